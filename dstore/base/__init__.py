@@ -1,0 +1,1 @@
+"""What everything stands on: clock, entropy, tasks, logging, metrics, limits. Imports no layer."""

@@ -1,0 +1,97 @@
+"""Every bound of dStore: its name, its unit, and where its number comes from.
+
+A name ends in its unit and its sense (`_BYTES_MAX`). A number that an operator may set is a default
+of `dstore/settings.py` taken from here; the rest are the same everywhere, since clients and stored
+files depend on them.
+"""
+
+from typing import Final
+
+KIB: Final = 1_024
+MIB: Final = 1_024 * KIB
+
+# ------------------------------------------------------------------------------------- the data
+# DynamoDB's own bounds, so that both doors open on the same tables.
+# Source: DynamoDB developer guide, "Quotas" and "Constraints".
+
+ITEM_BYTES_MAX: Final = 400 * KIB  # 409,600: names and values together, model.values.item_bytes
+PARTITION_KEY_BYTES_MAX: Final = 2_048
+SORT_KEY_BYTES_MAX: Final = 1_024
+KEY_BYTES_MIN: Final = 1  # a key is never empty
+ATTRIBUTE_NAME_BYTES_MAX: Final = 65_535  # 64 KiB - 1
+NESTING_DEPTH_MAX: Final = 32  # lists and maps in each other; the outermost object is level 1
+
+NUMBER_DIGITS_MAX: Final = 38  # significant digits
+# Magnitude 1E-130 to 9.99...9E+125, as the exponent of the leading digit.
+NUMBER_EXPONENT_MIN: Final = -130
+NUMBER_EXPONENT_MAX: Final = 125
+# The longest spelling worth reading: sign + leading digit + 125 zeros + point + 130 + 38 digits of
+# a fraction = 296 characters; refused beyond it before any arithmetic is done.
+NUMBER_TEXT_CHARS_MAX: Final = 300
+
+INTEGER_ID_DIGITS_MAX: Final = 38  # an Integer ID is a number without a fraction
+
+# ------------------------------------------------------------------------------------ the names
+
+TENANT_NAME_CHARS_MAX: Final = 64
+TABLE_NAME_CHARS_MIN: Final = 3  # DynamoDB's
+TABLE_NAME_CHARS_MAX: Final = 255  # DynamoDB's
+LOCATION_CHARS_MAX: Final = 16
+ACCESS_KEY_ID_CHARS_MIN: Final = 16  # AWS's bounds of an access key id
+ACCESS_KEY_ID_CHARS_MAX: Final = 128
+ACCESS_KEY_SECRET_CHARS_MIN: Final = 8
+ACCESS_KEY_SECRET_CHARS_MAX: Final = 128
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 128  # room for a UUID with a prefix
+REQUEST_ID_CHARS_MAX: Final = 64  # a client's own id, echoed in answers and logs
+
+# ------------------------------------------------------------------------------------- the wire
+
+V1_BODY_BYTES_MAX: Final = 1 * MIB  # 400 KiB of item, with room for JSON escapes
+DYNAMODB_BODY_BYTES_MAX: Final = 16 * MIB  # DynamoDB's largest request (BatchWriteItem)
+INLINE_JSON_BYTES_MAX: Final = 64 * KIB  # larger bodies are parsed off the event loop (~1 ms each)
+HEADER_BYTES_MAX: Final = 16 * KIB  # request line and headers together; 8 KiB a line
+HEADER_LINE_BYTES_MAX: Final = 8 * KIB - 2  # aiohttp's own default, 8,190
+HEADER_TIMEOUT_S: Final = 5.0  # aiohttp has none of its own (RELIABILITY.md 4.5)
+BODY_TIMEOUT_S: Final = 10.0  # grace; beyond it a body must arrive at BODY_BYTES_PER_S_MIN
+BODY_BYTES_PER_S_MIN: Final = 64 * KIB
+# A body that arrives in 1-byte chunks costs 10 us a chunk, 200,000 of them 2 s; a sane client sends
+# at least 256 bytes a chunk: 1 MiB / 256 = 4,096.
+BODY_CHUNKS_MAX: Final = 4_096
+KEEP_ALIVE_TIMEOUT_S: Final = 75.0  # longer than the usual 60 s of a load balancer
+CONNECTIONS_MAX: Final = 4_096  # ~64 KiB each: 256 MiB
+REQUESTS_IN_FLIGHT_MAX: Final = 1_024  # each may hold a V1_BODY_BYTES_MAX body: 1 GiB at the worst
+BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 503 before the body
+
+LIST_LIMIT_DEFAULT: Final = 100  # entries on a page when the client does not say
+LIST_LIMIT_MAX: Final = 1_000
+LIST_BYTES_MAX: Final = 1 * MIB  # a page ends here whatever its limit, as a DynamoDB Query does
+CURSOR_CHARS_MAX: Final = 8 * KIB  # `after`: the longest RID_ID, sealed, in base64url: ~6.2 KiB
+
+# ---------------------------------------------------------------------------------- the writing
+
+WRITE_BATCH_MAX: Final = 64  # writes in one transaction; beyond it the fsync's share is < 2 %
+# Half a second of a core at 4,500 writes/s, in round numbers; beyond it 503 with Retry-After.
+WRITE_QUEUE_DEPTH_MAX: Final = 2_048
+WRITE_QUEUE_BYTES_MAX: Final = 64 * MIB  # the same queue in bytes: 160 items of 400 KiB
+ASYNC_QUEUE_DEPTH_MAX: Final = 10_000  # accepted with 202 and not yet done; 2 s of work
+REQUEST_RETENTION_S: Final = 900  # an Idempotency-Key is remembered for 15 min (SigV4's skew)
+RETRY_AFTER_MS: Final = 100  # what a full queue tells the client: ~450 writes later
+DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes after 90 s
+
+# ------------------------------------------------------------------------------------- the disk
+
+PAGE_BYTES: Final = 4_096  # SQLite's page, a disk's block
+PAGE_CACHE_BYTES: Final = 64 * MIB  # of one hot file; measured: tens of MiB matter
+OPEN_FILES_MAX: Final = 512  # range files; with WAL and -shm 3 descriptors each, of 4,096 allowed
+WAL_PAGES_CHECKPOINT: Final = 8_000  # 32 MiB a file before its log is folded in
+WAL_BYTES_SUM_MAX: Final = 2_048 * MIB  # of all files together; then the largest is folded in
+FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
+FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
+
+# ----------------------------------------------------------------------------------- the process
+
+ENTROPY_BYTES_MAX: Final = 1 * MIB  # of one request for randomness; a key needs 32
+SIGV4_SKEW_S: Final = 900  # AWS's 15 min
+LOOP_LAG_MS_MAX: Final = 100  # the stall budget of the event loop
+LOG_TEXT_CHARS_MAX: Final = 1_024  # of one value in a log line; longer ones are cut
+LOG_VALUES_MAX: Final = 64  # of one list or map in a log line
