@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_EXCERPT_CHARS = 40
+
+
 class RefusalKind(StrEnum):
     """The ways in which a request can be wrong."""
 
@@ -124,3 +127,9 @@ class Corrupt(DStoreError):
 def invalid(message: str) -> Refused:
     """Make the commonest refusal: the request does not make sense as it stands."""
     return Refused(RefusalKind.INVALID, message)
+
+
+def excerpt(text: str) -> str:
+    """Quote what an error's sentence may show of a client's text: ASCII, at most 40 characters."""
+    shown = text if len(text) <= _EXCERPT_CHARS else text[:_EXCERPT_CHARS] + "..."
+    return ascii(shown)

@@ -17,7 +17,7 @@ from dstore.base.limits import (
     NUMBER_EXPONENT_MIN,
     NUMBER_TEXT_CHARS_MAX,
 )
-from dstore.model.errors import Corrupt, invalid
+from dstore.model.errors import Corrupt, excerpt, invalid
 
 # [0-9], never \d: a full-width digit is no digit here.
 _SPELLING = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
@@ -31,7 +31,6 @@ _END = 0  # ends the digits; pairs of digits are 1 to 100
 _COMPLEMENT = bytes(255 - byte for byte in range(256))
 _DIGIT_PAIRS = tuple(f"{pair:02d}" for pair in range(100))
 _PAIR_BYTES = {text: pair + 1 for pair, text in enumerate(_DIGIT_PAIRS)}
-_EXCERPT_CHARS = 40  # of a refused text in an error's sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +65,15 @@ def parse(text: str) -> Number:
     """
     if len(text) > NUMBER_TEXT_CHARS_MAX:
         raise invalid(
-            f"The number {_excerpt(text)} is written with {len(text)} characters; write it with at "
+            f"The number {excerpt(text)} is written with {len(text)} characters; write it with at "
             f"most {NUMBER_TEXT_CHARS_MAX}, using an exponent."
         )
     match = _SPELLING.fullmatch(text)
     if match is None:
-        raise invalid(f"{_excerpt(text)} is not a number; write decimal digits such as -12.5.")
+        raise invalid(f"{excerpt(text)} is not a number; write decimal digits such as -12.5.")
     sign, whole, fraction, power = match.groups("")
     if not whole and not fraction:
-        raise invalid(f"{_excerpt(text)} is not a number; write decimal digits such as -12.5.")
+        raise invalid(f"{excerpt(text)} is not a number; write decimal digits such as -12.5.")
     leading = (whole + fraction).lstrip("0")
     digits = leading.rstrip("0")
     if not digits:
@@ -83,12 +82,12 @@ def parse(text: str) -> Number:
     exponent = (int(power) if power else 0) - len(fraction) + len(leading) - len(digits)
     if len(digits) > NUMBER_DIGITS_MAX:
         raise invalid(
-            f"The number {_excerpt(text)} has {len(digits)} significant digits; at most "
+            f"The number {excerpt(text)} has {len(digits)} significant digits; at most "
             f"{NUMBER_DIGITS_MAX} are kept: round it, or store it as a string."
         )
     if not NUMBER_EXPONENT_MIN <= exponent + len(digits) - 1 <= NUMBER_EXPONENT_MAX:
         raise invalid(
-            f"The number {_excerpt(text)} is too large or too small; its magnitude must be between "
+            f"The number {excerpt(text)} is too large or too small; its magnitude must be between "
             f"1E{NUMBER_EXPONENT_MIN} and 9.99E+{NUMBER_EXPONENT_MAX}: store it as a string."
         )
     return Number(sign == "-", digits, exponent)
@@ -191,12 +190,6 @@ def from_sortable(encoded: bytes, offset: int) -> tuple[str, int]:
     if sortable_of(number) != encoded[offset : end + 1]:
         raise _not_sortable(offset)
     return plain_of(number), end + 1
-
-
-def _excerpt(text: str) -> str:
-    """Quote as much of a refused text as an error's sentence may show."""
-    shown = text if len(text) <= _EXCERPT_CHARS else text[:_EXCERPT_CHARS] + "…"
-    return ascii(shown)
 
 
 def _not_sortable(offset: int) -> Corrupt:

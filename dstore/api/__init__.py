@@ -1,0 +1,1 @@
+"""The surfaces on which dStore is spoken to; they do not know each other."""

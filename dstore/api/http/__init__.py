@@ -1,0 +1,1 @@
+"""The server kit that every HTTP surface shares."""
