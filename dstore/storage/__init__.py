@@ -1,0 +1,1 @@
+"""Where bytes rest: encrypted SQLite files (vault), range stores on them, the node database."""

@@ -1,0 +1,68 @@
+"""What all handles of one vault file share while it is open: its key and the state of its log."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dstore.storage.vault.layout import FileKey, PageSealer
+from dstore.storage.vault.page_cache import PageCache
+
+
+@dataclass(slots=True)
+class LogState:
+    """The write-ahead log as far as this process knows it.
+
+    Invariant: frames below `synced_frames` are on disk, whatever happens; `synced_frames` never
+    exceeds `frames`. Only the thread that writes the log changes it. `cached` maps the clear page
+    number of a frame (4 bytes) to the cache key of its newest frame, so that older ones make room.
+    """
+
+    salts: bytes | None = None
+    frames: int = 0
+    synced_frames: int = 0
+    cache_space: int = 0
+    cached: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class FileState:
+    """One registered file: how to open its pages and where they are cached."""
+
+    path: str
+    sealer: PageSealer
+    cache: PageCache
+    main_space: int
+    fdatasync: Callable[[int], None]
+    sync_descriptor: int | None = None
+    log: LogState = field(default_factory=LogState)
+
+    @classmethod
+    def of(
+        cls, path: str, key: FileKey, *, cache: PageCache, fdatasync: Callable[[int], None]
+    ) -> "FileState":
+        """Start with an unknown log; SQLite's recovery makes it known at the first open."""
+        state = cls(
+            path=path,
+            sealer=PageSealer(key),
+            cache=cache,
+            main_space=cache.new_space(),
+            fdatasync=fdatasync,
+        )
+        state.log.cache_space = cache.new_space()
+        return state
+
+    def sync_main(self) -> None:
+        """Sync the database file while other threads run (APSW would hold the interpreter).
+
+        The descriptor stays open until `close`: closing any descriptor of a file drops all POSIX
+        locks that the process holds on it, SQLite's among them.
+        """
+        if self.sync_descriptor is None:
+            self.sync_descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self.fdatasync(self.sync_descriptor)
+
+    def close(self) -> None:
+        """Let go of the file; every connection to it must be closed."""
+        if self.sync_descriptor is not None:
+            os.close(self.sync_descriptor)
+            self.sync_descriptor = None

@@ -1,0 +1,192 @@
+"""What a vault file looks like on disk. Pure arithmetic and sealing; no files are touched here.
+
+A database page (SQLite sees 4,096 bytes, the last 40 of them zero):
+
+    ciphertext of (content 4,056 | note 12)   4,068 bytes
+    tag                                          16
+    nonce                                        12
+
+The write-ahead log, as it lies on disk; SQLite sees a 32-byte header and frames behind it:
+
+    header slot 0     nonce 12 | ciphertext 32 | tag 16     at byte 0
+    header slot 1     the same                              at byte 512
+    frame i           header 24 | page 4,096                at byte 1,024 + 4,120 i
+
+A frame's header keeps page number, commit size and salts in clear (they are authenticated) and
+eight zero bytes where SQLite puts its checksum. The checksum is a linear function of the
+plaintext, so it travels sealed, in the page's note.
+
+Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+FORMAT_VERSION: Final = 1
+WAL_SUFFIX: Final = "-wal"
+
+PAGE_BYTES: Final = 4096
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+NOTE_BYTES: Final = 12  # frames known to be synced (4), SQLite's checksum of the frame (8)
+RESERVED_BYTES: Final = NONCE_BYTES + TAG_BYTES + NOTE_BYTES  # 40
+CONTENT_BYTES: Final = PAGE_BYTES - RESERVED_BYTES  # 4,056
+SEALED_BYTES: Final = PAGE_BYTES - NONCE_BYTES  # 4,084: ciphertext and tag, before the nonce
+ZERO_RESERVED: Final = bytes(RESERVED_BYTES)
+EMPTY_NOTE: Final = bytes(NOTE_BYTES)
+
+WAL_HEADER_BYTES: Final = 32
+FRAME_HEADER_BYTES: Final = 24
+FRAME_BOUND_BYTES: Final = 16  # page number, commit size, two salts: clear but authenticated
+FRAME_BYTES: Final = FRAME_HEADER_BYTES + PAGE_BYTES
+CHECKSUM_BLANK: Final = bytes(FRAME_HEADER_BYTES - FRAME_BOUND_BYTES)
+# A sector each, so that a torn write of one slot cannot reach the other.
+SLOT_STRIDE_BYTES: Final = 512
+SLOT_BYTES: Final = NONCE_BYTES + WAL_HEADER_BYTES + TAG_BYTES
+WAL_PREFIX_BYTES: Final = 2 * SLOT_STRIDE_BYTES
+WAL_SHIFT_BYTES: Final = WAL_PREFIX_BYTES - WAL_HEADER_BYTES
+
+_COUNTER_END: Final = 2**32
+_U32 = Struct(">I")
+_CONTEXT = Struct(">I16sI")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKey:
+    """What opens one vault file.
+
+    `file_uuid` (16 bytes, random, never a path) and `generation` (0 ≤ generation < 2³²) are bound
+    to every page, so that pages cannot travel between files or between generations of a key.
+    """
+
+    file_uuid: bytes
+    generation: int
+    secret: bytes
+
+
+class PageSealer:
+    """Seals and opens the pages of one file. Stateless but for the key; safe between threads."""
+
+    __slots__ = ("_decrypt", "_encrypt", "_main", "_slot", "_wal")
+
+    def __init__(self, key: FileKey) -> None:
+        """Expand the key once; every later call only seals.
+
+        Raises: ValueError: the secret is not 32 bytes or the UUID not 16.
+        """
+        if len(key.file_uuid) != 16 or len(key.secret) != 32:  # noqa: PLR2004 - sizes of the key
+            msg = "a file key has a 16-byte UUID and a 32-byte secret"
+            raise ValueError(msg)
+        cipher = AESGCMSIV(key.secret)
+        self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
+        context = _CONTEXT.pack(FORMAT_VERSION, key.file_uuid, key.generation)
+        self._main = context + b"main"
+        self._wal = context + b"wal "
+        self._slot = context + b"slot"
+
+    def seal_main(self, page_index: int, page: bytes, nonce: bytes) -> bytes:
+        """Seal a database page; `page_index` counts from 0."""
+        aad = self._main + _U32.pack(page_index)
+        return self._encrypt(nonce, page[:CONTENT_BYTES] + EMPTY_NOTE, aad) + nonce
+
+    def open_main(self, page_index: int, sealed: bytes) -> bytes | None:
+        """Open a database page. Returns: SQLite's 4,096 bytes, or None if it is not authentic."""
+        plain = self._open(self._main + _U32.pack(page_index), sealed)
+        return None if plain is None else plain[:CONTENT_BYTES] + ZERO_RESERVED
+
+    def seal_frame(self, frame_index: int, bound: bytes, body: bytes, *, nonce: bytes) -> bytes:
+        """Seal a frame's page. `bound`: 16 clear header bytes; `body`: content and note."""
+        return self._encrypt(nonce, body, self._wal + _U32.pack(frame_index) + bound) + nonce
+
+    def open_frame(self, frame_index: int, bound: bytes, sealed: bytes) -> bytes | None:
+        """Open a frame's page. Returns: content and note (4,068 bytes), or None."""
+        return self._open(self._wal + _U32.pack(frame_index) + bound, sealed)
+
+    def seal_slot(self, slot: int, header: bytes, nonce: bytes) -> bytes:
+        """Seal SQLite's 32-byte WAL header into slot 0 or 1."""
+        return nonce + self._encrypt(nonce, header, self._slot + _U32.pack(slot))
+
+    def open_slot(self, slot: int, sealed: bytes) -> bytes | None:
+        """Open a header slot. Returns: the 32 bytes, or None if it is absent or not authentic."""
+        if len(sealed) != SLOT_BYTES:
+            return None
+        try:
+            return self._decrypt(
+                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._slot + _U32.pack(slot)
+            )
+        except InvalidTag:
+            return None
+
+    def _open(self, aad: bytes, sealed: bytes) -> bytes | None:
+        if len(sealed) != PAGE_BYTES:
+            return None
+        try:
+            return self._decrypt(sealed[SEALED_BYTES:], sealed[:SEALED_BYTES], aad)
+        except InvalidTag:
+            return None
+
+
+class Nonces:
+    """Nonces of one open file handle: 8 random bytes drawn at the open, then a counter.
+
+    Used by one thread at a time, as the handle is. A prefix serves 2³² seals; then a new one is
+    drawn. GCM-SIV would survive a repeat; two handles repeat one with probability 2⁻⁶⁴ a pair.
+    """
+
+    __slots__ = ("_count", "_draw", "_prefix")
+
+    def __init__(self, draw: Callable[[int], bytes]) -> None:
+        """Draw the first prefix. `draw(n)` returns n random bytes."""
+        self._draw = draw
+        self._prefix = draw(8)
+        self._count = 0
+
+    def next(self) -> bytes:
+        """Return 12 bytes that this handle has not returned before."""
+        count = self._count
+        if count == _COUNTER_END:
+            self._prefix, count = self._draw(8), 0
+        self._count = count + 1
+        return self._prefix + _U32.pack(count)
+
+
+def pack_note(synced_frames: int, checksum: bytes) -> bytes:
+    """Build the note sealed with a frame: how many frames were synced when it was written."""
+    return _U32.pack(synced_frames) + checksum
+
+
+def synced_frames(body: bytes) -> int:
+    """Read from an opened frame how many frames of its log were on disk before it."""
+    count: int = _U32.unpack_from(body, CONTENT_BYTES)[0]
+    return count
+
+
+def frame_checksum(body: bytes) -> bytes:
+    """Read SQLite's 8-byte checksum from an opened frame."""
+    return body[CONTENT_BYTES + 4 :]
+
+
+def header_salts(header: bytes) -> bytes:
+    """The two salts (8 bytes) of a WAL header; frames of the same log carry them."""
+    return header[16:24]
+
+
+def header_sequence(header: bytes) -> int:
+    """The checkpoint sequence number of a WAL header; its parity chooses the slot."""
+    sequence: int = _U32.unpack_from(header, 12)[0]
+    return sequence
+
+
+def is_newer_log(salts: bytes, than: bytes) -> bool:
+    """Tell whether `salts` belong to a later log of the same file than `than`.
+
+    SQLite adds one to the first salt at every restart of the log, modulo 2³².
+    """
+    first: int = _U32.unpack_from(salts)[0]
+    reference: int = _U32.unpack_from(than)[0]
+    return 0 < (first - reference) % 2**32 < 2**31

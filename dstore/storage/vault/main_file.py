@@ -1,0 +1,101 @@
+"""The database file: every 4,096-byte page sealed under its number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from dstore.model.errors import Corrupt
+from dstore.storage.vault.layout import (
+    CONTENT_BYTES,
+    PAGE_BYTES,
+    RESERVED_BYTES,
+    ZERO_RESERVED,
+    Nonces,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from dstore.storage.vault.file_state import FileState
+
+_RESERVED_OFFSET: Final = 20  # in page 1: the byte that says how many bytes of a page are reserved
+
+
+class MainFile(apsw.VFSFile):
+    """One handle of a database file. Used by one thread at a time, as its connection is."""
+
+    def __init__(
+        self,
+        base_vfs: str,
+        name: apsw.URIFilename | str | None,
+        flags: list[int],
+        *,
+        state: FileState,
+        nonces: Nonces,
+    ) -> None:
+        """Open the file through `base_vfs`; bound methods are kept because they are hot."""
+        super().__init__(base_vfs, name, flags)
+        self._state = state
+        self._nonces = nonces
+        self._cache_get, self._cache_put = state.cache.get, state.cache.put
+        self._space = state.main_space
+        self._base_read, self._base_write = super().xRead, super().xWrite
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        """Answer authentic bytes, or raise `Corrupt`; beyond the end, nothing."""
+        if amount == PAGE_BYTES and not offset % PAGE_BYTES:
+            page = self._cache_get(self._space | offset // PAGE_BYTES)
+            return self._read_page(offset // PAGE_BYTES) if page is None else page
+        within = offset % PAGE_BYTES
+        if within + amount > PAGE_BYTES:
+            raise self._corrupt(offset // PAGE_BYTES, "is asked for across a page boundary")
+        try:
+            page = self._read_page(offset // PAGE_BYTES)
+        except Corrupt:
+            if offset or amount == PAGE_BYTES:
+                raise
+            # A checkpoint cut short may have torn page 1, whose true content then lies in the
+            # log. SQLite reads these bytes before it looks there, for the page size alone; the
+            # page itself is read again, and authenticated, before anything is answered from it.
+            page = _unread_first_page()
+        return page[within : within + amount]
+
+    def xWrite(self, data: Buffer, offset: int) -> None:  # noqa: N802 - SQLite's name
+        """Seal and write one page. Raises: Corrupt: SQLite means to use the reserved bytes."""
+        page = bytes(data)
+        index = offset // PAGE_BYTES
+        if len(page) != PAGE_BYTES or offset % PAGE_BYTES:
+            raise self._corrupt(index, "is written in part")
+        if page[CONTENT_BYTES:] != ZERO_RESERVED:
+            raise self._corrupt(index, "is written with content in its reserved bytes")
+        self._base_write(self._state.sealer.seal_main(index, page, self._nonces.next()), offset)
+        self._cache_put(self._space | index, page)
+
+    def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - SQLite's name
+        """Make the pages written so far durable. A failure is fatal to the caller (B16)."""
+        self._state.sync_main()
+
+    def _read_page(self, index: int) -> bytes:
+        sealed = self._base_read(PAGE_BYTES, index * PAGE_BYTES)
+        if not sealed:
+            return b""
+        page = self._state.sealer.open_main(index, sealed)
+        if page is None:
+            raise self._corrupt(index, "fails authentication")
+        if index == 0 and page[_RESERVED_OFFSET] != RESERVED_BYTES:
+            raise self._corrupt(index, f"reserves {page[_RESERVED_OFFSET]} bytes, not 40")
+        self._cache_put(self._space | index, page)
+        return page
+
+    def _corrupt(self, index: int, what: str) -> Corrupt:
+        message = f"page {index + 1} {what}"
+        return Corrupt(message, file=self._state.path, where=f"page {index + 1}")
+
+
+def _unread_first_page() -> bytes:
+    page = bytearray(PAGE_BYTES)
+    page[16:18] = PAGE_BYTES.to_bytes(2, "big")
+    page[_RESERVED_OFFSET] = RESERVED_BYTES
+    return bytes(page)
