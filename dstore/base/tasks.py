@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from dstore.base.logging import get_logger
+from dstore.base.metrics import Counter
 
 _log: Final = get_logger(__name__)
 
@@ -19,11 +20,19 @@ Result = TypeVar("Result")
 class Tasks:
     """Own a group of background tasks from their start to their end."""
 
-    __slots__ = ("_critical", "_is_closed", "_on_failure", "_tasks")
+    __slots__ = ("_critical", "_failures", "_is_closed", "_on_failure", "_tasks")
 
-    def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
-        """Call `on_failure` with the error of a critical task, once per task, from the loop."""
+    def __init__(
+        self, on_failure: Callable[[BaseException], None], *, failures: Counter | None = None
+    ) -> None:
+        """Make an empty group.
+
+        Args:
+            on_failure: is called from the loop with the error of a critical task, once per task.
+            failures: counts every failed task, critical or not (`metrics.tasks_failed`).
+        """
         self._on_failure = on_failure
+        self._failures = failures
         self._tasks: set[asyncio.Task[Any]] = set()
         self._critical: set[asyncio.Task[Any]] = set()
         self._is_closed = False
@@ -78,5 +87,7 @@ class Tasks:
                 return
             error = failure
         _log.error("task_failed", task=task.get_name(), critical=is_critical, exc_info=error)
+        if self._failures is not None:
+            self._failures.inc()
         if is_critical:
             self._on_failure(error)
