@@ -116,6 +116,30 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         help="How many seconds requests under way get to end after SIGTERM.",
     ),
     Setting(
+        name="page_cache_bytes",
+        kind=bytes_count(limits.MIB),
+        default=limits.PAGE_CACHE_BYTES,
+        help="Memory for the pages of one hot file, in bytes.",
+    ),
+    Setting(
+        name="open_files_max",
+        kind=whole(8, 100_000),
+        default=limits.OPEN_FILES_MAX,
+        help="Range files open at a time; each takes three descriptors.",
+    ),
+    Setting(
+        name="wal_pages_checkpoint",
+        kind=whole(100, 1_000_000),
+        default=limits.WAL_PAGES_CHECKPOINT,
+        help="Pages of 4,096 bytes that a file's log gathers before it is folded in.",
+    ),
+    Setting(
+        name="free_disk_bytes_min",
+        kind=bytes_count(0),
+        default=limits.FREE_DISK_BYTES_MIN,
+        help="Free bytes under `data` below which writes are refused and reads go on.",
+    ),
+    Setting(
         name="log.level",
         kind=Choice(LogLevel),
         default=LogLevel.INFO,
@@ -145,30 +169,6 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default=None,
         help="The PEM file of the certificate's private key, readable by this user only.",
     ),
-    Setting(
-        name="page_cache_bytes",
-        kind=bytes_count(limits.MIB),
-        default=limits.PAGE_CACHE_BYTES,
-        help="Memory for the pages of one hot file, in bytes.",
-    ),
-    Setting(
-        name="open_files_max",
-        kind=whole(8, 100_000),
-        default=limits.OPEN_FILES_MAX,
-        help="Range files open at a time; each takes three descriptors.",
-    ),
-    Setting(
-        name="wal_pages_checkpoint",
-        kind=whole(100, 1_000_000),
-        default=limits.WAL_PAGES_CHECKPOINT,
-        help="Pages of 4,096 bytes that a file's log gathers before it is folded in.",
-    ),
-    Setting(
-        name="free_disk_bytes_min",
-        kind=bytes_count(0),
-        default=limits.FREE_DISK_BYTES_MIN,
-        help="Free bytes under `data` below which writes are refused and reads go on.",
-    ),
 )
 
 
@@ -183,15 +183,15 @@ class Settings:
     location: str
     insecure: bool
     drain_timeout_s: float
+    page_cache_bytes: int
+    open_files_max: int
+    wal_pages_checkpoint: int
+    free_disk_bytes_min: int
     log_level: LogLevel
     log_format: LogFormat
     log_requests: RequestLog
     tls_cert: Path | None
     tls_key: Path | None
-    page_cache_bytes: int
-    open_files_max: int
-    wal_pages_checkpoint: int
-    free_disk_bytes_min: int
 
     @property
     def has_tls(self) -> bool:
