@@ -196,14 +196,18 @@ def item_bytes(item: Item) -> int:
     element; a set the sum of its elements.
     Source: DynamoDB developer guide, "DynamoDB item sizes and formats".
     """
-    return sum(_text_bytes(name) + attribute_bytes(value) for name, value in item.items())
+    size = 0
+    for name, attribute in item.items():
+        size += len(name) if name.isascii() else len(name.encode())
+        size += attribute_bytes(attribute)
+    return size
 
 
 def attribute_bytes(attribute: Attribute) -> int:
     """Count one value's size in bytes as DynamoDB does, without its name."""
     [(tag, value)] = attribute.items()
     if tag == "S":
-        return _text_bytes(value)
+        return len(value) if value.isascii() else len(value.encode())
     if tag == "N":
         return _number_bytes(value)
     if tag in {"BOOL", "NULL"}:
