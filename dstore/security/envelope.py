@@ -42,7 +42,7 @@ _COMMITMENT_LABEL: Final = b"dStore/1/key-commitment"
 _CHECKSUM_BYTES: Final = 8
 
 
-class WrongKey(DStoreError):  # noqa: N818 - named like the rest of the tree of errors
+class WrongKey(DStoreError):
     """The key does not open these bytes; whoever holds the right key may."""
 
 

@@ -1,0 +1,234 @@
+"""Verify that a request was signed, whole and lately, by the holder of an access key.
+
+Two steps, since the access key is looked up in between and the body may arrive later:
+
+    claim = read_claim(request.method, request.raw_path, request.raw_headers)
+    key = ...                                # a SigningKey, cached by claim.scope; None if unknown
+    verify(claim, body_sha256=sha256(body).hexdigest(), key=key, now_us=clock.wall_us())
+
+`read_claim` refuses whatever has two readings: two signatures, unsigned headers that matter,
+bodies outside the signature. A stranger learns nothing from `verify`: an unknown key costs the same
+work as a wrong signature, and only who signed rightly is told that the clock is off.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from dstore.security.sigv4 import (
+    SignatureProblem,
+    SignatureRefused,
+    SigningKey,
+    canonical_path,
+    canonical_query,
+    malformed,
+    signature_of,
+    string_head,
+    trimmed,
+)
+from dstore.security.sigv4_parts import (
+    Scheme,
+    Scope,
+    header_parts,
+    is_signed_in_query,
+    query_parts,
+    refuse_streaming,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SERVICES: Final = frozenset({"dynamodb", "dstore"})
+# DynamoDB's tolerance between a client's clock and ours.
+SKEW_US_MAX: Final = 15 * 60 * 1_000_000
+
+_STAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Headers that change what a request does: if one came, it must have been signed.
+_BINDING_HEADERS: Final = frozenset(
+    {b"content-encoding", b"content-type", b"idempotency-key", b"if-match", b"if-none-match"}
+)
+# Signs for access keys that do not exist, so that they cost what existing ones cost.
+_NO_KEY: Final = SigningKey(bytes(32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a request says about who signed it: believe none of it before `verify`.
+
+    Attributes:
+        scope: whose key is said to have signed.
+        signed_at_us: microseconds since 1970 UTC.
+        expires_us: life of a signature in the query, microseconds; None if it is in the headers.
+        signature: 64 characters as they came.
+        declared_body: the body's SHA-256 as the request declares it, lower-case hexadecimal.
+        head: canonical request without the body's hash.
+        string_head: string to sign without the canonical request's hash.
+    """
+
+    scope: Scope
+    signed_at_us: int
+    expires_us: int | None
+    signature: bytes = field(repr=False)
+    declared_body: bytes | None = field(repr=False)
+    head: bytes = field(repr=False)
+    string_head: bytes = field(repr=False)
+
+
+def read_claim(
+    method: str,
+    target: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    services: frozenset[str] = SERVICES,
+) -> Claim:
+    """Read the one signature of a request, from its headers or from its query.
+
+    Args:
+        method: as received.
+        target: raw path and query as received, not normalised; undecodable bytes as surrogates.
+        headers: raw names and values as received, in order.
+        services: the names that may stand in the credential's scope.
+
+    Raises: SignatureRefused: MISSING, MALFORMED, UNSIGNED_PAYLOAD or UNSIGNED_HEADER.
+    """
+    received = _received(headers)
+    path, _, query = target.encode("utf-8", "surrogateescape").partition(b"?")
+    authorization = received.get(b"authorization")
+    signed_in_query = bool(query) and is_signed_in_query(query)
+    if authorization is None:
+        if not signed_in_query:
+            raise SignatureRefused(SignatureProblem.MISSING, _UNSIGNED_REQUEST)
+        parts, query = query_parts(query, received)
+    else:
+        if signed_in_query:
+            raise malformed("Sign in the Authorization header or in the query, not in both.")
+        parts = header_parts(authorization, received)
+    scheme, signature, stamp, expires_us, declared = parts
+    refuse_streaming(received, declared)
+    if scheme.scope.service not in services:
+        raise malformed("The credential's scope names a service that is not served here.")
+    day, signed_at_us = _instant(stamp)
+    if day != scheme.scope.date:
+        raise malformed("The day in the credential's scope is not the day of X-Amz-Date.")
+    first = (
+        method.encode("utf-8", "surrogateescape"),
+        canonical_path(path),
+        canonical_query(query),
+    )
+    return Claim(
+        scope=scheme.scope,
+        signed_at_us=signed_at_us,
+        expires_us=expires_us,
+        signature=signature,
+        declared_body=declared,
+        head=_head(first, received, scheme),
+        string_head=string_head(stamp, scheme.scope_text),
+    )
+
+
+def verify(
+    claim: Claim,
+    *,
+    body_sha256: str,
+    key: SigningKey | None,
+    now_us: int,
+    skew_us_max: int = SKEW_US_MAX,
+) -> None:
+    """Check that the claim is true: this request, this body, this key, about now.
+
+    Args:
+        claim: from `read_claim`.
+        body_sha256: lower-case hexadecimal SHA-256 of the raw body as it was received.
+        key: the signing key of `claim.scope`; None if there is no such access key.
+        now_us: wall clock, microseconds since 1970 UTC.
+        skew_us_max: tolerated difference of the clocks, inclusive, microseconds.
+
+    Raises: SignatureRefused, the same work done in each case: UNKNOWN_KEY; MISMATCH; SKEW only if
+        the signature itself is right. A surface that hides which keys exist renders the first two
+        alike.
+    """
+    expected = signature_of(
+        _NO_KEY if key is None else key,
+        string_head=claim.string_head,
+        head=claim.head,
+        body_sha256=body_sha256,
+    )
+    matches = hmac.compare_digest(expected, claim.signature)
+    if key is None:
+        raise SignatureRefused(
+            SignatureProblem.UNKNOWN_KEY, "The access key does not exist or is not active."
+        )
+    declared = claim.declared_body
+    if not matches or (declared is not None and declared != body_sha256.encode()):
+        raise SignatureRefused(
+            SignatureProblem.MISMATCH,
+            "The signature does not match the request; check the secret key, and that nothing "
+            "between client and server changes the request.",
+        )
+    age_us = now_us - claim.signed_at_us
+    life_us = skew_us_max if claim.expires_us is None else claim.expires_us
+    if not -skew_us_max <= age_us <= life_us:
+        raise SignatureRefused(
+            SignatureProblem.SKEW,
+            f"The request was signed {age_us // 1_000_000} s before the server's time, outside "
+            "what is accepted; set the client's clock, or sign again.",
+        )
+
+
+_UNSIGNED_REQUEST: Final = "The request is not signed; send an Authorization header."
+
+
+def _received(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Index the headers by lower-case name; values of a repeated header are joined by commas.
+
+    A repeated Authorization or X-Amz-Date thereby becomes one that cannot be read.
+    """
+    received: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key in received:
+            received[key] = trimmed(received[key]) + b"," + trimmed(value)
+        else:
+            received[key] = value
+    return received
+
+
+def _head(
+    first: tuple[bytes, bytes, bytes], received: Mapping[bytes, bytes], scheme: Scheme
+) -> bytes:
+    """Write the canonical request without the body's hash: first lines, headers, their names."""
+    for name in received.keys() - scheme.signed:
+        if name in _BINDING_HEADERS or name.startswith(b"x-amz-"):
+            raise SignatureRefused(
+                SignatureProblem.UNSIGNED_HEADER,
+                f"The header {name.decode('ascii', 'replace')} must be among the signed ones.",
+            )
+    lines = [*first]
+    for name in scheme.names:
+        value = received.get(name)
+        if value is None:
+            raise malformed("SignedHeaders names a header that is not in the request.")
+        lines.append(name + b":" + trimmed(value))
+    lines += (b"", scheme.names_text, b"")
+    return b"\n".join(lines)
+
+
+@lru_cache(maxsize=256)
+def _instant(stamp: bytes) -> tuple[str, int]:
+    """Read YYYYMMDDTHHMMSSZ as its day and as microseconds; many requests share a second."""
+    text = stamp.decode("ascii", "replace")
+    match = _STAMP.fullmatch(text)
+    if match is None:
+        raise malformed("X-Amz-Date is not of the form YYYYMMDDTHHMMSSZ.")
+    year, month, day, hour, minute, second = map(int, match.groups())
+    try:
+        instant = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        raise malformed("X-Amz-Date is not a date of the calendar.") from None
+    return text[:8], (instant - _EPOCH) // timedelta(microseconds=1)
