@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.typing import FilteringBoundLogger, Processor
 
 from dstore.base.clock import US_PER_S, Clock, SystemClock
 from dstore.base.redaction import redact
@@ -72,6 +72,8 @@ class Logger:
         self.error: Callable[..., Any] = bound.error
 
 
+# One list for good: a test captures events by changing it under the loggers that share it.
+_processors: Final[list[Processor]] = []
 _loggers: Final[dict[str, Logger]] = {}  # one a module; rebound by every `configure`
 
 
@@ -81,15 +83,16 @@ def configure(
     """Set up the logs of this process, those of libraries included; may be called again."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     is_console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and sys.stderr.isatty())
+    _processors[:] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        _stamped(clock or SystemClock()),
+        _with_error,
+        _redacted,
+        _console() if is_console else _json,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            _stamped(clock or SystemClock()),
-            _with_error,
-            _redacted,
-            _console() if is_console else _json,
-        ],
+        processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=_Stderr,
         cache_logger_on_first_use=False,  # `Logger` keeps what it needs

@@ -1,0 +1,1 @@
+"""The tests; STYLE of each: one sentence says why it exists."""

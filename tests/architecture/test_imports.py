@@ -1,0 +1,35 @@
+"""The import law of pyproject.toml holds, and covers every vendor."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# Libraries without a home of their own: msgspec encodes everywhere; aiosqlite is for the databases
+# of control and reporting.
+HOMELESS = {"aiosqlite", "msgspec"}
+
+
+def test_imports_go_down_only() -> None:
+    """STYLE rule 1: one direction, and a machine checks it."""
+    program = Path(sys.executable).parent / "lint-imports"
+    run = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[run.stdout.find("Contracts") :]
+
+
+def test_every_vendor_has_a_home() -> None:
+    """STYLE rule 3: one vendor, one module; a new dependency needs its contract."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    vendors = {
+        re.split(r"[^\w-]", requirement)[0].replace("-", "_")
+        for requirement in project["project"]["dependencies"]
+    }
+    housed = {
+        vendor
+        for contract in project["tool"]["importlinter"]["contracts"]
+        for vendor in contract.get("forbidden_modules", ())
+    }
+    assert vendors - HOMELESS == housed

@@ -1,0 +1,54 @@
+"""What every test run shares: strict skips, reproducible hypothesis, restored logging."""
+
+import logging
+import os
+from collections.abc import Generator, Iterator
+
+import hypothesis
+import pytest
+
+from dstore.base.logging import configure
+
+# Where a skipped test is a failure: what can't be tested there is not known to work.
+_IS_STRICT = os.environ.get("CI") == "true" or os.environ.get("DSTORE_TEST_STRICT") == "1"
+
+# The same examples in every run: a failure is there again when somebody looks, and a slow machine
+# fails nothing. HYPOTHESIS_PROFILE=explore draws new examples, ten times as many.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("explore", max_examples=1_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not _IS_STRICT or report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"A skipped test counts as failed here. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one where the run is strict."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a file that skips itself into a failed one where the run is strict."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """Undo what a test configures, so that no test hears of another's logs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    configure()
+    root.handlers[:] = handlers
+    root.setLevel(level)
