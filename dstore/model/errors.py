@@ -11,8 +11,6 @@ A type exists only because somebody reacts to it differently; texts are fields, 
 is no HTTP status here: each surface under `api` maps these to its own wire.
 """
 
-# ruff: noqa: N818 - the names of the tree are words of the design (STYLE 2.7), with no suffix
-
 from __future__ import annotations
 
 from enum import StrEnum

@@ -256,7 +256,7 @@ plain_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=5), plain_values, max_size=5), st.booleans())
-def test_what_others_write(value: dict[str, Any], ascii_only: bool) -> None:  # noqa: FBT001 - drawn
+def test_what_others_write(value: dict[str, Any], ascii_only: bool) -> None:
     """Whatever the standard library writes comes back the same, escaped or not."""
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert value == decode_object(body, what="entry")
