@@ -33,6 +33,7 @@ class Purpose(StrEnum):
     """What a derived key may be used for; the word is part of the derivation, never rename one."""
 
     NODE_DATABASE = "node-database"  # wraps the data key of a node's own database
+    TENANT_SHARE = "tenant-share"  # wraps a tenant's (tenant, node) share in the node database
     TENANT_FILE = "tenant-file"  # wraps the data key of one range file
     ACCESS_KEY = "access-key"  # seals the secrets of access keys
     PAGE_TOKEN = "page-token"  # noqa: S105 - a purpose, no secret: authenticates `after` tokens
@@ -54,7 +55,7 @@ def derive(*shares: bytes, purpose: Purpose, context: Sequence[str]) -> Key256:
 
     Raises: ValueError: no share, too many, one that is not 32 bytes, an all-zero share or XOR, or
         a share given twice. Each would leave fewer secrets in the key than it appears to have.
-    Cost: about 10 µs; keep the result, in memory only.
+    Cost: about 20 µs; keep the result, in memory only.
     """
     material = _combined(shares)
     info = framed((purpose.value.encode(), *(name.encode() for name in context)))
