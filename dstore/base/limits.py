@@ -78,6 +78,13 @@ REQUEST_RETENTION_S: Final = 900  # an Idempotency-Key is remembered for 15 min 
 RETRY_AFTER_MS: Final = 100  # what a full queue tells the client: ~450 writes later
 DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes after 90 s
 
+# ------------------------------------------------------------------------------------- the log
+
+# Nobody reads the log of a stand-alone node yet; what is kept serves diagnosis: ~1 s of full load.
+LOG_RECORDS_KEPT: Final = 4_096
+LOG_RECORDS_TRIMMED: Final = 512  # at a time, so that trimming is a small part of any one batch
+REQUESTS_TRIMMED: Final = 512  # remembered requests past their time, the same way
+
 # ------------------------------------------------------------------------------------- the disk
 
 PAGE_BYTES: Final = 4_096  # SQLite's page, a disk's block

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 
 from dstore.storage.vault.layout import FileKey, PageSealer
 from dstore.storage.vault.page_cache import PageCache
@@ -12,14 +13,22 @@ from dstore.storage.vault.page_cache import PageCache
 class LogState:
     """The write-ahead log as far as this process knows it.
 
-    Invariant: frames below `synced_frames` are on disk, whatever happens; `synced_frames` never
-    exceeds `frames`. Only the thread that writes the log changes it. `cached` maps the clear page
-    number of a frame (4 bytes) to the cache key of its newest frame, so that older ones make room.
+    Invariant: 0 ≤ `synced_frames` ≤ `committed_frames` ≤ `frames`, and frames below
+    `synced_frames` are on disk, whatever happens. Only committed frames are counted as synced,
+    because the others are written anew after a rollback. `stamp` is what the frames of this log
+    carry (None: not known yet). `is_judged`: what recovery found has been through
+    `recovery.judge_recovery`.
+    `cached` maps the clear page number of a frame (4 bytes) to the cache key of its newest frame,
+    so that older ones make room.
     """
 
-    salts: bytes | None = None
+    stamp: bytes | None = None
+    number: int = 0
+    number_bytes: bytes = b""
     frames: int = 0
+    committed_frames: int = 0
     synced_frames: int = 0
+    is_judged: bool = True
     cache_space: int = 0
     cached: dict[bytes, int] = field(default_factory=dict)
 
@@ -35,6 +44,8 @@ class FileState:
     fdatasync: Callable[[int], None]
     sync_descriptor: int | None = None
     log: LogState = field(default_factory=LogState)
+    opening: Lock = field(default_factory=Lock)  # recovery and the judgement of it are one step
+    first_page: Lock = field(default_factory=Lock)  # page 1 and its copy in the cache agree
 
     @classmethod
     def of(

@@ -8,12 +8,16 @@ A database page (SQLite sees 4,096 bytes, the last 40 of them zero):
 
 The write-ahead log, as it lies on disk; SQLite sees a 32-byte header and frames behind it:
 
-    header slot 0     nonce 12 | ciphertext 32 | tag 16     at byte 0
+    header slot 0     nonce 12 | ciphertext 40 | tag 16     at byte 0
     header slot 1     the same                              at byte 512
     frame i           header 24 | page 4,096                at byte 1,024 + 4,120 i
 
-A frame's header keeps page number, commit size and salts in clear (they are authenticated) and
-eight zero bytes where SQLite puts its checksum. The checksum is a linear function of the
+A slot seals SQLite's header and the log's number, which grows by one at every restart of the log:
+SQLite's own sequence number and salts do not tell which of two logs is the newer one, because each
+connection counts for itself and begins with random salts.
+
+A frame's header keeps page number, commit size and salts in clear (they are authenticated), and
+the number of its log where SQLite puts its checksum. The checksum is a linear function of the
 plaintext, so it travels sealed, in the page's note.
 
 Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
@@ -42,17 +46,23 @@ EMPTY_NOTE: Final = bytes(NOTE_BYTES)
 
 WAL_HEADER_BYTES: Final = 32
 FRAME_HEADER_BYTES: Final = 24
-FRAME_BOUND_BYTES: Final = 16  # page number, commit size, two salts: clear but authenticated
+FRAME_PLAIN_BYTES: Final = 16  # page number, commit size, two salts; SQLite's checksum follows
+COMMIT_SIZE: Final = slice(4, 8)  # of a frame's header: the commit size, zero but at a commit
+NOT_A_COMMIT: Final = bytes(4)
 FRAME_BYTES: Final = FRAME_HEADER_BYTES + PAGE_BYTES
-CHECKSUM_BLANK: Final = bytes(FRAME_HEADER_BYTES - FRAME_BOUND_BYTES)
+# Sealed and not yet handed to the system. 31 x 4,120 bytes stay below the 128 KiB that SQLite's own
+# VFS writes at once.
+HELD_FRAMES_MAX: Final = 31
+LOG_NUMBER_BYTES: Final = 8
 # A sector each, so that a torn write of one slot cannot reach the other.
 SLOT_STRIDE_BYTES: Final = 512
-SLOT_BYTES: Final = NONCE_BYTES + WAL_HEADER_BYTES + TAG_BYTES
+SLOT_BYTES: Final = NONCE_BYTES + WAL_HEADER_BYTES + LOG_NUMBER_BYTES + TAG_BYTES
 WAL_PREFIX_BYTES: Final = 2 * SLOT_STRIDE_BYTES
 WAL_SHIFT_BYTES: Final = WAL_PREFIX_BYTES - WAL_HEADER_BYTES
 
 _COUNTER_END: Final = 2**32
 _U32 = Struct(">I")
+_U64 = Struct(">Q")
 _CONTEXT = Struct(">I16sI")
 
 
@@ -67,6 +77,19 @@ class FileKey:
     file_uuid: bytes
     generation: int
     secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogHeader:
+    """SQLite's header of a write-ahead log (32 bytes) and the log's number, from 1."""
+
+    plain: bytes
+    number: int
+
+    @property
+    def stamp(self) -> bytes:
+        """The 16 bytes that every frame of this log carries: its salts and its number."""
+        return self.plain[16:24] + _U64.pack(self.number)
 
 
 class PageSealer:
@@ -100,27 +123,30 @@ class PageSealer:
         return None if plain is None else plain[:CONTENT_BYTES] + ZERO_RESERVED
 
     def seal_frame(self, frame_index: int, bound: bytes, body: bytes, *, nonce: bytes) -> bytes:
-        """Seal a frame's page. `bound`: 16 clear header bytes; `body`: content and note."""
+        """Seal a frame's page. `bound`: its 24 clear header bytes; `body`: content and note."""
         return self._encrypt(nonce, body, self._wal + _U32.pack(frame_index) + bound) + nonce
 
     def open_frame(self, frame_index: int, bound: bytes, sealed: bytes) -> bytes | None:
         """Open a frame's page. Returns: content and note (4,068 bytes), or None."""
         return self._open(self._wal + _U32.pack(frame_index) + bound, sealed)
 
-    def seal_slot(self, slot: int, header: bytes, nonce: bytes) -> bytes:
-        """Seal SQLite's 32-byte WAL header into slot 0 or 1."""
-        return nonce + self._encrypt(nonce, header, self._slot + _U32.pack(slot))
+    def seal_slot(self, slot: int, header: "LogHeader", nonce: bytes) -> bytes:
+        """Seal a log's header into slot 0 or 1."""
+        plain = header.plain + _U64.pack(header.number)
+        return nonce + self._encrypt(nonce, plain, self._slot + _U32.pack(slot))
 
-    def open_slot(self, slot: int, sealed: bytes) -> bytes | None:
-        """Open a header slot. Returns: the 32 bytes, or None if it is absent or not authentic."""
+    def open_slot(self, slot: int, sealed: bytes) -> "LogHeader | None":
+        """Open a header slot. Returns: the header, or None if it is absent or not authentic."""
         if len(sealed) != SLOT_BYTES:
             return None
         try:
-            return self._decrypt(
+            plain = self._decrypt(
                 sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._slot + _U32.pack(slot)
             )
         except InvalidTag:
             return None
+        number: int = _U64.unpack_from(plain, WAL_HEADER_BYTES)[0]
+        return LogHeader(plain=plain[:WAL_HEADER_BYTES], number=number)
 
     def _open(self, aad: bytes, sealed: bytes) -> bytes | None:
         if len(sealed) != PAGE_BYTES:
@@ -171,22 +197,12 @@ def frame_checksum(body: bytes) -> bytes:
     return body[CONTENT_BYTES + 4 :]
 
 
-def header_salts(header: bytes) -> bytes:
-    """The two salts (8 bytes) of a WAL header; frames of the same log carry them."""
-    return header[16:24]
+def frame_stamp(bound: bytes) -> bytes:
+    """The stamp of the log that a frame's 24 clear header bytes say it belongs to."""
+    return bound[COMMIT_SIZE.stop :]
 
 
-def header_sequence(header: bytes) -> int:
-    """The checkpoint sequence number of a WAL header; its parity chooses the slot."""
-    sequence: int = _U32.unpack_from(header, 12)[0]
-    return sequence
-
-
-def is_newer_log(salts: bytes, than: bytes) -> bool:
-    """Tell whether `salts` belong to a later log of the same file than `than`.
-
-    SQLite adds one to the first salt at every restart of the log, modulo 2³².
-    """
-    first: int = _U32.unpack_from(salts)[0]
-    reference: int = _U32.unpack_from(than)[0]
-    return 0 < (first - reference) % 2**32 < 2**31
+def frame_log_number(bound: bytes) -> int:
+    """The number of the log that a frame's 24 clear header bytes say it belongs to."""
+    number: int = _U64.unpack_from(bound, FRAME_PLAIN_BYTES)[0]
+    return number

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dstore.storage.vault.layout import (
-    FRAME_BOUND_BYTES,
     FRAME_BYTES,
     FRAME_HEADER_BYTES,
     WAL_PREFIX_BYTES,
+    LogHeader,
     PageSealer,
-    header_salts,
-    is_newer_log,
+    frame_log_number,
+    frame_stamp,
     synced_frames,
 )
 
@@ -41,7 +41,7 @@ class FrameSource:
     def from_index(self, first: int) -> Iterator[tuple[int, bytes]]:
         """Yield (index, clear header bytes) of the whole frames from `first` on."""
         for index in range(first, self.count):
-            yield index, self.read(FRAME_BOUND_BYTES, WAL_PREFIX_BYTES + index * FRAME_BYTES)
+            yield index, self.read(FRAME_HEADER_BYTES, WAL_PREFIX_BYTES + index * FRAME_BYTES)
 
     def sealed(self, index: int) -> bytes:
         """Read a frame's sealed page."""
@@ -49,7 +49,7 @@ class FrameSource:
         return self.read(FRAME_BYTES, offset)[FRAME_HEADER_BYTES:]
 
 
-def newest_header(sealer: PageSealer, slots: Sequence[bytes]) -> bytes | None:
+def newest_header(sealer: PageSealer, slots: Sequence[bytes]) -> LogHeader | None:
     """Choose between the two header slots.
 
     SQLite syncs a new header before the first frame behind it, so a slot that was torn has no
@@ -59,30 +59,30 @@ def newest_header(sealer: PageSealer, slots: Sequence[bytes]) -> bytes | None:
     """
     opened = [sealer.open_slot(slot, sealed) for slot, sealed in enumerate(slots)]
     present = [header for header in opened if header is not None]
-    if len(present) == len(opened) and is_newer_log(
-        header_salts(present[1]), header_salts(present[0])
-    ):
-        return present[1]
-    return present[0] if present else None
+    return max(present, key=lambda header: header.number, default=None)
 
 
-def holds_newer_frames(source: FrameSource, sealer: PageSealer, salts: bytes | None) -> bool:
+def holds_newer_frames(source: FrameSource, sealer: PageSealer, *, number: int) -> bool:
     """Tell whether an authentic frame belongs to a later log than the header found.
 
     Then the later header was on disk once and is damaged now: to go on would drop its frames.
-    `salts` is None when no header is authentic; then any authentic frame tells.
+    `number` is the found log's.
     """
     return any(
         sealer.open_frame(index, bound, source.sealed(index)) is not None
         for index, bound in source.from_index(0)
-        if salts is None or is_newer_log(bound[8:], salts)
+        if frame_log_number(bound) > number
     )
 
 
-def is_known_synced(source: FrameSource, sealer: PageSealer, *, index: int, salts: bytes) -> bool:
-    """Tell whether a later authentic frame of the same log vouches that `index` was synced."""
-    for later, bound in source.from_index(index + 1):
-        if bound[8:] != salts:
+def is_known_synced(source: FrameSource, sealer: PageSealer, *, index: int, stamp: bytes) -> bool:
+    """Tell whether an authentic frame of the same log, at `index` or later, says `index` is synced.
+
+    `index` itself is asked too: SQLite also ends a log at an authentic frame, when the checksums
+    that it chains from frame to frame do not meet.
+    """
+    for later, bound in source.from_index(index):
+        if frame_stamp(bound) != stamp:
             continue
         body = sealer.open_frame(later, bound, source.sealed(later))
         if body is not None and synced_frames(body) > index:

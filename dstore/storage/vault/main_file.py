@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import apsw
@@ -14,6 +15,7 @@ from dstore.storage.vault.layout import (
     ZERO_RESERVED,
     Nonces,
 )
+from dstore.storage.vault.residency import NotResident, Residency
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from dstore.storage.vault.file_state import FileState
 
 _RESERVED_OFFSET: Final = 20  # in page 1: the byte that says how many bytes of a page are reserved
+
+
+_NO_LOCK: Final = nullcontext()
 
 
 class MainFile(apsw.VFSFile):
@@ -34,6 +39,7 @@ class MainFile(apsw.VFSFile):
         *,
         state: FileState,
         nonces: Nonces,
+        residency: Residency,
     ) -> None:
         """Open the file through `base_vfs`; bound methods are kept because they are hot."""
         super().__init__(base_vfs, name, flags)
@@ -41,6 +47,7 @@ class MainFile(apsw.VFSFile):
         self._nonces = nonces
         self._cache_get, self._cache_put = state.cache.get, state.cache.put
         self._space = state.main_space
+        self._residency = residency
         self._base_read, self._base_write = super().xRead, super().xWrite
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
@@ -51,6 +58,9 @@ class MainFile(apsw.VFSFile):
         within = offset % PAGE_BYTES
         if within + amount > PAGE_BYTES:
             raise self._corrupt(offset // PAGE_BYTES, "is asked for across a page boundary")
+        cached = self._cache_get(self._space | offset // PAGE_BYTES)
+        if cached is not None:
+            return cached[within : within + amount]
         try:
             page = self._read_page(offset // PAGE_BYTES)
         except Corrupt:
@@ -70,16 +80,28 @@ class MainFile(apsw.VFSFile):
             raise self._corrupt(index, "is written in part")
         if page[CONTENT_BYTES:] != ZERO_RESERVED:
             raise self._corrupt(index, "is written with content in its reserved bytes")
-        self._base_write(self._state.sealer.seal_main(index, page, self._nonces.next()), offset)
-        self._cache_put(self._space | index, page)
+        sealed = self._state.sealer.seal_main(index, page, self._nonces.next())
+        with self._state.first_page if index == 0 else _NO_LOCK:
+            self._base_write(sealed, offset)
+            self._cache_put(self._space | index, page)
 
     def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - SQLite's name
         """Make the pages written so far durable. A failure is fatal to the caller (B16)."""
         self._state.sync_main()
 
     def _read_page(self, index: int) -> bytes:
+        if self._residency.required:
+            raise NotResident
+        # SQLite reads page 1 before it holds any lock (is this a database, does it have a log?),
+        # so nothing else keeps an old page 1 from entering the cache behind a checkpoint's new one.
+        with self._state.first_page if index == 0 else _NO_LOCK:
+            return self._fetch_page(index)
+
+    def _fetch_page(self, index: int) -> bytes:
         sealed = self._base_read(PAGE_BYTES, index * PAGE_BYTES)
         if not sealed:
+            if index:  # SQLite asks for pages that it counts; only a new database has none
+                raise self._corrupt(index, "is missing")
             return b""
         page = self._state.sealer.open_main(index, sealed)
         if page is None:

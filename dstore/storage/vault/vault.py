@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from threading import Lock
+from threading import Lock, local
 from typing import TYPE_CHECKING, Final
 
 import apsw
 
+from dstore.storage.vault import recovery
 from dstore.storage.vault.file_state import FileState
 from dstore.storage.vault.layout import RESERVED_BYTES, WAL_SUFFIX, FileKey, Nonces
 from dstore.storage.vault.main_file import MainFile
 from dstore.storage.vault.page_cache import PageCache
+from dstore.storage.vault.residency import Residency
 from dstore.storage.vault.wal_file import WalFile
 
 if TYPE_CHECKING:
@@ -58,8 +60,9 @@ class Vault:
         )
 
     def register(self, path: Path, key: FileKey) -> None:
-        """Make a file known; a second registration of an open file is a programmer's error."""
-        name = str(path.absolute())
+        """Make a file known by its absolute path, once; the same file again is an error of ours."""
+        assert path.is_absolute(), path
+        name = _real(path)
         with self._lock:
             assert name not in self._files, "a vault file is registered once"
             self._files[name] = FileState.of(name, key, cache=self.cache, fdatasync=self._fdatasync)
@@ -67,9 +70,13 @@ class Vault:
     def forget(self, path: Path) -> None:
         """Drop a file's key; its connections must be closed."""
         with self._lock:
-            state = self._files.pop(str(path.absolute()), None)
+            state = self._files.pop(_real(path), None)
         if state is not None:
             state.close()
+
+    def log_pages(self, path: Path) -> int:
+        """Count the pages in a registered file's write-ahead log."""
+        return self._files[_real(path)].log.frames
 
     def create(self, path: Path) -> apsw.Connection:
         """Make a new, empty database in WAL mode and return its writer connection.
@@ -84,25 +91,55 @@ class Vault:
         return self._settle(connection, synchronous="full", cache_kib=8_192)
 
     def connect(
-        self, path: Path, *, readonly: bool = False, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        residency: Residency | None = None,
     ) -> apsw.Connection:
         """Open an existing file; the first open after a crash recovers its log.
+
+        Args:
+            path: as it was registered.
+            readonly: refuse statements that write.
+            busy_timeout_ms: how long to wait for a recovery or a checkpoint's last step; 0 for
+                a connection that must not wait.
+            residency: the switch of a connection that must not wait for a disk either; set
+                `required` once it is warm.
 
         Raises:
             Corrupt: a page or a frame that cannot be the normal end of the log fails.
             apsw.CantOpenError: the file is absent or was not registered.
         """
-        connection = self._open(path, apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(busy_timeout_ms)
+        state = self._files.get(_real(path))
+        if state is None:
+            raise apsw.CantOpenError("the file was not registered")
+        connection = self._recover(
+            path, state, busy_timeout_ms=busy_timeout_ms, residency=residency
+        )
         if readonly:
             connection.pragma("query_only", True)  # noqa: FBT003 - a pragma's value
         # Readers refill from the vault's own cache, so theirs is small.
         return self._settle(connection, synchronous="full", cache_kib=1_024 if readonly else 8_192)
 
+    def _recover(
+        self, path: Path, state: FileState, *, busy_timeout_ms: int, residency: Residency | None
+    ) -> apsw.Connection:
+        self._vfs.opening.residency = residency
+        try:
+            with state.opening, recovery.damage_reported(state.path):
+                recovery.refuse_empty(state.path)
+                connection = self._open(path, apsw.SQLITE_OPEN_READWRITE)
+                connection.set_busy_timeout(busy_timeout_ms)
+                connection.pragma("schema_version")  # SQLite opens the log at the first read
+                recovery.judge_recovery(connection, state)
+        finally:
+            self._vfs.opening.residency = None
+        return connection
+
     def _open(self, path: Path, flags: int) -> apsw.Connection:
-        return apsw.Connection(
-            str(path.absolute()), flags=flags, vfs=self._vfs.name, statementcachesize=64
-        )
+        return apsw.Connection(_real(path), flags=flags, vfs=self._vfs.name, statementcachesize=64)
 
     def _settle(
         self, connection: apsw.Connection, *, synchronous: str, cache_kib: int
@@ -120,6 +157,16 @@ class Vault:
         return connection
 
 
+def _real(path: Path) -> str:
+    return os.path.realpath(path)  # as SQLite names the file when it opens it
+
+
+class _Opening(local):
+    """What the connection that this thread opens right now hands to its file handles."""
+
+    residency: Residency | None = None
+
+
 class _VaultVfs(apsw.VFS):
     """The VFS itself: hands out sealed files for registered names and refuses all others."""
 
@@ -131,6 +178,7 @@ class _VaultVfs(apsw.VFS):
         self._base = base
         self._files = files
         self._entropy = entropy
+        self.opening = _Opening()
 
     def xOpen(  # noqa: N802 - SQLite's name
         self, name: str | apsw.URIFilename | None, flags: list[int]
@@ -145,4 +193,11 @@ class _VaultVfs(apsw.VFS):
         if state is None:
             msg = "the vault opens registered databases and their logs only"
             raise apsw.CantOpenError(msg)
-        return kind(self._base, name, flags, state=state, nonces=Nonces(self._entropy.token))
+        return kind(
+            self._base,
+            name,
+            flags,
+            state=state,
+            nonces=Nonces(self._entropy.token),
+            residency=self.opening.residency or Residency(),
+        )

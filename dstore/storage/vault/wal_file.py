@@ -8,18 +8,21 @@ one transaction: a page alone over an existing frame, and then headers alone, to
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from dstore.model.errors import Corrupt
 from dstore.storage.vault import log_tail
 from dstore.storage.vault.layout import (
-    CHECKSUM_BLANK,
+    COMMIT_SIZE,
     CONTENT_BYTES,
-    FRAME_BOUND_BYTES,
     FRAME_BYTES,
     FRAME_HEADER_BYTES,
+    FRAME_PLAIN_BYTES,
+    HELD_FRAMES_MAX,
+    LOG_NUMBER_BYTES,
+    NOT_A_COMMIT,
     PAGE_BYTES,
     SLOT_BYTES,
     SLOT_STRIDE_BYTES,
@@ -28,17 +31,21 @@ from dstore.storage.vault.layout import (
     WAL_SHIFT_BYTES,
     WAL_SUFFIX,
     ZERO_RESERVED,
+    LogHeader,
     Nonces,
     frame_checksum,
-    header_salts,
-    header_sequence,
+    frame_stamp,
     pack_note,
 )
+from dstore.storage.vault.residency import NotResident, Residency
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from dstore.storage.vault.file_state import FileState
+
+
+_NO_FRAME: Final = bytes(FRAME_BYTES)  # its salts are no log's: SQLite takes it for the end
 
 
 class WalFile(apsw.VFSFile):
@@ -56,6 +63,7 @@ class WalFile(apsw.VFSFile):
         *,
         state: FileState,
         nonces: Nonces,
+        residency: Residency,
     ) -> None:
         """Open the log through `base_vfs`; bound methods are kept because they are hot."""
         super().__init__(base_vfs, name, flags)
@@ -65,8 +73,11 @@ class WalFile(apsw.VFSFile):
         self._cache_get, self._cache_put = state.cache.get, state.cache.put
         self._cache_discard = state.cache.discard
         self._base_read, self._base_write = super().xRead, super().xWrite
+        self._residency = residency
         self._pending_index = -1
         self._pending_header = b""
+        self._held: list[bytes] = []
+        self._held_first = 0
         self._path = state.path + WAL_SUFFIX
         self._descriptor: int | None = None
 
@@ -79,48 +90,63 @@ class WalFile(apsw.VFSFile):
         index, within = divmod(offset - WAL_HEADER_BYTES, FRAME_BYTES)
         if amount == PAGE_BYTES and within == FRAME_HEADER_BYTES:
             page = self._cache_get(self._log.cache_space | index)
-            return self._read_frame(index)[FRAME_HEADER_BYTES:] if page is None else page
+            return self._read_known(index)[FRAME_HEADER_BYTES:] if page is None else page
         if within + amount > FRAME_BYTES:
             raise self._corrupt(index, "is asked for across a frame boundary")
-        return self._read_frame(index)[within : within + amount]
+        frame = self._read_frame(index)
+        return (_NO_FRAME if frame is None else frame)[within : within + amount]
 
     def _read_header(self) -> bytes:
         """Find the newest authentic header and begin to learn the log behind it."""
-        header = log_tail.newest_header(
-            self._state.sealer,
-            [self._base_read(SLOT_BYTES, slot * SLOT_STRIDE_BYTES) for slot in (0, 1)],
-        )
-        salts = None if header is None else header_salts(header)
-        if log_tail.holds_newer_frames(self._frame_source(), self._state.sealer, salts):
-            raise self._corrupt_at("header", "fails authentication, and frames behind it do not")
+        if self._residency.required:
+            raise NotResident
+        header = self._stored_header()
         if header is None:
-            return b""
-        if salts != self._log.salts:
+            # SQLite asks only if there are frames, and those come after a synced header.
+            raise self._corrupt_at("header", "fails authentication")
+        source, sealer = self._frame_source(), self._state.sealer
+        if log_tail.holds_newer_frames(source, sealer, number=header.number):
+            raise self._corrupt_at("header", "fails authentication, and frames behind it do not")
+        if header.stamp != self._log.stamp:
             self._start_log(header)
-        return header
+            self._log.is_judged = False
+        return header.plain
 
-    def _read_frame(self, index: int) -> bytes:
-        """Return header and page as SQLite wrote them; empty at the end of the log."""
+    def _stored_header(self) -> LogHeader | None:
+        slots = [self._base_read(SLOT_BYTES, slot * SLOT_STRIDE_BYTES) for slot in (0, 1)]
+        return log_tail.newest_header(self._state.sealer, slots)
+
+    def _read_known(self, index: int) -> bytes:
+        """Read a frame that cannot be the end of the log, since SQLite has seen it."""
+        frame = self._read_frame(index)
+        if frame is None:
+            raise self._corrupt(index, "fails authentication")
+        return frame
+
+    def _read_frame(self, index: int) -> bytes | None:
+        """Return header and page as SQLite wrote them; None at the end of the log."""
+        if self._residency.required:
+            raise NotResident
+        self._flush()
         log, sealer = self._log, self._state.sealer
         stored = self._base_read(FRAME_BYTES, WAL_PREFIX_BYTES + index * FRAME_BYTES)
-        if not stored and index >= log.frames:
-            return b""
-        bound = stored[:FRAME_BOUND_BYTES]
+        bound = stored[:FRAME_HEADER_BYTES]
         body = None
-        if bound[8:] == log.salts:
+        if log.stamp is not None and frame_stamp(bound) == log.stamp:
             body = sealer.open_frame(index, bound, stored[FRAME_HEADER_BYTES:])
         if body is None:
             if index < log.frames:
                 raise self._corrupt(index, "fails authentication")
-            if log.salts is not None and log_tail.is_known_synced(
-                self._frame_source(), sealer, index=index, salts=log.salts
+            if log.stamp is not None and log_tail.is_known_synced(
+                self._frame_source(), sealer, index=index, stamp=log.stamp
             ):
                 raise self._corrupt(index, "fails authentication in the middle of the log")
-            return b""
-        log.frames = max(log.frames, index + 1)
+            return None
+        if index >= log.frames:  # recovery only: a reader must not undo what the writer counts
+            log.frames = index + 1
         page = body[:CONTENT_BYTES] + ZERO_RESERVED
         self._cache_put(log.cache_space | index, page)
-        return bound + frame_checksum(body) + page
+        return bound[:FRAME_PLAIN_BYTES] + frame_checksum(body) + page
 
     def _frame_source(self) -> log_tail.FrameSource:
         return log_tail.FrameSource(
@@ -145,11 +171,19 @@ class WalFile(apsw.VFSFile):
             raise self._corrupt(index, f"is written in a part of {len(written)} bytes")
 
     def _write_header(self, header: bytes) -> None:
-        """Begin a log. The other slot keeps the former header until the next restart."""
-        slot = header_sequence(header) & 1
-        sealed = self._state.sealer.seal_slot(slot, header, self._next_nonce())
+        """Begin a log. The other slot keeps the former header until the next restart.
+
+        The file is asked for the former number, not our memory: SQLite does not read the header of
+        a log without frames, so a log that a crash left empty is not known otherwise.
+        """
+        self._flush()
+        former = self._stored_header()
+        number = 1 + max(self._log.number, 0 if former is None else former.number)
+        begun = LogHeader(plain=header, number=number)
+        slot = number & 1
+        sealed = self._state.sealer.seal_slot(slot, begun, self._next_nonce())
         self._base_write(sealed, slot * SLOT_STRIDE_BYTES)
-        self._start_log(header)
+        self._start_log(begun)
 
     def _take_frame_header(self, index: int, header: bytes) -> None:
         self._pending_index, self._pending_header = index, header
@@ -157,7 +191,7 @@ class WalFile(apsw.VFSFile):
             # Either a checksum is mended and no page will follow, or a rolled back frame is
             # written anew and its page comes next: sealing the old page under the new header is
             # right in the first case and harmless, since overwritten, in the second.
-            old = self._read_frame(index)
+            old = self._read_known(index)
             self._seal_frame(index, header, old[FRAME_HEADER_BYTES:])
 
     def _write_page(self, index: int, page: bytes) -> None:
@@ -169,7 +203,7 @@ class WalFile(apsw.VFSFile):
             log.frames = index + 1
         else:
             # A page spilled again in its transaction; SQLite mends the checksums before it commits.
-            header = self._read_frame(index)[:FRAME_HEADER_BYTES]
+            header = self._read_known(index)[:FRAME_HEADER_BYTES]
             self._seal_frame(index, header, page)
         key = log.cache_space | index
         former = log.cached.get(header[:4])
@@ -184,10 +218,35 @@ class WalFile(apsw.VFSFile):
         if page[CONTENT_BYTES:] != ZERO_RESERVED:
             raise self._corrupt(index, "is written with content in its reserved bytes")
         log.synced_frames = min(log.synced_frames, index)
-        bound = header[:FRAME_BOUND_BYTES]
-        body = page[:CONTENT_BYTES] + pack_note(log.synced_frames, header[FRAME_BOUND_BYTES:])
+        bound = header[:FRAME_PLAIN_BYTES] + log.number_bytes
+        body = page[:CONTENT_BYTES] + pack_note(log.synced_frames, header[FRAME_PLAIN_BYTES:])
         sealed = self._seal(index, bound, body, nonce=self._next_nonce())
-        self._base_write(bound + CHECKSUM_BLANK + sealed, WAL_PREFIX_BYTES + index * FRAME_BYTES)
+        if index != self._held_first + len(self._held):
+            self._flush()
+            self._held_first = index
+        self._held.append(bound + sealed)
+        if bound[COMMIT_SIZE] != NOT_A_COMMIT or len(self._held) == HELD_FRAMES_MAX:
+            self._flush()
+        if header[COMMIT_SIZE] != NOT_A_COMMIT:
+            log.committed_frames = index + 1
+        elif index < log.committed_frames:
+            log.committed_frames = index
+
+    def _flush(self) -> None:
+        """Write the frames held back, in one piece.
+
+        SQLite publishes frames to other connections once it has written the commit frame, so
+        nothing is held back beyond that one; what this handle reads itself is flushed before.
+        """
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        try:
+            self._base_write(b"".join(held), WAL_PREFIX_BYTES + self._held_first * FRAME_BYTES)
+        except BaseException:
+            # The transaction fails, and SQLite will write these places anew.
+            self._log.frames = min(self._log.frames, self._held_first)
+            raise
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
         """Sync, and only then count the frames written before as known to be on disk.
@@ -195,18 +254,22 @@ class WalFile(apsw.VFSFile):
         The first sync of a handle goes through SQLite, which also syncs the directory when the log
         is new; the later ones let other threads run. A failure is fatal to the caller (B16).
         """
+        self._flush()
         log = self._log
-        salts, frames = log.salts, log.frames
+        stamp, committed = log.stamp, log.committed_frames
         if self._descriptor is None:
             super().xSync(flags)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         else:
             self._state.fdatasync(self._descriptor)
-        if log.salts == salts:
-            log.synced_frames = max(log.synced_frames, min(frames, log.frames))
+        if log.stamp == stamp:
+            log.synced_frames = max(log.synced_frames, min(committed, log.committed_frames))
 
     def xClose(self) -> None:  # noqa: N802 - SQLite's name
-        """Close both descriptors. Nobody holds POSIX locks on a log, so closing drops none."""
+        """Close both descriptors. Nobody holds POSIX locks on a log, so closing drops none.
+
+        Frames still held back belong to a transaction that was never committed.
+        """
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -214,19 +277,26 @@ class WalFile(apsw.VFSFile):
 
     def xFileSize(self) -> int:  # noqa: N802 - SQLite's name
         """Answer the size that SQLite believes in: 32 bytes and the frames."""
+        self._flush()
         stored = super().xFileSize()
         return max(0, stored - WAL_SHIFT_BYTES) if stored > WAL_PREFIX_BYTES else 0
 
     def xTruncate(self, size: int) -> None:  # noqa: N802 - SQLite's name
         """Cut the log after a checkpoint. At 0 the header slots go too."""
+        self._flush()
         super().xTruncate(size + WAL_SHIFT_BYTES if size else 0)
         frames = max(0, size - WAL_HEADER_BYTES) // FRAME_BYTES
-        self._log.frames = min(self._log.frames, frames)
-        self._log.synced_frames = min(self._log.synced_frames, frames)
-
-    def _start_log(self, header: bytes) -> None:
         log = self._log
-        log.salts, log.frames, log.synced_frames = header_salts(header), 0, 0
+        log.frames = min(log.frames, frames)
+        log.committed_frames = min(log.committed_frames, frames)
+        log.synced_frames = min(log.synced_frames, frames)
+
+    def _start_log(self, header: LogHeader) -> None:
+        log = self._log
+        log.stamp, log.number = header.stamp, header.number
+        log.number_bytes = header.stamp[-LOG_NUMBER_BYTES:]
+        log.frames = log.committed_frames = log.synced_frames = 0
+        log.is_judged = True
         log.cache_space = self._state.cache.new_space()
         log.cached = {}
 

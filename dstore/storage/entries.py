@@ -1,0 +1,125 @@
+"""An entry's rows in the V1 layout: reading them, and writing only those that change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.model.errors import Corrupt
+from dstore.model.values import Item, from_row, to_row
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    import apsw
+
+HEAD: Final = ""  # C_COL of the head row; no attribute name is empty
+HEAD_TYPE: Final = "Entry"
+
+_READ = "SELECT C_COL, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID = ?"
+_UPSERT = (
+    "INSERT INTO v1 (RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET C_DATA_TYPE = excluded.C_DATA_TYPE, C_DATA = excluded.C_DATA"
+)
+_DELETE_ROW = "DELETE FROM v1 WHERE RID_ID = ? AND C_COL = ?"
+_DELETE_ENTRY = "DELETE FROM v1 WHERE RID_ID = ?"
+_SCAN_TO_END = "SELECT RID_ID, C_COL, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID > ?"
+_SCAN = f"{_SCAN_TO_END} AND RID_ID < ?"
+_IN_ORDER = " ORDER BY RID_ID, C_COL"
+
+Cells = dict[str, tuple[str, str | None]]
+"""Attribute name → (C_DATA_TYPE, C_DATA); the head row is not among them."""
+
+
+class Entry:
+    """A stored entry: its rows, its item in wire form (decoded when asked for), its version."""
+
+    __slots__ = ("_item", "cells", "version")
+
+    def __init__(self, cells: Cells, version: str) -> None:
+        """Keep the rows as they were read; `version` is what an ETag shows."""
+        self.cells = cells
+        self.version = version
+        self._item: Item | None = None
+
+    @property
+    def item(self) -> Item:
+        """The item in wire form. Do not change it. Raises: Corrupt: a row is not what it says."""
+        if self._item is None:
+            self._item = {name: from_row(*cell) for name, cell in self.cells.items()}
+        return self._item
+
+
+def read_entry(connection: apsw.Connection, rid_id: bytes) -> Entry | None:
+    """Read one entry, or None if there is no such entry."""
+    rows: list[tuple[Any, ...]] = connection.execute(_READ, (rid_id,)).fetchall()
+    if not rows:
+        return None
+    head, data_type, version = rows[0]
+    if head != HEAD or data_type != HEAD_TYPE:
+        raise Corrupt("An entry has no head row.", file=connection.filename, where="v1")
+    return Entry({name: (kind, data) for name, kind, data in rows[1:]}, version)
+
+
+def cells_of(item: Item) -> Cells:
+    """Encode an item as rows."""
+    return {name: to_row(attribute) for name, attribute in item.items()}
+
+
+def write_cells(
+    connection: apsw.Connection,
+    rid_id: bytes,
+    *,
+    entry_hash: int,
+    before: Cells | None,
+    after: Cells,
+    version: str,
+) -> None:
+    """Write the rows in which `after` differs from `before`, and the head row."""
+    changed: list[tuple[bytes, str, int, str, str | None]] = [
+        (rid_id, HEAD, entry_hash, HEAD_TYPE, version)
+    ]
+    if before is None:
+        changed += [(rid_id, name, entry_hash, *cell) for name, cell in after.items()]
+    else:
+        changed += [
+            (rid_id, name, entry_hash, *cell)
+            for name, cell in after.items()
+            if before.get(name) != cell
+        ]
+        gone = [(rid_id, name) for name in before if name not in after]
+        if gone:
+            connection.executemany(_DELETE_ROW, gone)
+    connection.executemany(_UPSERT, changed)
+
+
+def delete_cells(connection: apsw.Connection, rid_id: bytes) -> None:
+    """Delete all rows of an entry."""
+    connection.execute(_DELETE_ENTRY, (rid_id,))
+
+
+def scan_entries(
+    connection: apsw.Connection, *, after: bytes, before: bytes | None
+) -> Generator[tuple[bytes, Entry], None, None]:
+    """Yield (RID_ID, entry) in key order, in one read transaction.
+
+    Both bounds are exclusive; `before` None is no bound.
+
+    The caller stops early by closing the iterator.
+    """
+    rows: Iterable[tuple[Any, ...]]
+    if before is None:
+        rows = connection.execute(_SCAN_TO_END + _IN_ORDER, (after,))
+    else:
+        rows = connection.execute(_SCAN + _IN_ORDER, (after, before))
+    current, version, cells = b"", "", Cells()
+    for rid_id, name, data_type, data in rows:
+        if name == HEAD:
+            if current:
+                yield current, Entry(cells, version)
+            current, version, cells = rid_id, data or "", {}
+        elif rid_id == current:
+            cells[name] = (data_type, data)
+        else:
+            raise Corrupt("An entry has no head row.", file=connection.filename, where="v1")
+    if current:
+        yield current, Entry(cells, version)

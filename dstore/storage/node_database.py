@@ -1,0 +1,128 @@
+"""The node's own database: encrypted like every range file, written by group commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import apsw
+
+from dstore.model.errors import DStoreError, Unknown
+from dstore.storage.failures import no_space, stored_error
+from dstore.storage.group_commit import GroupCommit
+from dstore.storage.node_records import NODE_FILE
+from dstore.storage.schema import Schema, upgrade
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dstore.storage.range_file import Surroundings
+    from dstore.storage.vault.layout import FileKey
+
+Result = TypeVar("Result")
+Step = Callable[[apsw.Connection], Any]
+STEP_BYTES: Final = 4_096  # of a queued step, roughly; a deferred write says more
+CHECKPOINT_PAGES: Final = 2_000
+
+
+class NodeDatabase:
+    """Runs steps inside transactions on the one connection, in a thread, in order."""
+
+    def __init__(self, directory: Path, *, key: FileKey, around: Surroundings) -> None:
+        """Open the database, making it on the first start; runs in a thread.
+
+        A new database gets its name only when it is whole, so a crash leaves none or all of it.
+        """
+        self.path = directory / NODE_FILE
+        vault = around.vault
+        if not self.path.exists():
+            scratch = directory / f"{NODE_FILE}.new"
+            for leftover in directory.glob(f"{NODE_FILE}.new*"):
+                leftover.unlink()
+            vault.register(scratch, key)
+            connection = vault.create(scratch)
+            upgrade(connection, Schema.NODE)
+            connection.close()
+            vault.forget(scratch)
+            scratch.rename(self.path)
+        vault.register(self.path, key)
+        self._vault = vault
+        self._around = around
+        self._connection = vault.connect(self.path)
+        self._connection.pragma("foreign_keys", True)  # noqa: FBT003 - a pragma's value
+        # What is deleted here is keys: their bytes are overwritten, not just unlinked.
+        self._connection.pragma("secure_delete", True)  # noqa: FBT003 - a pragma's value
+        upgrade(self._connection, Schema.NODE)
+        self._group: GroupCommit[Step, Any] = GroupCommit(self._commit, executor=around.executor)
+
+    async def run(
+        self, step: Callable[[apsw.Connection], Result], *, job_bytes: int = STEP_BYTES
+    ) -> Result:
+        """Run a step in a transaction; what it returns is answered once it is durable.
+
+        A step that raises is undone alone. Raises: what the step raised; Unavailable, Unknown.
+        """
+        # The group carries steps of all result types; each future gets its own step's result.
+        return cast("Result", await self._group.submit(step, job_bytes=job_bytes))
+
+    async def shred(self) -> None:
+        """Make what was deleted unrecoverable: fold the log, which still has it, and cut it."""
+        await self._group.wait_idle()
+        await self._group.submit(_ShredStep(), job_bytes=STEP_BYTES)
+
+    async def drain(self) -> None:
+        """Return when every queued step is answered."""
+        await self._group.wait_idle()
+
+    def close(self) -> None:
+        """Close the database; it must be idle. Runs in a thread."""
+        self._connection.close()
+        self._vault.forget(self.path)
+
+    def _commit(self, steps: Sequence[Step]) -> Sequence[Any]:
+        connection = self._connection
+        is_committing = False
+        shreds = any(isinstance(step, _ShredStep) for step in steps)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            answers = [self._run(step) for step in steps]
+            is_committing = True
+            connection.execute("COMMIT")
+        except apsw.FullError as error:
+            self._roll_back()
+            raise no_space() from error
+        except BaseException as error:
+            if is_committing:
+                self._around.on_fatal(error)
+                raise Unknown("The commit failed in a way that leaves its outcome open.") from error
+            self._roll_back()
+            if isinstance(error, Exception):
+                raise stored_error(error, file=str(self.path)) from error
+            raise
+        if shreds:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        elif self._vault.log_pages(self.path) > CHECKPOINT_PAGES:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return answers
+
+    def _run(self, step: Step) -> Any:
+        connection = self._connection
+        connection.execute("SAVEPOINT step")
+        try:
+            answer = step(connection)
+        except (DStoreError, apsw.ConstraintError) as refusal:
+            connection.execute("ROLLBACK TO step")
+            answer = refusal
+        connection.execute("RELEASE step")
+        return answer
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+class _ShredStep:
+    """Marks a batch after which the log is folded and cut."""
+
+    def __call__(self, _connection: apsw.Connection) -> None:
+        """Do nothing by itself."""

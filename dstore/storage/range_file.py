@@ -1,0 +1,228 @@
+"""One replica's file, open: a writer, a reader that never waits, and readers for threads."""
+
+from __future__ import annotations
+
+from asyncio import Future, get_running_loop
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import apsw
+
+from dstore.base.limits import WAL_PAGES_CHECKPOINT
+from dstore.base.logging import get_logger
+from dstore.storage import entries
+from dstore.storage.entries import Entry
+from dstore.storage.failures import stored_error
+from dstore.storage.group_commit import GroupCommit
+from dstore.storage.range_writer import WRITE_OVERHEAD_BYTES, Applied, RangeWriter, Write
+from dstore.storage.schema import Schema, upgrade
+from dstore.storage.vault.residency import NotResident, Residency
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from dstore.base.clock import Clock
+    from dstore.storage.vault.vault import Vault
+
+_log = get_logger(__name__)
+
+Result = TypeVar("Result")
+
+IDLE_READERS_MAX: Final = 2  # kept open for threads; more are opened when needed, then closed
+CHECKPOINT_ROUNDS_MAX: Final = 4  # each folds what was written during the one before
+CHECKPOINT_REST_PAGES: Final = 256  # left for the pause between two batches: ~10 ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of a scan: entries by RID_ID in key order, and whether more may follow."""
+
+    entries: tuple[tuple[bytes, Entry], ...]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every range file of a node shares."""
+
+    vault: Vault
+    executor: Executor
+    clock: Clock
+    on_fatal: Callable[[BaseException], None]
+
+
+class RangeFile:
+    """An open range. Its methods belong to the event loop, except those that say otherwise."""
+
+    def __init__(self, path: Path, around: Surroundings) -> None:
+        """Open the registered file; runs in a thread, since recovery may take long.
+
+        Raises: Corrupt: the file is damaged. TooNew: a later dStore wrote it.
+        """
+        self.path = path
+        self._around = around
+        connection = around.vault.connect(path)
+        upgrade(connection, Schema.RANGE)
+        self._writer = RangeWriter(connection, clock=around.clock, on_fatal=around.on_fatal)
+        self._residency = Residency()
+        self._resident = around.vault.connect(
+            path, readonly=True, busy_timeout_ms=0, residency=self._residency
+        )
+        entries.read_entry(self._resident, b"")  # warm: the schema is parsed, the plan cached
+        self._residency.required = True
+        self._readers: list[apsw.Connection] = []
+        self._reads_in_threads = 0
+        self._group: GroupCommit[Write, Applied] = GroupCommit(
+            self._commit, executor=around.executor
+        )
+        self._is_folding = False
+        self._fold_rest = False
+
+    @property
+    def quantity(self) -> int:
+        """Entries in the file, as of the last commit."""
+        return self._writer.end.quantity
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is being written, read in a thread, or folded."""
+        return self._group.is_idle and not self._reads_in_threads and not self._is_folding
+
+    @property
+    def log_pages(self) -> int:
+        """Pages in the write-ahead log now."""
+        return self._around.vault.log_pages(self.path)
+
+    # ------------------------------------------------------------------------------- reading
+
+    async def read(self, rid_id: bytes) -> Entry | None:
+        """Read one entry, newest committed version: at once if it is in memory, else in a thread.
+
+        Raises: Corrupt: a page on the way is damaged.
+        """
+        try:
+            return entries.read_entry(self._resident, rid_id)
+        except (NotResident, apsw.BusyError):
+            return await self._in_thread(lambda reader: entries.read_entry(reader, rid_id))
+        except (apsw.Error, OSError) as error:
+            raise stored_error(error, file=str(self.path)) from error
+
+    async def scan(self, *, after: bytes, before: bytes | None, limit: int, bytes_max: int) -> Page:
+        """Read a page of entries between two keys, both exclusive, in a thread.
+
+        Args:
+            after: b"" for the beginning.
+            before: None for the end.
+            limit: entries at most, > 0.
+            bytes_max: stop behind the entry that reaches it.
+        """
+        return await self._in_thread(
+            lambda reader: _scan(reader, after, before, limit=limit, bytes_max=bytes_max)
+        )
+
+    async def _in_thread(self, read: Callable[[apsw.Connection], Result]) -> Result:
+        self._reads_in_threads += 1
+        try:
+            return await get_running_loop().run_in_executor(
+                self._around.executor, self._with_reader, read
+            )
+        finally:
+            self._reads_in_threads -= 1
+
+    def _with_reader(self, read: Callable[[apsw.Connection], Result]) -> Result:
+        """Lend a reader connection to one thread."""
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = self._around.vault.connect(self.path, readonly=True)
+        try:
+            return read(reader)
+        except (apsw.Error, OSError) as error:
+            raise stored_error(error, file=str(self.path)) from error
+        finally:
+            if len(self._readers) < IDLE_READERS_MAX:
+                self._readers.append(reader)
+            else:
+                reader.close()
+
+    # ------------------------------------------------------------------------------- writing
+
+    def submit(self, write: Write, *, item_bytes: int = 0) -> Future[Applied]:
+        """Queue a write; the future holds its answer once it is durable (I1).
+
+        Raises: Unavailable: the queue is full.
+        """
+        future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
+        if self.log_pages > WAL_PAGES_CHECKPOINT and not self._is_folding and not self._fold_rest:
+            self.fold()
+        return future
+
+    def fold(self) -> Future[None]:
+        """Start folding the log into the file beside the writes; see `_fold_beside`."""
+        self._is_folding = True
+        folding = get_running_loop().run_in_executor(self._around.executor, self._fold_beside)
+        folding.add_done_callback(self._fold_done)
+        return folding
+
+    def _commit(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
+        if self._fold_rest:
+            self._fold_rest = False
+            self._writer.checkpoint()
+        return self._writer.commit(writes)
+
+    def _fold_beside(self) -> None:
+        """Fold most of the log on a connection of its own, in a thread.
+
+        SQLite restarts the log only at a write that finds all of it folded, so what is written
+        meanwhile is folded by the writer before its next batch.
+        """
+        connection = self._around.vault.connect(self.path)
+        try:
+            for _ in range(CHECKPOINT_ROUNDS_MAX):
+                total, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if self.log_pages - folded < CHECKPOINT_REST_PAGES or total == folded == 0:
+                    break
+            self._fold_rest = True
+        finally:
+            connection.close()
+
+    def _fold_done(self, folding: Future[None]) -> None:
+        self._is_folding = False
+        error = folding.exception()
+        if isinstance(error, apsw.IOError | OSError):
+            self._around.on_fatal(error)  # a page may or may not be on the disk (B16)
+        elif error is not None:
+            _log.error("fold_failed", file=self.path.name, error=str(error))
+
+    # ------------------------------------------------------------------------------- closing
+
+    async def drain(self) -> None:
+        """Return when every queued write is answered."""
+        await self._group.wait_idle()
+
+    def close(self) -> None:
+        """Close all connections; the last one folds and removes the log. Runs in a thread.
+
+        The file must be idle.
+        """
+        self._residency.required = False
+        for connection in (*self._readers, self._resident):
+            connection.close()
+        self._writer.close()
+
+
+def _scan(
+    reader: apsw.Connection, after: bytes, before: bytes | None, *, limit: int, bytes_max: int
+) -> Page:
+    found: list[tuple[bytes, Entry]] = []
+    size_bytes = 0
+    rows = entries.scan_entries(reader, after=after, before=before)
+    for rid_id, entry in rows:
+        if len(found) == limit or size_bytes >= bytes_max:
+            rows.close()
+            return Page(entries=tuple(found), is_last=False)
+        found.append((rid_id, entry))
+        size_bytes += sum(len(name) + len(data or "") for name, (_, data) in entry.cells.items())
+    return Page(entries=tuple(found), is_last=True)

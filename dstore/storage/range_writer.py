@@ -1,0 +1,194 @@
+"""The writing side of a range file: batches of `apply(previous) → outcome`, one transaction each.
+
+Runs in worker threads, one at a time. Invariants kept here:
+I1: an answer exists only after COMMIT returned, and COMMIT has synced the log.
+I3: a write is a pure function of the item before it, so a batch may be evaluated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from dstore.model.errors import Corrupt, DStoreError, Unavailable, Unknown
+from dstore.storage import entries, range_log, requests
+from dstore.storage.entries import Entry
+from dstore.storage.failures import no_space, stored_error
+from dstore.storage.requests import RequestAnswer, RequestName
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+    from dstore.model.values import Item
+
+WRITE_OVERHEAD_BYTES: Final = 512  # of a queued write beyond its item
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store this item, replacing what is there."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the entry, if there is one."""
+
+
+Outcome = Put | Delete
+Apply = Callable[[Entry | None], Outcome]
+"""Decide from the entry before. Pure. Raises Refused or ConditionFailed to write nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One write of one entry; `rid_id` and `entry_hash` are its key, encoded and hashed."""
+
+    rid_id: bytes
+    entry_hash: int
+    apply: Apply
+    request: RequestName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a write did: whether there was an entry before, and the version there is now.
+
+    `previous` is None when nothing was there, and when a repeated request is answered again.
+    """
+
+    existed: bool
+    version: str | None
+    previous: Entry | None = None
+
+
+class RangeWriter:
+    """Owns the writer connection of a range file."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        *,
+        clock: Clock,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """`on_fatal` ends the process: a failed sync leaves the disk's state unknown (B16)."""
+        self._connection = connection
+        self._clock = clock
+        self._on_fatal = on_fatal
+        self.end = range_log.read_end(connection)
+
+    def commit(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
+        """Evaluate and commit a batch; a refusal is an answer among the others.
+
+        Raises:
+            Unavailable: the disk is full; nothing of the batch was written.
+            Unknown: the commit's outcome cannot be told; the process is about to end.
+        """
+        try:
+            return self._commit_together(writes)
+        except (Unavailable, Unknown):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must fail one write only
+            if len(writes) == 1:
+                return [stored_error(error, file=self._connection.filename)]
+        # One write met a damaged page, or is itself at fault; the others must not suffer.
+        return [answer for write in writes for answer in self.commit([write])]
+
+    def checkpoint(self) -> None:
+        """Fold what is left of the log into the file, between two batches.
+
+        Another connection that is folding right now does the same work; the next round is ours.
+        """
+        with suppress(apsw.BusyError):
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _commit_together(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
+        connection, end, time_us = self._connection, self.end.copy(), self._clock.wall_us()
+        is_committing = False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            answers = [self._evaluate(write, end, time_us) for write in writes]
+            if end.seq != self.end.seq:
+                range_log.write_end(connection, end)
+            is_committing = True
+            connection.execute("COMMIT")
+        except apsw.FullError as error:
+            self._roll_back()
+            raise no_space() from error
+        except BaseException as error:
+            if is_committing and not isinstance(error, Corrupt):
+                self._on_fatal(error)
+                raise Unknown("The commit failed in a way that leaves its outcome open.") from error
+            self._roll_back()
+            raise
+        self.end = end
+        return answers
+
+    def _evaluate(self, write: Write, end: range_log.LogEnd, time_us: int) -> Applied | Exception:
+        """Apply one write inside the open transaction."""
+        connection = self._connection
+        if write.request is not None:
+            done = requests.find(connection, write.request)
+            if done is not None:
+                return Applied(existed=done.existed, version=done.version)
+        previous = entries.read_entry(connection, write.rid_id)
+        try:
+            outcome = write.apply(previous)
+        except Corrupt:
+            raise
+        except DStoreError as refusal:
+            return refusal
+        applied = self._write(write, outcome, previous=previous, end=end, time_us=time_us)
+        if write.request is not None:
+            answer = RequestAnswer(applied.existed, applied.version)
+            requests.remember(
+                connection, write.request, answer=answer, seq=end.seq, time_us=time_us
+            )
+        return applied
+
+    def _write(
+        self,
+        write: Write,
+        outcome: Outcome,
+        *,
+        previous: Entry | None,
+        end: range_log.LogEnd,
+        time_us: int,
+    ) -> Applied:
+        connection, rid_id = self._connection, write.rid_id
+        request_id = write.request.request_id if write.request else None
+        item = outcome.item if isinstance(outcome, Put) else None
+        if item is None and previous is None:
+            return Applied(existed=False, version=None)
+        version = range_log.append(
+            connection, end, rid_id=rid_id, item=item, request_id=request_id, time_us=time_us
+        )
+        range_log.trim(connection, end)
+        if item is None:
+            entries.delete_cells(connection, rid_id)
+            end.quantity -= 1
+            return Applied(existed=True, version=None, previous=previous)
+        entries.write_cells(
+            connection,
+            rid_id,
+            entry_hash=write.entry_hash,
+            before=None if previous is None else previous.cells,
+            after=entries.cells_of(item),
+            version=version,
+        )
+        end.quantity += previous is None
+        return Applied(existed=previous is not None, version=version, previous=previous)
+
+    def _roll_back(self) -> None:
+        """Undo the open transaction, if SQLite has not done so itself."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")

@@ -1,0 +1,76 @@
+"""Requests that were done already: a retry under the same id is answered, not applied (I9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dstore.base.limits import REQUEST_RETENTION_S, REQUESTS_TRIMMED
+
+if TYPE_CHECKING:
+    import apsw
+
+_FIND = (
+    "SELECT ANSWER FROM request "
+    "WHERE PRINCIPAL = ? AND REQUEST_ID = ? AND ORDINAL = ? AND DIGEST = ?"
+)
+_REMEMBER = (
+    "INSERT INTO request (PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST, SEQ, ANSWER, TIME_US) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_TRIM = (
+    "DELETE FROM request WHERE (PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST) IN "
+    "(SELECT PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST FROM request WHERE TIME_US < ? "
+    "ORDER BY TIME_US LIMIT ?)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestName:
+    """Which request a write belongs to.
+
+    `principal` scopes the id to who sent it; `ordinal` counts the writes of one request from 0;
+    `digest` is of the request's content: the same id with other content is another request.
+    """
+
+    principal: str
+    request_id: str
+    digest: bytes
+    ordinal: int = 0
+
+
+class RequestAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What is needed to answer a request again."""
+
+    existed: bool
+    version: str | None
+
+
+def find(connection: apsw.Connection, name: RequestName) -> RequestAnswer | None:
+    """Return the answer of a request that was done already, or None."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        _FIND, (name.principal, name.request_id, name.ordinal, name.digest)
+    ).fetchall()
+    return msgspec.json.decode(rows[0][0], type=RequestAnswer) if rows else None
+
+
+def remember(
+    connection: apsw.Connection, name: RequestName, *, answer: RequestAnswer, seq: int, time_us: int
+) -> None:
+    """Store a request's answer in the write's own transaction, and drop a few that are too old."""
+    connection.execute(
+        _REMEMBER,
+        (
+            name.principal,
+            name.request_id,
+            name.ordinal,
+            name.digest,
+            seq,
+            msgspec.json.encode(answer),
+            time_us,
+        ),
+    )
+    if seq % REQUESTS_TRIMMED == 0:
+        connection.execute(_TRIM, (time_us - REQUEST_RETENTION_S * 1_000_000, 2 * REQUESTS_TRIMMED))

@@ -1,0 +1,19 @@
+"""How a connection that must not wait for a disk says so.
+
+The event loop reads only pages that are already open in the vault's cache. Its connection's
+handles carry a `Residency`; while it is `required`, a read that would go to the file raises
+`NotResident` instead, and the caller repeats it in a thread.
+"""
+
+from dataclasses import dataclass
+
+
+class NotResident(Exception):
+    """The page is not in memory; ask again in a thread."""
+
+
+@dataclass(slots=True)
+class Residency:
+    """A switch shared by a connection and its two file handles."""
+
+    required: bool = False
