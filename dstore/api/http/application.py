@@ -1,0 +1,219 @@
+"""Turn routes into an aiohttp application: ids, errors, counts and bounds, once, for every surface.
+
+What happens to a request, in order: aiohttp parses it; `Dispatcher.resolve` finds its route in the
+path tree; `endpoint.Endpoint.serve` does the rest; `Answer.prepare` writes the answer. There is no
+middleware: each would cost a request 3 us, and everything here is for all requests.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.web_urldispatcher import UrlDispatcher
+
+from dstore.api.http.admission import Admission
+from dstore.api.http.answer import COMMON_HEADERS, REQUEST_ID_HEADER
+from dstore.api.http.endpoint import UNMATCHED, Endpoint, ErrorRenderer, Service, render_problem
+from dstore.api.http.path_tree import PathTree, split_path
+from dstore.api.http.problems import Problem, ProblemRaised
+from dstore.api.http.request_context import RequestContext, RequestIds, request_id_of
+from dstore.api.http.request_log import RequestLog
+from dstore.api.http.route import Route
+from dstore.base.clock import Clock, SystemClock
+from dstore.base.entropy import Entropy
+from dstore.base.limits import (
+    HEADER_BYTES_MAX,
+    HEADER_LINE_BYTES_MAX,
+    KEEP_ALIVE_TIMEOUT_S,
+    KIB,
+)
+from dstore.base.metrics import Metrics
+from dstore.model.errors import DStoreError, RefusalKind, Refused, invalid
+
+SERVICE: Final = web.AppKey("dstore_service", Service)
+
+_LINGERING_S: Final = 2.0  # for a body that nobody wanted, so that its sender sees the answer
+_READ_BUFFER_BYTES: Final = 64 * KIB  # a sixteenth of it bounds the chunks parsed in one go: 4,096
+
+_CONNECTION_ARGUMENTS: Final = {
+    "access_log": None,
+    "auto_decompress": False,  # `read_body` does, with its bound on what comes out
+    "keepalive_timeout": KEEP_ALIVE_TIMEOUT_S,
+    "lingering_time": _LINGERING_S,
+    "max_field_size": HEADER_LINE_BYTES_MAX,
+    "max_line_size": HEADER_LINE_BYTES_MAX,
+    "read_bufsize": _READ_BUFFER_BYTES,
+}
+
+
+def build_application(
+    routes: Sequence[Route],
+    *,
+    surface: str,
+    metrics: Metrics,
+    entropy: Entropy,
+    clock: Clock | None = None,
+    admission: Admission | None = None,
+    request_log: str = "errors",
+    render_error: ErrorRenderer = render_problem,
+) -> web.Application:
+    """Build a surface's application; serve it with `listener.Listener`.
+
+    Args:
+        routes: every route of the surface; two for the same method and path are a bug.
+        surface: its name in metrics and logs: "v1", "admin".
+        metrics: where requests are counted.
+        entropy: for request ids.
+        clock: for durations and the Date header.
+        admission: shared by the surfaces of a process; one of its own if None.
+        request_log: which requests are logged: "none", "errors" (>= 500, or > 1 s) or "all".
+        render_error: makes the answer of whatever a handler raises.
+    """
+    service = Service(
+        surface=surface,
+        metrics=metrics,
+        ids=RequestIds(entropy),
+        clock=clock or SystemClock(),
+        admission=admission or Admission(metrics),
+        request_log=RequestLog(surface=surface, which=request_log, metrics=metrics),
+        render_error=render_error,
+    )
+    with warnings.catch_warnings():
+        # aiohttp 3 deprecates the argument, and offers no other way to a dispatcher of one's own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        application = web.Application(
+            router=Dispatcher(service, routes), handler_args=_CONNECTION_ARGUMENTS
+        )
+    application[SERVICE] = service
+    application.on_response_prepare.append(_add_common_headers)
+    return application
+
+
+class Dispatcher(UrlDispatcher):
+    """Find a request's endpoint; what has none gets one that refuses it."""
+
+    def __init__(self, service: Service, routes: Sequence[Route]) -> None:
+        """Build the tree, and tell aiohttp of the routes too, for whoever lists them."""
+        super().__init__()
+        self._admission = service.admission
+        self._service = service
+        endpoints: dict[tuple[str, str], Endpoint] = {}
+        for route in routes:
+            assert (route.method, route.path) not in endpoints, route
+            endpoint = Endpoint(
+                service,
+                handler=route.handler,
+                operation=route.operation,
+                pattern=route.path,
+                is_vital=route.is_vital,
+            )
+            endpoint.route = self.add_route(route.method, route.path, endpoint.serve)
+            endpoints[route.method, route.path] = endpoint
+        for (method, path), endpoint in tuple(endpoints.items()):
+            if method == hdrs.METH_GET:
+                endpoints.setdefault((hdrs.METH_HEAD, path), endpoint)
+        self._tree = PathTree(endpoints)
+
+    async def resolve(self, request: web.Request) -> RequestContext:
+        """Return the context of a request, an endpoint that answers it inside; never fails."""
+        try:
+            _check_headers(request)
+            segments = split_path(_raw_path(request))
+            found = self._tree.find(segments)
+            if found is None:
+                raise _no_such_path()
+            matched = found.methods.get(request.method)
+            if matched is None:
+                raise _no_such_method(found.allowed)
+        except (DStoreError, ProblemRaised) as error:
+            return self._refusing(error)
+        endpoint, places = matched
+        return RequestContext(
+            {name: segments[index] for name, index in places},
+            route=endpoint.route,
+            serve=endpoint.serve,
+            admission=self._admission,
+        )
+
+    def _refusing(self, error: Exception) -> RequestContext:
+        """Make a context whose handler raises: refusals take the path of every other error."""
+
+        async def refuse(_request: web.Request) -> web.StreamResponse:
+            raise error
+
+        endpoint = Endpoint(self._service, handler=refuse, operation=UNMATCHED, pattern=UNMATCHED)
+        return RequestContext(
+            {}, route=endpoint.route, serve=endpoint.serve, admission=self._admission
+        )
+
+
+def _raw_path(request: web.Request) -> str:
+    """Return the path as it came, without its query.
+
+    Raises: Refused (invalid): the target is no path, or can't be read.
+    """
+    target = request.raw_path
+    if not target.startswith("/"):
+        # RFC 9112 3.2.2: a server accepts the absolute form; the Host in it is not looked at.
+        target = request.rel_url.raw_path
+        if not target.startswith("/") or request.method == hdrs.METH_CONNECT:
+            raise _no_such_path()
+    path = target.partition("?")[0] if "?" in target else target
+    if not target.isascii():
+        _check_text(target, "request target")
+    if "#" in path:
+        raise invalid("The path has a #, which begins a fragment; write it as %23.")
+    return path
+
+
+def _check_headers(request: web.Request) -> None:
+    """Refuse headers that are too large together, or that no program can read as text."""
+    size = 0
+    for name, value in request.raw_headers:
+        size += len(name) + len(value)
+        if not value.isascii():
+            _check_text(value.decode("utf-8", "surrogateescape"), "headers")
+    if size > HEADER_BYTES_MAX:
+        raise ProblemRaised(
+            Problem(
+                name="headers-too-large",
+                title="The headers are too large",
+                status=431,
+                detail=f"Send at most {HEADER_BYTES_MAX} bytes of headers.",
+                closes=True,
+            )
+        )
+
+
+def _check_text(text: str, what: str) -> None:
+    """Refuse bytes that are no UTF-8, which aiohttp has turned into half surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise invalid(f"The {what} can't be read as UTF-8; encode and escape it.") from None
+
+
+def _no_such_path() -> Refused:
+    return Refused(
+        RefusalKind.NOT_FOUND, "No route has this path; /openapi.json lists those there are."
+    )
+
+
+def _no_such_method(allowed: str) -> ProblemRaised:
+    return ProblemRaised(
+        Problem(
+            name="method-not-allowed",
+            title="The method is not allowed here",
+            status=405,
+            detail=f"This path answers {allowed}.",
+            headers={"Allow": allowed},
+        )
+    )
+
+
+async def _add_common_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    """Give an answer that is not an `Answer` the headers of one."""
+    for name, value in COMMON_HEADERS.items():
+        answer.headers.setdefault(name, value)
+    answer.headers[REQUEST_ID_HEADER] = request_id_of(request)
