@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import apsw
 
-from dstore.model.errors import DStoreError, Unknown
+from dstore.model.errors import DStoreError, RefusalKind, Refused, Unknown
 from dstore.storage.failures import no_space, stored_error
 from dstore.storage.group_commit import GroupCommit
 from dstore.storage.node_records import NODE_FILE
@@ -67,7 +67,6 @@ class NodeDatabase:
 
     async def shred(self) -> None:
         """Make what was deleted unrecoverable: fold the log, which still has it, and cut it."""
-        await self._group.wait_idle()
         await self._group.submit(_ShredStep(), job_bytes=STEP_BYTES)
 
     async def drain(self) -> None:
@@ -110,9 +109,13 @@ class NodeDatabase:
         connection.execute("SAVEPOINT step")
         try:
             answer = step(connection)
-        except (DStoreError, apsw.ConstraintError) as refusal:
+        except DStoreError as refusal:
             connection.execute("ROLLBACK TO step")
             answer = refusal
+        except apsw.ConstraintError:
+            connection.execute("ROLLBACK TO step")
+            message = "It exists already, or what it belongs to is gone; look, then retry."
+            answer = Refused(RefusalKind.CONFLICT, message)
         connection.execute("RELEASE step")
         return answer
 

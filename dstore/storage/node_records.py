@@ -15,6 +15,8 @@ from dstore.model.hashing import HASH_MAX, KeyKind
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
 DEFINITION_FORMAT: Final = 1
@@ -173,11 +175,9 @@ def delete_table(connection: apsw.Connection, tenant: str, name: str) -> None:
     connection.execute("DELETE FROM table_definition WHERE TENANT = ? AND NAME = ?", (tenant, name))
 
 
-def set_quantity(connection: apsw.Connection, range_id: str, quantity: int) -> None:
-    """Bring the estimate of a range's entries up to date."""
-    connection.execute(
-        "UPDATE range_of_table SET QUANTITY = ? WHERE RANGE_ID = ?", (quantity, range_id)
-    )
+def set_quantities(connection: apsw.Connection, counts: Sequence[tuple[str, int]]) -> None:
+    """Bring the estimates of ranges' entries up to date; `counts` are (range id, entries)."""
+    connection.executemany("UPDATE range_of_table SET QUANTITY = ?2 WHERE RANGE_ID = ?1", counts)
 
 
 def insert_access_key(connection: apsw.Connection, key: AccessKeyRecord) -> None:

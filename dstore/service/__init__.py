@@ -1,0 +1,1 @@
+"""Use cases, one noun a file: what the surfaces ask for and storage carries out."""

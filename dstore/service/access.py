@@ -1,0 +1,257 @@
+"""Who is asking, and whether they may.
+
+A credential names its tenant; nothing in a request can change that (I11). Whoever is not allowed
+gets the same answer whether the tenant that they named exists or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.security import credentials
+from dstore.security.envelope import WrongKey, framed, open_sealed, seal
+from dstore.security.sigv4 import (
+    SignatureProblem,
+    SignatureRefused,
+    SigningKey,
+    date_key,
+    signing_key,
+)
+from dstore.security.sigv4_parts import Scope
+from dstore.security.sigv4_request import read_claim, verify
+from dstore.storage import node_records
+from dstore.storage.node_records import AccessKeyRecord, BearerRecord, NodeContents
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
+    from dstore.service.catalog import Catalog, Tenant
+    from dstore.storage.node_database import NodeDatabase
+    from dstore.storage.node_keys import NodeKeys
+
+SIGNING_KEYS_CACHED_MAX: Final = 4_096
+_BEARER: Final = "bearer "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated client: a tenant's, or (tenant None) the operator.
+
+    `credential` is the public id of its token or access key.
+    """
+
+    tenant: str | None
+    credential: str
+
+    @property
+    def is_operator(self) -> bool:
+        """May do everything; what it changes is audited."""
+        return self.tenant is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRequest:
+    """What a signature covers: the request as it was received, not as it was parsed."""
+
+    method: str
+    target: str
+    headers: Sequence[tuple[bytes, bytes]]
+
+
+class Access:
+    """The node's credentials, in memory as in the node database."""
+
+    def __init__(
+        self,
+        *,
+        database: NodeDatabase,
+        catalog: Catalog,
+        keys: NodeKeys,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """Start empty; `load` fills it."""
+        self._database = database
+        self._catalog = catalog
+        self._keys = keys
+        self._clock = clock
+        self._entropy = entropy
+        self._tokens: dict[str, BearerRecord] = {}
+        self._access_keys: dict[str, AccessKeyRecord] = {}
+        self._signing_keys: dict[Scope, SigningKey] = {}
+
+    def load(self, contents: NodeContents) -> None:
+        """Take the credentials that the node database holds."""
+        self._tokens = {token.id: token for token in contents.tokens}
+        self._access_keys = {key.id: key for key in contents.access_keys}
+
+    # ----------------------------------------------------------------------- who is asking
+
+    def bearer(self, authorization: str) -> Principal:
+        """Authenticate `Authorization: Bearer …`. Raises: Refused(UNAUTHENTICATED)."""
+        text = authorization[len(_BEARER) :].strip()
+        token_id = credentials.token_id(text)
+        record = None if token_id is None else self._tokens.get(token_id)
+        stored = (
+            None
+            if record is None
+            else credentials.TokenRecord(id=credentials.TokenId(record.id), digest=record.digest)
+        )
+        if not credentials.token_is_valid(text, stored) or record is None:
+            raise unauthenticated("The token is not valid here; use DSTORE_TOKEN of client.env.")
+        return Principal(tenant=record.tenant, credential=record.id)
+
+    def signature(self, request: SignedRequest, body: bytes) -> Principal:
+        """Authenticate a request signed with an access key (SigV4).
+
+        Raises: SignatureRefused: the signature is missing, malformed, stale or wrong; an unknown
+            key and a wrong signature look alike.
+        """
+        claim = read_claim(request.method, request.target, request.headers)
+        record = self._access_keys.get(claim.scope.access_key_id)
+        key = None if record is None else self._signing_key(claim.scope, record)
+        digest = hashlib.sha256(body).hexdigest()
+        verify(claim, body_sha256=digest, key=key, now_us=self._clock.wall_us())
+        if record is None:
+            raise SignatureRefused(
+                SignatureProblem.UNKNOWN_KEY, "The access key is not valid here."
+            )
+        return Principal(tenant=record.tenant, credential=record.id)
+
+    def _signing_key(self, scope: Scope, record: AccessKeyRecord) -> SigningKey:
+        key = self._signing_keys.get(scope)
+        if key is None:
+            if len(self._signing_keys) >= SIGNING_KEYS_CACHED_MAX:
+                self._signing_keys.clear()
+            day = date_key(self.secret_of(record), scope.date)
+            key = signing_key(day, region=scope.region, service=scope.service)
+            self._signing_keys[scope] = key
+        return key
+
+    # ------------------------------------------------------------------------ credentials
+
+    def access_keys(self, tenant: str) -> list[AccessKeyRecord]:
+        """The access keys of a tenant, oldest first."""
+        found = (key for key in self._access_keys.values() if key.tenant == tenant)
+        return sorted(found, key=lambda key: (key.created_at_us, key.id))
+
+    def tokens(self, tenant: str | None) -> list[BearerRecord]:
+        """The tokens of a tenant, or (None) of the operator, oldest first."""
+        found = (token for token in self._tokens.values() if token.tenant == tenant)
+        return sorted(found, key=lambda token: (token.created_at_us, token.id))
+
+    async def create_access_key(self, tenant_name: str) -> tuple[AccessKeyRecord, str]:
+        """Make an access key. Returns: the record, and the secret, to be shown once."""
+        key = credentials.new_access_key(self._entropy)
+        return await self._store_access_key(tenant_name, key), key.secret
+
+    async def import_access_key(
+        self, tenant_name: str, key_id: str, secret: str
+    ) -> AccessKeyRecord:
+        """Store a given access key. Raises: Refused: malformed, or the id is taken."""
+        return await self._store_access_key(
+            tenant_name, credentials.imported_access_key(key_id, secret)
+        )
+
+    async def delete_access_key(self, tenant: str, key_id: str) -> None:
+        """Revoke an access key, at once. Raises: Refused: the tenant has no such key."""
+        record = self._access_keys.get(key_id)
+        if record is None or record.tenant != tenant:
+            raise _no_such("access key")
+        await self._database.run(lambda db: node_records.delete_access_key(db, key_id))
+        self._access_keys.pop(key_id, None)
+        self._signing_keys.clear()
+
+    async def create_token(self, tenant: str | None) -> tuple[BearerRecord, str]:
+        """Make a bearer token. Returns: the record, and the text, to be shown once."""
+        if tenant is not None:
+            self._catalog.tenant(tenant)
+        text, made = credentials.new_token(self._entropy)
+        record = BearerRecord(
+            id=made.id, tenant=tenant, digest=made.digest, created_at_us=self._clock.wall_us()
+        )
+        await self._database.run(lambda db: node_records.insert_token(db, record))
+        self._tokens[record.id] = record
+        return record, text
+
+    async def delete_token(self, tenant: str | None, token_id: str) -> None:
+        """Revoke a token, at once. Raises: Refused: there is no such token."""
+        record = self._tokens.get(token_id)
+        if record is None or record.tenant != tenant:
+            raise _no_such("token")
+        await self._database.run(lambda db: node_records.delete_token(db, token_id))
+        self._tokens.pop(token_id, None)
+
+    def forget_tenant(self, tenant: str) -> None:
+        """Drop the credentials of a deleted tenant; the node database has done so already."""
+        self._tokens = {k: v for k, v in self._tokens.items() if v.tenant != tenant}
+        self._access_keys = {k: v for k, v in self._access_keys.items() if v.tenant != tenant}
+        self._signing_keys.clear()
+
+    def secret_of(self, record: AccessKeyRecord) -> str:
+        """Open an access key's secret. Raises: Unavailable: the node's key does not fit."""
+        tenant = self._catalog.tenant(record.tenant)
+        try:
+            opened = open_sealed(
+                self._secret_key(tenant), record.secret, context=_secret_context(record.id)
+            )
+        except WrongKey as error:
+            raise Unavailable(UnavailableKind.LOCKED, "The access key is locked.") from error
+        return opened.decode()
+
+    async def _store_access_key(
+        self, tenant_name: str, key: credentials.AccessKey
+    ) -> AccessKeyRecord:
+        tenant = self._catalog.tenant(tenant_name)
+        if key.id in self._access_keys:
+            raise Refused(RefusalKind.CONFLICT, "An access key of that id exists; delete it first.")
+        record = AccessKeyRecord(
+            id=key.id,
+            tenant=tenant_name,
+            secret=seal(
+                self._secret_key(tenant),
+                key.secret.encode(),
+                context=_secret_context(key.id),
+                entropy=self._entropy,
+            ),
+            created_at_us=self._clock.wall_us(),
+        )
+        await self._database.run(lambda db: node_records.insert_access_key(db, record))
+        self._access_keys[record.id] = record
+        return record
+
+    def _secret_key(self, tenant: Tenant) -> bytes:
+        return self._keys.secret_key(tenant.record.uuid, tenant_share=tenant.share)
+
+
+def authorize(principal: Principal, tenant: str) -> None:
+    """Let a principal at a tenant. Raises: Refused(FORBIDDEN), whether the tenant exists or not."""
+    if principal.tenant is not None and principal.tenant != tenant:
+        raise _forbidden()
+
+
+def require_operator(principal: Principal) -> None:
+    """Raises: Refused(FORBIDDEN): the principal is a tenant's."""
+    if not principal.is_operator:
+        raise _forbidden()
+
+
+def unauthenticated(message: str) -> Refused:
+    """Refuse a request without a valid credential."""
+    return Refused(RefusalKind.UNAUTHENTICATED, message)
+
+
+def _forbidden() -> Refused:
+    return Refused(RefusalKind.FORBIDDEN, "This credential does not reach that; use another one.")
+
+
+def _no_such(what: str) -> Refused:
+    return Refused(RefusalKind.NOT_FOUND, f"There is no such {what}; list them to see which are.")
+
+
+def _secret_context(key_id: str) -> bytes:
+    return framed([b"access-key", key_id.encode()])

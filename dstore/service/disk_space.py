@@ -1,0 +1,41 @@
+"""How much disk is left: writes are refused early, while reads and the node's records go on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dstore.model.errors import Unavailable, UnavailableKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class DiskSpace:
+    """Knows the free disk as of the last look."""
+
+    def __init__(self, directory: Path, *, free_bytes_min: int) -> None:
+        """Watch the file system of `directory`; below the bound writes get 507."""
+        self._directory = directory
+        self._free_bytes_min = free_bytes_min
+        self.free_bytes = 0
+        self.look()
+
+    @property
+    def has_space(self) -> bool:
+        """Enough disk is free for writes, checkpoints and the node's own records."""
+        return self.free_bytes >= self._free_bytes_min
+
+    def look(self) -> None:
+        """Measure the free disk; a system call, no I/O."""
+        stats = os.statvfs(self._directory)
+        self.free_bytes = stats.f_bavail * stats.f_frsize
+
+    def check_write(self) -> None:
+        """Raises: Unavailable: nothing may be written now."""
+        if not self.has_space:
+            raise Unavailable(
+                UnavailableKind.NO_SPACE,
+                f"Only {self.free_bytes} bytes of disk are free, and "
+                f"{self._free_bytes_min} are kept in reserve; free space, then retry.",
+            )

@@ -1,0 +1,163 @@
+"""A stand-alone node, put together: storage below, use cases above, and the jobs that keep both."""
+
+from __future__ import annotations
+
+from asyncio import get_running_loop, sleep
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.logging import get_logger
+from dstore.service.access import Access
+from dstore.service.catalog import Catalog
+from dstore.service.deferred import Deferred
+from dstore.service.disk_space import DiskSpace
+from dstore.service.items import Items
+from dstore.storage.node_database import NodeDatabase
+from dstore.storage.node_keys import load_or_create
+from dstore.storage.node_records import NODE_FILE
+from dstore.storage.range_file import Surroundings
+from dstore.storage.range_files import RangeFiles
+from dstore.storage.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
+    from dstore.service.deferred import Plan
+    from dstore.storage.node_keys import NodeKeys
+
+_log = get_logger(__name__)
+
+# Writers, cold reads, scans and folding share these; most wait for the disk or for SQLite.
+STORAGE_THREADS: Final = 8
+DISK_LOOK_S: Final = 1.0
+TIDY_S: Final = 5.0
+QUANTITIES_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """What an operator decides about a node's storage; units are in the names."""
+
+    directory: Path
+    location: str
+    page_cache_bytes: int
+    open_files_max: int
+    free_disk_bytes_min: int
+
+
+class Node:
+    """The use cases of one stand-alone node. Make it with `open_node`."""
+
+    def __init__(
+        self,
+        options: NodeOptions,
+        *,
+        keys: NodeKeys,
+        database: NodeDatabase,
+        files: RangeFiles,
+        executor: ThreadPoolExecutor,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """Wire the use cases; nothing is read yet."""
+        self.uuid = keys.uuid
+        self.files = files
+        self.disk = DiskSpace(options.directory, free_bytes_min=options.free_disk_bytes_min)
+        self.catalog = Catalog(
+            database=database,
+            files=files,
+            keys=keys,
+            clock=clock,
+            entropy=entropy,
+            location=options.location,
+        )
+        self.access = Access(
+            database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
+        )
+        self.items = Items(self.catalog, self.disk)
+        self.deferred = Deferred(database=database, items=self.items, clock=clock, entropy=entropy)
+        self._database = database
+        self._executor = executor
+
+    async def load(self) -> None:
+        """Read what the node knows, before anything is served."""
+        self.access.load(await self.catalog.load())
+        await self.deferred.load()
+
+    async def delete_tenant(self, name: str, *, force: bool) -> None:
+        """Delete a tenant, its credentials and its keys. Raises: see `Catalog.delete_tenant`."""
+        await self.catalog.delete_tenant(name, force=force)
+        self.access.forget_tenant(name)
+
+    async def watch_disk(self) -> None:
+        """Measure the free disk, until cancelled."""
+        while True:
+            had_space = self.disk.has_space
+            self.disk.look()
+            if self.disk.has_space != had_space:
+                event = "disk_space_back" if self.disk.has_space else "disk_space_low"
+                _log.warning(event, free_bytes=self.disk.free_bytes)
+            await sleep(DISK_LOOK_S)
+
+    async def tidy_files(self) -> None:
+        """Close idle range files, until cancelled."""
+        while True:
+            await sleep(TIDY_S)
+            await self.files.tidy()
+
+    async def store_quantities(self) -> None:
+        """Keep the table of tables' estimates fresh, until cancelled."""
+        while True:
+            await sleep(QUANTITIES_S)
+            await self.catalog.store_quantities()
+
+    async def do_deferred(self, plan: Plan) -> None:
+        """Do the writes accepted with 202, until cancelled."""
+        await self.deferred.run(plan)
+
+    async def close(self) -> None:
+        """Answer every queued write, note the counts, close all files. Nothing may come after."""
+        if self.disk.has_space:
+            await self.catalog.store_quantities()
+        await self.files.close()
+        await self._database.drain()
+        await get_running_loop().run_in_executor(self._executor, self._database.close)
+        self._executor.shutdown()
+
+
+async def open_node(
+    options: NodeOptions,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    on_fatal: Callable[[BaseException], None],
+) -> Node:
+    """Open a data directory, making it on the first start, and load what it holds.
+
+    The caller holds the directory's lock. Raises: Corrupt, WrongKey: it cannot be opened.
+    """
+    executor = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
+    vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
+    around = Surroundings(vault=vault, executor=executor, clock=clock, on_fatal=on_fatal)
+    directory = options.directory.absolute()
+
+    def open_storage() -> tuple[NodeKeys, NodeDatabase]:
+        keys = load_or_create(directory, database=directory / NODE_FILE, entropy=entropy)
+        return keys, NodeDatabase(directory, key=keys.database_key, around=around)
+
+    keys, database = await get_running_loop().run_in_executor(executor, open_storage)
+    node = Node(
+        options,
+        keys=keys,
+        database=database,
+        files=RangeFiles(directory, around, open_files_max=options.open_files_max),
+        executor=executor,
+        clock=clock,
+        entropy=entropy,
+    )
+    await node.load()
+    return node

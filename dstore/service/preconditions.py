@@ -1,0 +1,68 @@
+"""`If-Match` and `If-None-Match`, as RFC 9110 section 13 has them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from dstore.model.errors import ConditionFailed, invalid
+from dstore.storage.entries import Entry
+
+ANY: Final = "*"
+_TAGS: Final = re.compile(r'\s*(?:W/)?"([!#-~]*)"\s*(?:,|$)')
+_HEADER_CHARS_MAX: Final = 4_096
+
+
+class Preconditions(msgspec.Struct, frozen=True, array_like=True):
+    """The versions that a request insists on or excludes; None where it does not say."""
+
+    match: tuple[str, ...] | None = None
+    none_match: tuple[str, ...] | None = None
+
+    @property
+    def excludes_any(self) -> bool:
+        """`If-None-Match: *`: only if there is nothing yet."""
+        return self.none_match is not None and ANY in self.none_match
+
+
+NO_PRECONDITIONS: Final = Preconditions()
+
+
+def read_preconditions(if_match: str | None, if_none_match: str | None) -> Preconditions:
+    """Read the two headers. Raises: Refused: one is no list of entity tags."""
+    if if_match is None and if_none_match is None:
+        return NO_PRECONDITIONS
+    return Preconditions(_tags("If-Match", if_match), _tags("If-None-Match", if_none_match))
+
+
+def is_matched(tags: tuple[str, ...], entry: Entry | None) -> bool:
+    """Tell whether an entry exists and its version is among the tags."""
+    return entry is not None and (ANY in tags or entry.version in tags)
+
+
+def check(preconditions: Preconditions, entry: Entry | None) -> None:
+    """Hold a write's preconditions against the entry before it. Raises: ConditionFailed."""
+    if preconditions.match is not None and not is_matched(preconditions.match, entry):
+        raise ConditionFailed("If-Match names another version; read the entry again and retry.")
+    if preconditions.none_match is not None and is_matched(preconditions.none_match, entry):
+        raise ConditionFailed("If-None-Match excludes the version that is stored.")
+
+
+def _tags(header: str, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if value.strip() == ANY:
+        return (ANY,)
+    tags: list[str] = []
+    end = 0
+    while end < len(value) and len(value) <= _HEADER_CHARS_MAX:
+        found = _TAGS.match(value, end)
+        if found is None:
+            break
+        tags.append(found.group(1))
+        end = found.end()
+    if end < len(value) or not tags:
+        raise invalid(f"{header} must be * or a list of entity tags in quotes, as an ETag shows.")
+    return tuple(tags)
