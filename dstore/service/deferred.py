@@ -3,12 +3,12 @@
 The 202 is given after the write is in the node database. Its conditions are evaluated when it
 runs. Each write runs under its own request id, so a crash between doing it and noting its outcome
 runs it again and changes nothing (I9). Order of acceptance is the order of evaluation within a
-table.
+table, as long as the node takes writes at all (a full disk makes them wait).
 """
 
 from __future__ import annotations
 
-from asyncio import Event, Future, gather
+from asyncio import Event, Future, gather, sleep
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
@@ -30,6 +30,7 @@ from dstore.model.errors import (
     Refused,
     Unavailable,
     UnavailableKind,
+    Unknown,
 )
 from dstore.service.items import EntryKey, Items
 from dstore.service.preconditions import NO_PRECONDITIONS, Preconditions
@@ -138,7 +139,10 @@ class Deferred:
         return row.request_id
 
     async def outcome(self, tenant: str, request_id: str) -> DeferredOutcome | None:
-        """Ask how a write went. Returns: None while it waits. Raises: Refused: not known (any more)."""
+        """Ask how a write went.
+
+        Returns: None while it waits. Raises: Refused: not known, or no longer.
+        """
         row = await self._database.run(lambda db: deferred_writes.find(db, tenant, request_id))
         if row is None:
             raise Refused(
@@ -163,10 +167,15 @@ class Deferred:
                 [
                     (request_id, outcome)
                     for (request_id, _), outcome in zip(batch, outcomes, strict=True)
+                    if outcome is not None
                 ]
             )
             for _ in batch:
                 self._queue.popleft()
+            again = [one for one, outcome in zip(batch, outcomes, strict=True) if outcome is None]
+            if again:
+                self._queue.extendleft(reversed(again))
+                await sleep(RETRY_AFTER_MS / 1_000)
 
     async def _begin(
         self, request_id: str, write: DeferredWrite, plan: Plan
@@ -191,12 +200,15 @@ class Deferred:
         )
 
 
-async def _outcome(answer: Future[Applied] | DStoreError) -> DeferredOutcome:
+async def _outcome(answer: Future[Applied] | DStoreError) -> DeferredOutcome | None:
+    """Wait for one write. Returns: None if it could not be done yet and has to run again."""
     try:
         if isinstance(answer, DStoreError):
             raise answer
         applied = await answer
+    except (Unavailable, Unknown):
+        return None
     except DStoreError as error:
-        name = error.kind if isinstance(error, Refused | Unavailable) else type(error).__name__
+        name = error.kind if isinstance(error, Refused) else type(error).__name__
         return DeferredOutcome(error=str(name), detail=error.message)
     return DeferredOutcome(existed=applied.existed, version=applied.version)

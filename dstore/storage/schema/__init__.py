@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import apsw
 
-from dstore.model.errors import DStoreError
+from dstore.model.errors import Corrupt
 
 
 class Schema(StrEnum):
@@ -19,7 +19,7 @@ class Schema(StrEnum):
     NODE = "node"
 
 
-class TooNew(DStoreError):
+class TooNew(Corrupt):
     """The file was written by a later dStore."""
 
 
@@ -39,7 +39,9 @@ def upgrade(connection: apsw.Connection, schema: Schema) -> int:
     if reached > len(steps):
         raise TooNew(
             f"The {schema} database has schema {reached}; this dStore knows {len(steps)}. "
-            "Start the newer dStore that wrote it."
+            "Start the newer dStore that wrote it.",
+            file=connection.filename.rpartition("/")[2],
+            where="schema",
         )
     for number in range(reached + 1, len(steps) + 1):
         with connection:
