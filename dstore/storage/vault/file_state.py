@@ -17,7 +17,7 @@ class LogState:
     `synced_frames` are on disk, whatever happens. Only committed frames are counted as synced,
     because the others are written anew after a rollback. `stamp` is what the frames of this log
     carry (None: not known yet). `is_judged`: what recovery found has been through
-    `recovery.judge_recovery`.
+    `recovery.judge_recovery`. `writer`: the handle that wrote last; only it holds frames back.
     `cached` maps the clear page number of a frame (4 bytes) to the cache key of its newest frame,
     so that older ones make room.
     """
@@ -29,6 +29,7 @@ class LogState:
     committed_frames: int = 0
     synced_frames: int = 0
     is_judged: bool = True
+    writer: object = None
     cache_space: int = 0
     cached: dict[bytes, int] = field(default_factory=dict)
 

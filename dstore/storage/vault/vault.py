@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from threading import Lock, local
 from typing import TYPE_CHECKING, Final
 
@@ -131,9 +132,14 @@ class Vault:
             with state.opening, recovery.damage_reported(state.path):
                 recovery.refuse_empty(state.path)
                 connection = self._open(path, apsw.SQLITE_OPEN_READWRITE)
-                connection.set_busy_timeout(busy_timeout_ms)
-                connection.pragma("schema_version")  # SQLite opens the log at the first read
-                recovery.judge_recovery(connection, state)
+                try:
+                    connection.set_busy_timeout(busy_timeout_ms)
+                    connection.pragma("schema_version")  # SQLite opens the log at the first read
+                    recovery.judge_recovery(connection, state)
+                except BaseException:
+                    with suppress(Exception):  # closing meets the same damage; the first one counts
+                        connection.close()
+                    raise
         finally:
             self._vfs.opening.residency = None
         return connection

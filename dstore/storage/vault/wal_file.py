@@ -34,7 +34,6 @@ from dstore.storage.vault.layout import (
     LogHeader,
     Nonces,
     frame_checksum,
-    frame_stamp,
     pack_note,
 )
 from dstore.storage.vault.residency import NotResident, Residency
@@ -110,6 +109,8 @@ class WalFile(apsw.VFSFile):
         if header.stamp != self._log.stamp:
             self._start_log(header)
             self._log.is_judged = False
+        # Of the same log: whatever was written and not committed is dead.
+        self._log.frames = self._log.committed_frames
         return header.plain
 
     def _stored_header(self) -> LogHeader | None:
@@ -127,12 +128,14 @@ class WalFile(apsw.VFSFile):
         """Return header and page as SQLite wrote them; None at the end of the log."""
         if self._residency.required:
             raise NotResident
-        self._flush()
+        if self._held and index >= self._held_first:
+            self._flush()
         log, sealer = self._log, self._state.sealer
         stored = self._base_read(FRAME_BYTES, WAL_PREFIX_BYTES + index * FRAME_BYTES)
         bound = stored[:FRAME_HEADER_BYTES]
         body = None
-        if log.stamp is not None and frame_stamp(bound) == log.stamp:
+        # Not the salts: SQLite leaves them zero once a page was spilled twice, and mends them later.
+        if log.stamp is not None and bound[FRAME_PLAIN_BYTES:] == log.number_bytes:
             body = sealer.open_frame(index, bound, stored[FRAME_HEADER_BYTES:])
         if body is None:
             if index < log.frames:
@@ -176,7 +179,7 @@ class WalFile(apsw.VFSFile):
         The file is asked for the former number, not our memory: SQLite does not read the header of
         a log without frames, so a log that a crash left empty is not known otherwise.
         """
-        self._flush()
+        self._take_over()
         former = self._stored_header()
         number = 1 + max(self._log.number, 0 if former is None else former.number)
         begun = LogHeader(plain=header, number=number)
@@ -186,6 +189,8 @@ class WalFile(apsw.VFSFile):
         self._start_log(begun)
 
     def _take_frame_header(self, index: int, header: bytes) -> None:
+        if self._log.writer is not self:
+            self._take_over()
         self._pending_index, self._pending_header = index, header
         if index < self._log.frames:
             # Either a checksum is mended and no page will follow, or a rolled back frame is
@@ -193,6 +198,16 @@ class WalFile(apsw.VFSFile):
             # right in the first case and harmless, since overwritten, in the second.
             old = self._read_known(index)
             self._seal_frame(index, header, old[FRAME_HEADER_BYTES:])
+
+    def _take_over(self) -> None:
+        """Write the log from now on; a handle that has SQLite's write lock does.
+
+        Frames that are not committed by now were rolled back: what another handle, or this one,
+        still holds back must never reach the file.
+        """
+        self._held = []
+        self._log.writer = self
+        self._log.frames = self._log.committed_frames
 
     def _write_page(self, index: int, page: bytes) -> None:
         log = self._log
@@ -238,7 +253,7 @@ class WalFile(apsw.VFSFile):
         SQLite publishes frames to other connections once it has written the commit frame, so
         nothing is held back beyond that one; what this handle reads itself is flushed before.
         """
-        if not self._held:
+        if not self._held or self._log.writer is not self:
             return
         held, self._held = self._held, []
         try:
@@ -254,7 +269,6 @@ class WalFile(apsw.VFSFile):
         The first sync of a handle goes through SQLite, which also syncs the directory when the log
         is new; the later ones let other threads run. A failure is fatal to the caller (B16).
         """
-        self._flush()
         log = self._log
         stamp, committed = log.stamp, log.committed_frames
         if self._descriptor is None:
@@ -277,14 +291,15 @@ class WalFile(apsw.VFSFile):
 
     def xFileSize(self) -> int:  # noqa: N802 - SQLite's name
         """Answer the size that SQLite believes in: 32 bytes and the frames."""
-        self._flush()
         stored = super().xFileSize()
         return max(0, stored - WAL_SHIFT_BYTES) if stored > WAL_PREFIX_BYTES else 0
 
     def xTruncate(self, size: int) -> None:  # noqa: N802 - SQLite's name
         """Cut the log after a checkpoint. At 0 the header slots go too."""
-        self._flush()
+        self._held = []
         super().xTruncate(size + WAL_SHIFT_BYTES if size else 0)
+        if not size:  # the next log must not meet the header slots of this one after a power cut
+            super().xSync(apsw.SQLITE_SYNC_NORMAL)
         frames = max(0, size - WAL_HEADER_BYTES) // FRAME_BYTES
         log = self._log
         log.frames = min(log.frames, frames)
