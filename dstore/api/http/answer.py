@@ -51,7 +51,7 @@ class Answer(web.StreamResponse):
             content_type: of the body, parameters included.
             headers: further headers, each of printable ASCII; they win over `COMMON_HEADERS`.
         """
-        super().__init__(status=status, headers=headers)
+        super().__init__(status=status, headers=headers or None)
         self.body = body
         self._media_type = content_type
         self._head = b""

@@ -7,7 +7,7 @@ middleware: each would cost a request 3 us, and everything here is for all reque
 
 import warnings
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import UrlDispatcher
@@ -36,7 +36,7 @@ SERVICE: Final = web.AppKey("dstore_service", Service)
 _LINGERING_S: Final = 2.0  # for a body that nobody wanted, so that its sender sees the answer
 _READ_BUFFER_BYTES: Final = 64 * KIB  # a sixteenth of it bounds the chunks parsed in one go: 4,096
 
-_CONNECTION_ARGUMENTS: Final = {
+CONNECTION_ARGUMENTS: Final[dict[str, Any]] = {
     "access_log": None,
     "auto_decompress": False,  # `read_body` does, with its bound on what comes out
     "keepalive_timeout": KEEP_ALIVE_TIMEOUT_S,
@@ -83,7 +83,7 @@ def build_application(
         # aiohttp 3 deprecates the argument, and offers no other way to a dispatcher of one's own.
         warnings.simplefilter("ignore", DeprecationWarning)
         application = web.Application(
-            router=Dispatcher(service, routes), handler_args=_CONNECTION_ARGUMENTS
+            router=Dispatcher(service, routes), handler_args=CONNECTION_ARGUMENTS
         )
     application[SERVICE] = service
     application.on_response_prepare.append(_add_common_headers)

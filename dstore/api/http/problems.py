@@ -92,22 +92,29 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def problem_answer(problem: Problem, *, request_id: str) -> Answer:
-    """Render a problem; its `instance` is the request id, under which the logs have more."""
-    body = msgspec.json.encode(
-        {
-            "type": TYPE_PREFIX + problem.name,
-            "title": problem.title,
-            "status": problem.status,
-            "detail": problem.detail,
-            "instance": request_id,
-        }
-    )
+    """Render a problem as an answer."""
     answer = Answer(
-        body, status=problem.status, content_type=PROBLEM_JSON, headers=problem.headers or None
+        problem_body(problem, request_id=request_id),
+        status=problem.status,
+        content_type=PROBLEM_JSON,
+        headers=problem.headers,
     )
     if problem.closes:
         answer.force_close()
     return answer
+
+
+def problem_body(problem: Problem, *, request_id: str) -> bytes:
+    """Render a problem; its `instance` is the request id, under which the logs have more."""
+    members: dict[str, str | int] = {
+        "type": TYPE_PREFIX + problem.name,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    if request_id:
+        members["instance"] = request_id
+    return msgspec.json.encode(members)
 
 
 def _problem_of_ours(error: DStoreError) -> Problem:

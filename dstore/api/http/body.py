@@ -1,0 +1,231 @@
+"""Read a request's body, never more of it, nor for longer, than is allowed.
+
+The bounds, in the order in which they are looked at: the content coding (gzip, deflate or none),
+the stated length, the process's room for bodies; then, while it arrives, its bytes, its chunks and
+its pace; last, what comes out of a compressed one. A request whose handler does not call
+`read_body` has its body thrown away by aiohttp.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+
+from dstore.api.http.problems import Problem, ProblemRaised
+from dstore.api.http.request_context import ClientGone, context_of
+from dstore.base.limits import BODY_BYTES_PER_S_MIN, BODY_CHUNKS_MAX, BODY_TIMEOUT_S, KIB
+from dstore.model.errors import RefusalKind, Refused, invalid
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_INFLATE_STEP_BYTES: Final = 64 * KIB  # then other requests get their turn: ~0.2 ms
+
+# What zlib calls the formats: its `wbits`.
+_GZIP: Final = 31
+_ZLIB: Final = 15
+_RAW_DEFLATE: Final = -15
+_ZLIB_METHOD: Final = 8  # the low half of a zlib stream's first byte (RFC 1950)
+
+
+async def read_body(
+    request: web.Request,
+    *,
+    bytes_max: int,
+    timeout_s: float = BODY_TIMEOUT_S,
+    bytes_per_s_min: int = BODY_BYTES_PER_S_MIN,
+) -> bytes:
+    """Return the whole body, decompressed; b"" if there is none. To be called once.
+
+    Args:
+        request: one that came through `build_application`.
+        bytes_max: of the body as sent and as decompressed, >= 0.
+        timeout_s: within which every body may arrive, however slowly.
+        bytes_per_s_min: the pace beyond `timeout_s`.
+
+    Raises:
+        Refused: unsupported_media_type (coding), invalid (broken compression).
+        Unavailable: overloaded: the process holds as many bodies as it has room for.
+        ProblemRaised: 408 too slow, 413, 400 broken chunks or too many, 417 an unknown Expect.
+        ClientGone: the connection ended before the body did.
+    """
+    context = context_of(request)
+    coding = _coding(request)
+    length = request.content_length
+    if length is not None and length > bytes_max:
+        raise _too_large(bytes_max)
+    if not request.body_exists:
+        return b""
+    stated = bytes_max if length is None else length
+    context.reserve(stated if coding is None else stated + bytes_max)
+    if not request.content.is_eof():
+        _promise_to_read(request)
+        request.content.set_read_chunk_size(stated)
+    body = await _received(
+        request, bytes_max=bytes_max, timeout_s=timeout_s, bytes_per_s_min=bytes_per_s_min
+    )
+    context.body_bytes = len(body)
+    if coding is None or not body:
+        return body
+    return await _inflated(body, coding=coding, bytes_max=bytes_max)
+
+
+def _coding(request: web.Request) -> str | None:
+    """Return "gzip" or "deflate", or None for a body as it is."""
+    given = request.headers.getall(hdrs.CONTENT_ENCODING, None)
+    if given is None:
+        return None
+    coding = ", ".join(given).strip().lower()
+    match coding:
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip":
+            return "gzip"
+        case "deflate":
+            return "deflate"
+        case _:
+            raise Refused(
+                RefusalKind.UNSUPPORTED_MEDIA_TYPE,
+                "The body's Content-Encoding is not supported; use gzip, deflate or none.",
+            )
+
+
+def _promise_to_read(request: web.Request) -> None:
+    """Send 100 Continue to a client that waits for it before it sends its body."""
+    expected = request.headers.get(hdrs.EXPECT)
+    if expected is None or request.version < HttpVersion11:
+        return
+    if expected.lower() != "100-continue":
+        raise ProblemRaised(
+            Problem(
+                name="expectation-failed",
+                title="The expectation can't be met",
+                status=417,
+                detail="Expect may only say 100-continue; leave it out or say that.",
+                closes=True,
+            )
+        )
+    transport = request.transport
+    if transport is not None:
+        transport.write(_CONTINUE)
+
+
+async def _received(
+    request: web.Request, *, bytes_max: int, timeout_s: float, bytes_per_s_min: int
+) -> bytes:
+    """Gather the body as it was sent, within its bounds of size, chunks and time."""
+    content = request.content
+    if content.is_eof() and request.content_length is not None:
+        return _from_buffer(request)  # it came with the head, as almost every item does
+    began_s = asyncio.get_running_loop().time()
+    pieces: list[bytes] = []
+    received = noted = 0
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            async for piece in _pieces(request):
+                pieces.append(piece)
+                received += len(piece)
+                if received > bytes_max:
+                    raise _too_large(bytes_max)
+                if received - noted >= bytes_per_s_min:  # another second is earned
+                    noted = received
+                    limit.reschedule(began_s + timeout_s + received / bytes_per_s_min)
+    except TimeoutError:
+        raise ProblemRaised(
+            Problem(
+                name="request-timeout",
+                title="The body came too slowly",
+                status=408,
+                detail=f"After {timeout_s:g} s a body has to come at {bytes_per_s_min} bytes a "
+                "second or faster; send it again.",
+                closes=True,
+            )
+        ) from None
+    return b"".join(pieces)
+
+
+def _from_buffer(request: web.Request) -> bytes:
+    try:
+        return request.content.read_nowait()
+    except web.RequestPayloadError:
+        raise _broken("The body is broken; send it again.") from None
+
+
+async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the body piece by piece, until its end; at most BODY_CHUNKS_MAX chunks of it."""
+    content = request.content
+    is_chunked = request.content_length is None
+    chunks = 0
+    try:
+        while True:
+            if is_chunked:
+                piece, is_end_of_chunk = await content.readchunk()
+                chunks += is_end_of_chunk
+                if chunks > BODY_CHUNKS_MAX:
+                    raise _broken(
+                        f"The body came in more than {BODY_CHUNKS_MAX} chunks; send larger ones."
+                    )
+                if not piece and not is_end_of_chunk:
+                    return
+            else:
+                piece = await content.readany()
+                if not piece:
+                    return
+            yield piece
+    except web.RequestPayloadError:
+        raise _broken("The body's chunks are broken; send it again.") from None
+    except (OSError, RuntimeError):
+        # What aiohttp's stream raises when the connection is lost; RuntimeError from its next wait.
+        if request.transport is not None:
+            raise
+        raise ClientGone from None
+
+
+async def _inflated(body: bytes, *, coding: str, bytes_max: int) -> bytes:
+    """Decompress step by step; stop at the bound, however much more would come out."""
+    # Deflate is a zlib stream (RFC 9110), and raw deflate from clients that err.
+    deflate = _ZLIB if body[0] & 0xF == _ZLIB_METHOD else _RAW_DEFLATE
+    decoder = zlib.decompressobj(_GZIP if coding == "gzip" else deflate)
+    inflated = bytearray()
+    rest = body
+    try:
+        while not decoder.eof:
+            piece = decoder.decompress(rest, _INFLATE_STEP_BYTES)
+            inflated += piece
+            if len(inflated) > bytes_max:
+                raise _too_large(bytes_max)
+            rest = decoder.unconsumed_tail
+            if not piece and not rest and not decoder.eof:
+                raise invalid(f"The body's {coding} data ends too early; send all of it.")
+            await asyncio.sleep(0)
+    except zlib.error:
+        raise invalid(f"The body is not {coding} data, as its Content-Encoding says.") from None
+    if decoder.unused_data:
+        raise invalid(f"The body goes on after the end of its {coding} data; send one stream.")
+    return bytes(inflated)
+
+
+def _too_large(bytes_max: int) -> ProblemRaised:
+    """Refuse a body and give up the connection: the rest of the body is in the way on it."""
+    return ProblemRaised(
+        Problem(
+            name="too-large",
+            title="The request is too large",
+            status=413,
+            detail=f"A body may have at most {bytes_max} bytes, decompressed; send less at a time.",
+            closes=True,
+        )
+    )
+
+
+def _broken(detail: str) -> ProblemRaised:
+    return ProblemRaised(
+        Problem(
+            name="bad-request",
+            title="The request is no valid HTTP",
+            status=400,
+            detail=detail,
+            closes=True,
+        )
+    )

@@ -1,0 +1,233 @@
+"""One client's connection, with the bounds that aiohttp's own protocol lacks.
+
+aiohttp bounds each line and the number of headers; not how long a head may take, nor its size in
+all, nor how many connections there are (RELIABILITY.md 4.5). And it logs a traceback for each
+broken request, where one line in ten seconds is enough.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from dstore.api.http.answer import COMMON_HEADERS
+from dstore.api.http.endpoint import Service
+from dstore.api.http.problems import PROBLEM_JSON, Problem, problem_body, problem_of
+from dstore.base.clock import NS_PER_S
+from dstore.base.limits import CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_S
+from dstore.base.logging import get_logger
+
+_log: Final = get_logger(__name__)
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_QUIET_NS: Final = 10 * NS_PER_S  # between two lines about broken requests
+
+_NOT_HTTP: Final = Problem(
+    name="bad-request",
+    title="The request is no valid HTTP",
+    status=400,
+    detail="The request line, a header or the body's framing breaks HTTP/1.1; correct it.",
+)
+_HEAD_TOO_LATE: Final = Problem(
+    name="request-timeout",
+    title="The request's head came too slowly",
+    status=408,
+    detail="Send the request line and the headers without a pause.",
+)
+_HEAD_TOO_LARGE: Final = Problem(
+    name="headers-too-large",
+    title="The headers are too large",
+    status=431,
+    detail=f"Send at most {HEADER_BYTES_MAX} bytes of headers.",
+)
+_TOO_MANY: Final = Problem(
+    name="overloaded",
+    title="The server is overloaded",
+    status=503,
+    detail="The server has as many connections as it takes; use fewer, and retry later.",
+    headers={"Retry-After": "1"},
+)
+
+
+class ConnectionServer(web.Server):
+    """Make a `Connection` for each client, and know them all."""
+
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        service: Service,
+        arguments: dict[str, Any],
+        connections_max: int = CONNECTIONS_MAX,
+        header_timeout_s: float = HEADER_TIMEOUT_S,
+    ) -> None:
+        """Take over what a server of aiohttp's would do.
+
+        Args:
+            server: what the application's runner has made; it never gets a connection itself.
+            service: the application's own.
+            arguments: of each connection, as `web.Application(handler_args=...)` has them.
+            connections_max: open at a time; the next ones are answered 503 and closed.
+            header_timeout_s: from the first byte of a head to its last.
+        """
+        super().__init__(
+            server.request_handler, request_factory=server.request_factory, **arguments
+        )
+        self.service = service
+        self.open: set[Connection] = set()
+        self.connections_max = connections_max
+        self.header_timeout_s = header_timeout_s
+        self.all_closed = asyncio.Event()
+        self.all_closed.set()
+        self._arguments = arguments
+        self._broken = 0  # requests since the last line about them
+        self._told_ns = -_QUIET_NS
+
+    def __call__(self) -> "Connection":
+        """Make the protocol of one more connection."""
+        return Connection(self, loop=asyncio.get_running_loop(), **self._arguments)
+
+    async def end_idle(self, wait_s: float) -> None:
+        """Close the idle connections; then wait up to `wait_s` for every one to be gone."""
+        for connection in tuple(self.open):
+            connection.end_if_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self.all_closed.wait()
+
+    def tell_broken(self, error: BaseException | None) -> None:
+        """Log that requests are broken, at most once in ten seconds, without what they hold."""
+        self._broken += 1
+        now_ns = self.service.now_ns()
+        if now_ns - self._told_ns >= _QUIET_NS:
+            _log.warning("bad_http", reason=type(error).__name__, requests_count=self._broken)
+            self._told_ns = now_ns
+            self._broken = 0
+
+
+class Connection(RequestHandler):
+    """aiohttp's protocol with a watch over heads; everything else is its own."""
+
+    __slots__ = ("_head_bytes", "_head_timer", "_last_payload", "_server")
+
+    def __init__(self, server: ConnectionServer, **arguments: Any) -> None:
+        """Begin with no head under way."""
+        super().__init__(server, **arguments)
+        self._server = server
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._last_payload: StreamReader = EMPTY_PAYLOAD  # of the last request whose head is whole
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection on, or turn it away if there are too many."""
+        server = self._server
+        if len(server.open) >= server.connections_max:
+            server.service.metrics.requests_refused.labels("connections").inc()
+            self.force_close()  # takes no data from here on
+            stream = cast("asyncio.Transport", transport)  # create_server makes no other kind
+            stream.write(_last_words(_TOO_MANY))
+            stream.close()
+            return
+        server.open.add(self)
+        server.all_closed.clear()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of everything."""
+        self._head_is_whole()
+        super().connection_lost(exc)
+        server = self._server
+        server.open.discard(self)
+        if not server.open:
+            server.all_closed.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, then see whether a head is left unfinished."""
+        was_in_body = not self._last_payload.is_eof()
+        requests = self._request_count
+        super().data_received(data)
+        if self._request_count != requests:
+            if self._head_timer is not None:
+                self._head_is_whole()
+            if self._messages:
+                self._last_payload = self._messages[-1][1]
+            if self._last_payload is EMPTY_PAYLOAD and not data.endswith(_END_OF_HEAD):
+                self._head_grows(len(data) - data.rfind(_END_OF_HEAD) - len(_END_OF_HEAD))
+        elif data and not was_in_body:
+            # A head that begins behind a body in one segment is seen when its next bytes come, or
+            # when the keep-alive time ends.
+            self._head_grows(len(data))
+
+    def end_if_idle(self) -> None:
+        """Close the connection unless a request is being read or answered on it."""
+        if self._is_idle:
+            self.force_close()
+
+    def handle_error(  # noqa: PLR0917 -- aiohttp's signature
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse, or what failed outside of every endpoint."""
+        del message  # it quotes the request
+        if status < 500:  # noqa: PLR2004 -- the client's fault, or the server's
+            self._server.tell_broken(exc)
+            problem = _NOT_HTTP
+        else:
+            _log.error("connection_failed", exc_info=exc)
+            problem = problem_of(exc or TimeoutError())
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("An answer is already under way.")
+        return self._server.service.answer_unparsed(request, problem)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Tell whether aiohttp's loop on this connection waits for the next request."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _head_grows(self, bytes_count: int) -> None:
+        if self._close or self._force_close:
+            return
+        self._head_bytes += bytes_count
+        if self._head_bytes > HEADER_BYTES_MAX:
+            self._give_up(_HEAD_TOO_LARGE)
+        elif self._head_timer is None:
+            self._head_timer = self._loop.call_later(
+                self._server.header_timeout_s, self._give_up, _HEAD_TOO_LATE
+            )
+
+    def _head_is_whole(self) -> None:
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self, problem: Problem) -> None:
+        """End the connection: at once if it is idle, else behind the answers that are due."""
+        self._head_is_whole()
+        if not self._is_idle or self.transport is None:
+            self.close()
+            return
+        service = self._server.service
+        service.metrics.operation(service.surface, "unmatched").answered(problem.status, 0.0)
+        self.transport.write(_last_words(problem))
+        self.force_close()
+
+
+def _last_words(problem: Problem) -> bytes:
+    """Render the answer to a request that never came to be; it has no id."""
+    body = problem_body(problem, request_id="")
+    headers = {
+        **COMMON_HEADERS,
+        **problem.headers,
+        "Content-Type": PROBLEM_JSON,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {problem.status} {problem.title}\r\n{lines}\r\n".encode("ascii") + body
