@@ -71,6 +71,8 @@ class Setting:
         return "DSTORE_" + self.field.upper()
 
 
+ADMIN_PORT: Final = 8002
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         name="data",
@@ -89,6 +91,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         kind=whole(0, 65_535),
         default=8000,
         help="The TCP port of the public API; 0 takes a free one.",
+    ),
+    Setting(
+        name="admin.host",
+        kind=text,
+        default="127.0.0.1",
+        help="The address of the admin API: credentials, status, metrics.",
+    ),
+    Setting(
+        name="admin.port",
+        kind=whole(0, 65_535),
+        default=ADMIN_PORT,
+        help="The TCP port of the admin API; 0 takes a free one, as does the default if port is 0.",
     ),
     Setting(
         name="roles",
@@ -179,6 +193,8 @@ class Settings:
     data: Path
     host: str
     port: int
+    admin_host: str
+    admin_port: int
     roles: tuple[str, ...]
     location: str
     insecure: bool
@@ -197,6 +213,11 @@ class Settings:
     def has_tls(self) -> bool:
         """Tell whether the process serves HTTPS."""
         return self.tls_cert is not None
+
+    @property
+    def admin_port_wanted(self) -> int:
+        """The admin port to ask for: free ones come in pairs, unless one was chosen."""
+        return 0 if self.port == 0 and self.admin_port == ADMIN_PORT else self.admin_port
 
 
 def load(
@@ -266,11 +287,12 @@ def _flat(table: Mapping[str, Any], *, prefix: str) -> Iterator[tuple[str, Any]]
 def _check_together(settings: Settings) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("tls.cert and tls.key go together: set both or neither.")
-    if not (settings.has_tls or settings.insecure or is_loopback(settings.host)):
-        raise SettingsError(
-            f"Listening on {settings.host} lets other machines in: set tls.cert and tls.key, "
-            "or --insecure if the network is protected otherwise."
-        )
+    for host in (settings.host, settings.admin_host):
+        if not (settings.has_tls or settings.insecure or is_loopback(host)):
+            raise SettingsError(
+                f"Listening on {host} lets other machines in: set tls.cert and tls.key, "
+                "or --insecure if the network is protected otherwise."
+            )
 
 
 def is_loopback(host: str) -> bool:

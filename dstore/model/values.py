@@ -117,6 +117,16 @@ def from_row(data_type: str, data: str | None) -> Attribute:
         raise _not_a_row(data_type) from None
 
 
+def plain_from_row(data_type: str, data: str | None) -> object:
+    """Turn a row into what `msgspec.json.encode` writes as plain JSON; `to_plain(from_row(…))`.
+
+    Raises: Corrupt: as `from_row`.
+    """
+    if data_type == "String" and data is not None:
+        return data
+    return to_plain(from_row(data_type, data))
+
+
 def item_from_plain(plain: dict[str, Any]) -> Item:
     """Turn a decoded JSON object into an item.
 

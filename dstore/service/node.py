@@ -13,6 +13,7 @@ from dstore.service.catalog import Catalog
 from dstore.service.deferred import Deferred
 from dstore.service.disk_space import DiskSpace
 from dstore.service.items import Items
+from dstore.storage import node_records
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
 from dstore.storage.node_records import NODE_FILE
@@ -47,6 +48,7 @@ class NodeOptions:
     page_cache_bytes: int
     open_files_max: int
     free_disk_bytes_min: int
+    wal_pages_checkpoint: int
 
 
 class Node:
@@ -92,6 +94,14 @@ class Node:
         """Delete a tenant, its credentials and its keys. Raises: see `Catalog.delete_tenant`."""
         await self.catalog.delete_tenant(name, force=force)
         self.access.forget_tenant(name)
+
+    async def settings(self) -> dict[str, str]:
+        """Read what the node remembers of itself beyond the catalog."""
+        return await self._database.run(node_records.settings)
+
+    async def set_setting(self, name: str, value: str) -> None:
+        """Remember something across restarts."""
+        await self._database.run(lambda db: node_records.set_setting(db, name, value))
 
     async def watch_disk(self) -> None:
         """Measure the free disk, until cancelled."""
@@ -142,7 +152,13 @@ async def open_node(
     """
     executor = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
     vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
-    around = Surroundings(vault=vault, executor=executor, clock=clock, on_fatal=on_fatal)
+    around = Surroundings(
+        vault=vault,
+        executor=executor,
+        clock=clock,
+        on_fatal=on_fatal,
+        wal_pages_checkpoint=options.wal_pages_checkpoint,
+    )
     directory = options.directory.absolute()
 
     def open_storage() -> tuple[NodeKeys, NodeDatabase]:

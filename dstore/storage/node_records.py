@@ -206,6 +206,21 @@ def delete_token(connection: apsw.Connection, token_id: str) -> None:
     connection.execute("DELETE FROM token WHERE ID = ?", (token_id,))
 
 
+def settings(connection: apsw.Connection) -> dict[str, str]:
+    """Read the node's local settings."""
+    rows: list[tuple[Any, ...]] = connection.execute("SELECT NAME, VALUE FROM setting").fetchall()
+    return dict(rows)
+
+
+def set_setting(connection: apsw.Connection, name: str, value: str) -> None:
+    """Write one of the node's local settings."""
+    connection.execute(
+        "INSERT INTO setting (NAME, VALUE) VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET VALUE = excluded.VALUE",
+        (name, value),
+    )
+
+
 def _tenant(row: tuple[Any, ...]) -> TenantRecord:
     name, uuid, node_key, created_at_us = row
     return TenantRecord(name=name, uuid=uuid, node_key=node_key, created_at_us=created_at_us)

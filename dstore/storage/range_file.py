@@ -51,6 +51,7 @@ class Surroundings:
     executor: Executor
     clock: Clock
     on_fatal: Callable[[BaseException], None]
+    wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
 
 
 class RangeFile:
@@ -155,7 +156,11 @@ class RangeFile:
         Raises: Unavailable: the queue is full.
         """
         future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
-        if self.log_pages > WAL_PAGES_CHECKPOINT and not self._is_folding and not self._fold_rest:
+        if (
+            self.log_pages > self._around.wal_pages_checkpoint
+            and not self._is_folding
+            and not self._fold_rest
+        ):
             self.fold()
         return future
 

@@ -1,0 +1,85 @@
+"""/admin/v1/status and /metrics: how the process is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dstore import __version__
+from dstore.api.http.answer import Answer, json_answer
+from dstore.api.http.authentication import authenticate
+from dstore.base.clock import US_PER_S
+from dstore.base.metrics import CONTENT_TYPE
+from dstore.base.timestamps import instant
+from dstore.service.access import require_operator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp import web
+
+    from dstore.base.clock import Clock
+    from dstore.base.metrics import Metrics
+    from dstore.service.node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the process knows of itself."""
+
+    roles: Sequence[str]
+    started_at_us: int
+    clock: Clock
+
+
+class StatusHandlers:
+    """Status for the operator; metrics for a scraper on the admin listener."""
+
+    def __init__(self, node: Node, *, report: Report, metrics: Metrics) -> None:
+        """Report on `node`."""
+        self._node = node
+        self._report = report
+        self._metrics = metrics
+
+    async def read(self, request: web.Request) -> Answer:
+        """Answer the status as JSON."""
+        require_operator(authenticate(request, self._node.access, b""))
+        node, report = self._node, self._report
+        tenants = node.catalog.tenants()
+        tables = [table for tenant in tenants for table in tenant.tables.values()]
+        checks = self._checks()
+        uptime_us = report.clock.wall_us() - report.started_at_us
+        return json_answer(
+            {
+                "node": {
+                    "uuid": node.uuid,
+                    "version": __version__,
+                    "startedAt": instant(report.started_at_us),
+                    "uptimeSeconds": max(0, uptime_us // US_PER_S),
+                    "roles": list(report.roles),
+                    "location": node.catalog.location,
+                },
+                "health": "HEALTH_WARN" if checks else "HEALTH_OK",
+                "checks": checks,
+                "tenants": len(tenants),
+                "tables": len(tables),
+                "entries": sum(node.catalog.quantity(table) for table in tables),
+                "filesOpen": node.files.open_count,
+                "queue": {"deferred": node.deferred.depth},
+                "disk": {"freeBytes": node.disk.free_bytes},
+            }
+        )
+
+    async def metrics(self, _request: web.Request) -> Answer:
+        """Answer the Prometheus text format. It holds no tenant's name and no secret."""
+        node, metrics = self._node, self._metrics
+        metrics.files_open.set(node.files.open_count)
+        metrics.disk_free_bytes.set(node.disk.free_bytes)
+        metrics.async_queue_depth.set(node.deferred.depth)
+        return Answer(metrics.render(), content_type=CONTENT_TYPE)
+
+    def _checks(self) -> list[dict[str, Any]]:
+        if self._node.disk.has_space:
+            return []
+        message = "The disk is nearly full: writes are refused with 507, reads go on."
+        return [{"code": "DISK_FULL", "message": message}]

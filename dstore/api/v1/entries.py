@@ -1,0 +1,220 @@
+"""/v1/tenant/{tenant}/table/{table}/id/{id}: create, read, update, delete, list.
+
+The hot path of v1. Reads are strong by default; `consistency=eventual` is accepted and, on a
+stand-alone node, the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import hdrs
+
+from dstore.api.http.answer import Answer, json_answer
+from dstore.api.http.json_body import decode_object
+from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
+from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
+from dstore.model.errors import RefusalKind, Refused, invalid
+from dstore.model.keys import decode_key
+from dstore.model.rid import entry_rid
+from dstore.model.tables import V1_ID_ATTRIBUTE
+from dstore.model.values import item_from_plain, plain_from_row
+from dstore.service import items
+from dstore.service.deferred import DeferredWrite, Verb
+from dstore.service.preconditions import (
+    NO_PRECONDITIONS,
+    Preconditions,
+    check,
+    is_matched,
+    read_preconditions,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from dstore.service.items import EntryKey
+    from dstore.service.node import Node
+    from dstore.storage.entries import Entry
+    from dstore.storage.range_writer import Applied, Apply
+
+CONSISTENCY: Final = "consistency"
+_encode = msgspec.json.Encoder().encode
+
+
+class EntryHandlers:
+    """The operations on a table's entries."""
+
+    def __init__(self, node: Node) -> None:
+        """Serve the entries of `node`."""
+        self._node = node
+
+    async def read(self, request: web.Request) -> Answer:
+        """Answer exactly the stored object; 304 if the client has it, 412 if it wants another."""
+        exchange = await Exchange.receive(request, self._node, allowed=(CONSISTENCY,))
+        _check_consistency(exchange)
+        key = self._locate(exchange)
+        entry = await self._node.items.read(key)
+        if entry is None:
+            raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
+        headers = {hdrs.ETAG: f'"{entry.version}"', RID: self._rid(exchange)}
+        wanted = _preconditions(exchange)
+        if wanted is not NO_PRECONDITIONS:
+            if wanted.match is not None:
+                check(Preconditions(match=wanted.match), entry)
+            if wanted.none_match is not None and is_matched(wanted.none_match, entry):
+                return Answer(status=304, headers=headers)
+        return Answer(_encode(_plain(entry)), headers=headers)
+
+    async def list(self, request: web.Request) -> Answer:
+        """List entries in the order of their keys' hashes."""
+        allowed = (*PARAMETERS, CONSISTENCY)
+        exchange = await Exchange.receive(request, self._node, allowed=allowed)
+        _check_consistency(exchange)
+        tenant, table = exchange.value("tenant"), exchange.value("table")
+        page = await self._node.items.list(
+            tenant, table, after=after_of(exchange), limit=limit_of(exchange)
+        )
+        definition = self._node.catalog.table(tenant, table).definition
+        kind = definition.partition.kind
+        entries = [
+            {"id": items.entry_id(definition, decode_key(rid_id, kind)[1]), "data": _plain(entry)}
+            for rid_id, entry in page.entries
+        ]
+        after = None if page.is_last else after_text(page.entries[-1][0])
+        return json_answer({"entries": entries, "after": after})
+
+    async def create(self, request: web.Request) -> Answer:
+        """Store a new entry: 201, or 409 if there is one."""
+        exchange = await Exchange.receive(request, self._node)
+        exchange.media_type(JSON)
+        return await self._write(exchange, Verb.CREATE)
+
+    async def update(self, request: web.Request) -> Answer:
+        """Replace an entry, or merge into it if the body is a merge patch."""
+        exchange = await Exchange.receive(request, self._node)
+        is_patch = exchange.media_type(JSON, MERGE_PATCH) == MERGE_PATCH
+        return await self._write(exchange, Verb.MERGE if is_patch else Verb.REPLACE)
+
+    async def delete(self, request: web.Request) -> Answer:
+        """Delete an entry: 204, or 404 if there is none."""
+        exchange = await Exchange.receive(request, self._node)
+        if exchange.body:
+            raise invalid("A DELETE has no body; send none.")
+        return await self._write(exchange, Verb.DELETE)
+
+    async def _write(self, exchange: Exchange, verb: Verb) -> Answer:
+        key = self._locate(exchange)
+        body: dict[str, Any] = {}
+        if verb is not Verb.DELETE:
+            body = await exchange.json_object("entry")
+        preconditions = _preconditions(exchange)
+        apply = plan_write(verb, body, key=key, preconditions=preconditions)
+        if _wants_async(exchange):
+            return await self._defer(exchange, verb, key=key, preconditions=preconditions)
+        applied = await self._node.items.write(
+            key, apply, request=exchange.request_name(), body_bytes=len(exchange.body)
+        )
+        return self._written(exchange, verb, applied)
+
+    async def _defer(
+        self, exchange: Exchange, verb: Verb, *, key: EntryKey, preconditions: Preconditions
+    ) -> Answer:
+        """Accept a write that is well-formed; whether its conditions hold shows when it runs."""
+        self._node.disk.check_write()
+        tenant = exchange.value("tenant")
+        request_id = await self._node.deferred.accept(
+            DeferredWrite(
+                tenant=tenant,
+                table=exchange.value("table"),
+                table_id=key.table.definition.table_id,
+                id=exchange.value("id"),
+                verb=verb,
+                body=exchange.body,
+                preconditions=preconditions,
+            )
+        )
+        return json_answer(
+            {"requestId": request_id, "state": "queued", "rid": self._rid(exchange)},
+            status=202,
+            headers={
+                "Preference-Applied": "respond-async",
+                hdrs.LOCATION: f"/v1/tenant/{tenant}/request/{request_id}",
+                RID: self._rid(exchange),
+            },
+        )
+
+    def _written(self, exchange: Exchange, verb: Verb, applied: Applied) -> Answer:
+        rid = self._rid(exchange)
+        headers = {RID: rid}
+        if applied.version is not None:
+            headers[hdrs.ETAG] = f'"{applied.version}"'
+        if verb is Verb.DELETE:
+            return Answer(status=204, headers=headers)
+        if verb is Verb.CREATE:
+            headers[hdrs.LOCATION] = exchange.request.raw_path
+        status = 201 if verb is Verb.CREATE else 200
+        return json_answer({"rid": rid, "id": exchange.value("id")}, status=status, headers=headers)
+
+    def _locate(self, exchange: Exchange) -> EntryKey:
+        return self._node.items.locate(
+            exchange.value("tenant"), exchange.value("table"), exchange.value("id")
+        )
+
+    def _rid(self, exchange: Exchange) -> str:
+        return str(
+            entry_rid(
+                exchange.value("tenant"),
+                exchange.value("table"),
+                exchange.value("id"),
+                location=self._node.catalog.location,
+            )
+        )
+
+
+def plan_write(
+    verb: Verb, body: dict[str, Any], *, key: EntryKey, preconditions: Preconditions
+) -> Apply:
+    """Build the pure function that a write is. Raises: Refused: the body is no entry."""
+    if V1_ID_ATTRIBUTE in body:
+        raise invalid(
+            f"{V1_ID_ATTRIBUTE} is the entry's ID and stands in the URL, not in the body."
+        )
+    match verb:
+        case Verb.CREATE:
+            return items.create(item_from_plain(body), key=key.key, preconditions=preconditions)
+        case Verb.REPLACE:
+            return items.replace(item_from_plain(body), key=key.key, preconditions=preconditions)
+        case Verb.MERGE:
+            return items.merge(body, key=key.key, preconditions=preconditions)
+        case Verb.DELETE:
+            return items.delete(preconditions=preconditions)
+
+
+def plan_deferred(write: DeferredWrite, key: EntryKey) -> Apply:
+    """Build the pure function of a write that was accepted earlier."""
+    body = {} if write.verb is Verb.DELETE else decode_object(write.body, what="entry")
+    return plan_write(write.verb, body, key=key, preconditions=write.preconditions)
+
+
+def _plain(entry: Entry) -> dict[str, object]:
+    return {name: plain_from_row(kind, data) for name, (kind, data) in entry.cells.items()}
+
+
+def _preconditions(exchange: Exchange) -> Preconditions:
+    headers = exchange.request.headers
+    return read_preconditions(headers.get(hdrs.IF_MATCH), headers.get(hdrs.IF_NONE_MATCH))
+
+
+def _wants_async(exchange: Exchange) -> bool:
+    """Read `Prefer` (RFC 7240): preferences that are not known are ignored, as it wants."""
+    preferences = exchange.request.headers.get("Prefer")
+    if preferences is None:
+        return False
+    names = (part.partition(";")[0].strip().lower() for part in preferences.split(","))
+    return "respond-async" in names
+
+
+def _check_consistency(exchange: Exchange) -> None:
+    if exchange.request.query.get(CONSISTENCY, "strong") not in {"strong", "eventual"}:
+        raise invalid(f"{CONSISTENCY} must be strong or eventual.")

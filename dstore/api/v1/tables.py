@@ -1,0 +1,98 @@
+"""/v1/tenant/{tenant}/table: list, create, read, delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.http.answer import Answer, json_answer
+from dstore.api.v1.exchange import JSON, RID, Exchange
+from dstore.api.v1.pages import PARAMETERS, page_of_names
+from dstore.base.timestamps import instant
+from dstore.model.errors import invalid
+from dstore.model.rid import table_rid
+from dstore.model.tables import IdType
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from dstore.service.node import Node
+    from dstore.storage.node_records import TableRecord
+
+_ID_TYPES: Final = {id_type.value: id_type for id_type in IdType}
+
+
+class TableHandlers:
+    """The four operations on a tenant's tables."""
+
+    def __init__(self, node: Node) -> None:
+        """Serve the tables of `node`."""
+        self._node = node
+
+    async def list(self, request: web.Request) -> Answer:
+        """List a tenant's tables by name."""
+        exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
+        tables = self._node.catalog.tenant(exchange.value("tenant")).tables
+        names, after = page_of_names(sorted(tables), exchange)
+        return json_answer(
+            {"tables": [self._summary(tables[name]) for name in names], "after": after}
+        )
+
+    async def create(self, request: web.Request) -> Answer:
+        """Create a table; the same again is 200, another of the name 409."""
+        exchange = await Exchange.receive(request, self._node)
+        exchange.media_type(JSON)
+        id_type = _id_type(await exchange.json_object("table definition"))
+        table, is_new = await self._node.catalog.create_table(
+            exchange.value("tenant"), exchange.value("table"), id_type=id_type
+        )
+        if is_new:
+            self._audit(exchange, "create_table")
+        return self._described(table, status=201 if is_new else 200)
+
+    async def read(self, request: web.Request) -> Answer:
+        """Describe a table."""
+        exchange = await Exchange.receive(request, self._node)
+        return self._described(
+            self._node.catalog.table(exchange.value("tenant"), exchange.value("table"))
+        )
+
+    async def delete(self, request: web.Request) -> Answer:
+        """Delete a table with its files."""
+        exchange = await Exchange.receive(request, self._node)
+        await self._node.catalog.delete_table(exchange.value("tenant"), exchange.value("table"))
+        self._audit(exchange, "delete_table")
+        return Answer(status=204)
+
+    def _audit(self, exchange: Exchange, operation: str) -> None:
+        exchange.audit(operation, tenant=exchange.value("tenant"), table=exchange.value("table"))
+
+    def _summary(self, table: TableRecord) -> dict[str, Any]:
+        definition = table.definition
+        return {
+            "table": definition.name,
+            "rid": self._rid(table),
+            "idType": definition.id_type,
+            "entries": self._node.catalog.quantity(table),
+        }
+
+    def _described(self, table: TableRecord, *, status: int = 200) -> Answer:
+        definition = table.definition
+        description = self._summary(table) | {
+            "tableId": definition.table_id,
+            "createdAt": instant(definition.created_at_us),
+        }
+        return json_answer(description, status=status, headers={RID: self._rid(table)})
+
+    def _rid(self, table: TableRecord) -> str:
+        definition = table.definition
+        location = self._node.catalog.location
+        return str(table_rid(definition.tenant, definition.name, location=location))
+
+
+def _id_type(body: dict[str, Any]) -> IdType:
+    if body.keys() != {"idType"}:
+        raise invalid('A table definition is {"idType": "String" | "Integer" | "Bytes"}.')
+    found = body["idType"]
+    if not isinstance(found, str) or found not in _ID_TYPES:
+        raise invalid("idType must be String, Integer or Bytes.")
+    return _ID_TYPES[found]

@@ -1,0 +1,86 @@
+"""/v1/tenant: list, read, create, delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dstore.api.http.answer import Answer, json_answer
+from dstore.api.v1.exchange import JSON, RID, Exchange
+from dstore.api.v1.pages import PARAMETERS, page_of_names
+from dstore.base.timestamps import instant
+from dstore.model.errors import invalid
+from dstore.model.rid import tenant_rid
+from dstore.service.access import require_operator
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from dstore.service.catalog import Tenant
+    from dstore.service.node import Node
+
+
+class TenantHandlers:
+    """The four operations on tenants; all but reading one's own are the operator's."""
+
+    def __init__(self, node: Node) -> None:
+        """Serve the tenants of `node`."""
+        self._node = node
+
+    async def list(self, request: web.Request) -> Answer:
+        """List the tenants that the principal may see: all, or its own."""
+        exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
+        own = exchange.principal.tenant
+        tenants = {
+            tenant.record.name: tenant
+            for tenant in self._node.catalog.tenants()
+            if own is None or tenant.record.name == own
+        }
+        names, after = page_of_names(list(tenants), exchange)
+        return json_answer(
+            {"tenants": [self._summary(tenants[name]) for name in names], "after": after}
+        )
+
+    async def read(self, request: web.Request) -> Answer:
+        """Describe a tenant."""
+        exchange = await Exchange.receive(request, self._node)
+        return self._described(self._node.catalog.tenant(exchange.value("tenant")))
+
+    async def create(self, request: web.Request) -> Answer:
+        """Create a tenant; the same again is 200."""
+        exchange = await Exchange.receive(request, self._node)
+        require_operator(exchange.principal)
+        if exchange.body:
+            exchange.media_type(JSON)
+            if await exchange.json_object("tenant"):
+                raise invalid("A tenant has no settings yet; send no body, or {}.")
+        tenant, is_new = await self._node.catalog.create_tenant(exchange.value("tenant"))
+        if is_new:
+            exchange.audit("create_tenant", tenant=tenant.record.name)
+        return self._described(tenant, status=201 if is_new else 200)
+
+    async def delete(self, request: web.Request) -> Answer:
+        """Delete a tenant and shred its keys; 409 while it has tables, unless `force=true`."""
+        exchange = await Exchange.receive(request, self._node, allowed=("force",))
+        require_operator(exchange.principal)
+        name = exchange.value("tenant")
+        await self._node.delete_tenant(name, force=exchange.flag("force"))
+        exchange.audit("delete_tenant", tenant=name)
+        return Answer(status=204)
+
+    def _summary(self, tenant: Tenant) -> dict[str, Any]:
+        record = tenant.record
+        return {
+            "tenant": record.name,
+            "rid": self._rid(tenant),
+            "createdAt": instant(record.created_at_us),
+        }
+
+    def _described(self, tenant: Tenant, *, status: int = 200) -> Answer:
+        description = self._summary(tenant) | {
+            "uuid": tenant.record.uuid,
+            "tables": len(tenant.tables),
+        }
+        return json_answer(description, status=status, headers={RID: self._rid(tenant)})
+
+    def _rid(self, tenant: Tenant) -> str:
+        return str(tenant_rid(tenant.record.name, location=self._node.catalog.location))

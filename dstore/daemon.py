@@ -1,0 +1,197 @@
+"""The composition root: settings → runtime → compose the roles → serve → drain.
+
+Order of a start: lock the directory, open what the roles need, bind the sockets, tell clients
+where (`client.env`), print the banner, be ready. Order of a stop: no new connections, requests
+under way end, jobs end, files close, the lock goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from dstore import __version__
+from dstore.api.http.admission import Admission
+from dstore.api.http.listener import CannotListen, Listener
+from dstore.base.clock import SystemClock
+from dstore.base.entropy import SystemEntropy
+from dstore.base.logging import configure, get_logger
+from dstore.base.metrics import create_metrics
+from dstore.base.tasks import Tasks
+from dstore.model.errors import DStoreError
+from dstore.roles.base import Runtime, Surface
+from dstore.roles.registry import Composition, UnknownRole, choose, compose
+from dstore.security.selftest import check_cipher
+from dstore.service.client_env import Addresses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dstore.settings import Settings
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_FATAL: Final = 70  # EX_SOFTWARE: the process ended itself to keep a promise
+# The writer threads and the loop take turns: a short interval keeps the loop's latency low, a
+# longer one saves switches. Measured with `scripts/bench v1`.
+SWITCH_INTERVAL_S: Final = 0.001
+LOCK_FILE: Final = "lock"
+_PR_SET_DUMPABLE: Final = 4
+
+_log = get_logger(__name__)
+
+
+class CannotStart(Exception):
+    """The process cannot serve; the message says what to do."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop. Returns: the process's exit code."""
+    configure(level=settings.log_level, form=settings.log_format)
+    _protect_memory()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        check_cipher()
+        with _DirectoryLock(settings.data):
+            uvloop.run(_serve(settings))
+    except (CannotStart, CannotListen, UnknownRole, DStoreError) as error:
+        sys.stderr.write(f"dstore: {error}\n")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stopping, number)
+    roles = choose(settings.roles)
+    clock, metrics = SystemClock(), create_metrics()
+    runtime = Runtime(
+        settings=settings,
+        clock=clock,
+        entropy=SystemEntropy(),
+        metrics=metrics,
+        admission=Admission(metrics),
+        role_names=tuple(role.name for role in roles),
+        started_at_us=clock.wall_us(),
+        on_fatal=_end_process,
+    )
+    composition = await compose(roles, runtime)
+    tasks = Tasks(_end_process, failures=metrics.tasks_failed)
+    try:
+        await _serve_composed(composition, runtime, tasks=tasks, stopping=stopping)
+    finally:
+        await tasks.close()
+        await composition.close()
+    _log.info("stopped")
+
+
+async def _serve_composed(
+    composition: Composition, runtime: Runtime, *, tasks: Tasks, stopping: asyncio.Event
+) -> None:
+    settings = runtime.settings
+    listeners = {
+        surface: Listener(
+            application,
+            host=settings.host if surface is Surface.PUBLIC else settings.admin_host,
+            port=settings.port if surface is Surface.PUBLIC else settings.admin_port_wanted,
+            tls_cert=settings.tls_cert,
+            tls_key=settings.tls_key,
+        )
+        for surface, application in composition.applications.items()
+    }
+    started: list[Listener] = []
+    try:
+        for listener in listeners.values():
+            await listener.start()
+            started.append(listener)
+        addresses = Addresses(
+            public_url=listeners[Surface.PUBLIC].url, admin_url=listeners[Surface.ADMIN].url
+        )
+        files = await composition.announce(addresses)
+        for job in composition.jobs:
+            tasks.spawn(job.run(), name=job.name, critical=True)
+        _log.info("ready", url=addresses.public_url, admin_url=addresses.admin_url)
+        _print_banner(settings, addresses, files[0] if files else None, runtime=runtime)
+        await stopping.wait()
+        _log.info("draining")
+    finally:
+        for listener in started:
+            await listener.stop(timeout_s=settings.drain_timeout_s)
+
+
+def _print_banner(
+    settings: Settings, addresses: Addresses, env_file: Path | None, *, runtime: Runtime
+) -> None:
+    """Tell a person what runs and give a line that works when it is pasted."""
+    roles = ", ".join(runtime.role_names)
+    lines = [
+        f"dStore {__version__} is ready: role {roles}, data in {settings.data}",
+        f"  v1     {addresses.public_url}/v1/tenant (described at /openapi.json)",
+        f"  admin  {addresses.admin_url}",
+    ]
+    if env_file is not None:
+        example = 'curl -sS -H "Authorization: Bearer $DSTORE_TOKEN" $DSTORE_URL/v1/tenant'
+        lines += ["Try it:", f"  . {env_file} && {example}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _on_signal(stopping: asyncio.Event, number: signal.Signals) -> None:
+    """Drain at the first signal; end at once at the second, which loses nothing acknowledged."""
+    if stopping.is_set():
+        os._exit(128 + number)
+    stopping.set()
+
+
+def _end_process(error: BaseException) -> None:
+    """End at once: what storage or a job can no longer promise is found out at the next start."""
+    _log.error("fatal", exc_info=error)
+    os._exit(EXIT_FATAL)
+
+
+def _protect_memory() -> None:
+    """Keep keys out of core files: none is written, and no other user may attach."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+class _DirectoryLock:
+    """The data directory belongs to one process at a time; the kernel lets go when it dies."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> None:
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = self._directory / LOCK_FILE
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CannotStart(
+                f"The data directory {self._directory} can't be used: {error.strerror}."
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"Another process uses {self._directory}; stop it, or choose another --data."
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
