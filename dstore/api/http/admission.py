@@ -41,6 +41,7 @@ class Admission:
         self.requests = 0
         self.body_bytes = 0
         self.is_draining = False
+        metrics.requests_in_flight.set_function(lambda: self.requests)
 
     @property
     def is_busy(self) -> bool:

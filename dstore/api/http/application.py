@@ -19,7 +19,7 @@ from dstore.api.http.path_tree import PathTree, split_path
 from dstore.api.http.problems import Problem, ProblemRaised
 from dstore.api.http.request_context import RequestContext, RequestIds, request_id_of
 from dstore.api.http.request_log import RequestLog
-from dstore.api.http.route import Route
+from dstore.api.http.route import Handler, Route
 from dstore.base.clock import Clock, SystemClock
 from dstore.base.entropy import Entropy
 from dstore.base.limits import (
@@ -32,6 +32,7 @@ from dstore.base.metrics import Metrics
 from dstore.model.errors import DStoreError, RefusalKind, Refused, invalid
 
 SERVICE: Final = web.AppKey("dstore_service", Service)
+DIRECT: Final[web.AppKey[Handler]] = web.AppKey("dstore_direct")  # the way round aiohttp's own
 
 _LINGERING_S: Final = 2.0  # for a body that nobody wanted, so that its sender sees the answer
 _READ_BUFFER_BYTES: Final = 64 * KIB  # a sixteenth of it bounds the chunks parsed in one go: 4,096
@@ -79,13 +80,13 @@ def build_application(
         request_log=RequestLog(surface=surface, which=request_log, metrics=metrics),
         render_error=render_error,
     )
+    dispatcher = Dispatcher(service, routes)
     with warnings.catch_warnings():
         # aiohttp 3 deprecates the argument, and offers no other way to a dispatcher of one's own.
         warnings.simplefilter("ignore", DeprecationWarning)
-        application = web.Application(
-            router=Dispatcher(service, routes), handler_args=CONNECTION_ARGUMENTS
-        )
+        application = web.Application(router=dispatcher, handler_args=CONNECTION_ARGUMENTS)
     application[SERVICE] = service
+    application[DIRECT] = _direct(application, dispatcher)
     application.on_response_prepare.append(_add_common_headers)
     return application
 
@@ -117,6 +118,10 @@ class Dispatcher(UrlDispatcher):
 
     async def resolve(self, request: web.Request) -> RequestContext:
         """Return the context of a request, an endpoint that answers it inside; never fails."""
+        return self.find(request)
+
+    def find(self, request: web.Request) -> RequestContext:
+        """Do what `resolve` does, without a coroutine."""
         try:
             _check_headers(request)
             segments = split_path(_raw_path(request))
@@ -146,6 +151,18 @@ class Dispatcher(UrlDispatcher):
         return RequestContext(
             {}, route=endpoint.route, serve=endpoint.serve, admission=self._admission
         )
+
+
+def _direct(application: web.Application, dispatcher: Dispatcher) -> Handler:
+    """Do what `web.Application` does with a request, less what dStore never uses of it: 3 us."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        context = dispatcher.find(request)
+        context.add_app(application)
+        request._match_info = context  # noqa: SLF001 -- as aiohttp's application does itself
+        return await context.serve(request)
+
+    return handle
 
 
 def _raw_path(request: web.Request) -> str:

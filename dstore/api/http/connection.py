@@ -7,6 +7,7 @@ broken request, where one line in ten seconds is enough.
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from dstore.api.http.answer import COMMON_HEADERS
 from dstore.api.http.endpoint import Service
 from dstore.api.http.problems import PROBLEM_JSON, Problem, problem_body, problem_of
+from dstore.api.http.route import Handler
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_S
 from dstore.base.logging import get_logger
@@ -57,8 +59,9 @@ class ConnectionServer(web.Server):
 
     def __init__(
         self,
-        server: web.Server,
+        handler: Handler,
         *,
+        request_factory: Callable[..., web.BaseRequest],
         service: Service,
         arguments: dict[str, Any],
         connections_max: int = CONNECTIONS_MAX,
@@ -67,14 +70,17 @@ class ConnectionServer(web.Server):
         """Take over what a server of aiohttp's would do.
 
         Args:
-            server: what the application's runner has made; it never gets a connection itself.
+            handler: answers every request.
+            request_factory: the application's own.
             service: the application's own.
             arguments: of each connection, as `web.Application(handler_args=...)` has them.
             connections_max: open at a time; the next ones are answered 503 and closed.
             header_timeout_s: from the first byte of a head to its last.
         """
         super().__init__(
-            server.request_handler, request_factory=server.request_factory, **arguments
+            cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
+            request_factory=request_factory,  # which makes the requests that `handler` wants
+            **arguments,
         )
         self.service = service
         self.open: set[Connection] = set()

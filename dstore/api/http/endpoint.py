@@ -142,7 +142,12 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 -- the map from errors to answers is total
             answer, status = self._failed(error, request, request_id)
         took_ns = service.now_ns() - started_ns
-        self._counts.answered(status, took_ns / NS_PER_S)
+        self._counts.answered(
+            status,
+            took_ns / NS_PER_S,
+            received_bytes=context.body_bytes,
+            sent_bytes=len(answer.body) if isinstance(answer, Answer) else answer.body_length,
+        )
         if service.request_log.wants(status, took_ns):
             service.request_log.write(
                 method=request.method,

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from dstore.api.http.application import CONNECTION_ARGUMENTS, SERVICE
+from dstore.api.http.application import CONNECTION_ARGUMENTS, DIRECT, SERVICE
 from dstore.api.http.connection import ConnectionServer
 from dstore.base.limits import (
     CONNECTIONS_MAX,
@@ -61,6 +61,7 @@ class Listener:
         self._header_timeout_s = header_timeout_s
         self._keep_alive_timeout_s = keep_alive_timeout_s
         self._service = application[SERVICE]
+        self._direct = application[DIRECT]
         self._runner = web.AppRunner(application)
         self._connections: ConnectionServer | None = None
         self._server: asyncio.Server | None = None
@@ -75,7 +76,8 @@ class Listener:
         assert self._runner.server is not None
         arguments = {**CONNECTION_ARGUMENTS, "keepalive_timeout": self._keep_alive_timeout_s}
         self._connections = ConnectionServer(
-            self._runner.server,
+            self._direct,
+            request_factory=self._runner.server.request_factory,
             service=self._service,
             arguments=arguments,
             connections_max=self._connections_max,

@@ -46,7 +46,11 @@ class RequestContext(UrlMappingMatchInfo):
         admission: Admission,
     ) -> None:
         """Begin with an empty id; the application fills it in before the handler runs."""
-        super().__init__(values, route)
+        dict.__init__(self, values)
+        self._route = route
+        self._apps = []
+        self._current_app = None
+        self._frozen = False
         self.serve = serve
         self.admission = admission
         self.request_id = ""
