@@ -134,7 +134,7 @@ class WalFile(apsw.VFSFile):
         stored = self._base_read(FRAME_BYTES, WAL_PREFIX_BYTES + index * FRAME_BYTES)
         bound = stored[:FRAME_HEADER_BYTES]
         body = None
-        # Not the salts: SQLite leaves them zero once a page was spilled twice, and mends them later.
+        # Not the salts: once a page is spilled twice, SQLite leaves them zero and mends them later.
         if log.stamp is not None and bound[FRAME_PLAIN_BYTES:] == log.number_bytes:
             body = sealer.open_frame(index, bound, stored[FRAME_HEADER_BYTES:])
         if body is None:
