@@ -1,0 +1,72 @@
+"""From an error answer to the sentence and the exit status of the command."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from dstore.cli.connection import Connection
+from dstore.cli.failures import ExitCode, Failure
+
+_OUTCOME_UNKNOWN: Final = "urn:dstore:problem:outcome-unknown"
+_EXCERPT_CHARS_MAX: Final = 1_000  # of a stranger's detail
+
+
+def failure_of(
+    status: int, headers: Mapping[str, str], body: bytes, *, server: Connection
+) -> Failure:
+    """Translate an answer of 400 or above; its `detail` is the sentence."""
+    problem = _problem(body)
+    if problem is None:
+        return not_ours(server, f"{status} {_phrase(status)} without a problem document")
+    sentence = problem["detail"][:_EXCERPT_CHARS_MAX]
+    request_id = problem.get("instance")
+    if status == HTTPStatus.UNAUTHORIZED:
+        sentence += f" (The token is from {server.token_source}.)"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and request_id:
+        sentence += f" (Request id {request_id}.)"
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isdecimal():
+        sentence += f" Try again in {retry_after} s."
+    return Failure(sentence, exit_code=exit_code_of(status, problem.get("type", "")))
+
+
+def exit_code_of(status: int, problem_type: str = "") -> ExitCode:
+    """Translate an HTTP status to what the shell sees."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return ExitCode.OK
+    if problem_type == _OUTCOME_UNKNOWN:
+        return ExitCode.TIMEOUT
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            return ExitCode.NOT_FOUND
+        case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.GATEWAY_TIMEOUT:
+            return ExitCode.TIMEOUT
+        case _:
+            return ExitCode.FAILED
+
+
+def not_ours(server: Connection, what: str) -> Failure:
+    """Make the failure of an answer that no dStore gives."""
+    return Failure(
+        f"{server.url} answered with {what}, which is not dStore's {server.surface} API: check "
+        f"{server.surface.flag}."
+    )
+
+
+def _problem(body: bytes) -> dict[str, str] | None:
+    """Read the texts of a problem document; None if the body is none."""
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(problem, dict) or not isinstance(problem.get("detail"), str):
+        return None
+    return {name: value for name, value in problem.items() if isinstance(value, str)}
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
