@@ -79,6 +79,7 @@ class RangeFile:
             self._commit, executor=around.executor
         )
         self._is_folding = False
+        self._is_fold_due = False
         self._fold_rest = False
 
     @property
@@ -156,26 +157,25 @@ class RangeFile:
         Raises: Unavailable: the queue is full.
         """
         future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
-        if (
-            self.log_pages > self._around.wal_pages_checkpoint
-            and not self._is_folding
-            and not self._fold_rest
-        ):
+        if self._is_fold_due and not self._is_folding:
             self.fold()
         return future
 
     def fold(self) -> Future[None]:
         """Start folding the log into the file beside the writes; see `_fold_beside`."""
-        self._is_folding = True
+        self._is_folding, self._is_fold_due = True, False
         folding = get_running_loop().run_in_executor(self._around.executor, self._fold_beside)
         folding.add_done_callback(self._fold_done)
         return folding
 
     def _commit(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
+        """Commit a batch in a thread; whether the log is too long shows only behind it."""
         if self._fold_rest:
             self._fold_rest = False
             self._writer.checkpoint()
-        return self._writer.commit(writes)
+        answers = self._writer.commit(writes)
+        self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
+        return answers
 
     def _fold_beside(self) -> None:
         """Fold most of the log on a connection of its own, in a thread.
@@ -190,6 +190,8 @@ class RangeFile:
                 if self.log_pages - folded < CHECKPOINT_REST_PAGES or total == folded == 0:
                     break
             self._fold_rest = True
+        except apsw.BusyError:
+            pass  # the writer folds the rest of the former round; the next batch asks again
         finally:
             connection.close()
 
