@@ -203,6 +203,25 @@ def test_exactly_one_header_is_needed(
     assert find(specimen.with_log(0, bytes(1_024))) is None
 
 
+def test_header_of_a_log_that_covers_the_former(
+    tmp_path: Path, find: Callable[[Specimen], Rows | None]
+) -> None:
+    """With no frame of the former log left to object, the newer frames themselves are missed."""
+    path = tmp_path / "longer.db"
+    vault = new_vault(path)
+    connection = vault.create(path)
+    make_table(connection)
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    rows: Rows = {}
+    for seed in range(4):
+        write(connection, rows, Random(seed))
+    final = snapshot(path, [rows], [vault.log_pages(path)])
+    connection.close()
+    assert find(final) == rows
+    outcomes = [find(final.with_log(at, bytes(SLOT_BYTES))) for at in (0, SLOT_STRIDE_BYTES)]
+    assert outcomes == [None, rows]
+
+
 def test_flipped_bit_in_a_page(folded: Specimen, find: Callable[[Specimen], Rows | None]) -> None:
     """Without a log, every page of the database is needed and every bit of it authenticated."""
     random = Random(1)
