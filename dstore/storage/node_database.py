@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import apsw
 
-from dstore.model.errors import DStoreError, RefusalKind, Refused, Unknown
+from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused, Unknown
 from dstore.storage.failures import no_space, stored_error
 from dstore.storage.group_commit import GroupCommit
 from dstore.storage.node_records import NODE_FILE
+from dstore.storage.range_files import FOLDER
 from dstore.storage.schema import Schema, upgrade
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ class NodeDatabase:
         """Open the database, making it on the first start; runs in a thread.
 
         A new database gets its name only when it is whole, so a crash leaves none or all of it.
+        Raises: Corrupt: it is damaged, or missing beside range files, which it alone can name.
         """
         self.path = directory / NODE_FILE
         vault = around.vault
         if not self.path.exists():
+            _refuse_lost(directory)
             scratch = directory / f"{NODE_FILE}.new"
             for leftover in directory.glob(f"{NODE_FILE}.new*"):
                 leftover.unlink()
@@ -122,6 +125,13 @@ class NodeDatabase:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _refuse_lost(directory: Path) -> None:
+    """Refuse to begin anew where tables are: without their records they would be swept away."""
+    if any((directory / FOLDER).glob("*/*.db")):
+        message = f"{NODE_FILE} is missing, and there are tables; restore it, nothing was changed."
+        raise Corrupt(message, file=NODE_FILE, where="file")
 
 
 class _ShredStep:

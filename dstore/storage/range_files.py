@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 FOLDER: Final = "ranges"
-_SUFFIXES: Final = ("", "-wal", "-shm")
+# The database goes last: as long as a log is left, its database is there to be found.
+_SUFFIXES: Final = ("-shm", "-wal", "")
 _FRESH_NS: Final = 1_000_000_000  # a file used within this second is not closed
 _NEW_META: Final = (
     "INSERT INTO meta (ID, RANGE_ID, EPOCH, SEQ, DIGEST, QUANTITY) VALUES (1, ?, 1, 0, ?, 0)"
@@ -181,8 +182,8 @@ class RangeFiles:
         sync_directory(path.parent)
 
     def _orphans(self, known: set[str]) -> list[str]:
-        found = (path.stem for path in self._directory.glob("*/*.db"))
-        return [range_id for range_id in found if range_id not in known]
+        found = {path.name.partition(".")[0] for path in self._directory.glob("*/*.db*")}
+        return sorted(found - known)
 
     async def _in_thread(self, work: Callable[..., Result], *args: object) -> Result:
         return await get_running_loop().run_in_executor(self._around.executor, work, *args)
