@@ -93,18 +93,6 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         help="The TCP port of the public API; 0 takes a free one.",
     ),
     Setting(
-        name="admin.host",
-        kind=text,
-        default="127.0.0.1",
-        help="The address of the admin API: credentials, status, metrics.",
-    ),
-    Setting(
-        name="admin.port",
-        kind=whole(0, 65_535),
-        default=ADMIN_PORT,
-        help="The TCP port of the admin API; 0 takes a free one, as does the default if port is 0.",
-    ),
-    Setting(
         name="roles",
         kind=words,
         default=("all",),
@@ -133,7 +121,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         name="page_cache_bytes",
         kind=bytes_count(limits.MIB),
         default=limits.PAGE_CACHE_BYTES,
-        help="Memory for the pages of one hot file, in bytes.",
+        help="Memory for opened pages, of all files together, in bytes.",
     ),
     Setting(
         name="open_files_max",
@@ -152,6 +140,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         kind=bytes_count(0),
         default=limits.FREE_DISK_BYTES_MIN,
         help="Free bytes under `data` below which writes are refused and reads go on.",
+    ),
+    Setting(
+        name="admin.host",
+        kind=text,
+        default="127.0.0.1",
+        help="The address of the admin API: credentials, status, metrics.",
+    ),
+    Setting(
+        name="admin.port",
+        kind=whole(0, 65_535),
+        default=ADMIN_PORT,
+        help="The TCP port of the admin API; 0 takes a free one, as does the default if port is 0.",
     ),
     Setting(
         name="log.level",

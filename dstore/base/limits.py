@@ -88,7 +88,7 @@ REQUESTS_TRIMMED: Final = 512  # remembered requests past their time, the same w
 # ------------------------------------------------------------------------------------- the disk
 
 PAGE_BYTES: Final = 4_096  # SQLite's page, a disk's block
-PAGE_CACHE_BYTES: Final = 64 * MIB  # of one hot file; measured: tens of MiB matter
+PAGE_CACHE_BYTES: Final = 64 * MIB  # of all files together; measured: tens of MiB matter for a hot one
 OPEN_FILES_MAX: Final = 512  # range files; with WAL and -shm 3 descriptors each, of 4,096 allowed
 WAL_PAGES_CHECKPOINT: Final = 8_000  # 32 MiB a file before its log is folded in
 WAL_BYTES_SUM_MAX: Final = 2_048 * MIB  # of all files together; then the largest is folded in

@@ -5,7 +5,6 @@ new (rows land on random pages and pages split); "overwrite" puts new values und
 exist. Everything is on: encryption, log, request bookkeeping, fsync.
 """
 
-import asyncio
 import os
 import random
 import tempfile

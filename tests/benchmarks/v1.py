@@ -7,7 +7,6 @@ the server on the same two cores, with a tenant's token.
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -81,16 +80,14 @@ async def _load(url: str, token: str) -> None:
     async def put_all(session: aiohttp.ClientSession) -> None:
         for number in numbers:
             async with session.put(f"{url}/key-{number}", json=_entry(number)) as answer:
-                assert answer.status == 201, await answer.text()  # noqa: PLR2004 - created
+                assert answer.status == 201, await answer.text()
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
         await asyncio.gather(*(put_all(session) for _ in range(CONNECTIONS)))
 
 
-def _wrk(
-    directory: Path, method: str, url: str, *, token: str, round_number: int
-) -> Figure:
+def _wrk(directory: Path, method: str, url: str, *, token: str, round_number: int) -> Figure:
     script = directory / f"{method}-{round_number}.lua"
     body = json.dumps(_entry(1)).replace("'", "")
     key = (
@@ -113,9 +110,7 @@ end
 """
     )
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", str(script)]
-    printed = subprocess.run(  # noqa: S603 - wrk, found on PATH
-        [*command, url], check=True, capture_output=True, text=True
-    ).stdout
+    printed = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
     return Figure(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", printed)),

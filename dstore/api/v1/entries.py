@@ -7,6 +7,7 @@ stand-alone node, the same.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import hdrs
@@ -152,7 +153,7 @@ class EntryHandlers:
         if verb is Verb.DELETE:
             return Answer(status=204, headers=headers)
         if verb is Verb.CREATE:
-            headers[hdrs.LOCATION] = exchange.request.raw_path
+            headers[hdrs.LOCATION] = self._location(exchange)
         status = 201 if verb is Verb.CREATE else 200
         return json_answer({"rid": rid, "id": exchange.value("id")}, status=status, headers=headers)
 
@@ -160,6 +161,11 @@ class EntryHandlers:
         return self._node.items.locate(
             exchange.value("tenant"), exchange.value("table"), exchange.value("id")
         )
+
+    def _location(self, exchange: Exchange) -> str:
+        """Spell the entry's path, without what else the request's target had."""
+        tenant, table, entry_id = (exchange.value(name) for name in ("tenant", "table", "id"))
+        return f"/v1/tenant/{tenant}/table/{table}/id/{quote(entry_id, safe='')}"
 
     def _rid(self, exchange: Exchange) -> str:
         return str(
@@ -202,13 +208,12 @@ def _plain(entry: Entry) -> dict[str, object]:
 
 
 def _preconditions(exchange: Exchange) -> Preconditions:
-    headers = exchange.request.headers
-    return read_preconditions(headers.get(hdrs.IF_MATCH), headers.get(hdrs.IF_NONE_MATCH))
+    return read_preconditions(exchange.header(hdrs.IF_MATCH), exchange.header(hdrs.IF_NONE_MATCH))
 
 
 def _wants_async(exchange: Exchange) -> bool:
     """Read `Prefer` (RFC 7240): preferences that are not known are ignored, as it wants."""
-    preferences = exchange.request.headers.get("Prefer")
+    preferences = exchange.header("Prefer")
     if preferences is None:
         return False
     names = (part.partition(";")[0].strip().lower() for part in preferences.split(","))

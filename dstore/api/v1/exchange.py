@@ -78,6 +78,11 @@ class Exchange:
         """Return a value of the path, percent-decoded."""
         return self.request.match_info[name]
 
+    def header(self, name: str) -> str | None:
+        """Return a header that is a list, its lines joined (RFC 9110 5.3); None if it is absent."""
+        lines = self.request.headers.getall(name, None)
+        return None if lines is None else ", ".join(lines)
+
     def flag(self, name: str) -> bool:
         """Read a query parameter that is `true` or `false`. Raises: Refused: it is neither."""
         match self.request.query.get(name, "false"):
@@ -121,12 +126,11 @@ class Exchange:
                 "printable characters."
             )
         digest = hashlib.sha256()
-        headers = self.request.headers
         for part in (
             self.request.method,
             self.request.path_qs,
             *(
-                headers.get(name, "")
+                self.header(name) or ""
                 for name in (hdrs.CONTENT_TYPE, hdrs.IF_MATCH, hdrs.IF_NONE_MATCH)
             ),
         ):

@@ -5,7 +5,7 @@ Served without credentials: it says nothing of any tenant.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -13,17 +13,17 @@ from aiohttp import web
 from dstore import __version__
 from dstore.api.http.answer import Answer
 from dstore.api.http.route import Route
-from dstore.base.limits import (
-    IDEMPOTENCY_KEY_CHARS_MAX,
-    LIST_LIMIT_DEFAULT,
-    LIST_LIMIT_MAX,
-    PARTITION_KEY_BYTES_MAX,
-    TABLE_NAME_CHARS_MAX,
-    TABLE_NAME_CHARS_MIN,
-    TENANT_NAME_CHARS_MAX,
+from dstore.api.v1.openapi_schemas import (
+    ETAGS,
+    ID,
+    TABLE_NAME,
+    TENANT_NAME,
+    Described,
+    ref,
+    schemas,
 )
+from dstore.base.limits import IDEMPOTENCY_KEY_CHARS_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX
 
-Described = dict[str, Any]
 OPENAPI_PATH: Final = "/openapi.json"
 
 _PROBLEMS: Final = {
@@ -78,43 +78,22 @@ def openapi() -> Described:
                     "description": "AWS Signature Version 4, service dstore or dynamodb.",
                 },
             },
-            "schemas": _schemas(),
+            "schemas": schemas(),
         },
     }
 
 
 def _paths() -> Described:
-    tenant, table = _path("tenant", _TENANT_NAME), _path("table", _TABLE_NAME)
-    entry_id, request = _path("id", _ID), _path("request", {"type": "string", "minLength": 1})
-    paged = [
-        _query(
-            "limit",
-            {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": LIST_LIMIT_MAX,
-                "default": LIST_LIMIT_DEFAULT,
-            },
-        ),
-        _query("after", {"type": "string"}),
-    ]
-    consistency = _query("consistency", {"enum": ["strong", "eventual"], "default": "strong"})
-    force = _query("force", {"type": "boolean", "default": False})
-    matching = [_header("If-Match", _ETAGS), _header("If-None-Match", _ETAGS)]
-    writing = [
-        *matching,
-        _header("Prefer", {"type": "string"}),
-        _header(
-            "Idempotency-Key",
-            {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX},
-        ),
-    ]
+    return {**_tenant_paths(), **_table_paths(), **_entry_paths()}
+
+
+def _tenant_paths() -> Described:
     return {
         "/v1/tenant": {
-            "get": _operation("list_tenants", "List tenants", paged, answers={200: "TenantPage"}),
+            "get": _operation("list_tenants", "List tenants", _PAGED, answers={200: "TenantPage"}),
         },
         "/v1/tenant/{tenant}": {
-            "parameters": [tenant],
+            "parameters": [_TENANT],
             "get": _operation("read_tenant", "Read a tenant", [], answers={200: "Tenant"}),
             "put": _operation(
                 "create_tenant",
@@ -127,17 +106,22 @@ def _paths() -> Described:
             "delete": _operation(
                 "delete_tenant",
                 "Delete a tenant and shred its keys",
-                [force],
+                [_FORCE],
                 answers={204: None},
                 problems=(409, *_WRITES, *_WITH_BODY),
             ),
         },
+    }
+
+
+def _table_paths() -> Described:
+    return {
         "/v1/tenant/{tenant}/table": {
-            "parameters": [tenant],
-            "get": _operation("list_tables", "List tables", paged, answers={200: "TablePage"}),
+            "parameters": [_TENANT],
+            "get": _operation("list_tables", "List tables", _PAGED, answers={200: "TablePage"}),
         },
         "/v1/tenant/{tenant}/table/{table}": {
-            "parameters": [tenant, table],
+            "parameters": [_TENANT, _TABLE],
             "get": _operation("read_table", "Read a table", [], answers={200: "Table"}),
             "put": _operation(
                 "create_table",
@@ -155,25 +139,30 @@ def _paths() -> Described:
                 problems=(*_WRITES, *_WITH_BODY),
             ),
         },
+    }
+
+
+def _entry_paths() -> Described:
+    return {
         "/v1/tenant/{tenant}/table/{table}/id": {
-            "parameters": [tenant, table],
+            "parameters": [_TENANT, _TABLE],
             "get": _operation(
-                "list_entries", "List entries", [*paged, consistency], answers={200: "EntryPage"}
+                "list_entries", "List entries", [*_PAGED, _CONSISTENCY], answers={200: "EntryPage"}
             ),
         },
         "/v1/tenant/{tenant}/table/{table}/id/{id}": {
-            "parameters": [tenant, table, entry_id],
+            "parameters": [_TENANT, _TABLE, _ENTRY],
             "get": _operation(
                 "read_entry",
                 "Read an entry",
-                [consistency, *matching],
+                [_CONSISTENCY, *_MATCHING],
                 answers={200: "Entry", 304: None},
                 problems=(412,),
             ),
             "put": _operation(
                 "create_entry",
                 "Create an entry",
-                writing,
+                _WRITING,
                 answers={201: "Written", 202: "Queued"},
                 body=("Entry", ["application/json"]),
                 problems=(409, 412),
@@ -181,7 +170,7 @@ def _paths() -> Described:
             "post": _operation(
                 "update_entry",
                 "Replace an entry, or merge into it",
-                writing,
+                _WRITING,
                 answers={200: "Written", 202: "Queued"},
                 body=("Entry", ["application/json", "application/merge-patch+json"]),
                 problems=(412,),
@@ -189,13 +178,13 @@ def _paths() -> Described:
             "delete": _operation(
                 "delete_entry",
                 "Delete an entry",
-                writing,
+                _WRITING,
                 answers={204: None, 202: "Queued"},
                 problems=(412, *_WRITES, *_WITH_BODY),
             ),
         },
         "/v1/tenant/{tenant}/request/{request}": {
-            "parameters": [tenant, request],
+            "parameters": [_TENANT, _REQUEST],
             "get": _operation(
                 "read_request",
                 "Ask how a write went that was accepted with 202",
@@ -220,7 +209,7 @@ def _operation(
     statuses = {*_ALWAYS, *problems}
     if body is not None:
         schema, media_types = body
-        content = {media_type: {"schema": _ref(schema)} for media_type in media_types}
+        content = {media_type: {"schema": ref(schema)} for media_type in media_types}
         described["requestBody"] = {"required": body_required, "content": content}
         statuses |= {*_WITH_BODY, *_WRITES}
     described["responses"] = {
@@ -233,16 +222,12 @@ def _operation(
 def _answer(schema: str | None) -> Described:
     if schema is None:
         return {"description": "Done; no body."}
-    return {"description": schema, "content": {"application/json": {"schema": _ref(schema)}}}
+    return {"description": schema, "content": {"application/json": {"schema": ref(schema)}}}
 
 
 def _problem(status: int) -> Described:
-    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    content = {"application/problem+json": {"schema": ref("Problem")}}
     return {"description": _PROBLEMS[status], "content": content}
-
-
-def _ref(schema: str) -> Described:
-    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def _path(name: str, schema: Described) -> Described:
@@ -257,75 +242,21 @@ def _header(name: str, schema: Described) -> Described:
     return {"name": name, "in": "header", "schema": schema}
 
 
-_TENANT_NAME: Final = {
-    "type": "string",
-    "pattern": "^[a-z0-9][a-z0-9_-]*$",
-    "maxLength": TENANT_NAME_CHARS_MAX,
-}
-_TABLE_NAME: Final = {
-    "type": "string",
-    "pattern": "^[a-zA-Z0-9_.-]+$",
-    "minLength": TABLE_NAME_CHARS_MIN,
-    "maxLength": TABLE_NAME_CHARS_MAX,
-}
-_ID: Final = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": PARTITION_KEY_BYTES_MAX,
-    "description": "String: any text. Integer: 0 or -?[1-9][0-9]{0,37}. Bytes: base64url.",
-}
-_ETAGS: Final = {"type": "string", "description": '* or entity tags, as `"abc", "def"`.'}
-_STRING: Final = {"type": "string"}
-_INSTANT: Final = {"type": "string", "format": "date-time"}
-_AFTER: Final = {"type": ["string", "null"], "description": "The next page's `after`."}
-
-
-def _schemas() -> Described:
-    id_type = {"enum": ["String", "Integer", "Bytes"]}
-    count = {"type": "integer", "minimum": 0}
-    tenant = {"tenant": _STRING, "rid": _STRING, "createdAt": _INSTANT}
-    table = {"table": _STRING, "rid": _STRING, "idType": id_type, "entries": count}
-    entry = {"type": "object", "description": "Any JSON object; numbers of up to 38 digits."}
-    return {
-        "Empty": {"type": "object", "maxProperties": 0},
-        "Entry": entry,
-        "TenantSummary": _object(tenant),
-        "Tenant": _object(tenant | {"uuid": _STRING, "tables": count}),
-        "TenantPage": _object({"tenants": _list("TenantSummary"), "after": _AFTER}),
-        "TableDefinition": {**_object({"idType": id_type}), "additionalProperties": False},
-        "TableSummary": _object(table),
-        "Table": _object(table | {"tableId": _STRING, "createdAt": _INSTANT}),
-        "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),
-        "IdentifiedEntry": _object({"id": _STRING, "data": _ref("Entry")}),
-        "EntryPage": _object({"entries": _list("IdentifiedEntry"), "after": _AFTER}),
-        "Written": _object({"rid": _STRING, "id": _STRING}),
-        "Queued": _object({"requestId": _STRING, "state": {"const": "queued"}, "rid": _STRING}),
-        "Request": {
-            "type": "object",
-            "properties": {
-                "requestId": _STRING,
-                "state": {"enum": ["queued", "done"]},
-                "status": {"type": "integer"},
-                "detail": _STRING,
-                "etag": _STRING,
-            },
-            "required": ["requestId", "state"],
-        },
-        "Problem": _object(
-            {
-                "type": _STRING,
-                "title": _STRING,
-                "status": {"type": "integer"},
-                "detail": _STRING,
-                "instance": _STRING,
-            }
-        ),
-    }
-
-
-def _object(properties: Described) -> Described:
-    return {"type": "object", "properties": properties, "required": sorted(properties)}
-
-
-def _list(schema: str) -> Described:
-    return {"type": "array", "items": _ref(schema)}
+_TENANT: Final = _path("tenant", TENANT_NAME)
+_TABLE: Final = _path("table", TABLE_NAME)
+_ENTRY: Final = _path("id", ID)
+_REQUEST: Final = _path("request", {"type": "string", "minLength": 1})
+_LIMITS: Final = {"minimum": 1, "maximum": LIST_LIMIT_MAX, "default": LIST_LIMIT_DEFAULT}
+_PAGED: Final = [
+    _query("limit", {"type": "integer", **_LIMITS}),
+    _query("after", {"type": "string"}),
+]
+_CONSISTENCY: Final = _query("consistency", {"enum": ["strong", "eventual"], "default": "strong"})
+_FORCE: Final = _query("force", {"type": "boolean", "default": False})
+_MATCHING: Final = [_header("If-Match", ETAGS), _header("If-None-Match", ETAGS)]
+_KEY_LENGTHS: Final = {"minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX}
+_WRITING: Final = [
+    *_MATCHING,
+    _header("Prefer", {"type": "string"}),
+    _header("Idempotency-Key", {"type": "string", **_KEY_LENGTHS}),
+]

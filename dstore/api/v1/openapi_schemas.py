@@ -1,0 +1,95 @@
+"""The schemas of /openapi.json: what requests and answers look like."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from dstore.base.limits import (
+    PARTITION_KEY_BYTES_MAX,
+    TABLE_NAME_CHARS_MAX,
+    TABLE_NAME_CHARS_MIN,
+    TENANT_NAME_CHARS_MAX,
+)
+
+Described = dict[str, Any]
+
+TENANT_NAME: Final = {
+    "type": "string",
+    "pattern": "^[a-z0-9][a-z0-9_-]*$",
+    "maxLength": TENANT_NAME_CHARS_MAX,
+}
+TABLE_NAME: Final = {
+    "type": "string",
+    "pattern": "^[a-zA-Z0-9_.-]+$",
+    "minLength": TABLE_NAME_CHARS_MIN,
+    "maxLength": TABLE_NAME_CHARS_MAX,
+}
+ID: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": PARTITION_KEY_BYTES_MAX,
+    "description": "String: any text. Integer: 0 or -?[1-9][0-9]{0,37}. Bytes: base64url.",
+}
+ETAGS: Final = {"type": "string", "description": '* or entity tags, as `"abc", "def"`.'}
+_STRING: Final = {"type": "string"}
+_INSTANT: Final = {"type": "string", "format": "date-time"}
+_AFTER: Final = {"type": ["string", "null"], "description": "The next page's `after`."}
+
+
+def schemas() -> Described:
+    """List them by name."""
+    id_type = {"enum": ["String", "Integer", "Bytes"]}
+    count = {"type": "integer", "minimum": 0}
+    tenant = {"tenant": _STRING, "rid": _STRING, "createdAt": _INSTANT}
+    table = {"table": _STRING, "rid": _STRING, "idType": id_type, "entries": count}
+    entry = {"type": "object", "description": "Any JSON object; numbers of up to 38 digits."}
+    return {
+        "Empty": {"type": "object", "maxProperties": 0},
+        "Entry": entry,
+        "TenantSummary": _object(tenant),
+        "Tenant": _object(tenant | {"uuid": _STRING, "tables": count}),
+        "TenantPage": _object({"tenants": _list("TenantSummary"), "after": _AFTER}),
+        "TableDefinition": {**_object({"idType": id_type}), "additionalProperties": False},
+        "TableSummary": _object(table),
+        "Table": _object(
+            table | {"tableId": _STRING, "createdAt": _INSTANT, "settings": {"type": "object"}}
+        ),
+        "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),
+        "IdentifiedEntry": _object({"id": _STRING, "data": ref("Entry")}),
+        "EntryPage": _object({"entries": _list("IdentifiedEntry"), "after": _AFTER}),
+        "Written": _object({"rid": _STRING, "id": _STRING}),
+        "Queued": _object({"requestId": _STRING, "state": {"const": "queued"}, "rid": _STRING}),
+        "Request": {
+            "type": "object",
+            "properties": {
+                "requestId": _STRING,
+                "state": {"enum": ["queued", "done"]},
+                "status": {"type": "integer"},
+                "detail": _STRING,
+                "etag": _STRING,
+            },
+            "required": ["requestId", "state"],
+        },
+        "Problem": _object(
+            {
+                "type": _STRING,
+                "title": _STRING,
+                "status": {"type": "integer"},
+                "detail": _STRING,
+                "instance": _STRING,
+            }
+        ),
+    }
+
+
+def _object(properties: Described) -> Described:
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _list(schema: str) -> Described:
+    return {"type": "array", "items": ref(schema)}
+
+
+def ref(schema: str) -> Described:
+    """Refer to a schema."""
+    return {"$ref": f"#/components/schemas/{schema}"}
