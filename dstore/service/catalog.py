@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind, excerpt
 from dstore.model.rid import DEFAULT_LOCATION, validate_table_name, validate_tenant_name
 from dstore.model.tables import Door, IdType, TableDefinition, TableId, v1_key
 from dstore.security.envelope import WrappedKey, WrongKey, framed
@@ -81,14 +81,14 @@ class Catalog:
         """Find a tenant. Raises: Refused: there is none."""
         found = self._tenants.get(name)
         if found is None:
-            raise Refused(RefusalKind.NOT_FOUND, f"There is no tenant {name!a}; create it first.")
+            raise _no_such("tenant", name)
         return found
 
     def table(self, tenant: str, name: str) -> TableRecord:
         """Find a table. Raises: Refused: there is no such tenant or table."""
         found = self.tenant(tenant).tables.get(name)
         if found is None:
-            raise Refused(RefusalKind.NOT_FOUND, f"There is no table {name!a}; create it first.")
+            raise _no_such("table", name)
         return found
 
     async def file(self, table: TableRecord) -> RangeFile:
@@ -285,6 +285,11 @@ class Catalog:
         if tenant is not None and tenant.tables.get(name) is table:
             held = replace(table.range, quantity=quantity)
             tenant.tables[name] = TableRecord(definition=table.definition, range=held)
+
+
+def _no_such(what: str, name: str) -> Refused:
+    message = f"There is no {what} {excerpt(name)}; create it first."
+    return Refused(RefusalKind.NOT_FOUND, message)
 
 
 def _unlocked(unwrap: Callable[[], bytes]) -> bytes:
