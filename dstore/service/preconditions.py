@@ -11,7 +11,8 @@ from dstore.model.errors import ConditionFailed, invalid
 from dstore.storage.entries import Entry
 
 ANY: Final = "*"
-_TAGS: Final = re.compile(r'\s*(?:W/)?"([!#-~]*)"\s*(?:,|$)')
+# One element of a list, which may be empty (RFC 9110 5.6.1.2), up to its comma or the end.
+_ELEMENT: Final = re.compile(r'[ \t]*(?:(W/)?"([!#-~]*)"[ \t]*)?(?:,|\Z)')
 _HEADER_CHARS_MAX: Final = 4_096
 
 
@@ -31,10 +32,17 @@ NO_PRECONDITIONS: Final = Preconditions()
 
 
 def read_preconditions(if_match: str | None, if_none_match: str | None) -> Preconditions:
-    """Read the two headers. Raises: Refused: one is no list of entity tags."""
+    """Read the two headers, each with its lines joined.
+
+    A weak tag never matches under If-Match, whose comparison is strong (RFC 9110 13.1.1).
+    Raises: Refused: one is no list of entity tags.
+    """
     if if_match is None and if_none_match is None:
         return NO_PRECONDITIONS
-    return Preconditions(_tags("If-Match", if_match), _tags("If-None-Match", if_none_match))
+    return Preconditions(
+        _tags("If-Match", if_match, strong=True),
+        _tags("If-None-Match", if_none_match, strong=False),
+    )
 
 
 def is_matched(tags: tuple[str, ...], entry: Entry | None) -> bool:
@@ -50,19 +58,21 @@ def check(preconditions: Preconditions, entry: Entry | None) -> None:
         raise ConditionFailed("If-None-Match excludes the version that is stored.")
 
 
-def _tags(header: str, value: str | None) -> tuple[str, ...] | None:
+def _tags(header: str, value: str | None, *, strong: bool) -> tuple[str, ...] | None:
     if value is None:
         return None
     if value.strip() == ANY:
         return (ANY,)
-    tags: list[str] = []
+    tags: list[tuple[str | None, str]] = []
     end = 0
     while end < len(value) and len(value) <= _HEADER_CHARS_MAX:
-        found = _TAGS.match(value, end)
+        found = _ELEMENT.match(value, end)
         if found is None:
             break
-        tags.append(found.group(1))
+        weak, tag = found.groups()
+        if tag is not None:
+            tags.append((weak, tag))
         end = found.end()
     if end < len(value) or not tags:
         raise invalid(f"{header} must be * or a list of entity tags in quotes, as an ETag shows.")
-    return tuple(tags)
+    return tuple(tag for weak, tag in tags if not (weak and strong))
