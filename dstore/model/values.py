@@ -135,7 +135,7 @@ def item_from_plain(plain: dict[str, Any]) -> Item:
     Raises: Refused: an attribute name is empty or longer than 65,535 bytes, or the values are
         nested deeper than 32 levels (the object itself is level 1).
     """
-    _check_names(plain)
+    check_names(plain)
     return {name: from_plain(value) for name, value in plain.items()}
 
 
@@ -168,7 +168,7 @@ def from_plain(value: object, depth: int = 2) -> Attribute:
     if depth > NESTING_DEPTH_MAX:
         raise _too_deep()
     if isinstance(value, dict):
-        _check_names(value)
+        check_names(value)
         return {"M": {name: from_plain(element, depth + 1) for name, element in value.items()}}
     assert isinstance(value, list), kind
     return {"L": [from_plain(element, depth + 1) for element in value]}
@@ -256,7 +256,7 @@ def _base64_bytes(text: str) -> int:
     return len(text) // 4 * 3 - text.count("=", -2)
 
 
-def _check_names(named: dict[str, Any]) -> None:
+def check_names(named: dict[str, Any]) -> None:
     """Refuse attribute names that DynamoDB could not hold: both doors open on the same tables."""
     if "" in named:
         raise invalid("An attribute name is empty; give every attribute a name.")

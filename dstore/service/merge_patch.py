@@ -6,7 +6,7 @@ binaries and sets included. A value that it does name becomes what plain JSON ca
 
 from typing import Any
 
-from dstore.model.values import Attribute, Item, from_plain
+from dstore.model.values import Attribute, Item, check_names, from_plain
 
 
 def merged(item: Item, patch: dict[str, Any]) -> Item:
@@ -17,6 +17,7 @@ def merged(item: Item, patch: dict[str, Any]) -> Item:
         patch: as the strict decoder made it; null removes, an object merges, the rest replaces.
     Raises: Refused: a new value is nested too deeply, or a name is out of bounds.
     """
+    check_names(patch)
     result = dict(item)
     for name, value in patch.items():
         if value is None:
