@@ -34,7 +34,7 @@ from dstore.model.errors import DStoreError, RefusalKind, Refused, invalid
 SERVICE: Final = web.AppKey("dstore_service", Service)
 DIRECT: Final[web.AppKey[Handler]] = web.AppKey("dstore_direct")  # the way round aiohttp's own
 
-_LINGERING_S: Final = 2.0  # for a body that nobody wanted, so that its sender sees the answer
+_LINGERING_S: Final = 1.0  # for a body that nobody wanted, so that its sender sees the answer
 _READ_BUFFER_BYTES: Final = 64 * KIB  # a sixteenth of it bounds the chunks parsed in one go: 4,096
 
 CONNECTION_ARGUMENTS: Final[dict[str, Any]] = {
@@ -177,8 +177,8 @@ def _raw_path(request: web.Request) -> str:
         if not target.startswith("/") or request.method == hdrs.METH_CONNECT:
             raise _no_such_path()
     path = target.partition("?")[0] if "?" in target else target
-    if not target.isascii():
-        _check_text(target, "request target")
+    if not target.isascii():  # aiohttp's C parser refuses it by itself, the other one does not
+        raise invalid("The path or query goes beyond ASCII; write such characters as %-escapes.")
     if "#" in path:
         raise invalid("The path has a #, which begins a fragment; write it as %23.")
     return path
@@ -190,7 +190,7 @@ def _check_headers(request: web.Request) -> None:
     for name, value in request.raw_headers:
         size += len(name) + len(value)
         if not value.isascii():
-            _check_text(value.decode("utf-8", "surrogateescape"), "headers")
+            _check_text(value)
     if size > HEADER_BYTES_MAX:
         raise ProblemRaised(
             Problem(
@@ -203,12 +203,12 @@ def _check_headers(request: web.Request) -> None:
         )
 
 
-def _check_text(text: str, what: str) -> None:
-    """Refuse bytes that are no UTF-8, which aiohttp has turned into half surrogates."""
+def _check_text(value: bytes) -> None:
+    """Refuse what aiohttp turns into half surrogates, which break whoever encodes them."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise invalid(f"The {what} can't be read as UTF-8; encode and escape it.") from None
+        value.decode()
+    except UnicodeDecodeError:
+        raise invalid("A header is not UTF-8; encode it, or leave it out.") from None
 
 
 def _no_such_path() -> Refused:
@@ -233,4 +233,5 @@ async def _add_common_headers(request: web.Request, answer: web.StreamResponse) 
     """Give an answer that is not an `Answer` the headers of one."""
     for name, value in COMMON_HEADERS.items():
         answer.headers.setdefault(name, value)
+    answer.headers[hdrs.SERVER] = COMMON_HEADERS["Server"]  # aiohttp has put itself there
     answer.headers[REQUEST_ID_HEADER] = request_id_of(request)

@@ -108,23 +108,29 @@ def _decoded(segment: str) -> str:
 
 def _spread(node: _Node[Endpoint]) -> None:
     """Let each literal also lead where `{name}` would, so that a walk never has to turn back."""
+    for child in node.literals.values():
+        _spread(child)
     if node.variable is not None:
+        _spread(node.variable)
         for literal in node.literals.values():
             _merge(node.variable, into=literal)
-        _spread(node.variable)
-    for literal in node.literals.values():
-        _spread(literal)
 
 
 def _merge(source: _Node[Endpoint], *, into: _Node[Endpoint]) -> None:
-    """Copy the routes below `source` to `into`, where they are not overruled."""
+    """Copy the routes below `source` to `into`, where they are not overruled; both are spread."""
     if source.found is not None:
         if into.found is None:
             into.found = Found()
         for method, endpoint in source.found.methods.items():
             into.found.methods.setdefault(method, endpoint)
-    for segment, child in source.literals.items():
-        _merge(child, into=into.literals.setdefault(segment, _Node()))
+    for segment in (*into.literals, *(source.literals.keys() - into.literals.keys())):
+        if segment not in into.literals:
+            into.literals[segment] = _Node()
+            if into.variable is not None:  # what `into` has itself comes first
+                _merge(into.variable, into=into.literals[segment])
+        below = source.literals.get(segment, source.variable)
+        if below is not None:
+            _merge(below, into=into.literals[segment])
     if source.variable is not None:
         if into.variable is None:
             into.variable = _Node()

@@ -1,0 +1,220 @@
+"""Connections: how many, over TLS, and what becomes of them at the end."""
+
+import asyncio
+import json
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from dstore.api.http.answer import Answer
+from dstore.api.http.health import Readiness
+from dstore.api.http.listener import CannotListen, Listener, _tls_context
+from dstore.api.http.route import Route
+from tests.unit.api.http.serving import ENTRY, parse, served
+
+GET = (
+    b"GET " + ENTRY.encode().replace(b"{", b"").replace(b"}", b"") + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+)
+
+
+def waiting_route(started: asyncio.Event, gate: asyncio.Event) -> Route:
+    """Answer GET /wait when the gate opens."""
+
+    async def wait(_request: web.Request) -> Answer:
+        started.set()
+        await gate.wait()
+        return Answer(b"{}")
+
+    return Route(method="GET", path="/wait", handler=wait, operation="wait")
+
+
+async def test_live_and_ready() -> None:
+    """Probes need no credentials and tell one state each."""
+    async with served() as server:
+        live = await server.ask("GET /health/live HTTP/1.1")
+        assert (live.status, json.loads(live.body)) == (200, {"status": "live"})
+        ready = await server.ask("GET /health/ready HTTP/1.1")
+        assert (ready.status, json.loads(ready.body)) == (200, {"status": "ready"})
+
+
+async def test_not_ready_says_why() -> None:
+    """An operator reads the reason; a load balancer reads the status."""
+    async with served(ready=Readiness(is_ready=False, reason="locked")) as server:
+        ready = await server.ask("GET /health/ready HTTP/1.1")
+        assert (ready.status, json.loads(ready.body)) == (
+            503,
+            {"status": "not ready", "reason": "locked"},
+        )
+
+
+async def test_draining_refuses_new_requests_and_stays_live() -> None:
+    """Overload and draining must not look like death, or the orchestrator kills what drains."""
+    async with served() as server:
+        server.admission.is_draining = True
+        (refused,) = parse(await server.send(GET))
+        assert (refused.status, refused.problem) == (503, "draining")
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["connection"] == "close"
+        assert (await server.ask("GET /health/live HTTP/1.1")).status == 200
+        ready = await server.ask("GET /health/ready HTTP/1.1")
+        assert (ready.status, json.loads(ready.body)["reason"]) == (503, "draining")
+
+
+async def test_requests_over_the_bound_are_refused() -> None:
+    """Early refusal keeps the rest fast; health is answered all the same."""
+    started, gate = asyncio.Event(), asyncio.Event()
+    async with served([waiting_route(started, gate)], requests_max=1) as server:
+        first = asyncio.get_running_loop().create_task(server.ask("GET /wait HTTP/1.1"))
+        await started.wait()
+        refused = await server.ask("GET /wait HTTP/1.1")
+        assert (refused.status, refused.problem) == (503, "overloaded")
+        assert (await server.ask("GET /health/live HTTP/1.1")).status == 200
+        assert b"dstore_requests_in_flight 1.0" in server.metrics.render()
+        gate.set()
+        assert (await first).status == 200
+        assert b'dstore_requests_refused_total{reason="requests_in_flight"} 1.0' in (
+            server.metrics.render()
+        )
+
+
+async def test_bodies_over_the_bound_are_refused_unread() -> None:
+    """The process holds a bounded number of bytes for all requests together."""
+    async with served(body_bytes_max=100) as server:
+        put = "PUT /v1/tenant/a/table/b/id/c HTTP/1.1\nContent-Length: "
+        assert (await server.ask(put + "100", b"a" * 100)).status == 201
+        refused = await server.ask(put + "101", b"a" * 101)
+        assert (refused.status, refused.problem) == (503, "overloaded")
+        assert server.admission.body_bytes == 0
+
+
+async def test_connections_over_the_bound_are_turned_away() -> None:
+    """Each connection costs memory and a descriptor."""
+    async with served(connections_max=1) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        await asyncio.sleep(0.05)
+        (reply,) = parse(await server.send(GET))
+        assert (reply.status, reply.problem) == (503, "overloaded")
+        writer.close()
+        await asyncio.sleep(0.05)
+        assert (await server.ask("GET /health/live HTTP/1.1")).status == 200
+
+
+async def test_stop_lets_requests_end_and_closes_idle_connections() -> None:
+    """A rolling restart loses no request, and waits for no client that has nothing to say."""
+    started, gate = asyncio.Event(), asyncio.Event()
+    async with served([waiting_route(started, gate)]) as server:
+        idle, idle_writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        idle_writer.write(GET)
+        await idle.readuntil(b"}")
+        port = server.listener.port
+        waiting = asyncio.get_running_loop().create_task(
+            server.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        )
+        await started.wait()
+        stopping = asyncio.get_running_loop().create_task(server.listener.stop(timeout_s=5))
+        async with asyncio.timeout(1):
+            assert await idle.read() == b""
+        idle_writer.close()
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await asyncio.open_connection("127.0.0.1", port)
+        assert not stopping.done()
+        gate.set()
+        (reply,) = parse(await waiting)
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        async with asyncio.timeout(1):
+            await stopping
+
+
+async def test_stop_receives_a_body_that_is_under_way() -> None:
+    """Aiohttp's own shutdown stops reading and so loses uploads that have begun."""
+    async with served() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        writer.write(
+            GET.replace(b"GET", b"PUT").replace(b"\r\n\r\n", b"\r\nContent-Length: 6\r\n\r\nabc")
+        )
+        await asyncio.sleep(0.05)
+        stopping = asyncio.get_running_loop().create_task(server.listener.stop(timeout_s=5))
+        await asyncio.sleep(0.05)
+        writer.write(b"def")
+        (reply,) = parse(await reader.read())
+        assert (reply.status, reply.body) == (201, b'{"bytes":6}')
+        writer.close()
+        await stopping
+
+
+async def test_stop_ends_at_its_deadline() -> None:
+    """A handler that never ends does not hold up the end of the process."""
+    started = asyncio.Event()
+    async with served([waiting_route(started, asyncio.Event())]) as server:
+        waiting = asyncio.get_running_loop().create_task(
+            server.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        )
+        await started.wait()
+        async with asyncio.timeout(3):
+            await server.listener.stop(timeout_s=0.1)
+            assert await waiting == b""
+        assert server.admission.requests == 0
+
+
+async def test_taken_port_is_told_in_a_sentence() -> None:
+    """The commonest failure to start."""
+    async with served() as server, served() as other:
+        application = other.listener._runner.app
+        again = Listener(application, host="127.0.0.1", port=server.listener.port)
+        with pytest.raises(CannotListen, match="choose another port"):
+            await again.start()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Make a self-signed certificate."""
+    program = shutil.which("openssl")
+    assert program is not None
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    files = ("-out", str(cert), "-keyout", str(key))
+    subprocess.run(
+        [program, "req", "-x509", *curve, *subject, "-days", "2", *files],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
+
+
+async def test_https_takes_tls_1_3_or_1_2(certificate: tuple[Path, Path]) -> None:
+    """1.3 is taken whenever the client has it."""
+    cert, key = certificate
+    async with served(tls_cert=cert, tls_key=key) as server:
+        assert server.listener.url == f"https://127.0.0.1:{server.listener.port}"
+        context = ssl.create_default_context(cafile=cert)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.listener.port, ssl=context, server_hostname="localhost"
+        )
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        writer.write(GET)
+        assert b" 200 " in await reader.readline()
+        writer.close()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", server.listener.port, ssl=context, server_hostname="localhost"
+        )
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.2"
+        writer.close()
+
+
+def test_tls_below_1_2_is_refused(certificate: tuple[Path, Path]) -> None:
+    """Older ones are broken; no client of today can even be told to use them."""
+    assert _tls_context(*certificate).minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+async def test_unusable_certificate_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """A wrong file is found at the start, not at the first connection."""
+    (tmp_path / "cert.pem").write_text("nonsense")
+    with pytest.raises(CannotListen, match="can't be used"):
+        async with served(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "cert.pem"):
+            pass
