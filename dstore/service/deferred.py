@@ -1,8 +1,8 @@
 """`Prefer: respond-async`: accept a write durably, answer 202, do it afterwards, tell how it went.
 
 The 202 is given after the write is in the node database. Its conditions are evaluated when it
-runs. Each write runs under its own request id, so a crash between doing it and noting its outcome
-runs it again and changes nothing (I9). Order of acceptance is the order of evaluation within a
+runs. Each write runs under its own request id, or the client's Idempotency-Key, so a crash between
+doing it and noting its outcome runs it again and changes nothing (I9). Order of acceptance is the order of evaluation within a
 table, as long as the node takes writes at all (a full disk makes them wait).
 """
 
@@ -59,7 +59,11 @@ class Verb(StrEnum):
 
 
 class DeferredWrite(msgspec.Struct, frozen=True):
-    """A write as it waits. `table_id` tells a table from a later one of the same name."""
+    """A write as it waits. `table_id` tells a table from a later one of the same name.
+
+    `request` is the client's own name of it (its Idempotency-Key), under which it is done once,
+    however often it is accepted.
+    """
 
     tenant: str
     table: str
@@ -68,6 +72,7 @@ class DeferredWrite(msgspec.Struct, frozen=True):
     verb: Verb
     body: bytes
     preconditions: Preconditions = NO_PRECONDITIONS
+    request: RequestName | None = None
     format: int = REQUEST_FORMAT
 
 
@@ -185,7 +190,9 @@ class Deferred:
             entry = self._items.locate(write.tenant, write.table, write.id)
             if entry.table.definition.table_id != write.table_id:
                 raise Refused(RefusalKind.NOT_FOUND, "The table was deleted before the write ran.")
-            name = RequestName(principal=PRINCIPAL, request_id=request_id, digest=b"")
+            name = write.request or RequestName(
+                principal=PRINCIPAL, request_id=request_id, digest=b""
+            )
             return await self._items.submit(
                 entry, plan(write, entry), request=name, body_bytes=len(write.body)
             )
@@ -193,11 +200,18 @@ class Deferred:
             return error
 
     async def _note(self, outcomes: list[tuple[str, DeferredOutcome]]) -> None:
+        """Make outcomes durable, however long the disk is full."""
         done = [(request_id, msgspec.msgpack.encode(outcome)) for request_id, outcome in outcomes]
         before_us = self._clock.wall_us() - REQUEST_RETENTION_S * US_PER_S
-        await self._database.run(
-            lambda db: deferred_writes.finish(db, done, forget_before_us=before_us)
-        )
+        while True:
+            try:
+                await self._database.run(
+                    lambda db: deferred_writes.finish(db, done, forget_before_us=before_us)
+                )
+            except Unavailable:
+                await sleep(RETRY_AFTER_MS / 1_000)
+            else:
+                return
 
 
 async def _outcome(answer: Future[Applied] | DStoreError) -> DeferredOutcome | None:

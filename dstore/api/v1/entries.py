@@ -133,6 +133,7 @@ class EntryHandlers:
                 verb=verb,
                 body=exchange.body,
                 preconditions=preconditions,
+                request=exchange.request_name(),
             )
         )
         return json_answer(

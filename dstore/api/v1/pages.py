@@ -46,7 +46,8 @@ def after_of(exchange: Exchange) -> bytes:
         decoded = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         raise _bad_after() from None
-    if decoded[:1] != _FORMAT:
+    # The decoder skips what is not of its alphabet: only the one spelling that was given counts.
+    if decoded[:1] != _FORMAT or after_text(decoded[1:]) != text:
         raise _bad_after()
     return decoded[1:]
 
