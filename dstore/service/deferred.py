@@ -2,8 +2,9 @@
 
 The 202 is given after the write is in the node database. Its conditions are evaluated when it
 runs. Each write runs under its own request id, or the client's Idempotency-Key, so a crash between
-doing it and noting its outcome runs it again and changes nothing (I9). Order of acceptance is the order of evaluation within a
-table, as long as the node takes writes at all (a full disk makes them wait).
+doing it and noting its outcome runs it again and changes nothing (I9). Order of acceptance is the
+order of evaluation within a table, as long as the node takes writes at all (a full disk makes them
+wait).
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ _PROBLEMS: Final = {
     503: "Not now: overloaded, locked or stopping. Nothing was written.",
     507: "The disk is full. Nothing was written; reads go on.",
 }
-_ALWAYS: Final = (400, 401, 403, 404, 431, 500, 503)
-_WITH_BODY: Final = (408, 413, 415)
+# A body is read, and so bounded, wherever one is sent, wanted or not: 408, 413, 415.
+_ALWAYS: Final = (400, 401, 403, 404, 408, 413, 415, 431, 500, 503)
 _WRITES: Final = (507,)
 
 
@@ -108,7 +108,7 @@ def _tenant_paths() -> Described:
                 "Delete a tenant and shred its keys",
                 [_FORCE],
                 answers={204: None},
-                problems=(409, *_WRITES, *_WITH_BODY),
+                problems=(409, *_WRITES),
             ),
         },
     }
@@ -136,7 +136,7 @@ def _table_paths() -> Described:
                 "Delete a table",
                 [],
                 answers={204: None},
-                problems=(*_WRITES, *_WITH_BODY),
+                problems=_WRITES,
             ),
         },
     }
@@ -180,7 +180,7 @@ def _entry_paths() -> Described:
                 "Delete an entry",
                 _WRITING,
                 answers={204: None, 202: "Queued"},
-                problems=(412, *_WRITES, *_WITH_BODY),
+                problems=(412, *_WRITES),
             ),
         },
         "/v1/tenant/{tenant}/request/{request}": {
@@ -211,7 +211,7 @@ def _operation(
         schema, media_types = body
         content = {media_type: {"schema": ref(schema)} for media_type in media_types}
         described["requestBody"] = {"required": body_required, "content": content}
-        statuses |= {*_WITH_BODY, *_WRITES}
+        statuses |= {*_WRITES}
     described["responses"] = {
         **{str(status): _answer(schema) for status, schema in answers.items()},
         **{str(status): _problem(status) for status in sorted(statuses)},
