@@ -11,9 +11,12 @@ def main() -> int:
 
     Returns: the exit status, as `dstore.cli.failures.ExitCode` lists them.
     """
-    from dstore.cli.program import run  # click is imported when something is run, not before
+    try:
+        from dstore.cli.program import run  # click is imported when something is run, not before
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # Ctrl-C before click was there to see it
+        return 130
 
 
 if __name__ == "__main__":

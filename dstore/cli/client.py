@@ -52,6 +52,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | BodyFile | None = field(default=None, repr=False)
     repeat_with: str | None = None  # options that make a second try safe
+    hints: Mapping[int, str] = field(default_factory=dict)  # by status: what to type instead
 
     @property
     def is_write(self) -> bool:
@@ -116,8 +117,19 @@ class Client:
         except (OSError, HTTPException) as error:
             raise self._broken_off(request, error) from None
         if answer.status >= _FAILED:
-            raise failure_of(answer.status, answer.headers, answer.body, server=self._server)
+            raise failure_of(
+                answer.status,
+                answer.headers,
+                answer.body,
+                server=self._server,
+                hint=request.hints.get(answer.status),
+            )
         return answer
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._http is not None:
+            self._http.close()
 
     def _connected(self) -> HTTPConnection:
         if self._http is not None:
@@ -169,6 +181,7 @@ class Client:
                 http.sock.settimeout(left_ns / NS_PER_S)
         if response.length:
             raise IncompleteRead(b"", response.length)
+        response.close()  # read1 leaves it open, and the connection can't be used again
         names = {name.lower(): value for name, value in response.getheaders()}
         return Answer(status=response.status, headers=names, body=b"".join(chunks))
 
@@ -244,7 +257,9 @@ def client(surface: Surface) -> Client:
     """Make the client that the shared options of this command ask for."""
     options = asked()
     connection = connections.find(surface, options, os.environ)
-    return Client(connection, timeout_s=options.timeout_s, print_curl=options.print_curl)
+    made = Client(connection, timeout_s=options.timeout_s, print_curl=options.print_curl)
+    click.get_current_context().call_on_close(made.close)
+    return made
 
 
 def read_body(file: BodyFile) -> bytes:

@@ -117,6 +117,13 @@ class Word(click.Choice[E]):
         """Return the word that is compared."""
         return super().normalize_choice(str(choice), ctx)
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> E:
+        """Find the member, whatever the case of the letters."""
+        for choice in self.choices:
+            if str(value).casefold() == choice.casefold():
+                return choice
+        return super().convert(value, param, ctx)
+
 
 def missing(ctx: click.Context, name: str, possibilities: Sequence[str]) -> NoSuchCommand:
     """Make the error of a command that does not exist, with those that sound alike."""

@@ -198,7 +198,7 @@ def delete(
         return
     headers = {**prefer(is_async=is_async), **condition(if_match)}
     answer = write("DELETE", path, headers, body=None, key=idempotency_key)
-    report(answer, f"Item {item_id} of {table} is deleted.", id=item_id)
+    report(answer, f"Item {item_id} of {table} is deleted.", id=item_id, deleted=True)
 
 
 @item.command("list", example="dstore item list people --limit 10 -o json")

@@ -21,6 +21,8 @@ from dstore.cli.text import printable, printable_json
 
 API_VERSION: Final = "dstore/v1"
 _GAP: Final = "  "
+_SHORT_CHARS: Final = 36  # a UUID is never folded
+_DATA_CHARS_MIN: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,15 +159,40 @@ def _draw_rich(
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table(box=None, pad_edge=False, show_header=has_heading, header_style="bold")
-    for column in columns:
-        if column.is_data:
-            table.add_column(column.heading, no_wrap=True, overflow="ellipsis", ratio=1)
-        else:
-            table.add_column(column.heading, overflow="fold")
+    widths = _widths(columns, rows, console.width)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(
+            column.heading,
+            width=width,
+            no_wrap=column.is_data,
+            overflow="ellipsis" if column.is_data else "fold",
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # as Text: brackets in it are no markup
-    console = Console()
     with console.capture() as drawn:
         console.print(table)
     emit(drawn.get())
+
+
+def _widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], terminal_width: int
+) -> list[int | None]:
+    """Give data what the other columns leave; left to itself rich squeezes these to nothing."""
+    from rich.cells import cell_len
+
+    if not any(column.is_data for column in columns):
+        return [None] * len(columns)
+    cells = zip((column.heading for column in columns), *rows, strict=True)
+    widest = [max(cell_len(cell) for cell in of_column) for of_column in cells]
+    short = [
+        min(width, _SHORT_CHARS)
+        for column, width in zip(columns, widest, strict=True)
+        if not column.is_data
+    ]
+    left = max(terminal_width - sum(short) - len(_GAP) * (len(columns) - 1), _DATA_CHARS_MIN)
+    return [
+        min(width, left if column.is_data else _SHORT_CHARS)
+        for column, width in zip(columns, widest, strict=True)
+    ]

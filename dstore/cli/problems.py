@@ -13,14 +13,29 @@ _EXCERPT_CHARS_MAX: Final = 1_000  # of a stranger's detail
 
 
 def failure_of(
-    status: int, headers: Mapping[str, str], body: bytes, *, server: Connection
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    server: Connection,
+    hint: str | None = None,
 ) -> Failure:
-    """Translate an answer of 400 or above; its `detail` is the sentence."""
+    """Translate an answer of 400 or above; its `detail` is the sentence.
+
+    Args:
+        status: of the answer.
+        headers: of the answer, names in lower case.
+        body: of the answer.
+        server: who gave it.
+        hint: what to type, where `detail` speaks of HTTP.
+    """
     problem = _problem(body)
     if problem is None:
         return not_ours(server, f"{status} {_phrase(status)} without a problem document")
     sentence = problem["detail"][:_EXCERPT_CHARS_MAX]
     request_id = problem.get("instance")
+    if hint is not None:
+        sentence += f" (Here: {hint}.)"
     if status == HTTPStatus.UNAUTHORIZED:
         sentence += f" (The token is from {server.token_source}.)"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and request_id:

@@ -1,6 +1,5 @@
 """`dstore serve`: the server; its flags are the rows of `dstore.settings.SETTINGS`."""
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +75,6 @@ def serve(config: Path | None, **flags: object) -> None:
         settings = load(config=config, environment=os.environ, flags=flags)
     except SettingsError as error:
         raise usage(str(error)) from None
-    # Loaded by name when it is needed: the server and all its libraries.
-    daemon = importlib.import_module("dstore.daemon")
-    raise click.exceptions.Exit(daemon.run(settings))
+    from dstore.daemon import run  # the server and all its libraries, which --help can do without
+
+    raise click.exceptions.Exit(run(settings))

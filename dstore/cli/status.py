@@ -53,13 +53,16 @@ def _print_health(health: str, found: Mapping[str, Any]) -> None:
         "up": f"{_duration(node.get('uptimeSeconds'))}, since {node.get('startedAt')}",
         "roles": ", ".join(map(str, node.get("roles") or ())),
         "location": node.get("location"),
-        "holds": f"{found.get('tenants')} tenants, {found.get('tables')} tables, "
-        f"{found.get('entries')} items",
+        "tenants": found.get("tenants"),
+        "tables": found.get("tables"),
+        "items": found.get("entries"),
         "files open": found.get("filesOpen"),
         "queued": (found.get("queue") or {}).get("deferred"),
-        "disk": f"{_size(disk.get('usedBytes'))} used, {_size(disk.get('freeBytes'))} free",
+        "disk used": _size(disk.get("usedBytes")),
+        "disk free": _size(disk.get("freeBytes")),
     }
-    print_thing("Status", found, shown)
+    known = {name: value for name, value in shown.items() if value not in {None, ""}}
+    print_thing("Status", found, known)
 
 
 def _coloured(health: str) -> str:
@@ -82,9 +85,9 @@ def _duration(seconds: object) -> str:
     return f"{minutes} min {second} s" if minutes else f"{second} s"
 
 
-def _size(count: object) -> str:
+def _size(count: object) -> str | None:
     if not isinstance(count, int):
-        return "?"
+        return None
     size, unit = float(count), 0
     while size >= _UNIT_STEP and unit < len(_UNITS) - 1:
         size, unit = size / _UNIT_STEP, unit + 1

@@ -36,7 +36,7 @@ def table() -> None:
 @_name_argument
 @click.option(
     "--id-type",
-    type=Word(IdType, case_sensitive=False),
+    type=Word(IdType),
     default=IdType.STRING,
     show_default=True,
     help="What the items' IDs are.",

@@ -93,7 +93,8 @@ def delete(*, name: str, force: bool, dry_run: bool, yes: bool) -> None:
         yes=yes,
     )
     query = {"force": "true"} if force else {}
-    server.call(Request(method="DELETE", path=path(name), query=query))
+    hints = {} if force else {HTTPStatus.CONFLICT.value: "--force"}
+    server.call(Request(method="DELETE", path=path(name), query=query, hints=hints))
     print_result("Tenant", {"tenant": name, "deleted": True}, sentence=f"Tenant {name} is deleted.")
 
 
