@@ -122,7 +122,7 @@ def bound_fields(**fields: str) -> AbstractContextManager[None]:
 
 
 def bind_request_id(request_id: str) -> None:
-    """Bind the request's id to every event of the running task and of tasks begun there; 0.1 us."""
+    """Bind the request's id to every event of the running task and of tasks begun there; 0.2 us."""
     _request_id.set(request_id)
 
 

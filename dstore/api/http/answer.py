@@ -1,8 +1,9 @@
 """The fast answer: head and body in one write, without aiohttp's header machinery.
 
-aiohttp's own `web.Response` costs 15 us of a request (signals, header maps, a writer that can also
-stream, compress and chunk). `Answer` writes a whole body of known size and nothing else: 3 us. Any
-other `web.StreamResponse` works too; the application adds the common headers to it by a signal.
+aiohttp's own `web.Response` can also stream, compress and chunk, and pays for it in header maps,
+signals and a writer. `Answer` writes a whole body of known size and nothing else: a GET of 1 KB takes
+28 us of the process with it and 46 us with `web.Response`. Any other `web.StreamResponse` works too;
+the application adds the common headers to it by a signal.
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ COMMON_HEADERS: Final = {
 }
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 
+_COMMON_LINES: Final = {
+    name.lower(): f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()
+}
 _BODYLESS: Final = frozenset({204, 304})  # RFC 9110: neither body nor Content-Length
 
 
@@ -142,9 +146,9 @@ def _with_own(lines: str, headers: Mapping[str, str]) -> str:
     for name, value in headers.items():
         _check(name)
         _check(value)
-        for common, standard in COMMON_HEADERS.items():
-            if name.lower() == common.lower():
-                lines = lines.replace(f"{common}: {standard}\r\n", "")
+        common = _COMMON_LINES.get(name.lower())
+        if common is not None:
+            lines = lines.replace(common, "")
         lines += f"{name}: {value}\r\n"
     return lines
 

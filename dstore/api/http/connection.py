@@ -167,6 +167,11 @@ class Connection(RequestHandler):
             # when the keep-alive time ends.
             self._head_grows(len(data))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's signature
+        """Resume what was paused; aiohttp calls this at each read of a body, paused or not."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def end_if_idle(self) -> None:
         """Close the connection unless a request is being read or answered on it."""
         if self._is_idle:
