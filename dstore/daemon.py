@@ -65,7 +65,16 @@ def run(settings: Settings) -> int:
     except (CannotStart, CannotListen, UnknownRole, DStoreError) as error:
         sys.stderr.write(f"dstore: {error}\n")
         return EXIT_FAILED
+    except OSError as error:
+        sys.stderr.write(f"dstore: {_spoken(error)}\n")
+        return EXIT_FAILED
     return EXIT_OK
+
+
+def _spoken(error: OSError) -> str:
+    """Say what the machine refused, and of which file."""
+    where = f" ({error.filename})" if error.filename else ""
+    return f"The system says: {error.strerror or error}{where}; put that right and start again."
 
 
 async def _serve(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 from dataclasses import dataclass
+from stat import S_IMODE
 from typing import TYPE_CHECKING, Final
 
 from dstore.model.errors import Refused
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dstore.service.node import Node
 
 CLIENT_ENV: Final = "client.env"
+_MODE: Final = 0o600
 DEFAULT_TENANT: Final = "default"
 REGION: Final = "us-east-1"
 _TOKEN_SETTING: Final = "client_env.token_id"  # noqa: S105 - a setting's name
@@ -50,8 +52,18 @@ async def write_client_env(node: Node, directory: Path, addresses: Addresses) ->
     }
     variables |= await _access_key(node, settings)
     content = "".join(f"{name}={value}\n" for name, value in variables.items())
-    await get_running_loop().run_in_executor(None, write_private, path, content.encode())
+    await get_running_loop().run_in_executor(None, _write_changed, path, content.encode())
     return path
+
+
+def _write_changed(path: Path, content: bytes) -> None:
+    """Leave the file alone if it is right: with fixed ports a start needs no room on the disk."""
+    try:
+        is_right = path.read_bytes() == content and S_IMODE(path.stat().st_mode) == _MODE
+    except OSError:
+        is_right = False
+    if not is_right:
+        write_private(path, content)
 
 
 async def _operator_token(node: Node, path: Path, settings: dict[str, str]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from asyncio import get_running_loop, sleep
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
+from dstore.model.errors import Unavailable
 from dstore.service.access import Access
 from dstore.service.catalog import Catalog
 from dstore.service.deferred import Deferred
@@ -123,7 +125,7 @@ class Node:
         """Keep the table of tables' estimates fresh, until cancelled."""
         while True:
             await sleep(QUANTITIES_S)
-            await self.catalog.store_quantities()
+            await self._note_quantities()
 
     async def do_deferred(self, plan: Plan) -> None:
         """Do the writes accepted with 202, until cancelled."""
@@ -131,12 +133,16 @@ class Node:
 
     async def close(self) -> None:
         """Answer every queued write, note the counts, close all files. Nothing may come after."""
-        if self.disk.has_space:
-            await self.catalog.store_quantities()
+        await self._note_quantities()
         await self.files.close()
         await self._database.drain()
         await get_running_loop().run_in_executor(self._executor, self._database.close)
         self._executor.shutdown()
+
+    async def _note_quantities(self) -> None:
+        """Store the estimates; on a full disk they stay as they are, and nothing else stops."""
+        with suppress(Unavailable):
+            await self.catalog.store_quantities()
 
 
 async def open_node(

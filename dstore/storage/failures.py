@@ -1,8 +1,24 @@
 """SQLite's failures in dStore's words: the one place that reads APSW's exceptions."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 import apsw
 
 from dstore.model.errors import Corrupt, DStoreError, Unavailable, UnavailableKind
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def translated(file: str) -> Iterator[None]:
+    """Raise what storage raises inside as `stored_error` names it."""
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise stored_error(error, file=file) from error
 
 
 def stored_error(error: Exception, *, file: str) -> Exception:
@@ -17,6 +33,10 @@ def stored_error(error: Exception, *, file: str) -> Exception:
         case DStoreError():
             return error
         case apsw.FullError():
+            return no_space()
+        case apsw.IOError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+            return no_space()  # the log's index, 32 KiB a piece, finds no room
+        case OSError() if error.errno in _NO_SPACE:
             return no_space()
         case apsw.CorruptError() | apsw.NotADBError() | apsw.FormatError():
             return Corrupt(f"SQLite finds {name} malformed.", file=name, where="structure")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import apsw
 
+from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused, Unknown
-from dstore.storage.failures import no_space, stored_error
+from dstore.storage.failures import no_space, stored_error, translated
 from dstore.storage.group_commit import GroupCommit
 from dstore.storage.node_records import NODE_FILE
 from dstore.storage.range_files import FOLDER
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from dstore.storage.range_file import Surroundings
     from dstore.storage.vault.layout import FileKey
+    from dstore.storage.vault.vault import Vault
+
+_log = get_logger(__name__)
 
 Result = TypeVar("Result")
 Step = Callable[[apsw.Connection], Any]
@@ -36,26 +41,18 @@ class NodeDatabase:
         Raises: Corrupt: it is damaged, or missing beside range files, which it alone can name.
         """
         self.path = directory / NODE_FILE
-        vault = around.vault
-        if not self.path.exists():
-            _refuse_lost(directory)
-            scratch = directory / f"{NODE_FILE}.new"
-            for leftover in directory.glob(f"{NODE_FILE}.new*"):
-                leftover.unlink()
-            vault.register(scratch, key)
-            connection = vault.create(scratch)
-            upgrade(connection, Schema.NODE)
-            connection.close()
-            vault.forget(scratch)
-            scratch.rename(self.path)
-        vault.register(self.path, key)
-        self._vault = vault
+        self._vault = around.vault
         self._around = around
-        self._connection = vault.connect(self.path)
-        self._connection.pragma("foreign_keys", True)  # noqa: FBT003 - a pragma's value
-        # What is deleted here is keys: their bytes are overwritten, not just unlinked.
-        self._connection.pragma("secure_delete", True)  # noqa: FBT003 - a pragma's value
-        upgrade(self._connection, Schema.NODE)
+        with translated(str(self.path)):
+            if not self.path.exists():
+                _refuse_lost(directory)
+                _make(directory / f"{NODE_FILE}.new", key, vault=self._vault).rename(self.path)
+            self._vault.register(self.path, key)
+            self._connection = self._vault.connect(self.path)
+            self._connection.pragma("foreign_keys", True)  # noqa: FBT003 - a pragma's value
+            # What is deleted here is keys: their bytes are overwritten, not just unlinked.
+            self._connection.pragma("secure_delete", True)  # noqa: FBT003 - a pragma's value
+            upgrade(self._connection, Schema.NODE)
         self._group: GroupCommit[Step, Any] = GroupCommit(self._commit, executor=around.executor)
 
     async def run(
@@ -84,7 +81,6 @@ class NodeDatabase:
     def _commit(self, steps: Sequence[Step]) -> Sequence[Any]:
         connection = self._connection
         is_committing = False
-        shreds = any(isinstance(step, _ShredStep) for step in steps)
         try:
             connection.execute("BEGIN IMMEDIATE")
             answers = [self._run(step) for step in steps]
@@ -101,10 +97,29 @@ class NodeDatabase:
             if isinstance(error, Exception):
                 raise stored_error(error, file=str(self.path)) from error
             raise
-        if shreds:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        elif self._vault.log_pages(self.path) > CHECKPOINT_PAGES:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return self._folded(steps, answers)
+
+    def _folded(self, steps: Sequence[Step], answers: Sequence[Any]) -> Sequence[Any]:
+        """Fold the log if it is due; the batch is committed, whatever comes of that.
+
+        Returns: the answers; a failure is the answer of who asked for the log to be cut.
+        """
+        shreds = any(isinstance(step, _ShredStep) for step in steps)
+        if not shreds and self._vault.log_pages(self.path) <= CHECKPOINT_PAGES:
+            return answers
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if shreds else apsw.SQLITE_CHECKPOINT_PASSIVE
+        try:
+            self._connection.wal_checkpoint(mode=mode)
+        except (apsw.IOError, OSError) as error:
+            self._around.on_fatal(error)  # a page may or may not be on the disk (B16)
+            raise Unknown("Folding the log failed; the process ends.") from error
+        except Exception as error:  # noqa: BLE001 - the next batch tries again
+            failure = stored_error(error, file=str(self.path))
+            _log.warning("fold_failed", file=NODE_FILE, error=type(failure).__name__)
+            return [
+                failure if isinstance(step, _ShredStep) else answer
+                for step, answer in zip(steps, answers, strict=True)
+            ]
         return answers
 
     def _run(self, step: Step) -> Any:
@@ -125,6 +140,17 @@ class NodeDatabase:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _make(scratch: Path, key: FileKey, *, vault: Vault) -> Path:
+    """Make an empty node database under a name of its own. Returns: its path."""
+    for leftover in scratch.parent.glob(f"{scratch.name}*"):
+        leftover.unlink()
+    vault.register(scratch, key)
+    with closing(vault.create(scratch)) as connection:
+        upgrade(connection, Schema.NODE)
+    vault.forget(scratch)
+    return scratch
 
 
 def _refuse_lost(directory: Path) -> None:

@@ -120,8 +120,18 @@ def new_file_key(entropy: Entropy) -> FileKey:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 whole or not at all, durably."""
+    """Write a file of mode 0600 whole or not at all, durably. Raises: OSError: it names `path`."""
     scratch = path.with_name(f".{path.name}.new")
+    try:
+        _write_scratch(scratch, content)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    sync_directory(path.parent)
+
+
+def _write_scratch(scratch: Path, content: bytes) -> None:
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -130,8 +140,6 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    scratch.replace(path)
-    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

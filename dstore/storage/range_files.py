@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from asyncio import Future, get_running_loop
 from collections import OrderedDict
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import apsw
+
 from dstore.base.limits import FILE_IDLE_S, WAL_BYTES_SUM_MAX
+from dstore.base.logging import get_logger
+from dstore.model.errors import DStoreError
+from dstore.storage.failures import translated
 from dstore.storage.node_keys import sync_directory
 from dstore.storage.range_file import RangeFile
 from dstore.storage.schema import Schema, upgrade
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
 
     from dstore.storage.range_file import Surroundings
     from dstore.storage.vault.layout import FileKey
+
+_log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -150,36 +158,50 @@ class RangeFiles:
 
     def _create(self, range_id: str, key: FileKey) -> None:
         path, vault = self._path(range_id), self._around.vault
+        try:
+            with translated(str(path)):
+                self._create_at(path, range_id, key)
+        except DStoreError:
+            self._unlink(range_id)
+            raise
+        finally:
+            vault.forget(path)
+
+    def _create_at(self, path: Path, range_id: str, key: FileKey) -> None:
+        vault = self._around.vault
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             sync_directory(self._directory)
         vault.register(path, key)
-        try:
-            connection = vault.create(path)
+        with closing(vault.create(path)) as connection:
             upgrade(connection, Schema.RANGE)
             connection.execute(_NEW_META, (range_id, _EMPTY_DIGEST))
-            connection.close()
-        finally:
-            vault.forget(path)
 
     def _open_path(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         path = self._path(range_id)
         self._around.vault.register(path, key())
         try:
-            return RangeFile(path, self._around)
+            with translated(str(path)):
+                return RangeFile(path, self._around)
         except BaseException:
             self._around.vault.forget(path)
             raise
 
     def _close(self, range_id: str, file: RangeFile) -> None:
-        file.close()
-        self._around.vault.forget(self._path(range_id))
+        try:
+            file.close()
+        except (apsw.Error, OSError, DStoreError) as error:
+            # What is durable stays so: the next opening recovers the log that is left.
+            _log.warning("close_failed", file=file.path.name, error=type(error).__name__)
+        finally:
+            self._around.vault.forget(self._path(range_id))
 
     def _unlink(self, range_id: str) -> None:
         path = self._path(range_id)
         for suffix in _SUFFIXES:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
-        sync_directory(path.parent)
+        if path.parent.exists():
+            sync_directory(path.parent)
 
     def _orphans(self, known: set[str]) -> list[str]:
         found = {path.name.partition(".")[0] for path in self._directory.glob("*/*.db*")}

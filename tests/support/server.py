@@ -37,6 +37,7 @@ ROOT: Final = Path(__file__).parents[2]
 READY_S: Final = 30.0  # a machine that runs other tests beside us is slow
 STOP_S: Final = 60.0
 _POLL_S: Final = 0.01
+_BANNER: Final = "is ready"
 _TAIL_CHARS: Final = 2_000
 
 
@@ -83,6 +84,7 @@ class Server:
         self.config = config
         self.prefix = tuple(prefix)
         self._process: subprocess.Popen[bytes] | None = None
+        self._stdout_offset = self._stderr_offset = 0  # where the latest start begins
         self.tmp.mkdir(parents=True, exist_ok=True)
 
     # ------------------------------------------------------------------------------ the process
@@ -111,9 +113,8 @@ class Server:
     def launch(self) -> None:
         """Start the process without waiting for anything."""
         assert not self.is_running, "the server runs already"
-        self._former_env = self._env_identity()
-        self._stderr_offset = self.stderr.stat().st_size if self.stderr.exists() else 0
         with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
+            self._stdout_offset, self._stderr_offset = stdout.tell(), stderr.tell()
             self._process = subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
@@ -124,12 +125,12 @@ class Server:
             )
 
     def wait_ready(self, *, timeout_s: float = READY_S) -> None:
-        """Wait for a new `client.env` and then for /health/ready. Raises: see `start`."""
+        """Wait for the banner and then for /health/ready. Raises: see `start`."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if not self.is_running:
                 raise ServerEnded(self.wait(), self.said())
-            if self._env_identity() not in {None, self._former_env} and self._is_ready():
+            if _BANNER in self.printed() and self._is_ready():
                 return
             time.sleep(_POLL_S)
         self.kill()
@@ -182,6 +183,10 @@ class Server:
         env = self.env()
         return Client(env["DSTORE_ADMIN_URL"], token=token or env["DSTORE_TOKEN"])
 
+    def printed(self) -> str:
+        """Return what the process of the latest start wrote to stdout."""
+        return self.stdout.read_bytes()[self._stdout_offset :].decode(errors="replace")
+
     def said(self) -> str:
         """Return what the process of the latest start wrote to stderr."""
         return self.stderr.read_bytes()[self._stderr_offset :].decode(errors="replace")
@@ -202,14 +207,6 @@ class Server:
             "LANG": "C.UTF-8",
         }
         return bare | self.environment
-
-    def _env_identity(self) -> tuple[int, int] | None:
-        """Tell one `client.env` from the next: each is a new file under the old name."""
-        try:
-            found = (self.data / "client.env").stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_mtime_ns
 
     def _is_ready(self) -> bool:
         with Client(self.env()["DSTORE_URL"], token=None, timeout_s=5.0) as client:
