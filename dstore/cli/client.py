@@ -230,7 +230,7 @@ def _unknown(request: Request) -> str:
     if request.repeat_with is None:
         again = "Look whether it happened, or repeat the command"
     else:
-        again = f"Repeat the command with {request.repeat_with}; it is carried out once"
+        again = f"Repeat it within 15 min with {request.repeat_with}, and it is done once"
     return f"The outcome is unknown: the server may have done it or not. {again}."
 
 

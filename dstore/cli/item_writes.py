@@ -48,8 +48,12 @@ def write(
     body: BodyFile | None,
     key: str | None,
 ) -> Answer:
-    """Send a write under a key, so that repeating it after a timeout can't do it twice."""
-    if key is None and not asked().print_curl:
+    """Send a write under a key, so that repeating it after a timeout can't do it twice.
+
+    A queued write has its request id instead, and gets no key that wasn't asked for.
+    """
+    is_queued = "Prefer" in headers
+    if key is None and not is_queued and not asked().print_curl:
         key = SystemEntropy().uuid()
     if key is not None:
         if not key.isascii() or not key.isprintable() or not key.strip():
@@ -60,7 +64,7 @@ def write(
         path=path,
         headers=headers,
         body=body,
-        repeat_with=f"--idempotency-key {key}",
+        repeat_with=None if is_queued else f"--idempotency-key {key}",
         hints=_HINTS.get(method, {}),
     )
     return client(Surface.V1).call(request)

@@ -159,6 +159,15 @@ def test_queued_write_prints_its_request_id(server: FakeServer, run: Run) -> Non
     assert server.seen[0].headers["prefer"] == "respond-async"
 
 
+def test_doubtful_queued_write_promises_nothing(server: FakeServer, run: Run) -> None:
+    """The key's promise holds for writes that are answered at once."""
+    server.on("PUT", PATH, reply=Reply(is_cut=True))
+    result = run("item", "put", "people", "42", "--async", stdin="{}")
+    assert result.exit_code == ExitCode.TIMEOUT
+    assert "idempotency" not in result.stderr
+    assert "idempotency-key" not in server.seen[0].headers
+
+
 ROWS = [{"id": "1", "data": {"a": "x\x1b[2J\u202e"}}, {"id": "2\x1b]0;t\x07", "data": {}}]
 
 
