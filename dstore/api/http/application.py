@@ -214,7 +214,7 @@ def _check_text(value: bytes) -> None:
 
 def _no_such_path() -> Refused:
     return Refused(
-        RefusalKind.NOT_FOUND, "No route has this path; /openapi.json lists those there are."
+        RefusalKind.NOT_FOUND, "Nothing has this path; compare it with the description of the API."
     )
 
 
