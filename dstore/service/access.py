@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 SIGNING_KEYS_CACHED_MAX: Final = 4_096
 _BEARER: Final = "bearer "
+_ALIKE: Final = frozenset({SignatureProblem.UNKNOWN_KEY, SignatureProblem.MISMATCH})
+_NO_MATCH: Final = (
+    "No access key here makes this signature of this request; check the key's id and secret, and "
+    "that nothing between client and server changes the request."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +120,13 @@ class Access:
         record = self._access_keys.get(claim.scope.access_key_id)
         key = None if record is None else self._signing_key(claim.scope, record)
         digest = hashlib.sha256(body).hexdigest()
-        verify(claim, body_sha256=digest, key=key, now_us=self._clock.wall_us())
-        if record is None:
-            raise SignatureRefused(
-                SignatureProblem.UNKNOWN_KEY, "The access key is not valid here."
-            )
+        try:
+            verify(claim, body_sha256=digest, key=key, now_us=self._clock.wall_us())
+        except SignatureRefused as refused:
+            if refused.problem in _ALIKE:
+                raise SignatureRefused(refused.problem, _NO_MATCH) from None
+            raise
+        assert record is not None, "without a key no signature is right"
         return Principal(tenant=record.tenant, credential=record.id)
 
     def _signing_key(self, scope: Scope, record: AccessKeyRecord) -> SigningKey:
