@@ -53,11 +53,20 @@ def test_every_error_of_the_model_is_mapped() -> None:
     drawn = {
         found
         for _, found in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(found, DStoreError) and not found.__subclasses__()
+        if issubclass(found, DStoreError) and found is not DStoreError
     }
     assert {type(error) for error, *_ in INSTANCES} == drawn
     kinds = {error.kind for error, *_ in INSTANCES if isinstance(error, Refused | Unavailable)}
     assert kinds == {*RefusalKind, *UnavailableKind}
+
+
+def test_stray_error_of_a_lower_layer_is_the_servers_fault() -> None:
+    """A wrong key, for one, is to be met below; nothing may fall through the map."""
+
+    class Stray(DStoreError):
+        pass
+
+    assert problem_of(Stray("the canary")).name == "internal-error"
 
 
 def test_unauthenticated_says_how_to_authenticate() -> None:
