@@ -19,6 +19,7 @@ class DiskSpace:
         self._directory = directory
         self._free_bytes_min = free_bytes_min
         self.free_bytes = 0
+        self.used_bytes = 0  # of the whole file system, whoever uses them
         self.look()
 
     @property
@@ -30,6 +31,7 @@ class DiskSpace:
         """Measure the free disk; a system call, no I/O."""
         stats = os.statvfs(self._directory)
         self.free_bytes = stats.f_bavail * stats.f_frsize
+        self.used_bytes = (stats.f_blocks - stats.f_bfree) * stats.f_frsize
 
     def check_write(self) -> None:
         """Raises: Unavailable: nothing may be written now."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from dstore.api.admin.status import StatusHandlers
-from dstore.api.http.answer import Answer, json_answer
+from dstore.api.http.answer import JSON, Answer, json_answer
 from dstore.api.http.authentication import authenticate, is_signed
 from dstore.api.http.body import read_body
 from dstore.api.http.json_body import decode_object
+from dstore.api.http.request_checks import check_query, media_type
 from dstore.api.http.route import Route
 from dstore.base.limits import KIB
 from dstore.base.logging import get_logger
@@ -106,10 +107,11 @@ class CredentialHandlers:
     async def import_access_key(self, request: web.Request) -> Answer:
         """Store a given id and secret, for migrations and tests."""
         principal, body = await receive(request, self._node)
+        media_type(request, JSON)
         decoded = decode_object(body, what="access key")
         secret = decoded.get("secret")
         if decoded.keys() != {"secret"} or type(secret) is not str:
-            raise invalid('Send {"secret": "…"}.')
+            raise invalid('The body is {"secret": <the access key\'s secret, a string>}.')
         record = await self._node.access.import_access_key(
             self._tenant(request), request.match_info["id"], secret
         )
@@ -158,7 +160,10 @@ class CredentialHandlers:
 
 
 async def receive(request: web.Request, node: Node) -> tuple[Principal, bytes]:
-    """Let the operator in and read the body. Raises: Refused: it is somebody else."""
+    """Let the operator in and read the body.
+
+    Raises: Refused: it is somebody else, or the query has a parameter; none is known.
+    """
     signed = is_signed(request)
     principal = None if signed else authenticate(request, node.access, None)
     if principal is not None:
@@ -169,6 +174,7 @@ async def receive(request: web.Request, node: Node) -> tuple[Principal, bytes]:
     if principal is None:
         principal = authenticate(request, node.access, body)
         require_operator(principal)
+    check_query(request, (), signed=signed)
     return principal, body
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dstore import __version__
 from dstore.api.http.answer import Answer, json_answer
-from dstore.api.http.authentication import authenticate
+from dstore.api.http.authentication import authenticate, is_signed
+from dstore.api.http.request_checks import check_query
 from dstore.base.clock import US_PER_S
 from dstore.base.metrics import CONTENT_TYPE
 from dstore.base.timestamps import instant
@@ -44,6 +45,7 @@ class StatusHandlers:
     async def read(self, request: web.Request) -> Answer:
         """Answer the status as JSON."""
         require_operator(authenticate(request, self._node.access, b""))
+        check_query(request, (), signed=is_signed(request))
         node, report = self._node, self._report
         tenants = node.catalog.tenants()
         tables = [table for tenant in tenants for table in tenant.tables.values()]
@@ -66,7 +68,10 @@ class StatusHandlers:
                 "entries": sum(node.catalog.quantity(table) for table in tables),
                 "filesOpen": node.files.open_count,
                 "queue": {"deferred": node.deferred.depth},
-                "disk": {"freeBytes": node.disk.free_bytes},
+                "disk": {
+                    "freeBytes": node.disk.free_bytes,
+                    "usedBytes": node.disk.used_bytes,
+                },
             }
         )
 

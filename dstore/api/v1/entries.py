@@ -18,7 +18,7 @@ from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.keys import decode_key
-from dstore.model.rid import entry_rid
+from dstore.model.rid import entry_rid, table_rid
 from dstore.model.tables import V1_ID_ATTRIBUTE
 from dstore.model.values import item_from_plain, plain_from_row
 from dstore.service import items
@@ -83,7 +83,8 @@ class EntryHandlers:
             for rid_id, entry in page.entries
         ]
         after = None if page.is_last else after_text(page.entries[-1][0])
-        return json_answer({"entries": entries, "after": after})
+        rid = table_rid(tenant, table, location=self._node.catalog.location)
+        return json_answer({"entries": entries, "after": after}, headers={RID: str(rid)})
 
     async def create(self, request: web.Request) -> Answer:
         """Store a new entry: 201, or 409 if there is one."""

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from dstore.api.http.authentication import authenticate, is_signed
 from dstore.api.http.body import read_body
 from dstore.api.http.json_body import decode_object
+from dstore.api.http.request_checks import check_query, media_type
 from dstore.base.limits import (
     IDEMPOTENCY_KEY_CHARS_MAX,
     INLINE_JSON_BYTES_MAX,
@@ -17,7 +18,7 @@ from dstore.base.limits import (
 )
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
-from dstore.model.errors import RefusalKind, Refused, invalid
+from dstore.model.errors import invalid
 from dstore.service.access import Principal, authorize
 from dstore.storage.requests import RequestName
 
@@ -70,8 +71,7 @@ class Exchange:
         if principal is None:
             principal = authenticate(request, node.access, body)
             _authorize(principal, request)
-        if "?" in request.raw_path:
-            _check_query(request, allowed, signed=signed)
+        check_query(request, allowed, signed=signed)
         return cls(request, principal, body)
 
     def value(self, name: str) -> str:
@@ -95,16 +95,7 @@ class Exchange:
 
     def media_type(self, *accepted: str) -> str:
         """Return the body's media type. Raises: Refused (415): it is none of `accepted`."""
-        given = self.request.headers.get(hdrs.CONTENT_TYPE, "")
-        media_type, _, parameters = given.partition(";")
-        media_type = media_type.strip().lower()
-        charset = parameters.strip().lower().replace('"', "")
-        if media_type not in accepted or charset not in {"", "charset=utf-8"}:
-            raise Refused(
-                RefusalKind.UNSUPPORTED_MEDIA_TYPE,
-                f"Send the body with Content-Type: {' or '.join(accepted)}, in UTF-8.",
-            )
-        return media_type
+        return media_type(self.request, *accepted)
 
     async def json_object(self, what: str) -> dict[str, Any]:
         """Decode the body; a large one in a thread. Raises: Refused: see `decode_object`."""
@@ -158,14 +149,3 @@ def _authorize(principal: Principal, request: web.Request) -> None:
     tenant = request.match_info.get("tenant")
     if tenant is not None:
         authorize(principal, tenant)
-
-
-def _check_query(request: web.Request, allowed: Collection[str], *, signed: bool) -> None:
-    query = request.query
-    for name in query:
-        is_signature = signed and name.lower().startswith("x-amz-")
-        if name not in allowed and not is_signature:
-            known = ", ".join(sorted(allowed)) or "none"
-            raise invalid(f"The query has an unknown parameter; those known here: {known}.")
-        if len(query.getall(name)) > 1:
-            raise invalid(f"The query has {name} twice; send it once.")

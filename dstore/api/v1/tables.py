@@ -9,7 +9,7 @@ from dstore.api.v1.exchange import JSON, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, page_of_names
 from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
-from dstore.model.rid import table_rid
+from dstore.model.rid import table_rid, tenant_rid
 from dstore.model.tables import IdType
 
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ class TableHandlers:
     async def list(self, request: web.Request) -> Answer:
         """List a tenant's tables by name."""
         exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
-        tables = self._node.catalog.tenant(exchange.value("tenant")).tables
+        tenant = exchange.value("tenant")
+        tables = self._node.catalog.tenant(tenant).tables
         names, after = page_of_names(sorted(tables), exchange)
         return json_answer(
-            {"tables": [self._summary(tables[name]) for name in names], "after": after}
+            {"tables": [self._summary(tables[name]) for name in names], "after": after},
+            headers={RID: str(tenant_rid(tenant, location=self._node.catalog.location))},
         )
 
     async def create(self, request: web.Request) -> Answer:
@@ -59,9 +61,11 @@ class TableHandlers:
     async def delete(self, request: web.Request) -> Answer:
         """Delete a table with its files."""
         exchange = await Exchange.receive(request, self._node)
-        await self._node.catalog.delete_table(exchange.value("tenant"), exchange.value("table"))
+        tenant, table = exchange.value("tenant"), exchange.value("table")
+        await self._node.catalog.delete_table(tenant, table)
         self._audit(exchange, "delete_table")
-        return Answer(status=204)
+        rid = table_rid(tenant, table, location=self._node.catalog.location)
+        return Answer(status=204, headers={RID: str(rid)})
 
     def _audit(self, exchange: Exchange, operation: str) -> None:
         exchange.audit(operation, tenant=exchange.value("tenant"), table=exchange.value("table"))

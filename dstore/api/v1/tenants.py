@@ -65,7 +65,8 @@ class TenantHandlers:
         name = exchange.value("tenant")
         await self._node.delete_tenant(name, force=exchange.flag("force"))
         exchange.audit("delete_tenant", tenant=name)
-        return Answer(status=204)
+        rid = tenant_rid(name, location=self._node.catalog.location)
+        return Answer(status=204, headers={RID: str(rid)})
 
     def _summary(self, tenant: Tenant) -> dict[str, Any]:
         record = tenant.record
