@@ -26,7 +26,7 @@ from dstore.base.entropy import SystemEntropy
 from dstore.base.logging import configure, get_logger
 from dstore.base.metrics import create_metrics
 from dstore.base.tasks import Tasks
-from dstore.model.errors import DStoreError
+from dstore.model.errors import Corrupt, DStoreError
 from dstore.roles.base import Runtime, Surface
 from dstore.roles.registry import Composition, UnknownRole, choose, compose
 from dstore.security.selftest import check_cipher
@@ -62,19 +62,24 @@ def run(settings: Settings) -> int:
         check_cipher()
         with _DirectoryLock(settings.data):
             uvloop.run(_serve(settings))
-    except (CannotStart, CannotListen, UnknownRole, DStoreError) as error:
-        sys.stderr.write(f"dstore: {error}\n")
-        return EXIT_FAILED
-    except OSError as error:
+    except (CannotStart, CannotListen, UnknownRole, DStoreError, OSError) as error:
         sys.stderr.write(f"dstore: {_spoken(error)}\n")
         return EXIT_FAILED
     return EXIT_OK
 
 
-def _spoken(error: OSError) -> str:
-    """Say what the machine refused, and of which file."""
-    where = f" ({error.filename})" if error.filename else ""
-    return f"The system says: {error.strerror or error}{where}; put that right and start again."
+def _spoken(error: Exception) -> str:
+    """Say in one line what is wrong, and with which file."""
+    match error:
+        case Corrupt():
+            name = error.file.rpartition("/")[2]
+            return error.message if name in error.message else f"{name}: {error.message}"
+        case OSError():
+            where = f" ({error.filename})" if error.filename else ""
+            said = error.strerror or str(error)
+            return f"The system says: {said}{where}; put that right and start again."
+        case _:
+            return str(error)
 
 
 async def _serve(settings: Settings) -> None:

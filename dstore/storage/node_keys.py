@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from dstore.model.errors import Corrupt
-from dstore.security.envelope import WrappedKey, framed
+from dstore.security.envelope import KEY_BYTES, WrappedKey, WrongKey, framed
 from dstore.security.keys import Key256, Purpose, derive, new_key
 from dstore.storage.vault.layout import FileKey
 
@@ -103,13 +103,15 @@ def load_or_create(directory: Path, *, database: Path, entropy: Entropy) -> Node
         _create(key_path, wraps_path, entropy)
     identity = _decode(key_path, _KeyFile)
     stored = _decode(wraps_path, _WrapsFile)
-    local_key = Key256(b64decode(identity.key))
+    local_key = Key256(_bytes(identity.key, KEY_FILE, size=KEY_BYTES))
     secret = _unwrap(stored, identity.uuid, local_key)
     return NodeKeys(
         uuid=identity.uuid,
         local_key=local_key,
         database_key=FileKey(
-            file_uuid=b64decode(stored.file_uuid), generation=stored.generation, secret=secret
+            file_uuid=_bytes(stored.file_uuid, WRAPS_FILE, size=_FILE_UUID_BYTES),
+            generation=stored.generation,
+            secret=secret,
         ),
     )
 
@@ -158,7 +160,7 @@ def _create(key_path: Path, wraps_path: Path, entropy: Entropy) -> None:
     identity = _decode(key_path, _KeyFile)
     key = new_file_key(entropy)
     wrapped = WrappedKey.wrap(
-        _standalone_key(identity.uuid, Key256(b64decode(identity.key))),
+        _standalone_key(identity.uuid, Key256(_bytes(identity.key, KEY_FILE, size=KEY_BYTES))),
         key.secret,
         key_id=STANDALONE,
         context=_context(identity.uuid),
@@ -174,10 +176,15 @@ def _create(key_path: Path, wraps_path: Path, entropy: Entropy) -> None:
 def _unwrap(stored: _WrapsFile, uuid: str, local_key: Key256) -> bytes:
     for wrap in stored.wraps:
         if wrap.enrolment == STANDALONE:
-            wrapped = WrappedKey.from_bytes(b64decode(wrap.wrapped), file=WRAPS_FILE)
-            return wrapped.unwrap(
-                _standalone_key(uuid, local_key), context=_context(uuid), file=WRAPS_FILE
-            )
+            wrapped = WrappedKey.from_bytes(_bytes(wrap.wrapped, WRAPS_FILE), file=WRAPS_FILE)
+            key = _standalone_key(uuid, local_key)
+            try:
+                return wrapped.unwrap(key, context=_context(uuid), file=WRAPS_FILE)
+            except WrongKey as error:
+                message = (
+                    f"{KEY_FILE} is not the key that this directory was made with; restore it."
+                )
+                raise WrongKey(message) from error
     raise Corrupt(
         f"{WRAPS_FILE} has no wrap that this node can open.", file=WRAPS_FILE, where="wraps"
     )
@@ -191,11 +198,26 @@ def _context(uuid: str) -> bytes:
     return framed([b"node-database", uuid.encode()])
 
 
+def _bytes(text: str, file: str, *, size: int | None = None) -> bytes:
+    """Decode base64 from one of the two files. Raises: Corrupt: it is none, or of another size."""
+    try:
+        decoded = b64decode(text, validate=True)
+    except ValueError:
+        decoded = None
+    if decoded is None or size not in {None, len(decoded)}:
+        raise Corrupt(f"{file} is damaged; restore it.", file=file, where="content")
+    return decoded
+
+
 def _decode(path: Path, kind: type[T]) -> T:
     try:
         decoded = msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
-        raise Corrupt(f"{path.name} is missing.", file=path.name, where="file") from None
+        raise Corrupt(
+            f"{path.name} is missing; restore it.", file=path.name, where="file"
+        ) from None
     except msgspec.DecodeError:
-        raise Corrupt(f"{path.name} is damaged.", file=path.name, where="content") from None
+        raise Corrupt(
+            f"{path.name} is damaged; restore it.", file=path.name, where="content"
+        ) from None
     return decoded
