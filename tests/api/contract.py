@@ -101,6 +101,8 @@ def check_described(method: str, target: str, answer: Answer) -> None:
     where = (operation["operationId"], answer.status, answer.body[:500])
     assert str(answer.status) in operation["responses"], where
     described = operation["responses"][str(answer.status)]
+    for name in described.get("headers", {}):
+        assert name.lower() in answer.headers, (where, name)
     content = described.get("content", {})
     if not content:
         assert answer.body == b"", where

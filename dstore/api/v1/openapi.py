@@ -19,6 +19,7 @@ from dstore.api.v1.openapi_schemas import (
     TABLE_NAME,
     TENANT_NAME,
     Described,
+    headers,
     ref,
     schemas,
 )
@@ -44,6 +45,26 @@ _PROBLEMS: Final = {
 # A body is read, and so bounded, wherever one is sent, wanted or not: 408, 413, 415.
 _ALWAYS: Final = (400, 401, 403, 404, 408, 413, 415, 431, 500, 503)
 _WRITES: Final = (507,)
+
+_NAMED: Final = ("DStore-RID",)
+_VERSIONED: Final = ("DStore-RID", "ETag")
+_CREATED: Final = (*_VERSIONED, "Location")
+_ACCEPTED: Final = ("DStore-RID", "Location", "Preference-Applied")
+# Operation → status → the headers that its answer always has.
+_HEADERS_OF: Final[dict[str, dict[int, tuple[str, ...]]]] = {
+    "read_tenant": {200: _NAMED},
+    "create_tenant": {200: _NAMED, 201: _NAMED},
+    "delete_tenant": {204: _NAMED},
+    "list_tables": {200: _NAMED},
+    "read_table": {200: _NAMED},
+    "create_table": {200: _NAMED, 201: _NAMED},
+    "delete_table": {204: _NAMED},
+    "list_entries": {200: _NAMED},
+    "read_entry": {200: _VERSIONED, 304: _VERSIONED},
+    "create_entry": {201: _CREATED, 202: _ACCEPTED},
+    "update_entry": {200: _VERSIONED, 202: _ACCEPTED},
+    "delete_entry": {204: _NAMED, 202: _ACCEPTED},
+}
 
 
 def openapi_route() -> Route:
@@ -78,6 +99,7 @@ def openapi() -> Described:
                     "description": "AWS Signature Version 4, service dstore or dynamodb.",
                 },
             },
+            "headers": headers(),
             "schemas": schemas(),
         },
     }
@@ -213,16 +235,22 @@ def _operation(
         described["requestBody"] = {"required": body_required, "content": content}
         statuses |= {*_WRITES}
     described["responses"] = {
-        **{str(status): _answer(schema) for status, schema in answers.items()},
+        **{
+            str(status): _answer(schema, _HEADERS_OF.get(name, {}).get(status, ()))
+            for status, schema in answers.items()
+        },
         **{str(status): _problem(status) for status in sorted(statuses)},
     }
     return described
 
 
-def _answer(schema: str | None) -> Described:
-    if schema is None:
-        return {"description": "Done; no body."}
-    return {"description": schema, "content": {"application/json": {"schema": ref(schema)}}}
+def _answer(schema: str | None, names: tuple[str, ...]) -> Described:
+    described: Described = {"description": "Done; no body." if schema is None else schema}
+    if names:
+        described["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    if schema is not None:
+        described["content"] = {"application/json": {"schema": ref(schema)}}
+    return described
 
 
 def _problem(status: int) -> Described:

@@ -36,6 +36,17 @@ _INSTANT: Final = {"type": "string", "format": "date-time"}
 _AFTER: Final = {"type": ["string", "null"], "description": "The next page's `after`."}
 
 
+def headers() -> Described:
+    """Describe the headers that answers carry beside the body."""
+    texts = {
+        "DStore-RID": "The resource that the answer is about, as a RID.",
+        "ETag": "The entry's version, for If-Match and If-None-Match.",
+        "Location": "Where the entry, or the outcome of the accepted write, is to be read.",
+        "Preference-Applied": "respond-async",
+    }
+    return {name: {"description": text, "schema": _STRING} for name, text in texts.items()}
+
+
 def schemas() -> Described:
     """List them by name."""
     id_type = {"enum": ["String", "Integer", "Bytes"]}
