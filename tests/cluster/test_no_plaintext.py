@@ -101,8 +101,8 @@ def _everything(client: Client, admin: Client) -> list[str]:
     secrets = [admin.post(f"/admin/v1/tenant/{TENANT}/access-key").json()["secret"], SECRET]
     imported = f"/admin/v1/tenant/{TENANT}/access-key/QUOKKAACCESSKEYID"
     assert admin.put(imported, {"secret": SECRET}).status == 201
-    secrets.append(admin.post(f"/admin/v1/tenant/{TENANT}/token").json()["token"].split("_")[2])
-    secrets.append(admin.post("/admin/v1/token").json()["token"].split("_")[2])
+    secrets.append(admin.post(f"/admin/v1/tenant/{TENANT}/token").json()["token"].split("_", 2)[2])
+    secrets.append(admin.post("/admin/v1/token").json()["token"].split("_", 2)[2])
     return secrets
 
 
