@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop
+from asyncio import Future, get_running_loop, shield
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
@@ -78,6 +78,7 @@ class RangeFile:
         self._group: GroupCommit[Write, Applied] = GroupCommit(
             self._commit, executor=around.executor
         )
+        self._idle_waiters: list[Future[None]] = []
         self._is_folding = False
         self._is_fold_due = False
         self._fold_rest = False
@@ -126,12 +127,15 @@ class RangeFile:
 
     async def _in_thread(self, read: Callable[[apsw.Connection], Result]) -> Result:
         self._reads_in_threads += 1
-        try:
-            return await get_running_loop().run_in_executor(
-                self._around.executor, self._with_reader, read
-            )
-        finally:
-            self._reads_in_threads -= 1
+        reading = get_running_loop().run_in_executor(self._around.executor, self._with_reader, read)
+        reading.add_done_callback(self._read_done)
+        return await shield(reading)  # the thread goes on when its caller is cancelled
+
+    def _read_done(self, reading: Future[Any]) -> None:
+        self._reads_in_threads -= 1
+        if not reading.cancelled():
+            reading.exception()  # it is the caller's, who may have gone
+        self._tell_waiters()
 
     def _with_reader(self, read: Callable[[apsw.Connection], Result]) -> Result:
         """Lend a reader connection to one thread."""
@@ -197,6 +201,7 @@ class RangeFile:
 
     def _fold_done(self, folding: Future[None]) -> None:
         self._is_folding = False
+        self._tell_waiters()
         error = folding.exception()
         if isinstance(error, apsw.IOError | OSError):
             self._around.on_fatal(error)  # a page may or may not be on the disk (B16)
@@ -206,8 +211,19 @@ class RangeFile:
     # ------------------------------------------------------------------------------- closing
 
     async def drain(self) -> None:
-        """Return when every queued write is answered."""
+        """Return when every queued write is answered, and no thread reads or folds any more."""
         await self._group.wait_idle()
+        while not self.is_idle:
+            waiter: Future[None] = get_running_loop().create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    def _tell_waiters(self) -> None:
+        """Let `drain` look again: a thread has ended."""
+        waiters, self._idle_waiters = self._idle_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def close(self) -> None:
         """Close all connections; the last one folds and removes the log. Runs in a thread.
