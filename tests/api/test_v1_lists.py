@@ -31,9 +31,9 @@ def paged(client: CheckedClient, path: str, *, limit: int, what: str) -> Iterato
         assert page.keys() == {what, "after"}
         assert len(page[what]) <= limit
         yield from page[what]
+        assert page[what] or target.endswith(f"limit={limit}"), "an `after` promises more"
         if page["after"] is None:
             return
-        assert page[what], "a page that has one after it is not empty"
         target = f"{path}?limit={limit}&after={page['after']}"
 
 

@@ -257,6 +257,20 @@ def test_a_revoked_key(
     gone.close()
 
 
+def test_an_imported_key_has_its_newest_secret(admin: CheckedClient, server: Server) -> None:
+    """An id that is deleted and imported again: the old secret signs nothing any more."""
+    path = "/admin/v1/tenant/signed/access-key/IMPORTEDTWICE0001"
+    statuses = []
+    for secret in ("first-secret", "second-secret"):
+        assert admin.put(path, {"secret": secret}).status == 201
+        for used in ("first-secret", "second-secret"):
+            signer = Signer(server.env()["DSTORE_URL"], {"id": path[-17:], "secret": used})
+            statuses.append(signer.do("GET", TABLE).status)
+            signer.close()
+        assert admin.delete(path).status == 204
+    assert statuses == [200, 401, 401, 200]
+
+
 def test_the_key_of_client_env_works(server: Server) -> None:
     """The newcomer's first signed request, with what the first start wrote."""
     env = server.env()
