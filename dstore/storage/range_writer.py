@@ -8,7 +8,6 @@ I3: a write is a pure function of the item before it, so a batch may be evaluate
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -102,10 +101,18 @@ class RangeWriter:
     def checkpoint(self) -> None:
         """Fold what is left of the log into the file, between two batches.
 
-        Another connection that is folding right now does the same work; the next round is ours.
+        Another connection that is folding right now does the same work; on a full disk the log
+        stays as it is, and the batch finds out for itself whether it fits. The next round is ours.
+
+        Raises: Unknown: a page may or may not be on the disk; the process is about to end.
         """
-        with suppress(apsw.BusyError):
+        try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.BusyError, apsw.FullError):
+            return
+        except (apsw.IOError, OSError) as error:
+            self._on_fatal(error)
+            raise Unknown("Folding the log failed in a way that ends the process.") from error
 
     def close(self) -> None:
         """Close the connection."""
