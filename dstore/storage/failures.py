@@ -1,15 +1,25 @@
 """SQLite's failures in dStore's words: the one place that reads APSW's exceptions."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import apsw
 
-from dstore.model.errors import Corrupt, DStoreError, Unavailable, UnavailableKind
+from dstore.base.limits import RETRY_AFTER_MS
+from dstore.model.errors import (
+    Corrupt,
+    DStoreError,
+    RefusalKind,
+    Refused,
+    Unavailable,
+    UnavailableKind,
+)
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @contextmanager
@@ -40,14 +50,45 @@ def stored_error(error: Exception, *, file: str) -> Exception:
             return no_space()
         case apsw.CorruptError() | apsw.NotADBError() | apsw.FormatError():
             return Corrupt(f"SQLite finds {name} malformed.", file=name, where="structure")
+        case OSError() if error.errno in _EXHAUSTED:
+            return _overloaded()
+        case apsw.CantOpenError() if _is_exhausted():
+            return _overloaded()
         case apsw.IOError() | apsw.CantOpenError() | OSError():
             return Corrupt(f"{name} cannot be read from the disk.", file=name, where="disk")
         case apsw.BusyError() | apsw.LockedError():
-            return Unavailable(
-                UnavailableKind.OVERLOADED, "The range is busy; retry.", retry_after_ms=100
-            )
+            return _overloaded()
         case _:
             return error
+
+
+def gone() -> Refused:
+    """Refuse what asks for a range that is being, or was, deleted."""
+    return Refused(RefusalKind.NOT_FOUND, "The table was deleted.")
+
+
+def is_io_failure(error: BaseException) -> bool:
+    """Tell a write or sync that the disk failed (B16) from a file that could not be opened."""
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_SHMSIZE
+    return isinstance(error, OSError) and error.errno not in (_EXHAUSTED | _NO_SPACE)
+
+
+def _is_exhausted() -> bool:
+    """Tell whether SQLite could not open a file for want of descriptors, which it does not say."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in _EXHAUSTED
+    return False
+
+
+def _overloaded() -> Unavailable:
+    return Unavailable(
+        UnavailableKind.OVERLOADED,
+        "The range is busy, or files cannot be opened right now; retry.",
+        retry_after_ms=RETRY_AFTER_MS,
+    )
 
 
 def no_space() -> Unavailable:

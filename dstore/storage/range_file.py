@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future, get_running_loop, shield
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,7 +14,7 @@ from dstore.base.limits import WAL_PAGES_CHECKPOINT
 from dstore.base.logging import get_logger
 from dstore.storage import entries
 from dstore.storage.entries import Entry
-from dstore.storage.failures import stored_error
+from dstore.storage.failures import gone, is_io_failure, stored_error
 from dstore.storage.group_commit import GroupCommit
 from dstore.storage.range_writer import WRITE_OVERHEAD_BYTES, Applied, RangeWriter, Write
 from dstore.storage.schema import Schema, upgrade
@@ -64,15 +65,23 @@ class RangeFile:
         """
         self.path = path
         self._around = around
-        connection = around.vault.connect(path)
-        upgrade(connection, Schema.RANGE)
-        self._writer = RangeWriter(connection, clock=around.clock, on_fatal=around.on_fatal)
         self._residency = Residency()
-        self._resident = around.vault.connect(
-            path, readonly=True, busy_timeout_ms=0, residency=self._residency
-        )
-        entries.read_entry(self._resident, b"")  # warm: the schema is parsed, the plan cached
+        with ExitStack() as opened:  # a connection left behind would outlive its file's key
+            connection = opened.enter_context(closing(around.vault.connect(path)))
+            upgrade(connection, Schema.RANGE)
+            self._writer = RangeWriter(connection, clock=around.clock, on_fatal=around.on_fatal)
+            self._resident = opened.enter_context(
+                closing(
+                    around.vault.connect(
+                        path, readonly=True, busy_timeout_ms=0, residency=self._residency
+                    )
+                )
+            )
+            entries.read_entry(self._resident, b"")  # warm: the schema is parsed, the plan cached
+            opened.pop_all()
         self._residency.required = True
+        self._log = around.vault.log_of(path)
+        self._is_closing = False
         self._readers: list[apsw.Connection] = []
         self._reads_in_threads = 0
         self._group: GroupCommit[Write, Applied] = GroupCommit(
@@ -94,17 +103,23 @@ class RangeFile:
         return self._group.is_idle and not self._reads_in_threads and not self._is_folding
 
     @property
+    def is_folding(self) -> bool:
+        """The log is being folded into the file."""
+        return self._is_folding
+
+    @property
     def log_pages(self) -> int:
         """Pages in the write-ahead log now."""
-        return self._around.vault.log_pages(self.path)
+        return self._log.frames
 
     # ------------------------------------------------------------------------------- reading
 
     async def read(self, rid_id: bytes) -> Entry | None:
         """Read one entry, newest committed version: at once if it is in memory, else in a thread.
 
-        Raises: Corrupt: a page on the way is damaged.
+        Raises: Corrupt: a page on the way is damaged. Refused: the range is being deleted.
         """
+        self._refuse_closing()
         try:
             return entries.read_entry(self._resident, rid_id)
         except (NotResident, apsw.BusyError):
@@ -120,7 +135,9 @@ class RangeFile:
             before: None for the end.
             limit: entries at most, > 0.
             bytes_max: stop behind the entry that reaches it.
+        Raises: as `read`.
         """
+        self._refuse_closing()
         return await self._in_thread(
             lambda reader: _scan(reader, after, before, limit=limit, bytes_max=bytes_max)
         )
@@ -158,8 +175,9 @@ class RangeFile:
     def submit(self, write: Write, *, item_bytes: int = 0) -> Future[Applied]:
         """Queue a write; the future holds its answer once it is durable (I1).
 
-        Raises: Unavailable: the queue is full.
+        Raises: Unavailable: the queue is full. Refused: the range is being deleted.
         """
+        self._refuse_closing()
         future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
         if self._is_fold_due and not self._is_folding:
             self.fold()
@@ -203,12 +221,20 @@ class RangeFile:
         self._is_folding = False
         self._tell_waiters()
         error = folding.exception()
-        if isinstance(error, apsw.IOError | OSError):
+        if error is not None and is_io_failure(error):
             self._around.on_fatal(error)  # a page may or may not be on the disk (B16)
         elif error is not None:
-            _log.error("fold_failed", file=self.path.name, error=str(error))
+            _log.error("fold_failed", file=self.path.name, exc_info=error)
 
     # ------------------------------------------------------------------------------- closing
+
+    def stop_taking(self) -> None:
+        """Refuse everything new: the range is being deleted, and with it what is asked for."""
+        self._is_closing = True
+
+    def _refuse_closing(self) -> None:
+        if self._is_closing:
+            raise gone()
 
     async def drain(self) -> None:
         """Return when every queued write is answered, and no thread reads or folds any more."""

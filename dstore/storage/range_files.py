@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop
+from asyncio import Task, get_running_loop, shield, wait
 from collections import OrderedDict
 from contextlib import closing
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
-from dstore.base.limits import FILE_IDLE_S, WAL_BYTES_SUM_MAX
+from dstore.base.clock import NS_PER_S
+from dstore.base.limits import FILE_IDLE_S, RETRY_AFTER_MS, WAL_BYTES_SUM_MAX
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError
-from dstore.storage.failures import translated
+from dstore.base.tasks import Tasks
+from dstore.model.errors import DStoreError, Unavailable, UnavailableKind
+from dstore.storage.failures import gone, translated
 from dstore.storage.node_keys import sync_directory
 from dstore.storage.range_file import RangeFile
 from dstore.storage.schema import Schema, upgrade
 from dstore.storage.vault.layout import FRAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from dstore.storage.range_file import Surroundings
@@ -32,7 +34,8 @@ Result = TypeVar("Result")
 FOLDER: Final = "ranges"
 # The database goes last: as long as a log is left, its database is there to be found.
 _SUFFIXES: Final = ("-shm", "-wal", "")
-_FRESH_NS: Final = 1_000_000_000  # a file used within this second is not closed
+_FRESH_NS: Final = NS_PER_S  # a file used within this second is not closed
+_GONE_MAX: Final = 4_096  # deleted ranges remembered: more than requests can be under way
 _NEW_META: Final = (
     "INSERT INTO meta (ID, RANGE_ID, EPOCH, SEQ, DIGEST, QUANTITY) VALUES (1, ?, 1, 0, ?, 0)"
 )
@@ -40,7 +43,11 @@ _EMPTY_DIGEST: Final = bytes(32)
 
 
 class RangeFiles:
-    """Opens, keeps and closes the files under `<data>/ranges`. Used from one event loop."""
+    """Opens, keeps and closes the files under `<data>/ranges`. Used from one event loop.
+
+    A range is opened, closed or deleted by one task at a time, which ends whatever becomes of the
+    request that began it. A range that was deleted is never opened again.
+    """
 
     def __init__(self, directory: Path, around: Surroundings, *, open_files_max: int) -> None:
         """Make the folder if it is absent."""
@@ -50,7 +57,12 @@ class RangeFiles:
         self._open_files_max = open_files_max
         self._open: OrderedDict[str, RangeFile] = OrderedDict()
         self._used_at_ns: dict[str, int] = {}
-        self._moving: dict[str, Future[None]] = {}
+        self._tasks = Tasks(around.on_fatal)
+        self._moving: dict[str, Task[Exception | None]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._is_tidying = False
+        self._counts: dict[str, int] = {}
+        self._counts_taken: dict[str, int] = {}
 
     @property
     def open_count(self) -> int:
@@ -65,93 +77,152 @@ class RangeFiles:
             self._used_at_ns[range_id] = self._around.clock.monotonic_ns()
         return file
 
+    def quantity(self, range_id: str) -> int | None:
+        """Count a range's entries, if its file is or was open in this process."""
+        file = self._open.get(range_id)
+        return self._counts.get(range_id) if file is None else file.quantity
+
+    def take_changed_quantities(self) -> dict[str, int]:
+        """Return the counts that changed since they were last taken, by range id."""
+        self._counts.update((range_id, file.quantity) for range_id, file in self._open.items())
+        taken = self._counts_taken
+        changed = {
+            range_id: count
+            for range_id, count in self._counts.items()
+            if taken.get(range_id) != count
+        }
+        taken.update(changed)
+        return changed
+
+    def open_files(self) -> list[tuple[str, RangeFile]]:
+        """List the open files with their range ids."""
+        return list(self._open.items())
+
     async def open(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         """Return the range's file, opening it in a thread; `key` is asked for only then.
 
-        Raises: Corrupt, TooNew, WrongKey: the file cannot be opened.
+        Raises: Corrupt, TooNew, WrongKey: the file cannot be opened. Refused: the range was
+            deleted. Unavailable: too many files are open and in use.
         """
-        while True:
-            file = self.peek(range_id)
-            if file is not None:
-                return file
+        while (file := self.peek(range_id)) is None:
+            if range_id in self._gone:
+                raise gone()
             moving = self._moving.get(range_id)
             if moving is None:
-                break
-            await _settled(moving)
-        return await self._open_file(range_id, key)
+                if len(self._open) + len(self._moving) >= 2 * self._open_files_max:
+                    await self._make_room()
+                    continue
+                moving = self._move(range_id, self._open_file(range_id, key))
+            error = await shield(moving)
+            if error is not None:
+                raise error
+        return file
 
     async def create(self, range_id: str, key: FileKey) -> None:
         """Make the empty file of a new range. Until a record names the range, it is an orphan."""
         await self._in_thread(self._create, range_id, key)
 
     async def delete(self, range_id: str) -> None:
-        """Close a range's file, once its writes are answered, and delete it."""
+        """Close a range's file, once its writes are answered, and delete it, whatever comes."""
+        self._gone[range_id] = None
+        if len(self._gone) > _GONE_MAX:
+            self._gone.popitem(last=False)
         while (moving := self._moving.get(range_id)) is not None:
-            await _settled(moving)
-        file = self._open.pop(range_id, None)
-        self._used_at_ns.pop(range_id, None)
-        if file is not None:
-            await file.drain()
-            await self._in_thread(self._close, range_id, file)
-        await self._in_thread(self._unlink, range_id)
-
-    async def delete_orphans(self, known: set[str]) -> int:
-        """Delete files that no record names: what a crash left of a create or a delete."""
-        orphans = await self._in_thread(self._orphans, known)
-        for range_id in orphans:
-            await self._in_thread(self._unlink, range_id)
-        return len(orphans)
+            await shield(moving)
+        error = await shield(self._move(range_id, self._delete(range_id)))
+        if error is not None:
+            raise error
 
     async def tidy(self) -> None:
         """Close files that are idle too long, or too many; bound the sum of all logs."""
-        now_ns = self._around.clock.monotonic_ns()
-        surplus = len(self._open) - self._open_files_max
-        log_bytes = sum(file.log_pages for file in self._open.values()) * FRAME_BYTES
-        for range_id, file in list(self._open.items()):
-            unused_ns = now_ns - self._used_at_ns[range_id]
-            is_due = surplus > 0 or unused_ns > FILE_IDLE_S * 1e9 or log_bytes > WAL_BYTES_SUM_MAX
-            if not is_due or unused_ns < _FRESH_NS or not file.is_idle:
-                continue
-            surplus -= 1
-            log_bytes -= file.log_pages * FRAME_BYTES
-            await self._shut(range_id, file)
-
-    def open_files(self) -> list[tuple[str, RangeFile]]:
-        """List the open files with their range ids."""
-        return list(self._open.items())
+        if self._is_tidying:
+            return
+        self._is_tidying = True
+        try:
+            for range_id in self._due():
+                await shield(self._move(range_id, self._shut(range_id)))
+        finally:
+            self._is_tidying = False
+        self._fold_largest()
 
     async def close(self) -> None:
-        """Close every file, after its queued writes are answered."""
-        for moving in list(self._moving.values()):
-            await _settled(moving)
+        """Close every file, after its queued writes are answered, several at a time."""
+        while self._moving or self._open:
+            for range_id in list(self._open):
+                if range_id not in self._moving:
+                    self._move(range_id, self._shut(range_id))
+            await wait(list(self._moving.values()))
+        await self._tasks.drain()
+
+    def _due(self) -> Iterator[str]:
+        """Yield, least recently used first, the files to close; each is still idle when yielded."""
+        surplus = len(self._open) - self._open_files_max
         for range_id, file in list(self._open.items()):
-            await file.drain()
-            await self._shut(range_id, file)
+            unused_ns = self._around.clock.monotonic_ns() - self._used_at_ns.get(range_id, 0)
+            is_due = surplus > 0 or unused_ns > FILE_IDLE_S * NS_PER_S or self._logs_are_long()
+            is_free = self._open.get(range_id) is file and range_id not in self._moving
+            if is_due and is_free and file.is_idle and unused_ns > _FRESH_NS:
+                surplus -= 1
+                yield range_id
 
-    async def _open_file(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
-        done: Future[None] = get_running_loop().create_future()
-        self._moving[range_id] = done
-        try:
-            file = await self._in_thread(self._open_path, range_id, key)
-            self._open[range_id] = file
-            self._used_at_ns[range_id] = self._around.clock.monotonic_ns()
-        finally:
-            del self._moving[range_id]
-            done.set_result(None)
-        if len(self._open) > self._open_files_max:
-            await self.tidy()
-        return file
+    def _logs_are_long(self) -> bool:
+        return self._log_bytes() > WAL_BYTES_SUM_MAX
 
-    async def _shut(self, range_id: str, file: RangeFile) -> None:
-        done: Future[None] = get_running_loop().create_future()
-        self._moving[range_id] = done
-        self._open.pop(range_id, None)
+    def _log_bytes(self) -> int:
+        return sum(file.log_pages for file in self._open.values()) * FRAME_BYTES
+
+    def _fold_largest(self) -> None:
+        """Fold the longest log, if all of them together are still too long."""
+        if self._open and self._logs_are_long():
+            largest = max(self._open.values(), key=lambda file: file.log_pages)
+            if not largest.is_folding:
+                largest.fold()
+
+    async def _make_room(self) -> None:
+        """Close the file that was idle longest, since twice as many as should be are open.
+
+        Raises: Unavailable: every one is in use.
+        """
+        for range_id, file in self._open.items():
+            if file.is_idle and range_id not in self._moving:
+                await shield(self._move(range_id, self._shut(range_id)))
+                return
+        raise Unavailable(
+            UnavailableKind.OVERLOADED,
+            "Too many tables are in use at once; retry.",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+
+    def _move(self, range_id: str, work: Coroutine[Any, Any, None]) -> Task[Exception | None]:
+        """Start the one task that opens, closes or deletes a range; its result is its failure."""
+        assert range_id not in self._moving, range_id
+        moving = self._tasks.spawn(_failure_of(work), name="move_range_file")
+        self._moving[range_id] = moving
+        moving.add_done_callback(lambda _: self._moving.pop(range_id))
+        return moving
+
+    async def _open_file(self, range_id: str, key: Callable[[], FileKey]) -> None:
+        file = await self._in_thread(self._open_path, range_id, key)
+        self._open[range_id] = file
+        self._used_at_ns[range_id] = self._around.clock.monotonic_ns()
+        if len(self._open) > self._open_files_max and not self._is_tidying:
+            self._tasks.spawn(self.tidy(), name="tidy_range_files")
+
+    async def _shut(self, range_id: str) -> None:
+        file = self._open.pop(range_id)
         self._used_at_ns.pop(range_id, None)
-        try:
-            await self._in_thread(self._close, range_id, file)
-        finally:
-            del self._moving[range_id]
-            done.set_result(None)
+        await file.drain()
+        self._counts[range_id] = file.quantity
+        await self._in_thread(self._close, range_id, file)
+
+    async def _delete(self, range_id: str) -> None:
+        file = self._open.get(range_id)
+        if file is not None:
+            file.stop_taking()
+            await self._shut(range_id)
+        self._counts.pop(range_id, None)
+        self._counts_taken.pop(range_id, None)
+        await self._in_thread(self._unlink, range_id)
 
     def _path(self, range_id: str) -> Path:
         return self._directory / range_id[:2] / f"{range_id}.db"
@@ -203,16 +274,14 @@ class RangeFiles:
         if path.parent.exists():
             sync_directory(path.parent)
 
-    def _orphans(self, known: set[str]) -> list[str]:
-        found = {path.name.partition(".")[0] for path in self._directory.glob("*/*.db*")}
-        return sorted(found - known)
-
     async def _in_thread(self, work: Callable[..., Result], *args: object) -> Result:
         return await get_running_loop().run_in_executor(self._around.executor, work, *args)
 
 
-async def _settled(moving: Future[None]) -> None:
-    """Wait for a file to be open or closed, without cancelling that when the waiter goes."""
-    waiter: Future[None] = get_running_loop().create_future()
-    moving.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
-    await waiter
+async def _failure_of(work: Coroutine[Any, Any, None]) -> Exception | None:
+    """Run to the end. Returns: the error, for whoever waits, or None."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - it is handed over, not swallowed
+        return error
+    return None

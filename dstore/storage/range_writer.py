@@ -92,11 +92,16 @@ class RangeWriter:
             return self._commit_together(writes)
         except (Unavailable, Unknown):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must fail one write only
-            if len(writes) == 1:
-                return [stored_error(error, file=self._connection.filename)]
-        # One write met a damaged page, or is itself at fault; the others must not suffer.
-        return [answer for write in writes for answer in self.commit([write])]
+        except Exception:  # noqa: BLE001 - whatever it is, it must fail one write only
+            # One write met a damaged page, or is itself at fault; the others must not suffer.
+            return [self._commit_alone(write) for write in writes]
+
+    def _commit_alone(self, write: Write) -> Applied | Exception:
+        """Commit one write of a batch that failed; what fails now is this write's own answer."""
+        try:
+            return self._commit_together([write])[0]
+        except Exception as error:  # noqa: BLE001 - the answer of this write, whatever it is
+            return stored_error(error, file=self._connection.filename)
 
     def checkpoint(self) -> None:
         """Fold what is left of the log into the file, between two batches.

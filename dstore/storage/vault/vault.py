@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from dstore.storage.vault import recovery
-from dstore.storage.vault.file_state import FileState
+from dstore.storage.vault.file_state import FileState, LogState
 from dstore.storage.vault.layout import RESERVED_BYTES, WAL_SUFFIX, FileKey, Nonces
 from dstore.storage.vault.main_file import MainFile
 from dstore.storage.vault.page_cache import PageCache
@@ -75,9 +75,13 @@ class Vault:
         if state is not None:
             state.close()
 
+    def log_of(self, path: Path) -> LogState:
+        """Return what is known of a registered file's write-ahead log; `frames` are its pages."""
+        return self._files[_real(path)].log
+
     def log_pages(self, path: Path) -> int:
         """Count the pages in a registered file's write-ahead log."""
-        return self._files[_real(path)].log.frames
+        return self.log_of(path).frames
 
     def create(self, path: Path) -> apsw.Connection:
         """Make a new, empty database in WAL mode and return its writer connection.

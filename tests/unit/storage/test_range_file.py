@@ -1,6 +1,7 @@
 """A range file: durable batches, refusals among them, reads beside them, counts, versions."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED, WRITE_QUEUE_DEPTH_MAX
 from dstore.model.errors import ConditionFailed, Unavailable
 from dstore.storage.entries import Entry
-from dstore.storage.range_writer import Delete, Outcome, Put
+from dstore.storage.failures import no_space
+from dstore.storage.range_writer import Applied, Delete, Outcome, Put, Write
 from dstore.storage.requests import RequestName
 from tests.support.stores import put, rid, store, write
 
@@ -240,3 +242,31 @@ async def test_reads_beside_writes_see_whole_entries(tmp_path: Path) -> None:
 
         _, reads = await asyncio.gather(write_on(), read_on())
         assert reads > 0
+
+
+async def test_a_batch_that_falls_apart_tells_each_write_its_own_fate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When writes are committed one by one, one's full disk must not deny another's commit."""
+    async with store(tmp_path) as it:
+        file = await it.open(await it.new_range())
+        writer = file._writer
+        commit = writer._commit_together
+        calls: list[int] = []
+
+        def third_time_full(writes: Sequence[Write]) -> Sequence[Applied | Exception]:
+            calls.append(len(writes))
+            if len(calls) == 1:
+                raise ZeroDivisionError
+            if len(calls) == 3:
+                raise no_space()
+            return commit(writes)
+
+        monkeypatch.setattr(writer, "_commit_together", third_time_full)
+        answers = await asyncio.gather(
+            *(file.submit(put(name, text(name))) for name in "abc"), return_exceptions=True
+        )
+        kinds = [type(answer).__name__ for answer in answers]
+        assert kinds == ["Applied", "Unavailable", "Applied"]
+        assert await file.read(rid("a")) is not None
+        assert await file.read(rid("b")) is None

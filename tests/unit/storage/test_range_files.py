@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dstore.model.errors import Corrupt
+from dstore.model.errors import Corrupt, RefusalKind, Refused, Unavailable
 from dstore.storage.range_files import FOLDER
 from tests.support.stores import put, rid, store
 
@@ -45,15 +45,6 @@ async def test_a_deleted_range_leaves_no_file(tmp_path: Path) -> None:
         assert left == {kept}
 
 
-async def test_orphans_are_deleted(tmp_path: Path) -> None:
-    """A crash between a file's creation and its record leaves a file that nobody needs."""
-    async with store(tmp_path) as it:
-        kept, orphan = await it.new_range(), await it.new_range()
-        assert await it.files.delete_orphans({kept}) == 1
-        assert not list((tmp_path / FOLDER).glob(f"*/{orphan}*"))
-        await it.open(kept)
-
-
 async def test_a_missing_file_is_an_error_and_stays_one(tmp_path: Path) -> None:
     """A record whose file is gone is damage, not an empty table."""
     async with store(tmp_path) as it:
@@ -63,3 +54,69 @@ async def test_a_missing_file_is_an_error_and_stays_one(tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(Corrupt):
                 await it.open(range_id)
+
+
+async def test_requests_under_way_meet_a_deletion_as_an_absent_table(tmp_path: Path) -> None:
+    """Whoever had found the table must not open it again while its file goes, nor end the node."""
+    async with store(tmp_path) as it:
+        range_id = await it.new_range()
+        held = await it.open(range_id)
+        await asyncio.gather(*(held.submit(put(f"k{i}", {})) for i in range(20)))
+
+        async def write_late(delay_s: float) -> str:
+            await asyncio.sleep(delay_s)
+            try:
+                await (await it.open(range_id)).submit(put("late", {}))
+            except Refused as refusal:
+                return refusal.kind
+            return "written"
+
+        late = [asyncio.ensure_future(write_late(i / 2_000)) for i in range(40)]  # noqa: TID251
+        await it.files.delete(range_id)
+        outcomes = set(await asyncio.gather(*late))
+        assert outcomes <= {"written", RefusalKind.NOT_FOUND}
+        with pytest.raises(Refused):
+            held.submit(put("later", {}))
+        with pytest.raises(Refused):
+            await it.open(range_id)
+        assert not list((tmp_path / FOLDER).glob(f"*/{range_id}*"))
+        assert it.fatal == []
+
+
+async def test_tidying_beside_deleting_and_opening(tmp_path: Path) -> None:
+    """The set of open files changes while tidy closes some; it must not trip over that."""
+    async with store(tmp_path, open_files_max=2) as it:
+        ranges = [await it.new_range() for _ in range(4)]
+        for range_id in ranges:
+            await it.open(range_id)
+        await asyncio.sleep(1.1)
+        await asyncio.gather(
+            it.files.tidy(), it.files.tidy(), *(it.files.delete(range_id) for range_id in ranges)
+        )
+        assert it.files.open_count == 0
+        assert it.fatal == []
+
+
+async def test_twice_too_many_files_in_use_are_refused(tmp_path: Path) -> None:
+    """Descriptors are bounded, whatever the burst; what is idle makes room at once."""
+    async with store(tmp_path, open_files_max=2) as it:
+        ranges = [await it.new_range() for _ in range(6)]
+        outcomes = await asyncio.gather(*(it.open(one) for one in ranges), return_exceptions=True)
+        refused = [one for one in outcomes if isinstance(one, Unavailable)]
+        assert refused
+        assert it.files.open_count <= 4
+        for one in ranges:  # one after the other there is always an idle one to close
+            await it.open(one)
+            assert it.files.open_count <= 4
+
+
+async def test_counts_outlive_their_open_file(tmp_path: Path) -> None:
+    """A closed table does not show zero entries, and looking does not keep it open."""
+    async with store(tmp_path) as it:
+        range_id = await it.new_range()
+        await (await it.open(range_id)).submit(put("k", {}))
+        assert it.files.quantity(range_id) == 1
+        await it.files.close()
+        assert it.files.quantity(range_id) == 1
+        assert it.files.take_changed_quantities() == {range_id: 1}
+        assert it.files.take_changed_quantities() == {}
