@@ -96,6 +96,8 @@ WAL_PAGES_CHECKPOINT: Final = 32_000
 WAL_BYTES_SUM_MAX: Final = 2_048 * MIB  # of all files together; then the largest is folded in
 FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
 FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
+# 7 days: a weekend and more, to notice that the wrong node.db was restored.
+ORPHAN_GRACE_S: Final = 7 * 24 * 3_600
 
 # ----------------------------------------------------------------------------------- the process
 

@@ -50,6 +50,7 @@ async def mount(runtime: Runtime) -> Mounted:
         jobs=(
             Job(name="watch_disk", run=node.watch_disk),
             Job(name="tidy_files", run=node.tidy_files),
+            Job(name="tidy_orphans", run=node.tidy_orphans),
             Job(name="store_quantities", run=node.store_quantities),
             Job(name="do_deferred", run=lambda: node.do_deferred(plan_deferred)),
         ),

@@ -4,9 +4,9 @@ The catalog lives in memory and in the node database; memory changes only after 
 committed. Changes to one tenant happen one after another.
 
 Crash rules: a table's file exists before its record and goes after it, so a crash leaves at worst
-a file that no record names; the next start deletes it. A tenant's key share goes in one
-transaction, and the database's log is cut behind it: without the share its files cannot be opened
-by anybody, wherever copies of them lie.
+a file that no record names; the next start sets it aside (`storage.orphans`). A tenant's key share
+goes in one transaction, and the database's log is cut behind it: without the share its files cannot
+be opened by anybody, wherever copies of them lie.
 """
 
 from __future__ import annotations
@@ -107,14 +107,13 @@ class Catalog:
     # -------------------------------------------------------------------------------- loading
 
     async def load(self) -> node_records.NodeContents:
-        """Read the catalog, unwrap the tenants' shares, and sweep up what a crash left."""
+        """Read the catalog and unwrap the tenants' shares."""
         contents = await self._database.run(node_records.load)
         for record in contents.tenants:
             share = self._unwrap_share(record)
             self._tenants[record.name] = Tenant(record=record, share=share)
         for table in contents.tables:
             self._tenants[table.definition.tenant].tables[table.definition.name] = table
-        await self._files.delete_orphans({table.range.range_id for table in contents.tables})
         return contents
 
     async def store_quantities(self) -> None:

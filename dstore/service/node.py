@@ -6,8 +6,9 @@ from asyncio import get_running_loop, sleep
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from dstore.base.clock import US_PER_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unavailable
 from dstore.service.access import Access
@@ -19,6 +20,7 @@ from dstore.storage import node_records
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
 from dstore.storage.node_records import NODE_FILE
+from dstore.storage.orphans import Orphans
 from dstore.storage.range_file import Surroundings
 from dstore.storage.range_files import RangeFiles
 from dstore.storage.vault.vault import Vault
@@ -34,11 +36,14 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
+Result = TypeVar("Result")
+
 # Writers, cold reads, scans and folding share these; most wait for the disk or for SQLite.
 STORAGE_THREADS: Final = 8
 DISK_LOOK_S: Final = 1.0
 TIDY_S: Final = 5.0
 QUANTITIES_S: Final = 30.0
+ORPHANS_S: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +89,20 @@ class Node:
         )
         self.items = Items(self.catalog, self.disk)
         self.deferred = Deferred(database=database, items=self.items, clock=clock, entropy=entropy)
+        self.orphans_count = 0  # ranges set aside because no record names them
+        self._orphans = Orphans(options.directory)
+        self._clock = clock
         self._database = database
         self._executor = executor
 
     async def load(self) -> None:
         """Read what the node knows, before anything is served."""
-        self.access.load(await self.catalog.load())
+        contents = await self.catalog.load()
+        self.access.load(contents)
         await self.deferred.load()
+        known = {table.range.range_id for table in contents.tables}
+        await self._in_thread(lambda: self._orphans.sort(known, now_s=self._now_s()))
+        await self._look_at_orphans()
 
     async def delete_tenant(self, name: str, *, force: bool) -> None:
         """Delete a tenant, its credentials and its keys. Raises: see `Catalog.delete_tenant`."""
@@ -121,6 +133,12 @@ class Node:
             await sleep(TIDY_S)
             await self.files.tidy()
 
+    async def tidy_orphans(self) -> None:
+        """Delete what was set aside long enough ago, until cancelled."""
+        while True:
+            await sleep(ORPHANS_S)
+            await self._look_at_orphans()
+
     async def store_quantities(self) -> None:
         """Keep the table of tables' estimates fresh, until cancelled."""
         while True:
@@ -136,8 +154,18 @@ class Node:
         await self._note_quantities()
         await self.files.close()
         await self._database.drain()
-        await get_running_loop().run_in_executor(self._executor, self._database.close)
+        await self._in_thread(self._database.close)
         self._executor.shutdown()
+
+    async def _look_at_orphans(self) -> None:
+        await self._in_thread(lambda: self._orphans.delete_due(now_s=self._now_s()))
+        self.orphans_count = await self._in_thread(self._orphans.count)
+
+    def _now_s(self) -> int:
+        return self._clock.wall_us() // US_PER_S
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await get_running_loop().run_in_executor(self._executor, work)
 
     async def _note_quantities(self) -> None:
         """Store the estimates; on a full disk they stay as they are, and nothing else stops."""

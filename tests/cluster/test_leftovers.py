@@ -14,19 +14,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_files_that_no_table_names_are_deleted(tmp_path: Path) -> None:
-    """A kill while a table is created or deleted leaves any part of its three files."""
+def test_files_that_no_table_names_are_set_aside(tmp_path: Path) -> None:
+    """A kill while a table is created or deleted leaves any part of its files; status says so."""
+    names = ("aa.db", "bb.db-wal", "cc.db-shm", "dd.db", "dd.db-wal", "dd.db-shm")
     with running(tmp_path) as server:
         with server.client() as client:
             assert client.put(path("kept"), {"idType": "String"}).status == 201
         assert server.stop() == 0
         kept = range_files(server.data)
-        for name in ("aa.db", "bb.db-wal", "cc.db-shm", "dd.db", "dd.db-wal", "dd.db-shm"):
+        for name in names:
             folder = server.data / "ranges" / name[:2]
             folder.mkdir(exist_ok=True)
             (folder / name).write_bytes(b"left over")
         server.start()
-        assert range_files(server.data) == kept
+        left = range_files(server.data)
+        assert set(kept) < set(left)
+        moved = {file.name.partition("-")[2] for file in left if file.parent.name == "orphans"}
+        assert moved == set(names)
+        assert len(left) == len(kept) + len(names)
+        with server.admin() as admin:
+            status = admin.get("/admin/v1/status").json()
+        assert status["orphans"] == 4
+        assert [check["code"] for check in status["checks"]] == ["ORPHANS"]
 
 
 def test_half_made_node_database_is_made_again(tmp_path: Path) -> None:

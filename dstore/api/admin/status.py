@@ -67,6 +67,7 @@ class StatusHandlers:
                 "tables": len(tables),
                 "entries": sum(node.catalog.quantity(table) for table in tables),
                 "filesOpen": node.files.open_count,
+                "orphans": node.orphans_count,
                 "queue": {"deferred": node.deferred.depth},
                 "disk": {
                     "freeBytes": node.disk.free_bytes,
@@ -84,7 +85,14 @@ class StatusHandlers:
         return Answer(metrics.render(), content_type=CONTENT_TYPE)
 
     def _checks(self) -> list[dict[str, Any]]:
-        if self._node.disk.has_space:
-            return []
-        message = "The disk is nearly full: writes are refused with 507, reads go on."
-        return [{"code": "DISK_FULL", "message": message}]
+        checks = []
+        if not self._node.disk.has_space:
+            message = "The disk is nearly full: writes are refused with 507, reads go on."
+            checks.append({"code": "DISK_FULL", "message": message})
+        if self._node.orphans_count:
+            message = (
+                "Range files that no table names were set aside and will be deleted; "
+                "if tables are missing, restore the newer node.db before that."
+            )
+            checks.append({"code": "ORPHANS", "message": message})
+        return checks
