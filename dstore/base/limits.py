@@ -74,6 +74,12 @@ WRITE_BATCH_MAX: Final = 64  # writes in one transaction; beyond it the fsync's 
 WRITE_QUEUE_DEPTH_MAX: Final = 2_048
 WRITE_QUEUE_BYTES_MAX: Final = 64 * MIB  # the same queue in bytes: 160 items of 400 KiB
 ASYNC_QUEUE_DEPTH_MAX: Final = 10_000  # accepted with 202 and not yet done; 2 s of work
+ASYNC_QUEUE_BYTES_MAX: Final = 64 * MIB  # the same queue in bytes, in memory and on the disk
+ASYNC_TENANT_SHARE: Final = 2  # one tenant may hold half of that queue, so that others find room
+ASYNC_WORKERS: Final = 4  # tables whose accepted writes are done at a time; a stuck one delays none
+ASYNC_TURN_BYTES_MAX: Final = 1 * MIB  # of bodies taken at once; as items they are ~50 times that
+ASYNC_FORGET_S: Final = 60.0  # how often outcomes past their time are looked for
+OUTCOMES_FORGOTTEN: Final = 512  # deleted at a time, so that no other step waits long for it
 REQUEST_RETENTION_S: Final = 900  # an Idempotency-Key is remembered for 15 min (SigV4's skew)
 RETRY_AFTER_MS: Final = 100  # what a full queue tells the client: ~450 writes later
 DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes after 90 s
@@ -83,7 +89,7 @@ DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes aft
 # Nobody reads the log of a stand-alone node yet; what is kept serves diagnosis: ~1 s of full load.
 LOG_RECORDS_KEPT: Final = 4_096
 LOG_RECORDS_TRIMMED: Final = 512  # at a time, so that trimming is a small part of any one batch
-REQUESTS_TRIMMED: Final = 512  # remembered requests past their time, the same way
+REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more go than come
 
 # ------------------------------------------------------------------------------------- the disk
 

@@ -32,8 +32,9 @@ TAG_BYTES: Final = 16
 # Format byte + nonce + tag: what a sealed value costs beyond its plaintext.
 SEALED_OVERHEAD_BYTES: Final = 1 + NONCE_BYTES + TAG_BYTES
 KEY_CHECK_BYTES: Final = 16
-# One-shot sealing holds plaintext and ciphertext in memory; the largest value is a 400 KB item.
-PLAINTEXT_BYTES_MAX: Final = 1 << 20
+# One-shot sealing holds plaintext and ciphertext in memory; the largest value is a waiting
+# write: a body of 1 MiB, an ID, and the headers that come with it.
+PLAINTEXT_BYTES_MAX: Final = 2 << 20
 # A key id is a UUID (36 characters) or a short name in front of one.
 KEY_ID_BYTES_MAX: Final = 255
 

@@ -35,6 +35,7 @@ class Purpose(StrEnum):
     NODE_DATABASE = "node-database"  # wraps the data key of a node's own database
     TENANT_SHARE = "tenant-share"  # wraps a tenant's (tenant, node) share in the node database
     TENANT_FILE = "tenant-file"  # wraps the data key of one range file
+    DEFERRED = "deferred"  # seals writes that were accepted with 202, until they are done
     ACCESS_KEY = "access-key"  # seals the secrets of access keys
     PAGE_TOKEN = "page-token"  # noqa: S105 - a purpose, no secret: authenticates `after` tokens
 

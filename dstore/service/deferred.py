@@ -1,229 +1,180 @@
 """`Prefer: respond-async`: accept a write durably, answer 202, do it afterwards, tell how it went.
 
-The 202 is given after the write is in the node database. Its conditions are evaluated when it
-runs. Each write runs under its own request id, or the client's Idempotency-Key, so a crash between
-doing it and noting its outcome runs it again and changes nothing (I9). Order of acceptance is the
-order of evaluation within a table, as long as the node takes writes at all (a full disk makes them
-wait).
+The 202 is given after the write is in the node database, sealed with its tenant's key. Its
+conditions are evaluated when it runs. Each write runs under its own request id, or the client's
+Idempotency-Key, so a crash between doing it and noting its outcome runs it again and changes
+nothing (I9). A table's writes are begun in the order of their acceptance; when one cannot be done
+yet (a full disk), those behind it wait, but for the few that were begun with it, none of which is
+of the same entry.
 """
 
 from __future__ import annotations
 
-from asyncio import Event, Future, gather, sleep
-from collections import deque
-from collections.abc import Callable
-from enum import StrEnum
+from asyncio import Future, Lock, TaskGroup, gather, sleep
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dstore.base.clock import US_PER_S
-from dstore.base.limits import (
-    ASYNC_QUEUE_DEPTH_MAX,
-    REQUEST_RETENTION_S,
-    RETRY_AFTER_MS,
-    WRITE_BATCH_MAX,
-)
-from dstore.base.logging import get_logger
-from dstore.model.errors import (
-    DStoreError,
-    RefusalKind,
-    Refused,
-    Unavailable,
-    UnavailableKind,
-    Unknown,
-)
+from dstore.base.limits import ASYNC_WORKERS, INLINE_JSON_BYTES_MAX
+from dstore.base.threads import in_thread
+from dstore.model.errors import DStoreError, RefusalKind, Refused, Unavailable, Unknown
+from dstore.service.deferred_queue import DeferredQueue, Waiting, in_steps
+from dstore.service.deferred_store import DeferredOutcome, DeferredStore, DeferredWrite, failed
 from dstore.service.items import EntryKey, Items
-from dstore.service.preconditions import NO_PRECONDITIONS, Preconditions
-from dstore.storage import deferred_writes
-from dstore.storage.deferred_writes import DeferredRow
 from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
-    from dstore.base.clock import Clock
-    from dstore.base.entropy import Entropy
-    from dstore.storage.node_database import NodeDatabase
     from dstore.storage.range_writer import Applied, Apply
 
-REQUEST_FORMAT: Final = 1
 PRINCIPAL: Final = "deferred"
-_log = get_logger(__name__)
-
-
-class Verb(StrEnum):
-    """Which of v1's writes it is."""
-
-    CREATE = "create"
-    REPLACE = "replace"
-    MERGE = "merge"
-    DELETE = "delete"
-
-
-class DeferredWrite(msgspec.Struct, frozen=True):
-    """A write as it waits. `table_id` tells a table from a later one of the same name.
-
-    `request` is the client's own name of it (its Idempotency-Key), under which it is done once,
-    however often it is accepted.
-    """
-
-    tenant: str
-    table: str
-    table_id: str
-    id: str
-    verb: Verb
-    body: bytes
-    preconditions: Preconditions = NO_PRECONDITIONS
-    request: RequestName | None = None
-    format: int = REQUEST_FORMAT
-
-
-class DeferredOutcome(msgspec.Struct, frozen=True):
-    """How it went: `error` names the refusal, or is None; `version` is what an ETag shows."""
-
-    existed: bool = False
-    version: str | None = None
-    error: str | None = None
-    detail: str | None = None
-
 
 Plan = Callable[[DeferredWrite, EntryKey], "Apply"]
 """Builds a write from its stored form; the surface that accepted it knows how to read the body."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """A write that is ready to be submitted."""
+
+    entry: EntryKey
+    apply: Apply
+    name: RequestName
+    body_bytes: int
+
+
 class Deferred:
     """The node's queue of accepted writes."""
 
-    def __init__(
-        self, *, database: NodeDatabase, items: Items, clock: Clock, entropy: Entropy
-    ) -> None:
+    def __init__(self, store: DeferredStore, items: Items) -> None:
         """Start empty; `load` and `run` make it work."""
-        self._database = database
+        self._store = store
         self._items = items
-        self._clock = clock
-        self._entropy = entropy
-        self._queue: deque[tuple[str, DeferredWrite]] = deque()
-        self._arrived = Event()
-        self._is_running = False
+        self._queue = DeferredQueue()
+        self._large = Lock()
 
     @property
     def depth(self) -> int:
-        """Writes accepted and not yet done."""
-        return len(self._queue)
+        """Writes accepted, or being accepted, whose outcome is not yet noted."""
+        return self._queue.depth
 
     async def load(self) -> None:
         """Take up what was accepted before the last stop."""
-        for row in await self._database.run(deferred_writes.waiting):
-            write = msgspec.msgpack.decode(row.request, type=DeferredWrite)
-            self._queue.append((row.request_id, write))
-        if self._queue:
-            self._arrived.set()
+        for one in await self._store.load():
+            self._queue.count(one)
+            self._queue.push(one)
 
     async def accept(self, write: DeferredWrite) -> str:
         """Make a write durable in the queue. Returns: its request id, under which to ask.
 
-        Raises: Unavailable: the queue is full; nothing was accepted.
+        Raises: Unavailable: the queue is full; nothing was accepted. Refused: no such tenant.
         """
-        if len(self._queue) >= ASYNC_QUEUE_DEPTH_MAX:
-            raise Unavailable(
-                UnavailableKind.OVERLOADED,
-                "Too many accepted writes are waiting; retry, or write without respond-async.",
-                retry_after_ms=RETRY_AFTER_MS,
-            )
-        encoded = msgspec.msgpack.encode(write)
-        row = DeferredRow(
-            request_id=self._entropy.uuid(),
-            tenant=write.tenant,
-            request=encoded,
-            outcome=None,
-            time_us=self._clock.wall_us(),
-        )
-        await self._database.run(
-            lambda db: deferred_writes.enqueue(db, row), job_bytes=len(encoded)
-        )
-        self._queue.append((row.request_id, write))
-        self._arrived.set()
-        return row.request_id
+        one = self._store.waiting(write)
+        self._queue.reserve(one)
+        try:
+            await self._store.enqueue(one)
+        except BaseException:
+            self._queue.release(one)
+            raise
+        self._queue.push(one)
+        return one.request_id
 
     async def outcome(self, tenant: str, request_id: str) -> DeferredOutcome | None:
         """Ask how a write went.
 
         Returns: None while it waits. Raises: Refused: not known, or no longer.
         """
-        row = await self._database.run(lambda db: deferred_writes.find(db, tenant, request_id))
-        if row is None:
-            raise Refused(
-                RefusalKind.NOT_FOUND,
-                f"There is no such request; outcomes are kept for {REQUEST_RETENTION_S} s.",
-            )
-        if row.outcome is None:
-            return None
-        return msgspec.msgpack.decode(row.outcome, type=DeferredOutcome)
+        return await self._store.outcome(tenant, request_id)
 
     async def run(self, plan: Plan) -> None:
-        """Do what waits, batch after batch, until cancelled; what is not noted runs again."""
-        while True:
-            await self._arrived.wait()
-            batch = list(self._queue)[:WRITE_BATCH_MAX]
-            if not batch:
-                self._arrived.clear()
-                continue
-            answers = [await self._begin(request_id, write, plan) for request_id, write in batch]
-            outcomes = await gather(*(_outcome(answer) for answer in answers))
-            await self._note(
-                [
-                    (request_id, outcome)
-                    for (request_id, _), outcome in zip(batch, outcomes, strict=True)
-                    if outcome is not None
-                ]
-            )
-            for _ in batch:
-                self._queue.popleft()
-            again = [one for one, outcome in zip(batch, outcomes, strict=True) if outcome is None]
-            if again:
-                self._queue.extendleft(reversed(again))
-                await sleep(RETRY_AFTER_MS / 1_000)
+        """Do what waits, several tables at a time, until cancelled.
 
-    async def _begin(
-        self, request_id: str, write: DeferredWrite, plan: Plan
-    ) -> Future[Applied] | DStoreError:
-        """Submit one write behind those before it."""
+        What is not noted before a stop runs again after it.
+        """
+        async with TaskGroup() as group:
+            group.create_task(self._store.forget_old(), name="forget_deferred")
+            for _ in range(ASYNC_WORKERS):
+                group.create_task(self._work(plan), name="do_deferred")
+
+    # ------------------------------------------------------------------------------------ the work
+
+    async def _work(self, plan: Plan) -> None:
+        """Give one table after another a turn."""
+        while True:
+            line = await self._queue.next_line()
+            turn = line.take()
+            outcomes: dict[str, DeferredOutcome] = {}
+            for step in in_steps(turn):
+                outcomes |= await self._do(step, plan)
+                if any(one.request_id not in outcomes for one in step):
+                    break  # what is behind it must not overtake it
+            await self._store.note(outcomes)
+            for one in turn:
+                if one.request_id in outcomes:
+                    self._queue.release(one)
+            self._queue.give_back(line, [one for one in turn if one.request_id not in outcomes])
+
+    async def _do(self, step: Sequence[Waiting], plan: Plan) -> dict[str, DeferredOutcome]:
+        """Do writes of one table together. Returns: outcomes by request id, of all done."""
+        planned = [await self._plan(one, plan) for one in step]
+        begun = [await self._begin(one) for one in planned]
+        outcomes = await gather(
+            *(_outcome(one.request_id, answer) for one, answer in zip(step, begun, strict=True))
+        )
+        return {
+            one.request_id: outcome
+            for one, outcome in zip(step, outcomes, strict=True)
+            if outcome is not None
+        }
+
+    async def _plan(self, one: Waiting, plan: Plan) -> _Planned | Exception:
+        """Read a stored write: a large one in a thread, one at a time; the loop runs in between."""
         try:
-            entry = self._items.locate(write.tenant, write.table, write.id)
-            if entry.table.definition.table_id != write.table_id:
-                raise Refused(RefusalKind.NOT_FOUND, "The table was deleted before the write ran.")
-            name = write.request or RequestName(
-                principal=PRINCIPAL, request_id=request_id, digest=b""
-            )
+            write = msgspec.msgpack.decode(one.encoded, type=DeferredWrite)
+            entry = self._locate(write)
+            if len(write.body) > INLINE_JSON_BYTES_MAX:
+                async with self._large:
+                    apply = await in_thread(lambda: plan(write, entry))
+            else:
+                await sleep(0)
+                apply = plan(write, entry)
+        except Exception as error:  # noqa: BLE001 - it is the outcome of this write alone
+            return error
+        name = write.request or RequestName(
+            principal=PRINCIPAL, request_id=one.request_id, digest=b""
+        )
+        return _Planned(entry=entry, apply=apply, name=name, body_bytes=len(write.body))
+
+    def _locate(self, write: DeferredWrite) -> EntryKey:
+        entry = self._items.locate(write.tenant, write.table, write.id)
+        if entry.table.definition.table_id != write.table_id:
+            raise Refused(RefusalKind.NOT_FOUND, "The table was deleted before the write ran.")
+        return entry
+
+    async def _begin(self, planned: _Planned | Exception) -> Future[Applied] | Exception:
+        """Submit one write behind those before it."""
+        if isinstance(planned, Exception):
+            return planned
+        try:
             return await self._items.submit(
-                entry, plan(write, entry), request=name, body_bytes=len(write.body)
+                planned.entry, planned.apply, request=planned.name, body_bytes=planned.body_bytes
             )
-        except DStoreError as error:
+        except Exception as error:  # noqa: BLE001 - it is the outcome of this write alone
             return error
 
-    async def _note(self, outcomes: list[tuple[str, DeferredOutcome]]) -> None:
-        """Make outcomes durable, however long the disk is full."""
-        done = [(request_id, msgspec.msgpack.encode(outcome)) for request_id, outcome in outcomes]
-        before_us = self._clock.wall_us() - REQUEST_RETENTION_S * US_PER_S
-        while True:
-            try:
-                await self._database.run(
-                    lambda db: deferred_writes.finish(db, done, forget_before_us=before_us)
-                )
-            except Unavailable:
-                await sleep(RETRY_AFTER_MS / 1_000)
-            else:
-                return
 
-
-async def _outcome(answer: Future[Applied] | DStoreError) -> DeferredOutcome | None:
+async def _outcome(request_id: str, answer: Future[Applied] | Exception) -> DeferredOutcome | None:
     """Wait for one write. Returns: None if it could not be done yet and has to run again."""
     try:
-        if isinstance(answer, DStoreError):
-            raise answer
+        if isinstance(answer, Exception):
+            raise answer  # noqa: TRY301 - told apart below, with those that the future raises
         applied = await answer
     except (Unavailable, Unknown):
         return None
     except DStoreError as error:
         name = error.kind if isinstance(error, Refused) else type(error).__name__
         return DeferredOutcome(error=str(name), detail=error.message)
+    except Exception as error:  # noqa: BLE001 - a defect met by one write must not end the process
+        return failed(request_id, error)
     return DeferredOutcome(existed=applied.existed, version=applied.version)

@@ -14,6 +14,7 @@ from dstore.model.errors import Unavailable
 from dstore.service.access import Access
 from dstore.service.catalog import Catalog
 from dstore.service.deferred import Deferred
+from dstore.service.deferred_store import DeferredStore
 from dstore.service.disk_space import DiskSpace
 from dstore.service.items import Items
 from dstore.storage import node_records
@@ -88,7 +89,10 @@ class Node:
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
         self.items = Items(self.catalog, self.disk)
-        self.deferred = Deferred(database=database, items=self.items, clock=clock, entropy=entropy)
+        store = DeferredStore(
+            database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
+        )
+        self.deferred = Deferred(store, self.items)
         self.orphans_count = 0  # ranges set aside because no record names them
         self._orphans = Orphans(options.directory)
         self._clock = clock

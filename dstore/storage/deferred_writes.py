@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from dstore.model.errors import RefusalKind, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,17 +15,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeferredRow:
-    """One accepted write. `outcome` is None while it waits; both blobs are the service's."""
+    """One accepted write; the blobs are the service's.
+
+    Attributes:
+        request_id: under which the client asks.
+        tenant: the tenant's name.
+        request: what was asked, sealed; empty once it is done.
+        outcome: None while it waits.
+        time_us: when it was accepted, and once it is done, when that was.
+    """
 
     request_id: str
     tenant: str
-    request: bytes
+    request: bytes = field(repr=False)
     outcome: bytes | None
     time_us: int
 
 
-def enqueue(connection: apsw.Connection, row: DeferredRow) -> None:
-    """Add a write behind all others."""
+def enqueue(connection: apsw.Connection, row: DeferredRow, *, tenant_uuid: str) -> None:
+    """Add a write behind all others.
+
+    Raises: Refused: the tenant was deleted meanwhile; nothing of it may come after.
+    """
+    known = connection.execute(
+        "SELECT 1 FROM tenant WHERE NAME = ? AND UUID = ?", (row.tenant, tenant_uuid)
+    ).fetchall()
+    if not known:
+        raise Refused(RefusalKind.NOT_FOUND, "The tenant was deleted before the write came.")
     connection.execute(
         "INSERT INTO deferred (ID, TENANT, REQUEST, OUTCOME, TIME_US) VALUES (?, ?, ?, NULL, ?)",
         (row.request_id, row.tenant, row.request, row.time_us),
@@ -41,14 +59,22 @@ def find(connection: apsw.Connection, tenant: str, request_id: str) -> DeferredR
     return rows[0] if rows else None
 
 
-def finish(
-    connection: apsw.Connection, done: Sequence[tuple[str, bytes]], *, forget_before_us: int
-) -> None:
-    """Store outcomes as (request id, outcome), and forget those told long enough."""
-    connection.executemany("UPDATE deferred SET OUTCOME = ?2 WHERE ID = ?1", done)
-    connection.execute(
-        "DELETE FROM deferred WHERE OUTCOME IS NOT NULL AND TIME_US < ?", (forget_before_us,)
+def finish(connection: apsw.Connection, done: Sequence[tuple[str, bytes]], *, time_us: int) -> None:
+    """Store outcomes as (request id, outcome), told from now on, and drop what was asked."""
+    connection.executemany(
+        "UPDATE deferred SET OUTCOME = ?2, REQUEST = x'', TIME_US = ?3 WHERE ID = ?1",
+        [(request_id, outcome, time_us) for request_id, outcome in done],
     )
+
+
+def forget(connection: apsw.Connection, *, before_us: int, limit: int) -> int:
+    """Delete up to `limit` outcomes of writes done before `before_us`. Returns: how many."""
+    connection.execute(
+        "DELETE FROM deferred WHERE SEQ IN (SELECT SEQ FROM deferred "
+        "WHERE OUTCOME IS NOT NULL AND TIME_US < ? ORDER BY TIME_US LIMIT ?)",
+        (before_us, limit),
+    )
+    return connection.changes()
 
 
 def _read(

@@ -77,6 +77,15 @@ class NodeKeys:
             context=[self.uuid, tenant_uuid],
         )
 
+    def deferred_key(self, tenant_uuid: str, *, tenant_share: Key256) -> Key256:
+        """The key that seals a tenant's accepted writes in the node database."""
+        return derive(
+            self.local_key,
+            tenant_share,
+            purpose=Purpose.DEFERRED,
+            context=[self.uuid, tenant_uuid],
+        )
+
     def file_wrapping_key(self, tenant_uuid: str, *, tenant_share: Key256, table_id: str) -> Key256:
         """The key that wraps the data keys of a table's range files.
 

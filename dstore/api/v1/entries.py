@@ -22,7 +22,7 @@ from dstore.model.rid import entry_rid, table_rid
 from dstore.model.tables import V1_ID_ATTRIBUTE
 from dstore.model.values import item_from_plain, plain_from_row
 from dstore.service import items
-from dstore.service.deferred import DeferredWrite, Verb
+from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.preconditions import (
     NO_PRECONDITIONS,
     Preconditions,

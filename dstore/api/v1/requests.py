@@ -12,11 +12,11 @@ from dstore.model.errors import ConditionFailed, RefusalKind, Refused
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from dstore.service.deferred import DeferredOutcome
+    from dstore.service.deferred_store import DeferredOutcome
     from dstore.service.node import Node
 
 _KINDS: Final = {kind.value: kind for kind in RefusalKind}
-_DAMAGED: Final = 500
+_SERVER_ERROR: Final = 500
 
 
 class RequestHandlers:
@@ -54,4 +54,4 @@ def _status(outcome: DeferredOutcome) -> int:
         return problem_of(Refused(_KINDS[outcome.error], "")).status
     if outcome.error == ConditionFailed.__name__:
         return problem_of(ConditionFailed()).status
-    return _DAMAGED
+    return _SERVER_ERROR

@@ -53,8 +53,8 @@ CREATE TABLE deferred (
     SEQ           INTEGER PRIMARY KEY AUTOINCREMENT,
     ID            TEXT    NOT NULL UNIQUE,
     TENANT        TEXT    NOT NULL,
-    REQUEST       BLOB    NOT NULL,          -- encoded by the service that accepted it
+    REQUEST       BLOB    NOT NULL,          -- sealed by the service; empty once it is done
     OUTCOME       BLOB,                      -- NULL while it waits
-    TIME_US       INTEGER NOT NULL
+    TIME_US       INTEGER NOT NULL           -- of its acceptance, and then of its outcome
 );
 CREATE INDEX deferred_by_time ON deferred (TIME_US) WHERE OUTCOME IS NOT NULL;
