@@ -7,13 +7,15 @@ gets the same answer whether the tenant that they named exists or not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.security import credentials
 from dstore.security.envelope import WrongKey, framed, open_sealed, seal
+from dstore.security.keys import new_key
 from dstore.security.sigv4 import (
     SignatureProblem,
     SignatureRefused,
@@ -87,7 +89,9 @@ class Access:
         self._entropy = entropy
         self._tokens: dict[str, BearerRecord] = {}
         self._access_keys: dict[str, AccessKeyRecord] = {}
-        self._signing_keys: dict[Scope, SigningKey] = {}
+        self._signing_keys: OrderedDict[Scope, SigningKey] = OrderedDict()  # the latest used last
+        self._nobody = _Nobody(keys, entropy)
+        catalog.on_deleted(self.forget_tenant)
 
     def load(self, contents: NodeContents) -> None:
         """Take the credentials that the node database holds."""
@@ -117,27 +121,44 @@ class Access:
             key and a wrong signature look alike.
         """
         claim = read_claim(request.method, request.target, request.headers)
-        record = self._access_keys.get(claim.scope.access_key_id)
-        key = None if record is None else self._signing_key(claim.scope, record)
+        scope = claim.scope
+        record = self._access_keys.get(scope.access_key_id)
+        known = self._signing_keys.get(scope)
+        key = known or self._signing_key(scope, record)
         digest = hashlib.sha256(body).hexdigest()
         try:
-            verify(claim, body_sha256=digest, key=key, now_us=self._clock.wall_us())
+            verify(
+                claim,
+                body_sha256=digest,
+                key=None if record is None else key,
+                now_us=self._clock.wall_us(),
+            )
         except SignatureRefused as refused:
+            if known is not None:
+                self._signing_key(scope, record)  # every refusal costs the same
             if refused.problem in _ALIKE:
                 raise SignatureRefused(refused.problem, _NO_MATCH) from None
             raise
         assert record is not None, "without a key no signature is right"
+        self._remember(scope, key)
         return Principal(tenant=record.tenant, credential=record.id)
 
-    def _signing_key(self, scope: Scope, record: AccessKeyRecord) -> SigningKey:
-        key = self._signing_keys.get(scope)
-        if key is None:
-            if len(self._signing_keys) >= SIGNING_KEYS_CACHED_MAX:
-                self._signing_keys.clear()
-            day = date_key(self.secret_of(record), scope.date)
-            key = signing_key(day, region=scope.region, service=scope.service)
-            self._signing_keys[scope] = key
-        return key
+    def _signing_key(self, scope: Scope, record: AccessKeyRecord | None) -> SigningKey:
+        """Derive a key: about 0.1 ms, the same for an access key that does not exist."""
+        secret = self._nobody.secret() if record is None else self.secret_of(record)
+        day = date_key(secret, scope.date)
+        return signing_key(day, region=scope.region, service=scope.service)
+
+    def _remember(self, scope: Scope, key: SigningKey) -> None:
+        """Keep a key that made a right signature; only its owner gets it here."""
+        self._signing_keys[scope] = key
+        self._signing_keys.move_to_end(scope)
+        if len(self._signing_keys) > SIGNING_KEYS_CACHED_MAX:
+            self._signing_keys.popitem(last=False)
+
+    def _forget_signing_keys(self, access_key_ids: Collection[str]) -> None:
+        for scope in [one for one in self._signing_keys if one.access_key_id in access_key_ids]:
+            del self._signing_keys[scope]
 
     # ------------------------------------------------------------------------ credentials
 
@@ -171,7 +192,7 @@ class Access:
             raise _no_such("access key")
         await self._database.run(lambda db: node_records.delete_access_key(db, key_id))
         self._access_keys.pop(key_id, None)
-        self._signing_keys.clear()
+        self._forget_signing_keys({key_id})
 
     async def create_token(self, tenant: str | None) -> tuple[BearerRecord, str]:
         """Make a bearer token. Returns: the record, and the text, to be shown once."""
@@ -196,8 +217,10 @@ class Access:
     def forget_tenant(self, tenant: str) -> None:
         """Drop the credentials of a deleted tenant; the node database has done so already."""
         self._tokens = {k: v for k, v in self._tokens.items() if v.tenant != tenant}
-        self._access_keys = {k: v for k, v in self._access_keys.items() if v.tenant != tenant}
-        self._signing_keys.clear()
+        gone = {key.id for key in self._access_keys.values() if key.tenant == tenant}
+        for key_id in gone:
+            del self._access_keys[key_id]
+        self._forget_signing_keys(gone)
 
     def secret_of(self, record: AccessKeyRecord) -> str:
         """Open an access key's secret. Raises: Unavailable: the node's key does not fit."""
@@ -233,6 +256,25 @@ class Access:
 
     def _secret_key(self, tenant: Tenant) -> bytes:
         return self._keys.secret_key(tenant.record.uuid, tenant_share=tenant.share)
+
+
+class _Nobody:
+    """The access key of a tenant that does not exist: opening its secret takes as long as any."""
+
+    def __init__(self, keys: NodeKeys, entropy: Entropy) -> None:
+        self._keys = keys
+        self._uuid, self._share = entropy.uuid(), new_key(entropy)
+        made = credentials.new_access_key(entropy)
+        self._context = _secret_context(made.id)
+        self._sealed = seal(
+            self._secret_key(), made.secret.encode(), context=self._context, entropy=entropy
+        )
+
+    def secret(self) -> str:
+        return open_sealed(self._secret_key(), self._sealed, context=self._context).decode()
+
+    def _secret_key(self) -> bytes:
+        return self._keys.secret_key(self._uuid, tenant_share=self._share)
 
 
 def authorize(principal: Principal, tenant: str) -> None:

@@ -17,6 +17,8 @@ from dstore.service.deferred import Deferred
 from dstore.service.deferred_store import DeferredStore
 from dstore.service.disk_space import DiskSpace
 from dstore.service.items import Items
+from dstore.service.shredding import Shredder
+from dstore.service.tenant_keys import TenantKeys
 from dstore.storage import node_records
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
@@ -77,10 +79,13 @@ class Node:
         self.uuid = keys.uuid
         self.files = files
         self.disk = DiskSpace(options.directory, free_bytes_min=options.free_disk_bytes_min)
+        self.shredder = Shredder(database)
         self.catalog = Catalog(
             database=database,
             files=files,
-            keys=keys,
+            keys=TenantKeys(keys, entropy),
+            disk=self.disk,
+            shredder=self.shredder,
             clock=clock,
             entropy=entropy,
             location=options.location,
@@ -101,6 +106,7 @@ class Node:
 
     async def load(self) -> None:
         """Read what the node knows, before anything is served."""
+        await self.shredder.shred_if_due()
         contents = await self.catalog.load()
         self.access.load(contents)
         await self.deferred.load()
@@ -108,14 +114,9 @@ class Node:
         await self._in_thread(lambda: self._orphans.sort(known, now_s=self._now_s()))
         await self._look_at_orphans()
 
-    async def delete_tenant(self, name: str, *, force: bool) -> None:
-        """Delete a tenant, its credentials and its keys. Raises: see `Catalog.delete_tenant`."""
-        await self.catalog.delete_tenant(name, force=force)
-        self.access.forget_tenant(name)
-
     async def settings(self) -> dict[str, str]:
         """Read what the node remembers of itself beyond the catalog."""
-        return await self._database.run(node_records.settings)
+        return await self._database.read(node_records.settings)
 
     async def set_setting(self, name: str, value: str) -> None:
         """Remember something across restarts."""
@@ -132,10 +133,11 @@ class Node:
             await sleep(DISK_LOOK_S)
 
     async def tidy_files(self) -> None:
-        """Close idle range files, until cancelled."""
+        """Close idle range files, and shred the keys of deleted ones, until cancelled."""
         while True:
             await sleep(TIDY_S)
             await self.files.tidy()
+            await self.shredder.shred_if_due()
 
     async def tidy_orphans(self) -> None:
         """Delete what was set aside long enough ago, until cancelled."""
@@ -155,8 +157,10 @@ class Node:
 
     async def close(self) -> None:
         """Answer every queued write, note the counts, close all files. Nothing may come after."""
+        await self.catalog.settle()
         await self._note_quantities()
         await self.files.close()
+        await self.shredder.shred_if_due()
         await self._database.drain()
         await self._in_thread(self._database.close)
         self._executor.shutdown()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import apsw
@@ -32,7 +34,7 @@ CHECKPOINT_PAGES: Final = 2_000
 
 
 class NodeDatabase:
-    """Runs steps inside transactions on the one connection, in a thread, in order."""
+    """Runs steps that write in transactions, in order; those that read beside them."""
 
     def __init__(self, directory: Path, *, key: FileKey, around: Surroundings) -> None:
         """Open the database, making it on the first start; runs in a thread.
@@ -48,11 +50,17 @@ class NodeDatabase:
                 _refuse_lost(directory)
                 _make(directory / f"{NODE_FILE}.new", key, vault=self._vault).rename(self.path)
             self._vault.register(self.path, key)
-            self._connection = self._vault.connect(self.path)
-            self._connection.pragma("foreign_keys", True)  # noqa: FBT003 - a pragma's value
-            # What is deleted here is keys: their bytes are overwritten, not just unlinked.
-            self._connection.pragma("secure_delete", True)  # noqa: FBT003 - a pragma's value
-            upgrade(self._connection, Schema.NODE)
+            with ExitStack() as opened:
+                self._connection = opened.enter_context(closing(self._vault.connect(self.path)))
+                self._connection.pragma("foreign_keys", True)  # noqa: FBT003 - a pragma's value
+                # What is deleted here is keys: their bytes are overwritten, not just unlinked.
+                self._connection.pragma("secure_delete", True)  # noqa: FBT003 - a pragma's value
+                upgrade(self._connection, Schema.NODE)
+                self._reader = opened.enter_context(
+                    closing(self._vault.connect(self.path, readonly=True))
+                )
+                opened.pop_all()
+        self._reading = Lock()  # held by whoever uses the reader; the log is cut between two reads
         self._group: GroupCommit[Step, Any] = GroupCommit(self._commit, executor=around.executor)
 
     async def run(
@@ -65,6 +73,14 @@ class NodeDatabase:
         # The group carries steps of all result types; each future gets its own step's result.
         return cast("Result", await self._group.submit(step, job_bytes=job_bytes))
 
+    async def read(self, step: Callable[[apsw.Connection], Result]) -> Result:
+        """Run a step that only reads, in a thread and in one snapshot of what is committed.
+
+        It waits for no write and holds none up. Raises: what the step raised; Corrupt.
+        """
+        loop = get_running_loop()
+        return await loop.run_in_executor(self._around.executor, self._read, step)
+
     async def shred(self) -> None:
         """Make what was deleted unrecoverable: fold the log, which still has it, and cut it."""
         await self._group.submit(_ShredStep(), job_bytes=STEP_BYTES)
@@ -75,8 +91,17 @@ class NodeDatabase:
 
     def close(self) -> None:
         """Close the database; it must be idle. Runs in a thread."""
+        self._reader.close()
         self._connection.close()
         self._vault.forget(self.path)
+
+    def _read(self, step: Callable[[apsw.Connection], Result]) -> Result:
+        with self._reading, translated(str(self.path)):
+            self._reader.execute("BEGIN")
+            try:
+                return step(self._reader)
+            finally:
+                self._reader.execute("ROLLBACK")
 
     def _commit(self, steps: Sequence[Step]) -> Sequence[Any]:
         connection = self._connection
@@ -109,7 +134,8 @@ class NodeDatabase:
             return answers
         mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if shreds else apsw.SQLITE_CHECKPOINT_PASSIVE
         try:
-            self._connection.wal_checkpoint(mode=mode)
+            with self._reading:
+                self._connection.wal_checkpoint(mode=mode)
         except (apsw.IOError, OSError) as error:
             self._around.on_fatal(error)  # a page may or may not be on the disk (B16)
             raise Unknown("Folding the log failed; the process ends.") from error

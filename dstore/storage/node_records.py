@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFINITION_FORMAT: Final = 1
 NODE_FILE: Final = "node.db"
+_SHRED_DUE: Final = "shred.due"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ def insert_tenant(connection: apsw.Connection, tenant: TenantRecord) -> None:
 
 def delete_tenant(connection: apsw.Connection, name: str) -> None:
     """Remove a tenant with its key share, credentials, tables and what it had deferred."""
+    note_shred_due(connection)
     for statement in (
         "DELETE FROM deferred WHERE TENANT = ?",
         "DELETE FROM access_key WHERE TENANT = ?",
@@ -169,6 +171,7 @@ def insert_table(connection: apsw.Connection, table: TableRecord) -> None:
 
 def delete_table(connection: apsw.Connection, tenant: str, name: str) -> None:
     """Remove a table and its ranges, keys included."""
+    note_shred_due(connection)
     connection.execute(
         "DELETE FROM range_of_table WHERE RID_TENANT = ? AND RID_TABLE = ?", (tenant, name)
     )
@@ -190,6 +193,7 @@ def insert_access_key(connection: apsw.Connection, key: AccessKeyRecord) -> None
 
 def delete_access_key(connection: apsw.Connection, key_id: str) -> None:
     """Revoke an access key."""
+    note_shred_due(connection)
     connection.execute("DELETE FROM access_key WHERE ID = ?", (key_id,))
 
 
@@ -218,6 +222,30 @@ def set_setting(connection: apsw.Connection, name: str, value: str) -> None:
         "INSERT INTO setting (NAME, VALUE) VALUES (?, ?) "
         "ON CONFLICT DO UPDATE SET VALUE = excluded.VALUE",
         (name, value),
+    )
+
+
+def note_shred_due(connection: apsw.Connection) -> None:
+    """Remember, in the transaction that deletes a key, that the log still has it."""
+    connection.execute(
+        "INSERT INTO setting (NAME, VALUE) VALUES (?, '1') "
+        "ON CONFLICT DO UPDATE SET VALUE = CAST(VALUE AS INTEGER) + 1",
+        (_SHRED_DUE,),
+    )
+
+
+def shred_due(connection: apsw.Connection) -> int:
+    """Count the deletions of keys since the log was cut; 0 if nothing is due."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT CAST(VALUE AS INTEGER) FROM setting WHERE NAME = ?", (_SHRED_DUE,)
+    ).fetchall()
+    return rows[0][0] if rows else 0
+
+
+def clear_shred_due(connection: apsw.Connection, count: int) -> None:
+    """Note that the log was cut behind `count` deletions; a later one stays due."""
+    connection.execute(
+        "DELETE FROM setting WHERE NAME = ? AND CAST(VALUE AS INTEGER) <= ?", (_SHRED_DUE, count)
     )
 
 

@@ -47,8 +47,6 @@ class StatusHandlers:
         require_operator(authenticate(request, self._node.access, b""))
         check_query(request, (), signed=is_signed(request))
         node, report = self._node, self._report
-        tenants = node.catalog.tenants()
-        tables = [table for tenant in tenants for table in tenant.tables.values()]
         checks = self._checks()
         uptime_us = report.clock.wall_us() - report.started_at_us
         return json_answer(
@@ -63,9 +61,9 @@ class StatusHandlers:
                 },
                 "health": "HEALTH_WARN" if checks else "HEALTH_OK",
                 "checks": checks,
-                "tenants": len(tenants),
-                "tables": len(tables),
-                "entries": sum(node.catalog.quantity(table) for table in tables),
+                "tenants": len(node.catalog.tenant_names()),
+                "tables": node.catalog.table_count,
+                "entries": node.catalog.entry_count(),
                 "filesOpen": node.files.open_count,
                 "orphans": node.orphans_count,
                 "queue": {"deferred": node.deferred.depth},
@@ -89,6 +87,12 @@ class StatusHandlers:
         if not self._node.disk.has_space:
             message = "The disk is nearly full: writes are refused with 507, reads go on."
             checks.append({"code": "DISK_FULL", "message": message})
+        if self._node.shredder.has_failed:
+            message = (
+                "Keys of deleted tables or tenants could not be cut from node.db's log yet; "
+                "it is tried again every few seconds, and at the next start."
+            )
+            checks.append({"code": "SHRED_DUE", "message": message})
         if self._node.orphans_count:
             message = (
                 "Range files that no table names were set aside and will be deleted; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import CURSOR_CHARS_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX
@@ -61,9 +62,9 @@ def page_of_names(names: Sequence[str], exchange: Exchange) -> tuple[list[str], 
     """Cut a page out of sorted names. Returns: the names, and `after` if there are more."""
     after = after_of(exchange).decode("utf-8", "replace")
     limit = limit_of(exchange)
-    rest = [name for name in names if name > after]
-    page = rest[:limit]
-    return page, after_text(page[-1].encode()) if len(rest) > limit else None
+    start = bisect_right(names, after)
+    page = list(names[start : start + limit])
+    return page, after_text(page[-1].encode()) if len(names) > start + limit else None
 
 
 def _bad_limit() -> Exception:

@@ -32,10 +32,10 @@ class TableHandlers:
         """List a tenant's tables by name."""
         exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
         tenant = exchange.value("tenant")
-        tables = self._node.catalog.tenant(tenant).tables
-        names, after = page_of_names(sorted(tables), exchange)
+        found = self._node.catalog.tenant(tenant)
+        names, after = page_of_names(found.table_names, exchange)
         return json_answer(
-            {"tables": [self._summary(tables[name]) for name in names], "after": after},
+            {"tables": [self._summary(found.tables[name]) for name in names], "after": after},
             headers={RID: str(tenant_rid(tenant, location=self._node.catalog.location))},
         )
 

@@ -29,15 +29,11 @@ class TenantHandlers:
     async def list(self, request: web.Request) -> Answer:
         """List the tenants that the principal may see: all, or its own."""
         exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
-        own = exchange.principal.tenant
-        tenants = {
-            tenant.record.name: tenant
-            for tenant in self._node.catalog.tenants()
-            if own is None or tenant.record.name == own
-        }
-        names, after = page_of_names(list(tenants), exchange)
+        own, catalog = exchange.principal.tenant, self._node.catalog
+        seen = catalog.tenant_names() if own is None else [catalog.tenant(own).record.name]
+        names, after = page_of_names(seen, exchange)
         return json_answer(
-            {"tenants": [self._summary(tenants[name]) for name in names], "after": after}
+            {"tenants": [self._summary(catalog.tenant(name)) for name in names], "after": after}
         )
 
     async def read(self, request: web.Request) -> Answer:
@@ -63,7 +59,7 @@ class TenantHandlers:
         exchange = await Exchange.receive(request, self._node, allowed=("force",))
         require_operator(exchange.principal)
         name = exchange.value("tenant")
-        await self._node.delete_tenant(name, force=exchange.flag("force"))
+        await self._node.catalog.delete_tenant(name, force=exchange.flag("force"))
         exchange.audit("delete_tenant", tenant=name)
         rid = tenant_rid(name, location=self._node.catalog.location)
         return Answer(status=204, headers={RID: str(rid)})
