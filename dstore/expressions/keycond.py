@@ -1,0 +1,256 @@
+"""A key condition: its shape, then the keys that it asks for.
+
+AWS looks three times: at the condition like at any other (`check`, `resolve`); at its shape, when
+all expressions of the request are read and before the table is looked up; and at its fit to the
+table's or index's keys. `KeyCondition` is made by the first look, `terms` by the second, and
+`range_in` does the third.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dstore.base.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from dstore.expressions.ast import (
+    And,
+    Between,
+    Call,
+    Compare,
+    ConditionNode,
+    Constant,
+    In,
+    Not,
+    Operand,
+    Or,
+    Route,
+)
+from dstore.expressions.compare import begins, equal, in_order
+from dstore.expressions.errors import Complaint, ExpressionError, ExpressionKind
+from dstore.model.hashing import KeyKind, KeyValue
+from dstore.model.tables import KeyAttribute
+from dstore.model.values import Attribute
+
+KeyOperator = Literal["=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"]
+
+_MIRRORED: Final[dict[str, KeyOperator]] = {
+    "=": "=",
+    "<": ">",
+    "<=": ">=",
+    ">": "<",
+    ">=": "<=",
+}
+_EMPTY_WORDS: Final = {"S": "string", "B": "binary"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTerm:
+    """One condition on one attribute, the attribute to the left: `:a < b` came in as `b > :a`."""
+
+    name: str
+    operator: KeyOperator
+    values: tuple[Attribute, ...]  # two with BETWEEN, else one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SortRange:
+    """The sort keys asked for: all between the bounds that there are, and with the prefix.
+
+    A bound that is None is none. The values are as `model.keys` takes them; a prefix is a string or
+    binary, and then there are no bounds.
+    """
+
+    kind: KeyKind
+    low: KeyValue | None = None
+    low_included: bool = True
+    high: KeyValue | None = None
+    high_included: bool = True
+    prefix: KeyValue | None = None
+    term: KeyTerm
+
+    def holds(self, attribute: Attribute) -> bool:
+        """Say whether a sort key is in the range, as ExclusiveStartKey's must be."""
+        first = self.term.values[0]
+        match self.term.operator:
+            case "=":
+                return equal(attribute, first)
+            case "BETWEEN":
+                return in_order("<=", first, attribute) and in_order(
+                    "<=", attribute, self.term.values[1]
+                )
+            case "begins_with":
+                return begins(attribute, first)
+            case operator:
+                return in_order(operator, attribute, first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRange:
+    """What a key condition asks of a table or index: one partition, and maybe part of it."""
+
+    partition: tuple[KeyKind, KeyValue]
+    sort: SortRange | None
+
+
+class KeyCondition:
+    """A key condition whose names and values are in."""
+
+    __slots__ = ("_terms", "tree")
+
+    def __init__(self, tree: ConditionNode) -> None:
+        """Take a tree that `resolve_condition` has made."""
+        self.tree = tree
+        self._terms: tuple[KeyTerm, ...] | None = None
+
+    def terms(self) -> tuple[KeyTerm, ...]:
+        """Check the shape: comparisons of one attribute each with values, joined by AND.
+
+        Raises: ExpressionError: one of the KEY_ complaints of a shape.
+        """
+        if self._terms is None:
+            try:
+                self._terms = _distinct(_terms_of(self.tree))
+            except ExpressionError as error:
+                error.expression = ExpressionKind.KEY_CONDITION
+                raise
+        return self._terms
+
+    def range_in(self, partition: KeyAttribute, sort: KeyAttribute | None) -> KeyRange:
+        """Fit the condition to the keys of a table or index.
+
+        Raises: ExpressionError: as `terms`, KEY_CONDITIONS_TOO_MANY, KEY_ELEMENT_MISSED,
+            KEY_VALUE_TYPE, KEY_VALUE_EMPTY, KEY_OPERATOR_UNSUPPORTED, or a value that is too long.
+        """
+        terms = self.terms()
+        keys = [partition] if sort is None else [partition, sort]
+        if len(terms) > len(keys):
+            raise ExpressionError(
+                Complaint.KEY_CONDITIONS_TOO_MANY, count=len(terms), keys=len(keys)
+            )
+        by_name = {term.name: term for term in terms}
+        hashed = by_name.get(partition.name)
+        if hashed is None:
+            raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=partition.name)
+        [value] = _key_values(hashed, partition)[:1]
+        if hashed.operator != "=":
+            raise ExpressionError(Complaint.KEY_OPERATOR_UNSUPPORTED, token=hashed.operator)
+        _check_length(hashed, Complaint.PARTITION_VALUE_TOO_LONG, PARTITION_KEY_BYTES_MAX)
+        if len(terms) == 1:
+            return KeyRange(partition=(partition.kind, value), sort=None)
+        assert sort is not None, "there are no more terms than keys"
+        sorted_by = by_name.get(sort.name)
+        if sorted_by is None:
+            raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=sort.name)
+        return KeyRange(partition=(partition.kind, value), sort=_sort_range(sorted_by, sort))
+
+
+def _terms_of(node: ConditionNode) -> Iterator[KeyTerm]:
+    """Walk the condition from the top and from the left, as AWS does."""
+    match node:
+        case And():
+            for condition in node.conditions:
+                yield from _terms_of(condition)
+        case Or() | Not() | In():
+            raise _shape_error(Complaint.KEY_OPERATOR, type(node).__name__.upper())
+        case Compare():
+            if node.operator == "<>":
+                raise _shape_error(Complaint.KEY_OPERATOR, node.operator)
+            yield _compare_term(node)
+        case Between():
+            if not isinstance(node.operand, Route):
+                raise _shape_error(Complaint.KEY_FIRST_OPERAND, "BETWEEN")
+            name, values = _name_and_values((node.operand, node.low, node.high))
+            yield KeyTerm(name=name, operator="BETWEEN", values=values)
+        case Call():
+            if node.function != "begins_with":
+                raise _shape_error(Complaint.KEY_OPERATOR, node.function)
+            if not isinstance(node.operands[0], Route):
+                raise _shape_error(Complaint.KEY_FIRST_OPERAND, node.function)
+            name, values = _name_and_values(node.operands)
+            yield KeyTerm(name=name, operator="begins_with", values=values)
+
+
+def _compare_term(node: Compare) -> KeyTerm:
+    name, values = _name_and_values((node.left, node.right))
+    operator = _MIRRORED[node.operator]
+    if isinstance(node.left, Route):
+        operator = _MIRRORED[operator]
+    return KeyTerm(name=name, operator=operator, values=values)
+
+
+def _name_and_values(operands: Sequence[Operand]) -> tuple[str, tuple[Attribute, ...]]:
+    """Take the one attribute and the values among operands."""
+    name = ""
+    values = []
+    for operand in operands:
+        if isinstance(operand, Route):
+            if name:
+                raise _shape_error(Complaint.KEY_NAMES_SEVERAL)
+            if len(operand.keys) > 1:
+                raise _shape_error(Complaint.KEY_PATH_NESTED)
+            name = str(operand.keys[0])
+        elif isinstance(operand, Constant):
+            values.append(operand.attribute)
+        else:
+            raise _shape_error(Complaint.KEY_NESTED_OPERATION)
+    if not name:
+        raise _shape_error(Complaint.KEY_NAME_MISSING)
+    return name, tuple(values)
+
+
+def _distinct(terms: Iterator[KeyTerm]) -> tuple[KeyTerm, ...]:
+    """Take the terms one by one, each on another attribute."""
+    taken: dict[str, KeyTerm] = {}
+    for term in terms:
+        if term.name in taken:
+            raise _shape_error(Complaint.KEY_CONDITION_REPEATED)
+        taken[term.name] = term
+    return tuple(taken.values())
+
+
+def _sort_range(term: KeyTerm, key: KeyAttribute) -> SortRange:
+    values = _key_values(term, key)
+    _check_length(term, Complaint.SORT_VALUE_TOO_LONG, SORT_KEY_BYTES_MAX)
+    first = values[0]
+    match term.operator:
+        case "=":
+            return SortRange(kind=key.kind, low=first, high=first, term=term)
+        case "<" | "<=":
+            included = term.operator == "<="
+            return SortRange(kind=key.kind, high=first, high_included=included, term=term)
+        case ">" | ">=":
+            included = term.operator == ">="
+            return SortRange(kind=key.kind, low=first, low_included=included, term=term)
+        case "BETWEEN":
+            return SortRange(kind=key.kind, low=first, high=values[1], term=term)
+        case "begins_with":
+            return SortRange(kind=key.kind, prefix=first, term=term)
+
+
+def _key_values(term: KeyTerm, key: KeyAttribute) -> list[KeyValue]:
+    """Give a term's values as keys of the declared type."""
+    tag = key.kind.value
+    values: list[KeyValue] = []
+    for attribute in term.values:
+        if tag not in attribute:
+            raise ExpressionError(Complaint.KEY_VALUE_TYPE)
+        content: str = attribute[tag]
+        if not content:
+            raise ExpressionError(Complaint.KEY_VALUE_EMPTY, type=_EMPTY_WORDS[tag], name=key.name)
+        values.append(b64decode(content) if tag == "B" else content)
+    return values
+
+
+def _check_length(term: KeyTerm, complaint: Complaint, bytes_max: int) -> None:
+    for attribute in term.values:
+        [(tag, content)] = attribute.items()
+        if tag != "N":
+            raw = b64decode(content) if tag == "B" else content.encode()
+            if len(raw) > bytes_max:
+                raise ExpressionError(complaint)
+
+
+def _shape_error(complaint: Complaint, operator: str = "") -> ExpressionError:
+    return ExpressionError(complaint, token=operator)

@@ -1,0 +1,125 @@
+"""All expressions of one request: the door to this package.
+
+The texts are given one by one, in the order in which the operation is to complain about them, and
+`finish` complains about names and values that none of them used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from dstore.expressions import check
+from dstore.expressions.ast import ConditionNode, ProjectionTree, UpdateTree
+from dstore.expressions.cache import ParsedCache
+from dstore.expressions.errors import ExpressionError, ExpressionKind
+from dstore.expressions.evaluate import Condition
+from dstore.expressions.keycond import KeyCondition
+from dstore.expressions.parser import parse_condition, parse_projection, parse_update
+from dstore.expressions.project import Projection
+from dstore.expressions.resolve import (
+    Substitutions,
+    resolve_condition,
+    resolve_projection,
+    resolve_update,
+)
+from dstore.expressions.update import Update
+from dstore.model.values import Attribute
+
+_Tree = TypeVar("_Tree")
+
+_conditions: Final = ParsedCache[ConditionNode]()
+_updates: Final = ParsedCache[UpdateTree]()
+_projections: Final = ParsedCache[ProjectionTree]()
+
+
+class Expressions:
+    """The names and values of a request, and the expressions that use them."""
+
+    __slots__ = ("_substitutions",)
+
+    def __init__(
+        self,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Attribute] | None = None,
+    ) -> None:
+        """Check the maps.
+
+        Args:
+            names: ExpressionAttributeNames; None if the request has none, which an empty map is
+                not.
+            values: ExpressionAttributeValues, the values themselves already checked; None the same.
+        Raises: ExpressionError: about the maps' keys and sizes.
+        """
+        self._substitutions = Substitutions(names, values)
+
+    def condition(self, text: str) -> Condition:
+        """Read a ConditionExpression.
+
+        Raises: ExpressionError: with `expression` set, here as below.
+        """
+        return Condition(self._condition(ExpressionKind.CONDITION, text))
+
+    def filter(self, text: str) -> Condition:
+        """Read a FilterExpression."""
+        return Condition(self._condition(ExpressionKind.FILTER, text))
+
+    def key_condition(self, text: str) -> KeyCondition:
+        """Read a KeyConditionExpression; its shape and fit are checked by its own methods."""
+        return KeyCondition(self._condition(ExpressionKind.KEY_CONDITION, text))
+
+    def projection(self, text: str) -> Projection:
+        """Read a ProjectionExpression."""
+        kind = ExpressionKind.PROJECTION
+        try:
+            tree = _projections.get(kind, text, _parse_projection)
+            return Projection(
+                [route.keys for route in resolve_projection(tree, self._substitutions)]
+            )
+        except ExpressionError as error:
+            error.expression = kind
+            raise
+
+    def update(self, text: str) -> Update:
+        """Read an UpdateExpression."""
+        kind = ExpressionKind.UPDATE
+        try:
+            tree = _updates.get(kind, text, _parse_update)
+            return Update(resolve_update(tree, self._substitutions))
+        except ExpressionError as error:
+            error.expression = kind
+            raise
+
+    def finish(self) -> None:
+        """Refuse names that no expression used, then values.
+
+        Raises: ExpressionError: NAMES_UNUSED or VALUES_UNUSED.
+        """
+        self._substitutions.check_used()
+
+    def _condition(self, kind: ExpressionKind, text: str) -> ConditionNode:
+        try:
+            tree = _conditions.get(kind, text, _parse_condition)
+            return resolve_condition(tree, self._substitutions)
+        except ExpressionError as error:
+            error.expression = kind
+            raise
+
+
+def _parse_condition(_kind: ExpressionKind, text: str) -> ConditionNode:
+    return _parsed(text, parse_condition, check.check_condition)
+
+
+def _parse_update(_kind: ExpressionKind, text: str) -> UpdateTree:
+    return _parsed(text, parse_update, check.check_update)
+
+
+def _parse_projection(_kind: ExpressionKind, text: str) -> ProjectionTree:
+    return _parsed(text, parse_projection, check.check_projection)
+
+
+def _parsed(text: str, parse: Callable[[str], _Tree], check_tree: Callable[[_Tree], None]) -> _Tree:
+    check.check_size(text)
+    tree = parse(text)
+    check_tree(tree)
+    return tree
