@@ -27,7 +27,7 @@ TABLE: Final = f"{TENANT}/table/things"
 IDS: Final = ["plain", "a/b", "é", "a b", "a+b", "a%2Fb", "x&y=z?", "*'()!~", "日本", "\0", "."]
 
 
-class _QueryAuth(SigV4QueryAuth):  # type: ignore[misc]  # botocore has no types
+class QueryAuth(SigV4QueryAuth):  # type: ignore[misc]  # botocore has no types
     """botocore's signer for queries; it would move a body into the query."""
 
     def payload(self, request: AWSRequest) -> str:
@@ -57,7 +57,7 @@ class Signer:
         sent = b"" if in_query else body
         request = AWSRequest(method, self.url + path, headers=headers, data=sent)
         request.context["body"] = body
-        kind = _QueryAuth if in_query else SigV4Auth
+        kind = QueryAuth if in_query else SigV4Auth
         kind(self._credentials, self.service, "us-east-1").add_auth(request)
         request.data = body
         return request

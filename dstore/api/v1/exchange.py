@@ -97,15 +97,21 @@ class Exchange:
         """Return the body's media type. Raises: Refused (415): it is none of `accepted`."""
         return media_type(self.request, *accepted)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether working on the body takes so long that it belongs into a thread."""
+        return len(self.body) > INLINE_JSON_BYTES_MAX
+
     async def json_object(self, what: str) -> dict[str, Any]:
         """Decode the body; a large one in a thread. Raises: Refused: see `decode_object`."""
-        if len(self.body) > INLINE_JSON_BYTES_MAX:
+        if self.is_large:
             return await in_thread(lambda: decode_object(self.body, what=what))
         return decode_object(self.body, what=what)
 
     def request_name(self) -> RequestName | None:
         """Name the request by its `Idempotency-Key`, if it has one (I9).
 
+        A signature in the query is no part of it: the retry is signed anew.
         Raises: Refused: the key is empty, too long or not printable.
         """
         key = self.request.headers.get(IDEMPOTENCY_KEY)
@@ -119,7 +125,8 @@ class Exchange:
         digest = hashlib.sha256()
         for part in (
             self.request.method,
-            self.request.path_qs,
+            self.request.rel_url.raw_path,
+            *_asked(self.request),
             *(
                 self.header(name) or ""
                 for name in (hdrs.CONTENT_TYPE, hdrs.IF_MATCH, hdrs.IF_NONE_MATCH)
@@ -143,6 +150,17 @@ class Exchange:
             by="operator" if self.principal.is_operator else "tenant",
             **fields,
         )
+
+
+def _asked(request: web.Request) -> list[str]:
+    """Return the query's parameters in order of their names, a signature's own left out."""
+    if "?" not in request.raw_path:
+        return []
+    return [
+        f"{name}={value}"
+        for name, value in sorted(request.query.items())
+        if not name.lower().startswith("x-amz-")
+    ]
 
 
 def _authorize(principal: Principal, request: web.Request) -> None:
