@@ -6,7 +6,8 @@ stand-alone node, the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import msgspec
@@ -16,6 +17,8 @@ from dstore.api.http.answer import Answer, json_answer
 from dstore.api.http.json_body import decode_object
 from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
+from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.keys import decode_key
 from dstore.model.rid import entry_rid, table_rid
@@ -32,14 +35,21 @@ from dstore.service.preconditions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aiohttp import web
 
+    from dstore.model.tables import TableDefinition
     from dstore.service.items import EntryKey
     from dstore.service.node import Node
     from dstore.storage.entries import Entry
+    from dstore.storage.range_file import Page
     from dstore.storage.range_writer import Applied, Apply
 
 CONSISTENCY: Final = "consistency"
+# What an entry and an attribute take to render beyond their data, as bytes of data.
+ENTRY_WEIGHT: Final = 256
+CELL_WEIGHT: Final = 64
 _encode = msgspec.json.Encoder().encode
 
 
@@ -65,6 +75,8 @@ class EntryHandlers:
                 check(Preconditions(match=wanted.match), entry)
             if wanted.none_match is not None and is_matched(wanted.none_match, entry):
                 return Answer(status=304, headers=headers)
+        if _is_large((entry,)):
+            return Answer(await in_thread(lambda: _encode(_plain(entry))), headers=headers)
         return Answer(_encode(_plain(entry)), headers=headers)
 
     async def list(self, request: web.Request) -> Answer:
@@ -77,14 +89,12 @@ class EntryHandlers:
             tenant, table, after=after_of(exchange), limit=limit_of(exchange)
         )
         definition = self._node.catalog.table(tenant, table).definition
-        kind = definition.partition.kind
-        entries = [
-            {"id": items.entry_id(definition, decode_key(rid_id, kind)[1]), "data": _plain(entry)}
-            for rid_id, entry in page.entries
-        ]
-        after = None if page.is_last else after_text(page.entries[-1][0])
         rid = table_rid(tenant, table, location=self._node.catalog.location)
-        return json_answer({"entries": entries, "after": after}, headers={RID: str(rid)})
+        if _is_large(entry for _, entry in page.entries):
+            body = await in_thread(lambda: _rendered(page, definition))
+        else:
+            body = _rendered(page, definition)
+        return Answer(body, headers={RID: str(rid)})
 
     async def create(self, request: web.Request) -> Answer:
         """Store a new entry: 201, or 409 if there is one."""
@@ -107,11 +117,9 @@ class EntryHandlers:
 
     async def _write(self, exchange: Exchange, verb: Verb) -> Answer:
         key = self._locate(exchange)
-        body: dict[str, Any] = {}
-        if verb is not Verb.DELETE:
-            body = await exchange.json_object("entry")
         preconditions = _preconditions(exchange)
-        apply = plan_write(verb, body, key=key, preconditions=preconditions)
+        plan = partial(plan_body, verb, exchange.body, key=key, preconditions=preconditions)
+        apply = await in_thread(plan) if exchange.is_large else plan()
         if _wants_async(exchange):
             return await self._defer(exchange, verb, key=key, preconditions=preconditions)
         applied = await self._node.items.write(
@@ -180,33 +188,58 @@ class EntryHandlers:
         )
 
 
-def plan_write(
-    verb: Verb, body: dict[str, Any], *, key: EntryKey, preconditions: Preconditions
-) -> Apply:
+def plan_body(verb: Verb, body: bytes, *, key: EntryKey, preconditions: Preconditions) -> Apply:
     """Build the pure function that a write is. Raises: Refused: the body is no entry."""
-    if V1_ID_ATTRIBUTE in body:
+    if verb is Verb.DELETE:
+        return items.delete(preconditions=preconditions)
+    entry = decode_object(body, what="entry")
+    if V1_ID_ATTRIBUTE in entry:
         raise invalid(
             f"{V1_ID_ATTRIBUTE} is the entry's ID and stands in the URL, not in the body."
         )
     match verb:
         case Verb.CREATE:
-            return items.create(item_from_plain(body), key=key.key, preconditions=preconditions)
+            return items.create(item_from_plain(entry), key=key.key, preconditions=preconditions)
         case Verb.REPLACE:
-            return items.replace(item_from_plain(body), key=key.key, preconditions=preconditions)
+            return items.replace(item_from_plain(entry), key=key.key, preconditions=preconditions)
         case Verb.MERGE:
-            return items.merge(body, key=key.key, preconditions=preconditions)
-        case Verb.DELETE:
-            return items.delete(preconditions=preconditions)
+            return items.merge(entry, key=key.key, preconditions=preconditions)
 
 
 def plan_deferred(write: DeferredWrite, key: EntryKey) -> Apply:
     """Build the pure function of a write that was accepted earlier."""
-    body = {} if write.verb is Verb.DELETE else decode_object(write.body, what="entry")
-    return plan_write(write.verb, body, key=key, preconditions=write.preconditions)
+    return plan_body(write.verb, write.body, key=key, preconditions=write.preconditions)
 
 
 def _plain(entry: Entry) -> dict[str, object]:
     return {name: plain_from_row(kind, data) for name, (kind, data) in entry.cells.items()}
+
+
+def _rendered(page: Page, definition: TableDefinition) -> bytes:
+    kind = definition.partition.kind
+    entries = [
+        {"id": items.entry_id(definition, decode_key(rid_id, kind)[1]), "data": _plain(entry)}
+        for rid_id, entry in page.entries
+    ]
+    after = None if page.is_last else after_text(page.entries[-1][0])
+    return _encode({"entries": entries, "after": after})
+
+
+def _is_large(entries: Iterable[Entry]) -> bool:
+    """Tell whether rendering takes so long that it belongs into a thread.
+
+    Many small attributes take as long as a large one. Where an entry is one large String, the
+    thread is not needed, and costs little beside it.
+    """
+    weight = 0
+    for entry in entries:
+        weight += ENTRY_WEIGHT + CELL_WEIGHT * len(entry.cells)
+        for _, data in entry.cells.values():
+            if data:
+                weight += len(data)
+        if weight > INLINE_JSON_BYTES_MAX:
+            return True
+    return False
 
 
 def _preconditions(exchange: Exchange) -> Preconditions:
