@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import os
 import resource
+import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
@@ -22,8 +23,10 @@ from dstore import __version__
 from dstore.api.http.admission import Admission
 from dstore.api.http.listener import CannotListen, Listener
 from dstore.base.clock import SystemClock
+from dstore.base.ending import Ending
 from dstore.base.entropy import SystemEntropy
 from dstore.base.logging import configure, get_logger
+from dstore.base.loop_lag import measure_lag
 from dstore.base.metrics import create_metrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Corrupt, DStoreError
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-EXIT_FATAL: Final = 70  # EX_SOFTWARE: the process ended itself to keep a promise
 # The writer threads and the loop take turns: a short interval keeps the loop's latency low, a
 # longer one saves switches. Measured with `scripts/bench v1`.
 SWITCH_INTERVAL_S: Final = 0.001
@@ -89,18 +91,20 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, _on_signal, stopping, number)
     roles = choose(settings.roles)
     clock, metrics = SystemClock(), create_metrics()
+    admission = Admission(metrics)
+    ending = Ending(loop, refuse=admission.drain)
     runtime = Runtime(
         settings=settings,
         clock=clock,
         entropy=SystemEntropy(),
         metrics=metrics,
-        admission=Admission(metrics),
+        admission=admission,
         role_names=tuple(role.name for role in roles),
         started_at_us=clock.wall_us(),
-        on_fatal=_end_process,
+        on_fatal=ending,
     )
     composition = await compose(roles, runtime)
-    tasks = Tasks(_end_process, failures=metrics.tasks_failed)
+    tasks = Tasks(ending, failures=metrics.tasks_failed)
     try:
         await _serve_composed(composition, runtime, tasks=tasks, stopping=stopping)
     finally:
@@ -134,13 +138,17 @@ async def _serve_composed(
         files = await composition.announce(addresses)
         for job in composition.jobs:
             tasks.spawn(job.run(), name=job.name, critical=True)
+        lag = measure_lag(runtime.metrics.loop_lag_seconds, runtime.clock)
+        tasks.spawn(lag, name="measure_lag", critical=True)
         _log.info("ready", url=addresses.public_url, admin_url=addresses.admin_url)
         _print_banner(settings, addresses, files[0] if files else None, runtime=runtime)
         await stopping.wait()
         _log.info("draining")
     finally:
-        for listener in started:
-            await listener.stop(timeout_s=settings.drain_timeout_s)
+        # At once, so that all of them end within one time limit.
+        await asyncio.gather(
+            *(listener.stop(timeout_s=settings.drain_timeout_s) for listener in started)
+        )
 
 
 def _print_banner(
@@ -154,8 +162,12 @@ def _print_banner(
         f"  admin  {addresses.admin_url}",
     ]
     if env_file is not None:
-        example = 'curl -sS -H "Authorization: Bearer $DSTORE_TOKEN" $DSTORE_URL/v1/tenant'
-        lines += ["Try it:", f"  . {env_file} && {example}"]
+        # printf is the shell's own: the token is in no process's arguments.
+        example = (
+            """printf 'Authorization: Bearer %s' "$DSTORE_TOKEN" |"""
+            """ curl -sS -H @- "$DSTORE_URL/v1/tenant\""""
+        )
+        lines += ["Try it:", f"  . {shlex.quote(str(env_file))} && {example}"]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
@@ -165,12 +177,6 @@ def _on_signal(stopping: asyncio.Event, number: signal.Signals) -> None:
     if stopping.is_set():
         os._exit(128 + number)
     stopping.set()
-
-
-def _end_process(error: BaseException) -> None:
-    """End at once: what storage or a job can no longer promise is found out at the next start."""
-    _log.error("fatal", exc_info=error)
-    os._exit(EXIT_FATAL)
 
 
 def _protect_memory() -> None:

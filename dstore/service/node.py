@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop, sleep
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -26,6 +25,7 @@ from dstore.storage.node_records import NODE_FILE
 from dstore.storage.orphans import Orphans
 from dstore.storage.range_file import Surroundings
 from dstore.storage.range_files import RangeFiles
+from dstore.storage.threads import StorageThreads
 from dstore.storage.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Node:
         keys: NodeKeys,
         database: NodeDatabase,
         files: RangeFiles,
-        executor: ThreadPoolExecutor,
+        executor: StorageThreads,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -192,13 +192,18 @@ async def open_node(
 
     The caller holds the directory's lock. Raises: Corrupt, WrongKey: it cannot be opened.
     """
-    executor = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
+    executor = StorageThreads(STORAGE_THREADS)
+
+    def fail(error: BaseException) -> None:
+        executor.halt()  # before the process can begin, let alone acknowledge, another batch
+        on_fatal(error)
+
     vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
     around = Surroundings(
         vault=vault,
         executor=executor,
         clock=clock,
-        on_fatal=on_fatal,
+        on_fatal=fail,
         wal_pages_checkpoint=options.wal_pages_checkpoint,
     )
     directory = options.directory.absolute()

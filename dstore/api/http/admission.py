@@ -48,6 +48,10 @@ class Admission:
         """Tell whether `check_request` would refuse."""
         return self.is_draining or self.requests >= self.requests_max
 
+    def drain(self) -> None:
+        """Refuse every request from now on, except those that are vital."""
+        self.is_draining = True
+
     def check_request(self) -> None:
         """Refuse one more request if need be; who goes on counts it in `requests`.
 
