@@ -5,6 +5,7 @@ Adding a role is one file and one name in `ROLES`. `all` is not a role: it is ev
 
 from __future__ import annotations
 
+from asyncio import Event
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -62,6 +63,7 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
         is closed again.
     """
     mounted: list[Mounted] = []
+    announced = Event()
 
     async def close() -> None:
         for one in reversed(mounted):
@@ -70,13 +72,14 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
     try:
         for role in roles:
             mounted.append(await role.mount(runtime))  # noqa: PERF401 - closed on a failure
-        routes = _merged(mounted)
+        routes = _merged(mounted, announced)
     except BaseException:
         await close()
         raise
 
     async def announce(addresses: Addresses) -> Sequence[Path]:
         files = [await one.announce(addresses) for one in mounted]
+        announced.set()
         return [file for file in files if file is not None]
 
     return Composition(
@@ -98,10 +101,15 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
     )
 
 
-def _merged(mounted: Sequence[Mounted]) -> dict[Surface, tuple[Route, ...]]:
-    """Put the roles' routes together, and the health of the whole on every surface."""
+def _merged(mounted: Sequence[Mounted], announced: Event) -> dict[Surface, tuple[Route, ...]]:
+    """Put the roles' routes together, and the health of the whole on every surface.
+
+    Nothing is ready before all are `announced`: clients find what they need, or wait.
+    """
 
     def ready() -> Readiness:
+        if not announced.is_set():
+            return Readiness(is_ready=False, reason="starting")
         states = [one.ready() for one in mounted]
         return next((state for state in states if not state.is_ready), Readiness(is_ready=True))
 

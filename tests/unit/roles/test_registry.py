@@ -1,5 +1,6 @@
 """Roles are values; the registry chooses and composes them."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,16 @@ from aiohttp import web
 from dstore.api.http.admission import Admission
 from dstore.api.http.answer import Answer
 from dstore.api.http.health import Readiness
+from dstore.api.http.listener import Listener
 from dstore.api.http.route import Route
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.base.metrics import create_metrics
 from dstore.roles.base import Mounted, Role, Runtime, Surface
 from dstore.roles.registry import ALL, ROLES, RouteClash, UnknownRole, choose, compose
+from dstore.service.client_env import Addresses
 from dstore.settings import load
+from tests.support.http_client import Client
 
 
 def a_runtime(tmp_path: Path) -> Runtime:
@@ -74,6 +78,24 @@ async def test_two_claims_on_one_route_are_refused_and_undone(tmp_path: Path) ->
     with pytest.raises(RouteClash, match="/same"):
         await compose(roles, a_runtime(tmp_path))
     assert closed == ["two", "one"]
+
+
+async def test_not_ready_before_clients_can_know_where(tmp_path: Path) -> None:
+    """Whoever waits for readiness finds `client.env`; until it is written the answer is 503."""
+    composition = await compose([a_role("one", "/one", [])], a_runtime(tmp_path))
+    listener = Listener(composition.applications[Surface.PUBLIC], host="127.0.0.1", port=0)
+    await listener.start()
+
+    def ask() -> tuple[int, bytes]:
+        with Client(listener.url, token=None) as client:
+            answer = client.get("/health/ready")
+            return answer.status, answer.body
+
+    status, body = await asyncio.to_thread(ask)
+    assert (status, b"starting" in body) == (503, True)
+    await composition.announce(Addresses(public_url=listener.url, admin_url=listener.url))
+    assert (await asyncio.to_thread(ask))[0] == 200
+    await listener.stop()
 
 
 async def test_composition_merges_and_adds_health(tmp_path: Path) -> None:
