@@ -91,6 +91,31 @@ def test_drain_has_an_end(tmp_path: Path) -> None:
             assert server.stop(timeout_s=10) == 0
 
 
+def test_both_surfaces_drain_within_one_time_limit(tmp_path: Path) -> None:
+    """A stop that took the limit once a surface would outlast the patience of who asked for it."""
+    with running(tmp_path, settings={"drain-timeout-s": "2"}) as server:
+        env = server.env()
+        never = []
+        for url, target in (
+            (env["DSTORE_URL"], "/v1/tenant/default/table/never"),
+            (env["DSTORE_ADMIN_URL"], "/admin/v1/tenant/default/access-key/never"),
+        ):
+            address = urlsplit(url)
+            connection = socket.create_connection((address.hostname, address.port), timeout=20)
+            connection.sendall(
+                f"PUT {target} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+                f"Authorization: Bearer {env['DSTORE_TOKEN']}\r\n"
+                "Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{".encode()
+            )
+            never.append(connection)
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert server.stop(timeout_s=20) == 0
+        assert time.monotonic() - began < 3.8
+        for connection in never:
+            connection.close()
+
+
 def test_second_process_is_refused(tmp_path: Path) -> None:
     """Two writers of one directory would destroy it; the lock goes with its holder, even killed."""
     with running(tmp_path / "one") as server:
