@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from asyncio import Future, Lock, TaskGroup, gather, sleep
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -141,9 +141,8 @@ class Deferred:
                 apply = plan(write, entry)
         except Exception as error:  # noqa: BLE001 - it is the outcome of this write alone
             return error
-        name = write.request or RequestName(
-            principal=PRINCIPAL, request_id=one.request_id, digest=b""
-        )
+        own = RequestName(principal=PRINCIPAL, request_id=one.request_id, digest=b"")
+        name = replace(write.request or own, accepted_us=one.accepted_us)
         return _Planned(entry=entry, apply=apply, name=name, body_bytes=len(write.body))
 
     def _locate(self, write: DeferredWrite) -> EntryKey:

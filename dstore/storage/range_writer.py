@@ -149,7 +149,7 @@ class RangeWriter:
         """Apply one write inside the open transaction."""
         connection = self._connection
         if write.request is not None:
-            done = requests.find(connection, write.request)
+            done = requests.find(connection, write.request, time_us=time_us)
             if done is not None:
                 return Applied(existed=done.existed, version=done.version)
         previous = entries.read_entry(connection, write.rid_id)

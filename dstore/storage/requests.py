@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from dstore.base.clock import US_PER_S
 from dstore.base.limits import REQUEST_RETENTION_S, REQUESTS_TRIMMED
 
 if TYPE_CHECKING:
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
 
 _FIND = (
     "SELECT ANSWER FROM request "
-    "WHERE PRINCIPAL = ? AND REQUEST_ID = ? AND ORDINAL = ? AND DIGEST = ?"
+    "WHERE PRINCIPAL = ? AND REQUEST_ID = ? AND ORDINAL = ? AND DIGEST = ? AND TIME_US >= ?"
 )
 _REMEMBER = (
     "INSERT INTO request (PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST, SEQ, ANSWER, TIME_US) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?) "
+    # One past its time that is not trimmed yet gives way to its namesake.
+    "ON CONFLICT DO UPDATE SET SEQ = excluded.SEQ, ANSWER = excluded.ANSWER, "
+    "TIME_US = excluded.TIME_US"
 )
 _TRIM = (
     "DELETE FROM request WHERE (PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST) IN "
@@ -27,18 +31,24 @@ _TRIM = (
 )
 
 
+_RETENTION_US: Final = REQUEST_RETENTION_S * US_PER_S
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestName:
     """Which request a write belongs to.
 
     `principal` scopes the id to who sent it; `ordinal` counts the writes of one request from 0;
     `digest` is of the request's content: the same id with other content is another request.
+    `accepted_us` is when a request came that waited before it was done (wall time); what was
+    remembered since is its own answer, however long it waited. None: it came just now.
     """
 
     principal: str
     request_id: str
     digest: bytes
     ordinal: int = 0
+    accepted_us: int | None = None
 
 
 class RequestAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -48,10 +58,15 @@ class RequestAnswer(msgspec.Struct, frozen=True, array_like=True):
     version: str | None
 
 
-def find(connection: apsw.Connection, name: RequestName) -> RequestAnswer | None:
-    """Return the answer of a request that was done already, or None."""
+def find(connection: apsw.Connection, name: RequestName, *, time_us: int) -> RequestAnswer | None:
+    """Return the answer of a request that was done within REQUEST_RETENTION_S, or None.
+
+    `time_us` is the wall time now.
+    """
+    came_us = time_us if name.accepted_us is None else name.accepted_us
+    since_us = came_us - _RETENTION_US
     rows: list[tuple[Any, ...]] = connection.execute(
-        _FIND, (name.principal, name.request_id, name.ordinal, name.digest)
+        _FIND, (name.principal, name.request_id, name.ordinal, name.digest, since_us)
     ).fetchall()
     return msgspec.json.decode(rows[0][0], type=RequestAnswer) if rows else None
 
@@ -72,5 +87,4 @@ def remember(
             time_us,
         ),
     )
-    if seq % REQUESTS_TRIMMED == 0:
-        connection.execute(_TRIM, (time_us - REQUEST_RETENTION_S * 1_000_000, 2 * REQUESTS_TRIMMED))
+    connection.execute(_TRIM, (time_us - _RETENTION_US, REQUESTS_TRIMMED))
