@@ -5,9 +5,7 @@ object and not two: `request.match_info["tenant"]` is the usual way to a value.
 """
 
 import re
-from base64 import b32encode
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
 
 _GIVEN_ID: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{REQUEST_ID_CHARS_MAX}}}")
 _HEADER: Final = istr(REQUEST_ID_HEADER)
-_PREFIX_BYTES: Final = 10  # 80 bits: no two processes ever share a prefix; 16 letters of base32
+_ID_BYTES: Final = 10  # 80 bits: no two requests ever share an id
+_ID_CHARS: Final = 2 * _ID_BYTES  # hexadecimal, which Python writes quickest
+_IDS_DRAWN: Final = 256  # at a time
 
 
 class ClientGone(Exception):
@@ -98,16 +98,16 @@ def request_id_of(request: web.BaseRequest) -> str:
 class RequestIds:
     """Give each request an id: the client's own if it is well-formed, else a new one.
 
-    A new id is a random prefix per process and a count, which is unique and cheap (0.3 us); it is
-    no secret and nothing may depend on its being hard to guess.
+    A new id is random, so that the ids of two requests tell nothing of how many came in between
+    from whom (I11). They are drawn many at a time, which makes one cost 0.2 us.
     """
 
-    __slots__ = ("_count", "_prefix")
+    __slots__ = ("_drawn", "_entropy")
 
     def __init__(self, entropy: Entropy) -> None:
-        """Draw the prefix."""
-        self._prefix = b32encode(entropy.token(_PREFIX_BYTES)).decode("ascii").lower()
-        self._count = count(1)
+        """Keep where ids come from."""
+        self._entropy = entropy
+        self._drawn: list[str] = []
 
     def of(self, request: web.BaseRequest) -> str:
         """Return the request's id, 1 to REQUEST_ID_CHARS_MAX characters of [A-Za-z0-9._-]."""
@@ -118,7 +118,12 @@ class RequestIds:
 
     def new(self) -> str:
         """Return an id that no other request has."""
-        return f"{self._prefix}-{next(self._count):x}"
+        if not self._drawn:
+            letters = self._entropy.token(_ID_BYTES * _IDS_DRAWN).hex()
+            self._drawn = [
+                letters[start : start + _ID_CHARS] for start in range(0, len(letters), _ID_CHARS)
+            ]
+        return self._drawn.pop()
 
 
 async def _expect_nothing(_request: web.Request) -> None:
