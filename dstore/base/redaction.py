@@ -45,7 +45,8 @@ _SCRUBS: Final = (
     (re.compile(r"(?i)\b(bearer\s+)[^\s,;]+"), r"\1" + HIDDEN),
     (re.compile(r"(?i)\b((?:x-amz-)?signature=)[^\s&,]+"), r"\1" + HIDDEN),
     (re.compile(r"(?i)\b(x-amz-security-token=)[^\s&,]+"), r"\1" + HIDDEN),
-    (re.compile(r"(/id/)[^\s?#\"']+"), r"\1" + HIDDEN),  # an entry's id is a key
+    # An entry's id is a key; a route's pattern has a name in its place.
+    (re.compile(r"(/id/)(?!\{id\}(?:[\s?#\"']|$))[^\s?#\"']+"), r"\1" + HIDDEN),
 )
 
 

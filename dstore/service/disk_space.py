@@ -38,6 +38,6 @@ class DiskSpace:
         if not self.has_space:
             raise Unavailable(
                 UnavailableKind.NO_SPACE,
-                f"Only {self.free_bytes} bytes of disk are free, and "
-                f"{self._free_bytes_min} are kept in reserve; free space, then retry.",
+                # How much is free is the operator's to know: it stands in the log and in status.
+                "The disk is nearly full, so that nothing is written; retry when there is space.",
             )

@@ -70,6 +70,7 @@ def test_measure_that_holds_a_text_is_hidden() -> None:
         f"Authorization: Bearer {CANARY}",
         f"token dst_abcdefgh2345_{CANARY} refused",
         f"GET /v1/tenant/t/table/x/id/{CANARY}?a=b",
+        f"GET /v1/tenant/t/table/x/id/{{id}}{CANARY}",
         f"Signature={CANARY}, SignedHeaders=host",
         f"?X-Amz-Signature={CANARY}&x=1",
         f"?X-Amz-Security-Token={CANARY}",
@@ -79,6 +80,12 @@ def test_secret_inside_a_longer_text_is_scrubbed(text: str) -> None:
     """Libraries quote whole headers and addresses in their messages."""
     assert CANARY not in clean_text(text)
     assert HIDDEN in clean_text(text)
+
+
+def test_the_pattern_of_a_route_is_no_secret() -> None:
+    """The line of a request names its operation by the pattern that it matched."""
+    pattern = "/v1/tenant/{tenant}/table/{table}/id/{id}"
+    assert redact({"route": pattern}) == {"route": pattern}
 
 
 def test_nested_fields_are_judged_too() -> None:
