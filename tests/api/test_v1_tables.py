@@ -39,6 +39,8 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
     assert described["idType"] == id_type
     assert described["entries"] == 0
     assert described["settings"] == {}
+    shown = {name: described[name] for name in ("idType", "settings")}
+    assert client.put(path, shown).status == 200, "what GET shows can be PUT again"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,9 @@ def test_another_table_of_the_name_conflicts(
 @pytest.mark.parametrize(
     "body",
     [{}, {"idType": "string"}, {"idType": None}, {"idType": 1}, {"idType": ["String"]},
-     {"idType": {"a": 1}}, {"idType": "String", "x": 1}, {"id": "String"}, [], b"", b"null",
+     {"idType": {"a": 1}}, {"idType": "String", "x": 1},
+     {"idType": "String", "settings": {"x": 1}}, {"idType": "String", "settings": None},
+     {"idType": "String", "settings": []}, {"settings": {}}, {"id": "String"}, [], b"", b"null",
      {"idType": "S" * 10_000}],
     ids=lambda body: repr(body)[:30],
 )  # fmt: skip

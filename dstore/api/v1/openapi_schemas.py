@@ -51,6 +51,7 @@ def schemas() -> Described:
     """List them by name."""
     id_type = {"enum": ["String", "Integer", "Bytes"]}
     count = {"type": "integer", "minimum": 0}
+    settings = {"type": "object", "maxProperties": 0}
     tenant = {"tenant": _STRING, "rid": _STRING, "createdAt": _INSTANT}
     table = {"table": _STRING, "rid": _STRING, "idType": id_type, "entries": count}
     entry = {"type": "object", "description": "Any JSON object; numbers of up to 38 digits."}
@@ -60,11 +61,14 @@ def schemas() -> Described:
         "TenantSummary": _object(tenant),
         "Tenant": _object(tenant | {"uuid": _STRING, "tables": count}),
         "TenantPage": _object({"tenants": _list("TenantSummary"), "after": _AFTER}),
-        "TableDefinition": {**_object({"idType": id_type}), "additionalProperties": False},
+        "TableDefinition": {
+            "type": "object",
+            "properties": {"idType": id_type, "settings": settings},
+            "required": ["idType"],
+            "additionalProperties": False,
+        },
         "TableSummary": _object(table),
-        "Table": _object(
-            table | {"tableId": _STRING, "createdAt": _INSTANT, "settings": {"type": "object"}}
-        ),
+        "Table": _object(table | {"tableId": _STRING, "createdAt": _INSTANT, "settings": settings}),
         "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),
         "IdentifiedEntry": _object({"id": _STRING, "data": ref("Entry")}),
         "EntryPage": _object({"entries": _list("IdentifiedEntry"), "after": _AFTER}),

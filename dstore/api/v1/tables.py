@@ -95,8 +95,14 @@ class TableHandlers:
 
 
 def _id_type(body: dict[str, Any]) -> IdType:
-    if body.keys() != {"idType"}:
-        raise invalid('A table definition is {"idType": "String" | "Integer" | "Bytes"}.')
+    """Read a table definition; there are no settings yet, so that `settings` is {} or absent."""
+    if not {"idType"} <= body.keys() <= {"idType", "settings"}:
+        raise invalid(
+            'A table definition is {"idType": "String" | "Integer" | "Bytes", "settings": {}}, '
+            "where settings may be left out."
+        )
+    if body.get("settings", {}) != {}:
+        raise invalid("settings must be {}: a table has no settings yet.")
     found = body["idType"]
     if not isinstance(found, str) or found not in _ID_TYPES:
         raise invalid("idType must be String, Integer or Bytes.")
