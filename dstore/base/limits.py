@@ -47,7 +47,6 @@ REQUEST_ID_CHARS_MAX: Final = 64  # a client's own id, echoed in answers and log
 # ------------------------------------------------------------------------------------- the wire
 
 V1_BODY_BYTES_MAX: Final = 1 * MIB  # 400 KiB of item, with room for JSON escapes
-DYNAMODB_BODY_BYTES_MAX: Final = 16 * MIB  # DynamoDB's largest request (BatchWriteItem)
 INLINE_JSON_BYTES_MAX: Final = 64 * KIB  # larger bodies are parsed off the event loop (~1 ms each)
 HEADER_BYTES_MAX: Final = 16 * KIB  # request line and headers together; 8 KiB a line
 HEADER_LINE_BYTES_MAX: Final = 8 * KIB - 2  # aiohttp's own default, 8,190
@@ -65,7 +64,7 @@ BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 
 LIST_LIMIT_DEFAULT: Final = 100  # entries on a page when the client does not say
 LIST_LIMIT_MAX: Final = 1_000
 LIST_BYTES_MAX: Final = 1 * MIB  # a page ends here whatever its limit, as a DynamoDB Query does
-CURSOR_CHARS_MAX: Final = 8 * KIB  # `after`: the longest RID_ID, sealed, in base64url: ~6.2 KiB
+CURSOR_CHARS_MAX: Final = 8 * KIB  # `after`: the longest RID_ID in base64url: ~6.2 KiB
 
 # ---------------------------------------------------------------------------------- the writing
 
@@ -94,10 +93,10 @@ REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more
 # ------------------------------------------------------------------------------------- the disk
 
 PAGE_BYTES: Final = 4_096  # SQLite's page, a disk's block
-PAGE_CACHE_BYTES: Final = 64 * MIB  # of all files together; measured: tens of MiB matter for a hot one
+PAGE_CACHE_BYTES: Final = 64 * MIB  # of all files together; a hot one wants tens of MiB
 OPEN_FILES_MAX: Final = 512  # range files; with WAL and -shm 3 descriptors each, of 4,096 allowed
 # 128 MiB a file before its log is folded in. Folding seals each changed page once more, so the more
-# writes share a fold the better: counted with random new 1 KB items, 1.8 pages an item; 3.1 at 8,000.
+# writes share a fold the better: counted with random new 1 KB items, 1.8 pages each; 3.1 at 8,000.
 WAL_PAGES_CHECKPOINT: Final = 32_000
 WAL_BYTES_SUM_MAX: Final = 2_048 * MIB  # of all files together; then the largest is folded in
 FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
@@ -109,6 +108,6 @@ ORPHAN_GRACE_S: Final = 7 * 24 * 3_600
 
 ENTROPY_BYTES_MAX: Final = 1 * MIB  # of one request for randomness; a key needs 32
 SIGV4_SKEW_S: Final = 900  # AWS's 15 min
-LOOP_LAG_MS_MAX: Final = 100  # the stall budget of the event loop
+LOOP_LAG_MS_MAX: Final = 100  # no request may stall the event loop longer; tests hold it to that
 LOG_TEXT_CHARS_MAX: Final = 1_024  # of one value in a log line; longer ones are cut
 LOG_VALUES_MAX: Final = 64  # of one list or map in a log line

@@ -37,7 +37,6 @@ class Purpose(StrEnum):
     TENANT_FILE = "tenant-file"  # wraps the data key of one range file
     DEFERRED = "deferred"  # seals writes that were accepted with 202, until they are done
     ACCESS_KEY = "access-key"  # seals the secrets of access keys
-    PAGE_TOKEN = "page-token"  # noqa: S105 - a purpose, no secret: authenticates `after` tokens
 
 
 def new_key(entropy: Entropy) -> Key256:

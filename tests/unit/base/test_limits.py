@@ -5,7 +5,7 @@ from dstore.base import limits
 
 def test_bounds_fit_into_each_other() -> None:
     """An item that may be stored must fit into a body, and a page must hold one."""
-    assert limits.ITEM_BYTES_MAX < limits.V1_BODY_BYTES_MAX <= limits.DYNAMODB_BODY_BYTES_MAX
+    assert limits.ITEM_BYTES_MAX < limits.V1_BODY_BYTES_MAX
     assert limits.ITEM_BYTES_MAX < limits.LIST_BYTES_MAX
     assert limits.LIST_LIMIT_DEFAULT <= limits.LIST_LIMIT_MAX
     assert limits.WRITE_BATCH_MAX <= limits.WRITE_QUEUE_DEPTH_MAX

@@ -105,5 +105,5 @@ def test_words_of_purpose_are_pinned() -> None:
         "tenant-share",
         "tenant-file",
         "access-key",
-        "page-token",
+        "deferred",
     }
