@@ -19,7 +19,7 @@ def test_first_session_of_the_readme(tmp_path: Path) -> None:
     sessions = _SESSION.findall((ROOT / "README.md").read_text())
     assert len(sessions) == 2
     with running(tmp_path, data=tmp_path / "dstore-data"):
-        script = "set -eu\nshopt -s expand_aliases\n" + "\n".join(sessions)
+        script = "set -eu\n" + "\n".join(sessions)
         done = subprocess.run(
             ["bash", "-c", script],
             check=False,
