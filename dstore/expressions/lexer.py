@@ -81,6 +81,7 @@ _KEYWORDS: Final = {
         TokenKind.REMOVE,
     )
 }
+_SYMBOLS: Final = {kind.value: kind for kind in TokenKind}
 _KINDS: Final = {
     "name": TokenKind.NAME,
     "value": TokenKind.VALUE,
@@ -103,7 +104,7 @@ def tokenize(text: str) -> tuple[Token, ...]:
         if group == "word":
             kind = _KEYWORDS.get(piece.upper(), TokenKind.WORD)
         elif group == "symbol":
-            kind = TokenKind(piece)
+            kind = _SYMBOLS[piece]
         else:
             assert group is not None
             kind = _KINDS[group]
