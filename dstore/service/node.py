@@ -15,6 +15,7 @@ from dstore.service.catalog import Catalog
 from dstore.service.deferred import Deferred
 from dstore.service.deferred_store import DeferredStore
 from dstore.service.disk_space import DiskSpace
+from dstore.service.entry_audit import EntryAudit
 from dstore.service.items import Items
 from dstore.service.shredding import Shredder
 from dstore.service.tenant_keys import TenantKeys
@@ -98,6 +99,7 @@ class Node:
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
         self.deferred = Deferred(store, self.items)
+        self.entry_audit = EntryAudit()
         self.orphans_count = 0  # ranges set aside because no record names them
         self._orphans = Orphans(options.directory)
         self._clock = clock
@@ -133,11 +135,12 @@ class Node:
             await sleep(DISK_LOOK_S)
 
     async def tidy_files(self) -> None:
-        """Close idle range files, and shred the keys of deleted ones, until cancelled."""
+        """Close idle files, shred the keys of deleted ones, tell the audit, until cancelled."""
         while True:
             await sleep(TIDY_S)
             await self.files.tidy()
             await self.shredder.shred_if_due()
+            self.entry_audit.flush()
 
     async def tidy_orphans(self) -> None:
         """Delete what was set aside long enough ago, until cancelled."""
@@ -157,6 +160,7 @@ class Node:
 
     async def close(self) -> None:
         """Answer every queued write, note the counts, close all files. Nothing may come after."""
+        self.entry_audit.flush()
         await self.catalog.settle()
         await self._note_quantities()
         await self.files.close()

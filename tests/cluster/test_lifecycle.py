@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from stat import S_IMODE
 from typing import TYPE_CHECKING, Final
@@ -43,6 +44,20 @@ def test_ready_soon(tmp_path: Path) -> None:
                 assert client.get("/health/live").status == 200
                 assert client.get("/v1/tenant/default").status == 200
             assert server.stop() == 0
+
+
+def test_the_line_of_the_banner_works_when_pasted(tmp_path: Path) -> None:
+    """It is the first thing that a newcomer tries; every shell takes it, and no argument tells."""
+    with running(tmp_path / "with a space") as server:
+        line = server.printed().splitlines()[-1]
+        done = subprocess.run(
+            ["sh", "-c", f"set -x; {line}"], check=True, capture_output=True, text=True, timeout=20
+        )
+        token = server.env()["DSTORE_TOKEN"]
+    assert '"tenant":"default"' in done.stdout
+    traced = [call for call in done.stderr.splitlines() if call.startswith("+ curl")]
+    assert len(traced) == 1
+    assert token not in traced[0]
 
 
 def test_term_lets_a_slow_request_end(tmp_path: Path) -> None:
@@ -264,3 +279,17 @@ def test_bad_data_directory_is_refused(tmp_path: Path, data: str) -> None:
     with prepared(tmp_path, data=tmp_path / data) as server:
         said = _refused(server)
         assert f"The data directory {server.data} can't be used" in said
+
+
+def test_the_operators_writes_leave_a_trace(tmp_path: Path) -> None:
+    """The audit log tells of each write, of a burst in one line, and of no entry's ID."""
+    with running(tmp_path) as server:
+        with server.client() as client:
+            assert client.put(path("traced"), {"idType": "String"}).status == 201
+            for number in range(10):
+                assert client.put(f"{path('traced')}/id/canary-{number}", {}).status == 201
+        assert server.stop() == 0
+        told = server.events("entries_changed")
+        assert sum(event["writes"] for event in told) == 10
+        assert {event["table"] for event in told} == {"traced"}
+        assert "canary" not in server.said()

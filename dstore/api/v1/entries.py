@@ -26,6 +26,7 @@ from dstore.model.tables import V1_ID_ATTRIBUTE
 from dstore.model.values import item_from_plain, plain_from_row
 from dstore.service import items
 from dstore.service.deferred_store import DeferredWrite, Verb
+from dstore.service.entry_audit import EntryWrites
 from dstore.service.preconditions import (
     NO_PRECONDITIONS,
     Preconditions,
@@ -125,6 +126,7 @@ class EntryHandlers:
         applied = await self._node.items.write(
             key, apply, request=exchange.request_name(), body_bytes=len(exchange.body)
         )
+        self._audit(exchange, verb)
         return self._written(exchange, verb, applied)
 
     async def _defer(
@@ -145,6 +147,7 @@ class EntryHandlers:
                 request=exchange.request_name(),
             )
         )
+        self._audit(exchange, verb)
         return json_answer(
             {"requestId": request_id, "state": "queued", "rid": self._rid(exchange)},
             status=202,
@@ -154,6 +157,18 @@ class EntryHandlers:
                 RID: self._rid(exchange),
             },
         )
+
+    def _audit(self, exchange: Exchange, verb: Verb) -> None:
+        principal = exchange.principal
+        if principal.is_operator:
+            self._node.entry_audit.note(
+                EntryWrites(
+                    principal_id=principal.credential,
+                    tenant=exchange.value("tenant"),
+                    table=exchange.value("table"),
+                    operation=verb,
+                )
+            )
 
     def _written(self, exchange: Exchange, verb: Verb, applied: Applied) -> Answer:
         rid = self._rid(exchange)
