@@ -109,7 +109,7 @@ class DeferredStore:
         keys: dict[str, Key256] = {}
         found: list[Waiting] = []
         lost: dict[str, DeferredOutcome] = {}
-        for row in await self._database.run(deferred_writes.waiting):
+        for row in await self._database.read(deferred_writes.waiting):
             try:
                 found.append(self._opened(row, keys))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's alone
@@ -154,7 +154,7 @@ class DeferredStore:
 
         Returns: None while it waits. Raises: Refused: not known, or no longer.
         """
-        row = await self._database.run(lambda db: deferred_writes.find(db, tenant, request_id))
+        row = await self._database.read(lambda db: deferred_writes.find(db, tenant, request_id))
         if row is None:
             raise Refused(
                 RefusalKind.NOT_FOUND,
