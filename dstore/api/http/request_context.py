@@ -14,6 +14,7 @@ from multidict import istr
 
 from dstore.api.http.admission import Admission
 from dstore.api.http.answer import REQUEST_ID_HEADER
+from dstore.api.http.outbox import Outbox
 from dstore.api.http.route import Handler
 from dstore.base.entropy import Entropy
 from dstore.base.limits import REQUEST_ID_CHARS_MAX
@@ -35,7 +36,7 @@ class ClientGone(Exception):
 class RequestContext(UrlMappingMatchInfo):
     """One request's context; the application makes it, `context_of` finds it."""
 
-    __slots__ = ("admission", "body_bytes", "request_id", "reserved_bytes", "serve")
+    __slots__ = ("admission", "body_bytes", "outbox", "request_id", "reserved_bytes", "serve")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class RequestContext(UrlMappingMatchInfo):
         route: "AbstractRoute",
         serve: Handler,
         admission: Admission,
+        outbox: Outbox,
     ) -> None:
         """Begin with an empty id; the application fills it in before the handler runs."""
         dict.__init__(self, values)
@@ -53,6 +55,7 @@ class RequestContext(UrlMappingMatchInfo):
         self._frozen = False
         self.serve = serve
         self.admission = admission
+        self.outbox = outbox
         self.request_id = ""
         self.body_bytes = 0  # received
         self.reserved_bytes = 0  # of `admission`, until the answer is made
@@ -99,7 +102,7 @@ class RequestIds:
     """Give each request an id: the client's own if it is well-formed, else a new one.
 
     A new id is random, so that the ids of two requests tell nothing of how many came in between
-    from whom (I11). They are drawn many at a time, which makes one cost 0.2 us.
+    from whom (I11). They are drawn many at a time, which makes one cost 0.6 us.
     """
 
     __slots__ = ("_drawn", "_entropy")
