@@ -17,6 +17,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
+from dstore.api.http.outbox import Outbox
+
 JSON: Final = "application/json"
 
 # Answers are the tenants' data: no cache keeps them, no browser guesses what they are.
@@ -38,6 +40,7 @@ class Answer(web.StreamResponse):
 
     body: bytes
     _is_written = False
+    _outbox: Outbox
 
     def __init__(
         self,
@@ -60,11 +63,12 @@ class Answer(web.StreamResponse):
         self._media_type = content_type
         self._head = b""
 
-    def seal(self, request: web.BaseRequest, *, request_id: str, date: str) -> None:
-        """Render the head; to be called once, before `prepare`.
+    def seal(self, request: web.BaseRequest, *, request_id: str, date: str, outbox: Outbox) -> None:
+        """Render the head; to be called once, before `prepare`, which writes into `outbox`.
 
         Raises: ValueError: a header holds something else than printable ASCII.
         """
+        self._outbox = outbox
         status, body = self._status, self.body
         keep_alive = self._keep_alive
         if keep_alive is None:
@@ -83,7 +87,10 @@ class Answer(web.StreamResponse):
         ).encode("ascii")
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write head and body at once; aiohttp calls it when the handler has returned."""
+        """Write head and body at once; aiohttp calls it when the handler has returned.
+
+        An answer that ends its connection is written at once, since aiohttp closes it right behind.
+        """
         if self._is_written:
             return None
         assert self._head, "An Answer is sealed by the application before it is sent."
@@ -96,7 +103,11 @@ class Answer(web.StreamResponse):
             raise ConnectionResetError("The client has closed the connection.")
         writer = request.writer
         writer.output_size += len(whole)
-        transport.write(whole)
+        if self._keep_alive:
+            self._outbox.put(transport, whole)
+        else:
+            self._outbox.flush()
+            transport.write(whole)
         await writer.drain()
         return None
 

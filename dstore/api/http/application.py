@@ -18,7 +18,7 @@ from dstore.api.http.answer import COMMON_HEADERS, REQUEST_ID_HEADER
 from dstore.api.http.endpoint import UNMATCHED, Endpoint, ErrorRenderer, Service, render_problem
 from dstore.api.http.path_tree import PathTree, split_path
 from dstore.api.http.problems import Problem, ProblemRaised
-from dstore.api.http.request_context import RequestContext, RequestIds, request_id_of
+from dstore.api.http.request_context import RequestContext, RequestIds, context_of, request_id_of
 from dstore.api.http.request_log import RequestLog
 from dstore.api.http.route import Handler, Route
 from dstore.base.clock import Clock, SystemClock
@@ -140,6 +140,7 @@ class Dispatcher(UrlDispatcher):
             route=endpoint.route,
             serve=endpoint.serve,
             admission=self._admission,
+            outbox=self._service.outbox,
         )
 
     def _refusing(self, error: Exception) -> RequestContext:
@@ -150,7 +151,11 @@ class Dispatcher(UrlDispatcher):
 
         endpoint = Endpoint(self._service, handler=refuse, operation=UNMATCHED, pattern=UNMATCHED)
         return RequestContext(
-            {}, route=endpoint.route, serve=endpoint.serve, admission=self._admission
+            {},
+            route=endpoint.route,
+            serve=endpoint.serve,
+            admission=self._admission,
+            outbox=self._service.outbox,
         )
 
 
@@ -231,7 +236,8 @@ def _no_such_method(allowed: str) -> ProblemRaised:
 
 
 async def _add_common_headers(request: web.Request, answer: web.StreamResponse) -> None:
-    """Give an answer that is not an `Answer` the headers of one."""
+    """Give an answer that is not an `Answer` the headers of one, and its place behind others."""
+    context_of(request).outbox.flush()
     for name, value in COMMON_HEADERS.items():
         answer.headers.setdefault(name, value)
     answer.headers[hdrs.SERVER] = COMMON_HEADERS["Server"]  # aiohttp has put itself there

@@ -108,6 +108,7 @@ def _promise_to_read(request: web.Request) -> None:
         )
     transport = request.transport
     if transport is not None:
+        context_of(request).outbox.flush()  # the answer to the request before this one goes first
         transport.write(_CONTINUE)
 
 

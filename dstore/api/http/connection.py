@@ -226,6 +226,7 @@ class Connection(RequestHandler):
             return
         service = self._server.service
         service.metrics.operation(service.surface, "unmatched").answered(problem.status, 0.0)
+        service.outbox.flush()
         self.transport.write(_last_words(problem))
         self.force_close()
 

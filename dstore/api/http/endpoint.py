@@ -12,6 +12,7 @@ from aiohttp.web_urldispatcher import AbstractRoute, SystemRoute
 
 from dstore.api.http.admission import Admission
 from dstore.api.http.answer import Answer, HttpDate
+from dstore.api.http.outbox import Outbox
 from dstore.api.http.problems import Problem, ProblemRaised, problem_answer, problem_of
 from dstore.api.http.request_context import ClientGone, RequestContext, RequestIds
 from dstore.api.http.request_log import RequestLog
@@ -50,6 +51,7 @@ class Service:
         "ids",
         "metrics",
         "now_ns",
+        "outbox",
         "render_error",
         "request_log",
         "surface",
@@ -73,6 +75,7 @@ class Service:
         self.now_ns = clock.monotonic_ns
         self._wall_us = clock.wall_us
         self._date = HttpDate()
+        self.outbox = Outbox()
         self.admission = admission
         self.request_log = request_log
         self.render_error = render_error
@@ -84,7 +87,8 @@ class Service:
         """
         if self.admission.is_draining:
             answer.force_close()
-        answer.seal(request, request_id=request_id, date=self._date.at(self._wall_us() // US_PER_S))
+        date = self._date.at(self._wall_us() // US_PER_S)
+        answer.seal(request, request_id=request_id, date=date, outbox=self.outbox)
 
     def answer_unparsed(self, request: web.BaseRequest, problem: Problem) -> Answer:
         """Answer what never became a request, as a broken request line; the connection closes."""
