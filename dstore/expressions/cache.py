@@ -15,7 +15,7 @@ from dstore.expressions.errors import ExpressionKind
 Tree = TypeVar("Tree")
 
 # Of each generation. A tree takes up to 75 bytes a character of its text ("a,a,a" as a
-# projection), usually 20: at most 2 * 256 Ki * 75 = 38 MiB, usually below 10.
+# projection), usually 20: at most 2 * 256 Ki * 75 = 38 MiB a cache, usually below 10.
 CACHED_ENTRIES_MAX: Final = 1_024
 CACHED_CHARS_MAX: Final = 256 * 1_024
 

@@ -31,12 +31,15 @@ _Tree = TypeVar("_Tree")
 _conditions: Final = ParsedCache[ConditionNode]()
 _updates: Final = ParsedCache[UpdateTree]()
 _projections: Final = ParsedCache[ProjectionTree]()
+# What a request without names and values makes of a text is always the same.
+_bare_conditions: Final = ParsedCache[Condition]()
+_bare_projections: Final = ParsedCache[Projection]()
 
 
 class Expressions:
     """The names and values of a request, and the expressions that use them."""
 
-    __slots__ = ("_substitutions",)
+    __slots__ = ("_is_bare", "_substitutions")
 
     def __init__(
         self,
@@ -52,17 +55,18 @@ class Expressions:
         Raises: ExpressionError: about the maps' keys and sizes.
         """
         self._substitutions = Substitutions(names, values)
+        self._is_bare = names is None and values is None
 
     def condition(self, text: str) -> Condition:
         """Read a ConditionExpression.
 
         Raises: ExpressionError: with `expression` set, here as below.
         """
-        return Condition(self._condition(ExpressionKind.CONDITION, text))
+        return self._whole_condition(ExpressionKind.CONDITION, text)
 
     def filter(self, text: str) -> Condition:
         """Read a FilterExpression."""
-        return Condition(self._condition(ExpressionKind.FILTER, text))
+        return self._whole_condition(ExpressionKind.FILTER, text)
 
     def key_condition(self, text: str) -> KeyCondition:
         """Read a KeyConditionExpression; its shape and fit are checked by its own methods."""
@@ -70,15 +74,9 @@ class Expressions:
 
     def projection(self, text: str) -> Projection:
         """Read a ProjectionExpression."""
-        kind = ExpressionKind.PROJECTION
-        try:
-            tree = _projections.get(kind, text, _parse_projection)
-            return Projection(
-                [route.keys for route in resolve_projection(tree, self._substitutions)]
-            )
-        except ExpressionError as error:
-            error.expression = kind
-            raise
+        if self._is_bare:
+            return _bare_projections.get(ExpressionKind.PROJECTION, text, self._projection)
+        return self._projection(ExpressionKind.PROJECTION, text)
 
     def update(self, text: str) -> Update:
         """Read an UpdateExpression."""
@@ -96,6 +94,23 @@ class Expressions:
         Raises: ExpressionError: NAMES_UNUSED or VALUES_UNUSED.
         """
         self._substitutions.check_used()
+
+    def _whole_condition(self, kind: ExpressionKind, text: str) -> Condition:
+        if self._is_bare:
+            return _bare_conditions.get(kind, text, self._make_condition)
+        return self._make_condition(kind, text)
+
+    def _make_condition(self, kind: ExpressionKind, text: str) -> Condition:
+        return Condition(self._condition(kind, text))
+
+    def _projection(self, kind: ExpressionKind, text: str) -> Projection:
+        try:
+            tree = _projections.get(kind, text, _parse_projection)
+            routes = resolve_projection(tree, self._substitutions)
+        except ExpressionError as error:
+            error.expression = kind
+            raise
+        return Projection([route.keys for route in routes])
 
     def _condition(self, kind: ExpressionKind, text: str) -> ConditionNode:
         try:

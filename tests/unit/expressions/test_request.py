@@ -177,3 +177,17 @@ def test_cache_keeps_no_refusal() -> None:
         with pytest.raises(ExpressionError):
             cache.get(ExpressionKind.FILTER, "", refuse)
     assert len(cache) == 0
+
+
+def test_without_names_and_values_a_text_is_made_once() -> None:
+    """`attribute_not_exists(id)` on every put costs a look-up; a refusal keeps its sentence."""
+    once = Expressions().condition("attribute_not_exists(made_once)")
+    assert Expressions().condition("attribute_not_exists(made_once)") is once
+    assert Expressions({"#a": "a"}).condition("attribute_not_exists(made_once)") is not once
+    assert Expressions().filter("attribute_not_exists(made_once)") is not once
+    projection = Expressions().projection("made_once, b")
+    assert Expressions().projection("made_once, b") is projection
+    for _ in range(2):
+        with pytest.raises(ExpressionError) as refused:
+            Expressions().condition("a = :undefined")
+        assert sentence(refused.value).startswith("Invalid ConditionExpression: ")
