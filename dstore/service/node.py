@@ -108,8 +108,8 @@ class Node:
 
     async def load(self) -> None:
         """Read what the node knows, before anything is served."""
-        await self.shredder.shred_if_due()
         contents = await self.catalog.load()
+        await self.shredder.shred_if_due()
         self.access.load(contents)
         await self.deferred.load()
         known = {table.range.range_id for table in contents.tables}
