@@ -109,6 +109,7 @@ class Node:
     async def load(self) -> None:
         """Read what the node knows, before anything is served."""
         contents = await self.catalog.load()
+        await self.settings()  # if they are damaged, this start fails here, and not a job later
         await self.shredder.shred_if_due()
         self.access.load(contents)
         await self.deferred.load()
