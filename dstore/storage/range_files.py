@@ -94,10 +94,6 @@ class RangeFiles:
         taken.update(changed)
         return changed
 
-    def open_files(self) -> list[tuple[str, RangeFile]]:
-        """List the open files with their range ids."""
-        return list(self._open.items())
-
     async def open(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         """Return the range's file, opening it in a thread; `key` is asked for only then.
 

@@ -271,5 +271,7 @@ def _wants_async(exchange: Exchange) -> bool:
 
 
 def _check_consistency(exchange: Exchange) -> None:
+    if "?" not in exchange.request.raw_path:
+        return
     if exchange.request.query.get(CONSISTENCY, "strong") not in {"strong", "eventual"}:
         raise invalid(f"{CONSISTENCY} must be strong or eventual.")
