@@ -127,7 +127,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         name="open_files_max",
         kind=whole(8, 100_000),
         default=limits.OPEN_FILES_MAX,
-        help="Range files open at a time, twice as many in a burst; each takes up to 11 descriptors.",
+        help="Range files open at a time, twice that in a burst; each takes up to 11 descriptors.",
     ),
     Setting(
         name="wal_pages_checkpoint",

@@ -98,7 +98,8 @@ OPEN_FILES_MAX: Final = 512  # range files; up to 11 descriptors each when read 
 # 128 MiB a file before its log is folded in. Folding seals each changed page once more, so the more
 # writes share a fold the better: counted with random new 1 KB items, 1.8 pages each; 3.1 at 8,000.
 WAL_PAGES_CHECKPOINT: Final = 32_000
-WAL_BYTES_SUM_MAX: Final = 2_048 * MIB  # of all files together; then idle files close and the largest is folded in
+# Of all files together; beyond it idle files close and the longest log is folded in.
+WAL_BYTES_SUM_MAX: Final = 2_048 * MIB
 FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
 FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
 # 7 days: a weekend and more, to notice that the wrong node.db was restored.
