@@ -1,4 +1,4 @@
-"""The lines that README tells a newcomer to type work as they stand."""
+"""The lines that the documents tell people to type work as they stand."""
 
 import os
 import re
@@ -13,15 +13,23 @@ from tests.support.server import ROOT, running
 _SESSION = re.compile(r"<!-- session: [^\n]*-->\n```sh\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.xdist_group("readme")
-def test_first_session_of_the_readme(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("typed_sessions")
+@pytest.mark.parametrize(
+    ("document", "blocks", "expected"),
+    [
+        ("README.md", 2, ['{"born":1815,"name":"Ada"}', "grace", "HEALTH_OK"]),
+        ("docs/OPERATIONS.md", 1, ["dst_", "AWS_ACCESS_KEY_ID=DSAK"]),
+    ],
+)
+def test_session_of_a_document(
+    tmp_path: Path, document: str, blocks: int, expected: list[str]
+) -> None:
     """A first session that fails is the last one."""
-    sessions = _SESSION.findall((ROOT / "README.md").read_text())
-    assert len(sessions) == 2
+    sessions = _SESSION.findall((ROOT / document).read_text())
+    assert len(sessions) == blocks
     with running(tmp_path, data=tmp_path / "dstore-data"):
-        script = "set -eu\n" + "\n".join(sessions)
         done = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", "set -eu\n" + "\n".join(sessions)],
             check=False,
             capture_output=True,
             text=True,
@@ -31,6 +39,5 @@ def test_first_session_of_the_readme(tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stderr
     assert "problem" not in done.stdout, done.stdout
-    assert '{"born":1815,"name":"Ada"}' in done.stdout
-    assert "grace" in done.stdout
-    assert "HEALTH_OK" in done.stdout
+    for text in expected:
+        assert text in done.stdout
