@@ -7,6 +7,7 @@ always be 404, so half of the time the names of things that exist are drawn.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -23,14 +24,15 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from dstore.api.v1.openapi import openapi
+from tests.api.contract import CheckedClient
+from tests.support.server import Server, running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from schemathesis.specs.openapi.schemas import OpenApiSchema
 
     Case = schemathesis.Case[Any]
-
-    from tests.api.contract import CheckedClient
-    from tests.support.server import Server
 
 CHECKS: Final = (
     not_a_server_error,
@@ -56,14 +58,36 @@ BOUNDED: Final = settings(
 )
 
 
-@pytest.fixture
-def description(server: Server, client: CheckedClient) -> OpenApiSchema:
-    """Load the description as the server gives it, with names that exist among the values."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a server for this file alone: a walk deletes whatever tenants it finds in a list."""
+    with running(tmp_path_factory.mktemp("fuzzed")) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[CheckedClient]:
+    """Give the operator's client of this file's server."""
+    env = server.env()
+    with closing(CheckedClient(env["DSTORE_URL"], token=env["DSTORE_TOKEN"])) as made:
+        yield made
+
+
+def begin_anew(client: CheckedClient) -> None:
+    """Make the server hold the same again, whatever was done to it: a walk replays only then."""
+    for listed in client.get("/v1/tenant?limit=1000").json()["tenants"]:
+        client.delete(f"/v1/tenant/{listed['tenant']}?force=true")
     client.put("/v1/tenant/fuzzed")
     for name, id_type in (("Strings", "String"), ("Integers", "Integer"), ("Bytes", "Bytes")):
         client.put(f"/v1/tenant/fuzzed/table/{name}", {"idType": id_type})
         for entry_id in ("1", "-7", "AAAA"):
             client.put(f"/v1/tenant/fuzzed/table/{name}/id/{entry_id}", {"n": 1})
+
+
+@pytest.fixture
+def description(server: Server, client: CheckedClient) -> OpenApiSchema:
+    """Load the description as the server gives it, with names that exist among the values."""
+    begin_anew(client)
     document: dict[str, Any] = client.get("/openapi.json").json()
     for described in document["paths"].values():
         for parameter in described.get("parameters", []):
@@ -101,10 +125,14 @@ def test_each_operation(
     send()
 
 
-def test_walks(description: OpenApiSchema) -> None:
+def test_walks(description: OpenApiSchema, client: CheckedClient) -> None:
     """Operations one after another, each with what the former ones answered."""
 
     class Walk(description.as_state_machine()):  # type: ignore[misc]  # made at run time
+        def setup(self) -> None:
+            """Begin every walk from the same place."""
+            begin_anew(client)
+
         def validate_response(self, response: Any, case: Case, **_: Any) -> None:
             """Check what the other test checks."""
             case.validate_response(response, checks=list(CHECKS))
