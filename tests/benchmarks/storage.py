@@ -29,7 +29,7 @@ from dstore.storage.vault.vault import Vault
 
 LOADED_ITEMS: Final = 20_000
 ROUNDS: Final = 3
-PAGE_CACHE_BYTES: Final = 64 << 20
+PAGE_CACHE_BYTES: Final = 128 << 20
 
 
 def main() -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
 
 BUSY_TIMEOUT_MS: Final = 10_000  # threads wait out a recovery or the end of a checkpoint
+RESIDENT_CACHE_KIB: Final = 64 * 1_024  # at the most, of one file; memory is taken as it fills
+# All of SQLite's caches together; beyond it SQLite reuses pages instead of taking more.
+SQLITE_HEAP_BYTES: Final = 256 << 20
 _MAIN_FLAG: Final = apsw.SQLITE_OPEN_MAIN_DB
 _WAL_FLAG: Final = apsw.SQLITE_OPEN_WAL
 
@@ -53,6 +56,7 @@ class Vault:
             fdatasync: makes a descriptor's file durable.
         """
         self.cache = PageCache(bytes_max=page_cache_bytes)
+        apsw.soft_heap_limit(SQLITE_HEAP_BYTES)
         self._fdatasync = fdatasync
         self._files: dict[str, FileState] = {}
         self._lock = Lock()
@@ -125,8 +129,10 @@ class Vault:
         )
         if readonly:
             connection.pragma("query_only", True)  # noqa: FBT003 - a pragma's value
-        # Readers refill from the vault's own cache, so theirs is small.
-        return self._settle(connection, synchronous="full", cache_kib=1_024 if readonly else 8_192)
+        # Readers in threads refill from the vault's own cache, so theirs is small. The loop's
+        # reader answers most reads: a page in its own cache spares it a call into the VFS.
+        cache_kib = RESIDENT_CACHE_KIB if residency else (1_024 if readonly else 8_192)
+        return self._settle(connection, synchronous="full", cache_kib=cache_kib)
 
     def _recover(
         self, path: Path, state: FileState, *, busy_timeout_ms: int, residency: Residency | None
