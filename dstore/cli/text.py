@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 def printable_json(text: str) -> str:
     r"""Spell the same characters as \u001b; the JSON text means what it meant before.
 
-    Outside of strings no such character can stand in JSON, and within them \uXXXX is an escape.
+    Outside of strings no such character can stand in JSON, and within them \u is an escape.
     """
     return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
