@@ -1,0 +1,1 @@
+"""The DynamoDB API: `POST /`, one file per operation in `actions/`."""

@@ -1,0 +1,39 @@
+"""An operation as a value: its name, the shape of its request, and what carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.shapes import Structure
+    from dstore.service.access import Principal
+    from dstore.service.node import Node
+
+Members = dict[str, Any]
+"""A request's members by name, as JSON gave them; of the types that the shape states."""
+
+Reply = Mapping[str, Any] | bytes | None
+"""What to answer: a map to encode, JSON made by the action itself, or None for an empty body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One authenticated request, whose members fit the operation's shape."""
+
+    node: Node
+    principal: Principal
+    tenant: str
+    region: str
+    """The region that the signature names; it is free text, and stands in ARNs."""
+    members: Members
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One operation. `run` raises `AwsError` or any `DStoreError`; it never renders an error."""
+
+    name: str
+    shape: Structure
+    run: Callable[[Call], Awaitable[Reply]]
