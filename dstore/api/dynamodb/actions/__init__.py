@@ -1,0 +1,19 @@
+"""Every operation of the DynamoDB API that dStore offers, one file each.
+
+An operation joins by one import and one entry of the tuple, both in alphabetical order.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dstore.api.dynamodb.action import Action
+
+_ALL: Final[tuple[Action, ...]] = ()
+
+ACTIONS: Final[Mapping[str, Action]] = MappingProxyType({action.name: action for action in _ALL})
+"""An operation's name, as X-Amz-Target spells it, to the operation."""
