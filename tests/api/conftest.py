@@ -1,14 +1,23 @@
-"""What the tests of this folder share: a running server, checked clients, a tenant with a table."""
+"""What the tests of this folder share: a running server, checked clients, a tenant with a table.
+
+The tests of the DynamoDB API, which use the fixtures `dynamodb` and `tables`, also run against any
+other endpoint: `pytest tests/api/test_*_item.py --url http://127.0.0.1:4567`. With `--dynalite`
+that endpoint is dynalite, and a case where dynalite is known to differ must differ.
+"""
 
 from __future__ import annotations
 
 from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
 from tests.api.contract import CheckedClient
+from tests.support.dynalite_differs import difference_of
+from tests.support.dynamodb import DynamoDB, Endpoint, endpoint_of
+from tests.support.dynamodb_cases import Tables
 from tests.support.shared_server import fresh_tenant, server
 
 if TYPE_CHECKING:
@@ -19,6 +28,52 @@ if TYPE_CHECKING:
 __all__ = ["fresh_tenant", "server"]
 
 _numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what names another endpoint."""
+    parser.addoption("--url", default=None, help="the endpoint of the DynamoDB tests")
+    parser.addoption("--dynalite", action="store_true", help="--url is dynalite's")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect dynalite to differ where a source says that it is wrong."""
+    if not config.getoption("--dynalite", default=False):
+        return
+    for item in items:
+        why = difference_of(item.nodeid)
+        if why is not None:
+            item.add_marker(pytest.mark.xfail(reason=why, strict=True))
+
+
+@pytest.fixture(scope="session")
+def endpoint(request: pytest.FixtureRequest) -> Endpoint:
+    """Give the endpoint of `--url`, or a fresh tenant of dStore."""
+    url = request.config.getoption("--url", default=None)
+    if url is not None:
+        return Endpoint(url=url, key_id="AKIAIOSFODNN7EXAMPLE", secret="example")
+    started: Server = request.getfixturevalue("server")
+    return endpoint_of(started, f"dynamodb-{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def dynamodb(endpoint: Endpoint) -> Iterator[DynamoDB]:
+    """Give a client of the DynamoDB API."""
+    with closing(DynamoDB(endpoint)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def own_tables(dynamodb: DynamoDB) -> Tables:
+    """Give the maker of tables, whose names no other session uses."""
+    return Tables(dynamodb, f"cases-{uuid4().hex[:8]}")
+
+
+@pytest.fixture(scope="session")
+def tables(own_tables: Tables) -> Tables:
+    """Give the shared tables of `dynamodb_cases.TABLES`."""
+    own_tables.create()
+    return own_tables
 
 
 @pytest.fixture(scope="session")
