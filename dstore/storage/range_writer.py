@@ -28,9 +28,13 @@ WRITE_OVERHEAD_BYTES: Final = 512  # of a queued write beyond its item
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Store this item, replacing what is there."""
+    """Store this item, replacing what is there.
+
+    `touched` are the paths that an update wrote or removed, for its answer.
+    """
 
     item: Item
+    touched: tuple[tuple[str | int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,14 @@ class Write:
 class Applied:
     """What a write did: whether there was an entry before, and the version there is now.
 
-    `previous` is None when nothing was there, and when a repeated request is answered again.
+    `previous` is None when nothing was there. When a repeated request is answered again, both it
+    and `outcome`, what the write decided, are None: only the answer was kept.
     """
 
     existed: bool
     version: str | None
     previous: Entry | None = None
+    outcome: Outcome | None = None
 
 
 class RangeWriter:
@@ -180,7 +186,7 @@ class RangeWriter:
         request_id = write.request.request_id if write.request else None
         item = outcome.item if isinstance(outcome, Put) else None
         if item is None and previous is None:
-            return Applied(existed=False, version=None)
+            return Applied(existed=False, version=None, outcome=outcome)
         version = range_log.append(
             connection, end, rid_id=rid_id, item=item, request_id=request_id, time_us=time_us
         )
@@ -188,7 +194,7 @@ class RangeWriter:
         if item is None:
             entries.delete_cells(connection, rid_id)
             end.quantity -= 1
-            return Applied(existed=True, version=None, previous=previous)
+            return Applied(existed=True, version=None, previous=previous, outcome=outcome)
         entries.write_cells(
             connection,
             rid_id,
@@ -198,7 +204,9 @@ class RangeWriter:
             version=version,
         )
         end.quantity += previous is None
-        return Applied(existed=previous is not None, version=version, previous=previous)
+        return Applied(
+            existed=previous is not None, version=version, previous=previous, outcome=outcome
+        )
 
     def _roll_back(self) -> None:
         """Undo the open transaction, if SQLite has not done so itself."""

@@ -22,9 +22,8 @@ from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.keys import decode_key
 from dstore.model.rid import entry_rid, table_rid
-from dstore.model.tables import V1_ID_ATTRIBUTE
 from dstore.model.values import item_from_plain, plain_from_row
-from dstore.service import items
+from dstore.service import entry_writes, items
 from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.entry_audit import EntryWrites
 from dstore.service.preconditions import (
@@ -206,19 +205,22 @@ class EntryHandlers:
 def plan_body(verb: Verb, body: bytes, *, key: EntryKey, preconditions: Preconditions) -> Apply:
     """Build the pure function that a write is. Raises: Refused: the body is no entry."""
     if verb is Verb.DELETE:
-        return items.delete(preconditions=preconditions)
+        return entry_writes.delete(preconditions=preconditions)
     entry = decode_object(body, what="entry")
-    if V1_ID_ATTRIBUTE in entry:
-        raise invalid(
-            f"{V1_ID_ATTRIBUTE} is the entry's ID and stands in the URL, not in the body."
-        )
+    key_name = key.table.definition.partition.name
+    if key_name in entry:
+        raise invalid(f"{key_name} is the entry's ID and stands in the URL, not in the body.")
     match verb:
         case Verb.CREATE:
-            return items.create(item_from_plain(entry), key=key.key, preconditions=preconditions)
+            return entry_writes.create(
+                item_from_plain(entry), key=key.key, preconditions=preconditions
+            )
         case Verb.REPLACE:
-            return items.replace(item_from_plain(entry), key=key.key, preconditions=preconditions)
+            return entry_writes.replace(
+                item_from_plain(entry), key=key.key, preconditions=preconditions
+            )
         case Verb.MERGE:
-            return items.merge(entry, key=key.key, preconditions=preconditions)
+            return entry_writes.merge(entry, key=key.key, preconditions=preconditions)
 
 
 def plan_deferred(write: DeferredWrite, key: EntryKey) -> Apply:

@@ -10,7 +10,7 @@ import pytest
 
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.model.tables import IdType
-from dstore.service.items import create
+from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.storage import node_records
 from dstore.storage.range_files import FOLDER, RangeFiles

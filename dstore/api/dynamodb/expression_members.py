@@ -1,0 +1,138 @@
+"""The members of a request that are expressions, and those that expressions have replaced.
+
+AWS's order, the same for every operation: what may not stand together (`check_together`), then,
+behind the operation's other members, the maps of names and values (`expressions_of`), then each
+text. An operation states once, as a value, which members it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb.attributes import check_attribute
+from dstore.api.dynamodb.errors import AwsError, validation
+from dstore.expressions import Condition, Expressions, Projection, Update
+from dstore.expressions.resolve import check_names, check_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dstore.model.values import Attribute
+
+NAMES: Final = "ExpressionAttributeNames"
+VALUES: Final = "ExpressionAttributeValues"
+PROJECTION: Final = "ProjectionExpression"
+
+# What a client of the former parameters writes instead.
+_SUCCESSORS: Final = {
+    "AttributesToGet": "ProjectionExpression",
+    "AttributeUpdates": "UpdateExpression",
+    "ConditionalOperator": "AND and OR within an expression",
+    "Expected": "ConditionExpression",
+    "KeyConditions": "KeyConditionExpression",
+    "QueryFilter": "FilterExpression",
+    "ScanFilter": "FilterExpression",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressionMembers:
+    """Which members of an operation are expressions, and which are their former forms.
+
+    Both in the order in which AWS lists them in its complaints.
+    """
+
+    expressions: tuple[str, ...]
+    former: tuple[str, ...]
+
+    def check_together(self, members: Mapping[str, Any]) -> None:
+        """Refuse members that exclude each other, or that need an expression and have none.
+
+        Raises: AwsError: ValidationException. The former parameters alone are refused too, last:
+            dStore does not offer them.
+        """
+        former = _given(self.former, members)
+        expressions = _given(self.expressions, members)
+        if expressions and former:
+            raise validation(
+                "Can not use both expression and non-expression parameters in the same request: "
+                f"Non-expression parameters: {{{', '.join(former)}}} "
+                f"Expression parameters: {{{', '.join(expressions)}}}"
+            )
+        if not expressions and members.get(NAMES) is not None:
+            raise validation(f"{NAMES} can only be specified when using expressions")
+        if members.get(VALUES) is not None:
+            self._check_values_used(expressions)
+        if former:
+            raise _not_offered(former)
+
+    def _check_values_used(self, expressions: list[str]) -> None:
+        using = [name for name in self.expressions if name != PROJECTION]
+        if using and not set(using).intersection(expressions):
+            verb = "is" if len(using) == 1 else "are"
+            raise validation(
+                f"{VALUES} can only be specified when using expressions: "
+                f"{' and '.join(using)} {verb} null"
+            )
+
+
+def expressions_of(members: Mapping[str, Any]) -> Expressions:
+    """Check the maps of names and values, and give what reads the request's expressions.
+
+    Raises: AwsError, ExpressionError: about the names' keys, then the values' keys, then what is
+        no attribute value, then the maps' size.
+    """
+    names, given = members.get(NAMES), members.get(VALUES)
+    if given is None:
+        return Expressions(names, None)
+    try:
+        values = {alias: _checked(alias, value) for alias, value in given.items()}
+    except AwsError:
+        # The keys of both maps come before; on the good path `Expressions` looks at them.
+        if names is not None:
+            check_names(names)
+        check_values(given)
+        raise
+    return Expressions(names, values)
+
+
+def condition_of(expressions: Expressions, members: Mapping[str, Any]) -> Condition | None:
+    """Read the ConditionExpression, if there is one. Raises: ExpressionError."""
+    text = members.get("ConditionExpression")
+    return None if text is None else expressions.condition(text)
+
+
+def filter_of(expressions: Expressions, members: Mapping[str, Any]) -> Condition | None:
+    """Read the FilterExpression, if there is one. Raises: ExpressionError."""
+    text = members.get("FilterExpression")
+    return None if text is None else expressions.filter(text)
+
+
+def projection_of(expressions: Expressions, members: Mapping[str, Any]) -> Projection | None:
+    """Read the ProjectionExpression, if there is one. Raises: ExpressionError."""
+    text = members.get(PROJECTION)
+    return None if text is None else expressions.projection(text)
+
+
+def update_of(expressions: Expressions, members: Mapping[str, Any]) -> Update | None:
+    """Read the UpdateExpression, if there is one. Raises: ExpressionError."""
+    text = members.get("UpdateExpression")
+    return None if text is None else expressions.update(text)
+
+
+def _given(names: Iterable[str], members: Mapping[str, Any]) -> list[str]:
+    return [name for name in names if members.get(name) is not None]
+
+
+def _checked(alias: str, value: Attribute) -> Attribute:
+    try:
+        return check_attribute(value)
+    except AwsError as error:
+        raise validation(f"{VALUES} contains invalid value: {error.text} for key {alias}") from None
+
+
+def _not_offered(former: list[str]) -> AwsError:
+    """Say what dStore does not offer, and what to write instead; never ignore it."""
+    successors = "; ".join(f"use {_SUCCESSORS[name]} instead of {name}" for name in former)
+    return validation(f"dStore does not offer the legacy parameters of expressions: {successors}")

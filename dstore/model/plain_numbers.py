@@ -1,0 +1,68 @@
+"""Stored numbers in the one spelling that DynamoDB answers; they may be stored in any other.
+
+v1 keeps a number as its JSON spelled it ("1.50", "1E2"); what DynamoDB's door stores is plain
+already. So every look at a stored item from there passes here, and mostly finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from dstore.model import numbers
+from dstore.model.values import Attribute, DataType, from_row
+
+_PLAIN_TEXT: Final = r"(?:0|-?[1-9][0-9]*|-?(?:0|[1-9][0-9]*)\.[0-9]*[1-9])"
+_is_plain = re.compile(_PLAIN_TEXT).fullmatch
+# In compact JSON these characters begin a number and nothing else: inside a string the quotes
+# would be escaped, and a member of a map that is named N has a map behind it.
+_find_other = re.compile(rf'"N":"(?!{_PLAIN_TEXT}")').search
+
+_LIST: Final = DataType.LIST.value
+_MAP: Final = DataType.MAP.value
+_TAGS: Final = {_LIST: "L", _MAP: "M"}
+
+
+def plain_attribute(data_type: str, data: str | None) -> Attribute:
+    """Read a row as `values.from_row` does, with plain numbers.
+
+    Sets of numbers are plain as stored, since v1 has none.
+
+    Raises: Corrupt: as `from_row`.
+    """
+    if data_type == "String" and data is not None:
+        return {"S": data}
+    attribute = from_row(data_type, data)
+    if data is None:
+        return attribute
+    if "N" in attribute:
+        return attribute if _is_plain(data) else {"N": numbers.plain(data)}
+    if data_type in _TAGS and _find_other(data) is not None:
+        return plain(attribute)
+    return attribute
+
+
+def plain_answer(data_type: str, data: str | None) -> Attribute:
+    """Read a row for an answer alone: lists and maps stay the JSON they are stored as.
+
+    Returns: what `msgspec.json.encode` writes as the wire form; nobody can look into it.
+    Raises: Corrupt: the word is unknown, or the data of a scalar is not what it says.
+    """
+    tag = _TAGS.get(data_type)
+    if tag is None or data is None or _find_other(data) is not None:
+        return plain_attribute(data_type, data)
+    return {tag: msgspec.Raw(data)}
+
+
+def plain(attribute: Attribute) -> Attribute:
+    """Spell every number of an attribute plainly, those inside lists and maps too."""
+    [(tag, value)] = attribute.items()
+    if tag == "N":
+        return {"N": numbers.plain(value)}
+    if tag == "L":
+        return {"L": [plain(element) for element in value]}
+    if tag == "M":
+        return {"M": {name: plain(element) for name, element in value.items()}}
+    return attribute
