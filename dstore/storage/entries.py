@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from dstore.storage.range_scan import Span
+
 HEAD: Final = ""  # C_COL of the head row; no attribute name is empty
 HEAD_TYPE: Final = "Entry"
 
@@ -22,9 +24,10 @@ _UPSERT = (
 )
 _DELETE_ROW = "DELETE FROM v1 WHERE RID_ID = ? AND C_COL = ?"
 _DELETE_ENTRY = "DELETE FROM v1 WHERE RID_ID = ?"
-_SCAN_TO_END = "SELECT RID_ID, C_COL, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID > ?"
+_SCAN_TO_END = "SELECT RID_ID, C_COL, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID >= ?"
 _SCAN = f"{_SCAN_TO_END} AND RID_ID < ?"
 _IN_ORDER = " ORDER BY RID_ID, C_COL"
+_IN_REVERSE = " ORDER BY RID_ID DESC, C_COL DESC"
 
 Cells = dict[str, tuple[str, str | None]]
 """Attribute name → (C_DATA_TYPE, C_DATA); the head row is not among them."""
@@ -56,7 +59,7 @@ def read_entry(connection: apsw.Connection, rid_id: bytes) -> Entry | None:
         return None
     head, data_type, version = rows[0]
     if head != HEAD or data_type != HEAD_TYPE:
-        raise Corrupt("An entry has no head row.", file=connection.filename, where="v1")
+        raise _headless(connection.filename)
     return Entry({name: (kind, data) for name, kind, data in rows[1:]}, version)
 
 
@@ -98,19 +101,26 @@ def delete_cells(connection: apsw.Connection, rid_id: bytes) -> None:
 
 
 def scan_entries(
-    connection: apsw.Connection, *, after: bytes, before: bytes | None
+    connection: apsw.Connection, span: Span
 ) -> Generator[tuple[bytes, Entry], None, None]:
-    """Yield (RID_ID, entry) in key order, in one read transaction.
-
-    Both bounds are exclusive; `before` None is no bound.
+    """Yield (RID_ID, entry) in the span's order, in one read transaction.
 
     The caller stops early by closing the iterator.
     """
-    rows: Iterable[tuple[Any, ...]]
-    if before is None:
-        rows = connection.execute(_SCAN_TO_END + _IN_ORDER, (after,))
-    else:
-        rows = connection.execute(_SCAN + _IN_ORDER, (after, before))
+    bounds = (span.low,) if span.high is None else (span.low, span.high)
+    select = _SCAN_TO_END if span.high is None else _SCAN
+    if span.is_reverse:
+        rows = connection.execute(select + _IN_REVERSE, bounds)
+        return _entries_backward(rows, file=connection.filename)
+    return _entries_forward(
+        connection.execute(select + _IN_ORDER, bounds), file=connection.filename
+    )
+
+
+def _entries_forward(
+    rows: Iterable[tuple[Any, ...]], *, file: str
+) -> Generator[tuple[bytes, Entry], None, None]:
+    """Gather rows that come by ascending C_COL: an entry's head first."""
     current, version, cells = b"", "", Cells()
     for rid_id, name, data_type, data in rows:
         if name == HEAD:
@@ -120,6 +130,28 @@ def scan_entries(
         elif rid_id == current:
             cells[name] = (data_type, data)
         else:
-            raise Corrupt("An entry has no head row.", file=connection.filename, where="v1")
+            raise _headless(file)
     if current:
         yield current, Entry(cells, version)
+
+
+def _entries_backward(
+    rows: Iterable[tuple[Any, ...]], *, file: str
+) -> Generator[tuple[bytes, Entry], None, None]:
+    """Gather rows that come by descending C_COL: an entry's head last."""
+    current, cells = b"", Cells()
+    for rid_id, name, data_type, data in rows:
+        if cells and rid_id != current:
+            raise _headless(file)
+        if name == HEAD:
+            yield rid_id, Entry(cells, data or "")
+            cells = {}
+        else:
+            current = rid_id
+            cells[name] = (data_type, data)
+    if cells:
+        raise _headless(file)
+
+
+def _headless(file: str) -> Corrupt:
+    return Corrupt("An entry has no head row.", file=file, where="v1")

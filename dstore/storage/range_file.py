@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
-from dstore.base.limits import WAL_PAGES_CHECKPOINT
+from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX, WAL_PAGES_CHECKPOINT
 from dstore.base.logging import get_logger
 from dstore.storage import entries
 from dstore.storage.entries import Entry
 from dstore.storage.failures import gone, is_io_failure, stored_error
 from dstore.storage.group_commit import GroupCommit
+from dstore.storage.range_scan import Span, Walk
 from dstore.storage.range_writer import WRITE_OVERHEAD_BYTES, Applied, RangeWriter, Write
 from dstore.storage.schema import Schema, upgrade
 from dstore.storage.vault.residency import NotResident, Residency
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstore.base.clock import Clock
+    from dstore.storage.range_scan import Collector
     from dstore.storage.vault.vault import Vault
 
 _log = get_logger(__name__)
@@ -141,6 +143,23 @@ class RangeFile:
         return await self._in_thread(
             lambda reader: _scan(reader, after, before, limit=limit, bytes_max=bytes_max)
         )
+
+    async def walk(self, span: Span, collector: Collector) -> None:
+        """Hand a span's entries to a collector until it is full or the span ends.
+
+        The event loop does it if that is short and all in memory; else a thread does the rest.
+        Raises: as `read`, and what the collector raises.
+        """
+        self._refuse_closing()
+        walk = Walk(span, collector)
+        try:
+            walk.run(self._resident, rows_max=LOOP_ROWS_MAX, bytes_max=LOOP_BYTES_MAX)
+        except (NotResident, apsw.BusyError):
+            pass
+        except (apsw.Error, OSError) as error:
+            raise stored_error(error, file=str(self.path)) from error
+        if not walk.is_over:
+            await self._in_thread(walk.run)
 
     async def _in_thread(self, read: Callable[[apsw.Connection], Result]) -> Result:
         self._reads_in_threads += 1
@@ -267,7 +286,7 @@ def _scan(
 ) -> Page:
     found: list[tuple[bytes, Entry]] = []
     size_bytes = 0
-    rows = entries.scan_entries(reader, after=after, before=before)
+    rows = entries.scan_entries(reader, Span(high=before).behind(after))
     for rid_id, entry in rows:
         if len(found) == limit or size_bytes >= bytes_max:
             rows.close()
