@@ -11,16 +11,29 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NewType
+from typing import Final, NewType
 
 from dstore.base.limits import INTEGER_ID_DIGITS_MAX, KEY_BYTES_MIN, PARTITION_KEY_BYTES_MAX
 from dstore.model.errors import Refused, excerpt, invalid
 from dstore.model.hashing import string_bytes
 from dstore.model.keys import KeyKind, KeyValue
+from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = [
+    "V1_ID_ATTRIBUTE",
+    "Door",
+    "IdType",
+    "IndexKey",
+    "KeyAttribute",
+    "TableDefinition",
+    "TableId",
+    "format_id",
+    "id_type_of",
+    "index_keys",
+    "kind_of",
+    "parse_id",
+    "v1_key",
+]
 
 TableId = NewType("TableId", str)
 """A table's UUID: a table that is deleted and made again under its name is another table."""
@@ -55,20 +68,22 @@ _ID_TYPE_OF: Final = {kind: id_type for id_type, kind in _KIND_OF.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyAttribute:
-    """One key of a table: the attribute's name and its type."""
+class IndexKey:
+    """One key attribute of one secondary index that is not a key of the table itself.
 
-    name: str
+    An item may lack it, and is then not in the index; if it has it, it must be of `kind` and
+    within the bounds of a partition key (`is_partition`) or of a sort key.
+    """
+
+    attribute: str
     kind: KeyKind
+    index: str
+    is_partition: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDefinition:
-    """What is declared about a table.
-
-    `created_at_us` is wall time in microseconds since 1970; `settings` are the table's own, by
-    name, JSON values only.
-    """
+    """What is declared about a table; `created_at_us` is wall time in microseconds since 1970."""
 
     tenant: str
     name: str
@@ -77,12 +92,53 @@ class TableDefinition:
     sort: KeyAttribute | None = None
     door: Door
     created_at_us: int
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    settings: TableSettings = NO_SETTINGS
+    _index_keys: tuple[IndexKey, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what every write of an item asks for."""
+        object.__setattr__(self, "_index_keys", tuple(_index_keys_of(self)))
 
     @property
     def id_type(self) -> IdType:
         """The type of the partition key in v1's words."""
         return id_type_of(self.partition.kind)
+
+    @property
+    def keys(self) -> tuple[KeyAttribute, ...]:
+        """The table's key attributes: HASH, and RANGE if there is one."""
+        return (self.partition,) if self.sort is None else (self.partition, self.sort)
+
+    @property
+    def attributes(self) -> dict[str, KeyKind]:
+        """The attributes that are keys of the table or of an index, and their types."""
+        known = self.keys + self.settings.index_attributes
+        return {attribute.name: attribute.kind for attribute in known}
+
+
+def index_keys(definition: TableDefinition) -> tuple[IndexKey, ...]:
+    """List what an item's attributes must fit beside the table's own keys, in indexes' order.
+
+    An attribute that is a key of several indexes comes once for each. Costs an attribute look-up.
+    """
+    return definition._index_keys  # noqa: SLF001 - the definition's own, worked out with it
+
+
+def _index_keys_of(definition: TableDefinition) -> list[IndexKey]:
+    if not definition.settings.index_attributes:
+        return []
+    kinds = {each.name: each.kind for each in definition.settings.index_attributes}
+    return [
+        IndexKey(
+            attribute=name,
+            kind=kinds[name],
+            index=index.name,
+            is_partition=place < len(index.hash_keys),
+        )
+        for index in definition.settings.indexes
+        for place, name in enumerate(index.keys)
+        if name in kinds
+    ]
 
 
 def v1_key(id_type: IdType) -> KeyAttribute:

@@ -16,11 +16,12 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError, RefusalKind, Refused, Unknown, excerpt
 from dstore.model.rid import DEFAULT_LOCATION, validate_table_name, validate_tenant_name
+from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
 from dstore.model.tables import Door, IdType, TableDefinition, TableId, v1_key
 from dstore.service.changes import Changes
 from dstore.storage import node_records
@@ -41,6 +42,22 @@ if TYPE_CHECKING:
     from dstore.storage.vault.layout import FileKey
 
 _log = get_logger(__name__)
+
+
+PROTECTED: Final = (
+    "Resource cannot be deleted as it is currently protected against deletion. "
+    "Disable deletion protection first."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What somebody declares about a table that is to be made."""
+
+    name: str
+    partition: KeyAttribute
+    sort: KeyAttribute | None = None
+    settings: TableSettings = NO_SETTINGS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -216,10 +233,33 @@ class Catalog:
             tenant_name, self._create_table(tenant_name, name, id_type=id_type)
         )
 
-    async def delete_table(self, tenant_name: str, name: str) -> None:
-        """Delete a table, its key and its files. Raises: Refused: there is no such table."""
+    async def declare_table(self, tenant_name: str, declared: Declared) -> TableRecord:
+        """Create a DynamoDB table.
+
+        Raises: Refused: a bad name, no such tenant, or there is a table of that name.
+            Unavailable: the disk is nearly full.
+        """
+        validate_table_name(declared.name)
+        self.tenant(tenant_name)
+        return await self._changes.run(tenant_name, self._declare_table(tenant_name, declared))
+
+    async def set_table(
+        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+    ) -> TableRecord:
+        """Set a table's settings to what `change` makes of the definition, in the tenant's turn.
+
+        Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
+        """
         self.table(tenant_name, name)
-        await self._changes.run(tenant_name, self._delete_table(tenant_name, name))
+        return await self._changes.run(tenant_name, self._set_table(tenant_name, name, change))
+
+    async def delete_table(self, tenant_name: str, name: str) -> TableRecord:
+        """Delete a table, its key and its files. Returns: what it was.
+
+        Raises: Refused: there is no such table, or it is protected.
+        """
+        self.table(tenant_name, name)
+        return await self._changes.run(tenant_name, self._delete_table(tenant_name, name))
 
     async def _create_tenant(self, name: str) -> tuple[Tenant, bool]:
         found = self._tenants.get(name)
@@ -257,21 +297,27 @@ class Catalog:
         tenant = self.tenant(tenant_name)
         found = tenant.tables.get(name)
         if found is not None:
-            if found.definition.id_type is id_type and found.definition.sort is None:
-                return found, False
-            raise Refused(
-                RefusalKind.CONFLICT,
-                f"The table exists with idType {found.definition.id_type}; "
-                "delete it first, or choose another name.",
-            )
+            return _the_same(found, id_type), False
+        declared = Declared(name=name, partition=v1_key(id_type))
+        return await self._add_table(tenant, declared, door=Door.V1), True
+
+    async def _declare_table(self, tenant_name: str, declared: Declared) -> TableRecord:
+        tenant = self.tenant(tenant_name)
+        if declared.name in tenant.tables:
+            raise Refused(RefusalKind.CONFLICT, f"Table already exists: {declared.name}")
+        return await self._add_table(tenant, declared, door=Door.DYNAMODB)
+
+    async def _add_table(self, tenant: Tenant, declared: Declared, *, door: Door) -> TableRecord:
         self._disk.check_write()
         definition = TableDefinition(
-            tenant=tenant_name,
-            name=name,
+            tenant=tenant.record.name,
+            name=declared.name,
             table_id=TableId(self._entropy.uuid()),
-            partition=v1_key(id_type),
-            door=Door.V1,
+            partition=declared.partition,
+            sort=declared.sort,
+            door=door,
             created_at_us=self._clock.wall_us(),
+            settings=declared.settings,
         )
         table, key = self._keys.new_range(tenant.record, tenant.share, definition)
         await self._files.create(table.range.range_id, key)
@@ -283,14 +329,29 @@ class Catalog:
             raise
         tenant.add(table)
         self._count_in(table)
-        return table, True
+        return table
 
-    async def _delete_table(self, tenant_name: str, name: str) -> None:
+    async def _set_table(
+        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+    ) -> TableRecord:
+        before = self.table(tenant_name, name).definition
+        # No look at the free disk: lifting a protection may be what makes room.
+        definition = replace(before, settings=change(before))
+        await self._database.run(lambda db: node_records.update_table(db, definition))
+        tables = self.tenant(tenant_name).tables
+        # Its range may have been counted anew meanwhile: only the definition is replaced.
+        tables[name] = replace(tables[name], definition=definition)
+        return tables[name]
+
+    async def _delete_table(self, tenant_name: str, name: str) -> TableRecord:
         table = self.table(tenant_name, name)
+        if table.definition.settings.is_protected:
+            raise Refused(RefusalKind.CONFLICT, PROTECTED)
         await self._database.run(lambda db: node_records.delete_table(db, tenant_name, name))
         self.tenant(tenant_name).remove(name)
         self._count_out(table)
         await self._delete_file(table)
+        return table
 
     async def _delete_file(self, table: TableRecord) -> None:
         """Delete the file of a table that is gone; what can't be deleted waits for the next start.
@@ -334,9 +395,24 @@ class Catalog:
                 continue
             self._entries += quantity - table.range.quantity
             self._untold[range_id] = quantity
-            tables[place[1]] = TableRecord(
-                definition=table.definition, range=replace(table.range, quantity=quantity)
-            )
+            tables[place[1]] = replace(table, range=replace(table.range, quantity=quantity))
+
+
+def _the_same(found: TableRecord, id_type: IdType) -> TableRecord:
+    """Give back the table that a v1 PUT asks for. Raises: Refused: it is another one."""
+    definition = found.definition
+    if definition.door is not Door.V1:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            "The table exists and was made through the DynamoDB API; choose another name.",
+        )
+    if definition.id_type is not id_type:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            f"The table exists with idType {definition.id_type}; "
+            "delete it first, or choose another name.",
+        )
+    return found
 
 
 def _no_such(what: str, name: str) -> Refused:

@@ -12,6 +12,7 @@ import msgspec
 
 from dstore.model.errors import Corrupt
 from dstore.model.hashing import HASH_MAX, KeyKind
+from dstore.model.table_settings import TableSettings
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class _StoredDefinition(msgspec.Struct, frozen=True):
     sort: _StoredKey | None
     door: str
     created_at_us: int
-    settings: dict[str, Any]
+    settings: TableSettings
 
 
 def load(connection: apsw.Connection) -> NodeContents:
@@ -166,6 +167,14 @@ def insert_table(connection: apsw.Connection, table: TableRecord) -> None:
             held.generation,
             held.file_key,
         ),
+    )
+
+
+def update_table(connection: apsw.Connection, definition: TableDefinition) -> None:
+    """Write a table's definition anew; its ranges stay as they are."""
+    connection.execute(
+        "UPDATE table_definition SET DEFINITION = ?3 WHERE TENANT = ?1 AND NAME = ?2",
+        (definition.tenant, definition.name, _encode(definition)),
     )
 
 
@@ -291,7 +300,7 @@ def _encode(definition: TableDefinition) -> str:
         sort=None if sort is None else _StoredKey(sort.name, sort.kind),
         door=definition.door,
         created_at_us=definition.created_at_us,
-        settings=dict(definition.settings),
+        settings=definition.settings,
     )
     return msgspec.json.encode(stored).decode()
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dstore.model.errors import Refused
 from dstore.model.keys import KeyKind, KeyValue
+from dstore.model.table_settings import NO_SETTINGS
 from dstore.model.tables import (
     Door,
     IdType,
@@ -15,6 +16,7 @@ from dstore.model.tables import (
     TableId,
     format_id,
     id_type_of,
+    index_keys,
     kind_of,
     parse_id,
     v1_key,
@@ -89,4 +91,5 @@ def test_definition() -> None:
     assert (table.partition.name, table.partition.kind) == ("_id", KeyKind.BINARY)
     assert table.id_type is IdType.BYTES
     assert table.sort is None
-    assert table.settings == {}
+    assert table.settings == NO_SETTINGS
+    assert index_keys(table) == ()

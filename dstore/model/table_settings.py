@@ -1,0 +1,127 @@
+"""What a table is set to beyond its keys: indexes, throughput, protection, tags.
+
+All of it is declared through DynamoDB's CreateTable and UpdateTable. A v1 table has the defaults,
+and so has a table recorded before there were settings. dStore does not throttle by what is set as
+throughput; it is kept so that it reads back. Times are wall time in microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from dstore.model.keys import KeyKind
+
+
+class BillingMode(StrEnum):
+    """How throughput is accounted for, in AWS's words."""
+
+    PROVISIONED = "PROVISIONED"
+    PAY_PER_REQUEST = "PAY_PER_REQUEST"
+
+
+class TableClass(StrEnum):
+    """AWS's price classes of storage; to dStore they are a label."""
+
+    STANDARD = "STANDARD"
+    STANDARD_INFREQUENT_ACCESS = "STANDARD_INFREQUENT_ACCESS"
+
+
+class ProjectionType(StrEnum):
+    """Which attributes an index holds beside the keys."""
+
+    ALL = "ALL"
+    KEYS_ONLY = "KEYS_ONLY"
+    INCLUDE = "INCLUDE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAttribute:
+    """An attribute that is a key, of a table or of an index: its name and its type."""
+
+    name: str
+    kind: KeyKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """Provisioned throughput; units are AWS's capacity units a second, 0 if on demand.
+
+    `decreases` counts those of the UTC day of `decreased_at_us`, as NumberOfDecreasesToday does.
+    """
+
+    read_units: int = 0
+    write_units: int = 0
+    increased_at_us: int | None = None
+    decreased_at_us: int | None = None
+    decreases: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPair:
+    """Read and write units of a second bound (on-demand maxima, warm throughput); None: unset."""
+
+    read_units: int | None = None
+    write_units: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A secondary index as it is declared; `included` are INCLUDE's attributes, in their order.
+
+    A local index has its table's partition key, and throughput of its own it has none.
+    """
+
+    name: str
+    hash_keys: tuple[str, ...]
+    range_keys: tuple[str, ...] = ()
+    projection: ProjectionType
+    included: tuple[str, ...] = ()
+    throughput: Throughput = field(default_factory=Throughput)
+    on_demand: UnitPair | None = None
+    warm: UnitPair | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All key attributes' names, HASH before RANGE."""
+        return self.hash_keys + self.range_keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """What a client asked about encryption with a KMS key; the files are always encrypted."""
+
+    key_arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSettings:
+    """A table's settings. Names are stored: one that is renamed or re-typed breaks old directories.
+
+    `index_attributes` are the attributes of index keys that are not keys of the table;
+    `on_demand_since_us` is when the table was last switched to PAY_PER_REQUEST.
+    """
+
+    billing: BillingMode = BillingMode.PAY_PER_REQUEST
+    on_demand_since_us: int | None = None
+    throughput: Throughput = field(default_factory=Throughput)
+    on_demand: UnitPair | None = None
+    warm: UnitPair | None = None
+    table_class: TableClass | None = None
+    class_changed_at_us: int | None = None
+    is_protected: bool = False
+    encryption: Encryption | None = None
+    index_attributes: tuple[KeyAttribute, ...] = ()
+    local_indexes: tuple[Index, ...] = ()
+    global_indexes: tuple[Index, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def indexes(self) -> tuple[Index, ...]:
+        """All secondary indexes, local before global."""
+        return self.local_indexes + self.global_indexes
+
+
+NO_SETTINGS: Final = TableSettings()
