@@ -1,4 +1,4 @@
-"""Known-answer test of the cipher, run at start-up before any key is touched.
+"""Known-answer test of the ciphers, run at start-up before any key is touched.
 
 A build of `cryptography` over an OpenSSL before 3.2 has no AES-GCM-SIV; and a cipher that computes
 something else would write files that nobody else can read. Either is said in one sentence at once.
@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from dstore.model.errors import DStoreError
+from dstore.security.page_cipher import NONCE_BYTES, PageCipher
 
 # RFC 8452 appendix C.2: key, nonce, additional data, plaintext, ciphertext with tag. One without
 # and one with additional data, and the first of C.3, where the block counter wraps.
@@ -60,6 +61,12 @@ def check_cipher() -> None:
             plaintext=bytes.fromhex(plaintext),
             sealed=bytes.fromhex(sealed),
         )
+        _check_page_cipher(
+            bytes.fromhex(key),
+            bytes.fromhex(aad),
+            plaintext=bytes.fromhex(plaintext),
+            sealed=bytes.fromhex(nonce + sealed),
+        )
 
 
 def _check_answer(key: bytes, nonce: bytes, aad: bytes, *, plaintext: bytes, sealed: bytes) -> None:
@@ -81,6 +88,22 @@ def _check_answer(key: bytes, nonce: bytes, aad: bytes, *, plaintext: bytes, sea
         raise CipherUnusable(
             "The installed cryptography package computes AES-256-GCM-SIV wrongly (RFC 8452 "
             "appendix C); reinstall it, and do not open any data with this installation."
+        )
+
+
+def _check_page_cipher(key: bytes, aad: bytes, *, plaintext: bytes, sealed: bytes) -> None:
+    """Hold the pages' cipher against the vector, and against the other one what it seals itself."""
+    pages = PageCipher(key)
+    own = pages.seal(plaintext, aad)
+    nonce, rest = own[:NONCE_BYTES], own[NONCE_BYTES:]
+    if (
+        pages.open(sealed, aad) != plaintext
+        or pages.open(sealed[:-1] + bytes((sealed[-1] ^ 1,)), aad) is not None
+        or AESGCMSIV(key).encrypt(nonce, plaintext, aad) != rest
+    ):
+        raise CipherUnusable(
+            "The installed tink package computes AES-256-GCM-SIV wrongly (RFC 8452 appendix C); "
+            "reinstall it, and do not open any data with this installation."
         )
 
 

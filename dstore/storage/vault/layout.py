@@ -23,20 +23,16 @@ plaintext, so it travels sealed, in the page's note.
 Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from dstore.security.page_cipher import NONCE_BYTES, TAG_BYTES, PageCipher
 
 FORMAT_VERSION: Final = 1
 WAL_SUFFIX: Final = "-wal"
 
 PAGE_BYTES: Final = 4096
-NONCE_BYTES: Final = 12
-TAG_BYTES: Final = 16
 NOTE_BYTES: Final = 12  # frames known to be synced (4), SQLite's checksum of the frame (8)
 RESERVED_BYTES: Final = NONCE_BYTES + TAG_BYTES + NOTE_BYTES  # 40
 CONTENT_BYTES: Final = PAGE_BYTES - RESERVED_BYTES  # 4,056
@@ -60,7 +56,6 @@ SLOT_BYTES: Final = NONCE_BYTES + WAL_HEADER_BYTES + LOG_NUMBER_BYTES + TAG_BYTE
 WAL_PREFIX_BYTES: Final = 2 * SLOT_STRIDE_BYTES
 WAL_SHIFT_BYTES: Final = WAL_PREFIX_BYTES - WAL_HEADER_BYTES
 
-_COUNTER_END: Final = 2**32
 _U32 = Struct(">I")
 _U64 = Struct(">Q")
 _CONTEXT = Struct(">I16sI")
@@ -95,7 +90,7 @@ class LogHeader:
 class PageSealer:
     """Seals and opens the pages of one file. Stateless but for the key; safe between threads."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_main", "_slot", "_wal")
+    __slots__ = ("_main", "_open", "_seal", "_slot", "_wal")
 
     def __init__(self, key: FileKey) -> None:
         """Expand the key once; every later call only seals.
@@ -105,80 +100,51 @@ class PageSealer:
         if len(key.file_uuid) != 16 or len(key.secret) != 32:  # noqa: PLR2004 - sizes of the key
             msg = "a file key has a 16-byte UUID and a 32-byte secret"
             raise ValueError(msg)
-        cipher = AESGCMSIV(key.secret)
-        self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
+        cipher = PageCipher(key.secret)
+        self._seal, self._open = cipher.seal, cipher.open
         context = _CONTEXT.pack(FORMAT_VERSION, key.file_uuid, key.generation)
         self._main = context + b"main"
         self._wal = context + b"wal "
         self._slot = context + b"slot"
 
-    def seal_main(self, page_index: int, page: bytes, nonce: bytes) -> bytes:
+    def seal_main(self, page_index: int, page: bytes) -> bytes:
         """Seal a database page; `page_index` counts from 0."""
-        aad = self._main + _U32.pack(page_index)
-        return self._encrypt(nonce, page[:CONTENT_BYTES] + EMPTY_NOTE, aad) + nonce
+        sealed = self._seal(page[:CONTENT_BYTES] + EMPTY_NOTE, self._main + _U32.pack(page_index))
+        return sealed[NONCE_BYTES:] + sealed[:NONCE_BYTES]
 
     def open_main(self, page_index: int, sealed: bytes) -> bytes | None:
         """Open a database page. Returns: SQLite's 4,096 bytes, or None if it is not authentic."""
-        plain = self._open(self._main + _U32.pack(page_index), sealed)
+        plain = self._open_page(sealed, self._main + _U32.pack(page_index))
         return None if plain is None else plain[:CONTENT_BYTES] + ZERO_RESERVED
 
-    def seal_frame(self, frame_index: int, bound: bytes, body: bytes, *, nonce: bytes) -> bytes:
+    def seal_frame(self, frame_index: int, bound: bytes, body: bytes) -> bytes:
         """Seal a frame's page. `bound`: its 24 clear header bytes; `body`: content and note."""
-        return self._encrypt(nonce, body, self._wal + _U32.pack(frame_index) + bound) + nonce
+        sealed = self._seal(body, self._wal + _U32.pack(frame_index) + bound)
+        return sealed[NONCE_BYTES:] + sealed[:NONCE_BYTES]
 
     def open_frame(self, frame_index: int, bound: bytes, sealed: bytes) -> bytes | None:
         """Open a frame's page. Returns: content and note (4,068 bytes), or None."""
-        return self._open(self._wal + _U32.pack(frame_index) + bound, sealed)
+        return self._open_page(sealed, self._wal + _U32.pack(frame_index) + bound)
 
-    def seal_slot(self, slot: int, header: "LogHeader", nonce: bytes) -> bytes:
+    def seal_slot(self, slot: int, header: "LogHeader") -> bytes:
         """Seal a log's header into slot 0 or 1."""
         plain = header.plain + _U64.pack(header.number)
-        return nonce + self._encrypt(nonce, plain, self._slot + _U32.pack(slot))
+        return self._seal(plain, self._slot + _U32.pack(slot))
 
     def open_slot(self, slot: int, sealed: bytes) -> "LogHeader | None":
         """Open a header slot. Returns: the header, or None if it is absent or not authentic."""
         if len(sealed) != SLOT_BYTES:
             return None
-        try:
-            plain = self._decrypt(
-                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._slot + _U32.pack(slot)
-            )
-        except InvalidTag:
+        plain = self._open(sealed, self._slot + _U32.pack(slot))
+        if plain is None:
             return None
         number: int = _U64.unpack_from(plain, WAL_HEADER_BYTES)[0]
         return LogHeader(plain=plain[:WAL_HEADER_BYTES], number=number)
 
-    def _open(self, aad: bytes, sealed: bytes) -> bytes | None:
+    def _open_page(self, sealed: bytes, context: bytes) -> bytes | None:
         if len(sealed) != PAGE_BYTES:
             return None
-        try:
-            return self._decrypt(sealed[SEALED_BYTES:], sealed[:SEALED_BYTES], aad)
-        except InvalidTag:
-            return None
-
-
-class Nonces:
-    """Nonces of one open file handle: 8 random bytes drawn at the open, then a counter.
-
-    Used by one thread at a time, as the handle is. A prefix serves 2³² seals; then a new one is
-    drawn. GCM-SIV would survive a repeat; two handles repeat one with probability 2⁻⁶⁴ a pair.
-    """
-
-    __slots__ = ("_count", "_draw", "_prefix")
-
-    def __init__(self, draw: Callable[[int], bytes]) -> None:
-        """Draw the first prefix. `draw(n)` returns n random bytes."""
-        self._draw = draw
-        self._prefix = draw(8)
-        self._count = 0
-
-    def next(self) -> bytes:
-        """Return 12 bytes that this handle has not returned before."""
-        count = self._count
-        if count == _COUNTER_END:
-            self._prefix, count = self._draw(8), 0
-        self._count = count + 1
-        return self._prefix + _U32.pack(count)
+        return self._open(sealed[SEALED_BYTES:] + sealed[:SEALED_BYTES], context)
 
 
 def pack_note(synced_frames: int, checksum: bytes) -> bytes:

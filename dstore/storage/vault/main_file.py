@@ -13,7 +13,6 @@ from dstore.storage.vault.layout import (
     PAGE_BYTES,
     RESERVED_BYTES,
     ZERO_RESERVED,
-    Nonces,
 )
 from dstore.storage.vault.residency import NotResident, Residency
 
@@ -38,13 +37,11 @@ class MainFile(apsw.VFSFile):
         flags: list[int],
         *,
         state: FileState,
-        nonces: Nonces,
         residency: Residency,
     ) -> None:
         """Open the file through `base_vfs`; bound methods are kept because they are hot."""
         super().__init__(base_vfs, name, flags)
         self._state = state
-        self._nonces = nonces
         self._cache_get, self._cache_put = state.cache.get, state.cache.put
         self._cache_peek = state.cache.peek
         self._space = state.main_space
@@ -82,7 +79,7 @@ class MainFile(apsw.VFSFile):
             raise self._corrupt(index, "is written in part")
         if page[CONTENT_BYTES:] != ZERO_RESERVED:
             raise self._corrupt(index, "is written with content in its reserved bytes")
-        sealed = self._state.sealer.seal_main(index, page, self._nonces.next())
+        sealed = self._state.sealer.seal_main(index, page)
         with self._state.first_page if index == 0 else _NO_LOCK:
             self._base_write(sealed, offset)
             self._cache_put(self._space | index, page)

@@ -11,7 +11,7 @@ import apsw
 
 from dstore.storage.vault import recovery
 from dstore.storage.vault.file_state import FileState, LogState
-from dstore.storage.vault.layout import RESERVED_BYTES, WAL_SUFFIX, FileKey, Nonces
+from dstore.storage.vault.layout import RESERVED_BYTES, WAL_SUFFIX, FileKey
 from dstore.storage.vault.main_file import MainFile
 from dstore.storage.vault.page_cache import PageCache
 from dstore.storage.vault.residency import Residency
@@ -50,7 +50,7 @@ class Vault:
         """Register the VFS with SQLite under a name of its own.
 
         Args:
-            entropy: source of nonces and of the VFS's name.
+            entropy: source of the VFS's name.
             page_cache_bytes: bound of the opened pages kept for all files together.
             base_vfs: the VFS that really stores; empty for SQLite's default (tests pass theirs).
             fdatasync: makes a descriptor's file durable.
@@ -60,9 +60,7 @@ class Vault:
         self._fdatasync = fdatasync
         self._files: dict[str, FileState] = {}
         self._lock = Lock()
-        self._vfs = _VaultVfs(
-            f"dstore-vault-{entropy.token(8).hex()}", base_vfs, files=self._files, entropy=entropy
-        )
+        self._vfs = _VaultVfs(f"dstore-vault-{entropy.token(8).hex()}", base_vfs, files=self._files)
 
     def register(self, path: Path, key: FileKey) -> None:
         """Make a file known by its absolute path, once; the same file again is an error of ours."""
@@ -186,14 +184,11 @@ class _Opening(local):
 class _VaultVfs(apsw.VFS):
     """The VFS itself: hands out sealed files for registered names and refuses all others."""
 
-    def __init__(
-        self, name: str, base: str, *, files: dict[str, FileState], entropy: Entropy
-    ) -> None:
+    def __init__(self, name: str, base: str, *, files: dict[str, FileState]) -> None:
         super().__init__(name, base)
         self.name = name
         self._base = base
         self._files = files
-        self._entropy = entropy
         self.opening = _Opening()
 
     def xOpen(  # noqa: N802 - SQLite's name
@@ -214,6 +209,5 @@ class _VaultVfs(apsw.VFS):
             name,
             flags,
             state=state,
-            nonces=Nonces(self._entropy.token),
             residency=self.opening.residency or Residency(),
         )

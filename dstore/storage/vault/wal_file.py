@@ -32,7 +32,6 @@ from dstore.storage.vault.layout import (
     WAL_SUFFIX,
     ZERO_RESERVED,
     LogHeader,
-    Nonces,
     frame_checksum,
     pack_note,
 )
@@ -61,14 +60,13 @@ class WalFile(apsw.VFSFile):
         flags: list[int],
         *,
         state: FileState,
-        nonces: Nonces,
         residency: Residency,
     ) -> None:
         """Open the log through `base_vfs`; bound methods are kept because they are hot."""
         super().__init__(base_vfs, name, flags)
         self._state = state
         self._log = state.log
-        self._next_nonce, self._seal = nonces.next, state.sealer.seal_frame
+        self._seal = state.sealer.seal_frame
         self._cache_get, self._cache_put = state.cache.get, state.cache.put
         self._cache_discard = state.cache.discard
         self._base_read, self._base_write = super().xRead, super().xWrite
@@ -184,7 +182,7 @@ class WalFile(apsw.VFSFile):
         number = 1 + max(self._log.number, 0 if former is None else former.number)
         begun = LogHeader(plain=header, number=number)
         slot = number & 1
-        sealed = self._state.sealer.seal_slot(slot, begun, self._next_nonce())
+        sealed = self._state.sealer.seal_slot(slot, begun)
         self._base_write(sealed, slot * SLOT_STRIDE_BYTES)
         self._start_log(begun)
 
@@ -235,7 +233,7 @@ class WalFile(apsw.VFSFile):
         log.synced_frames = min(log.synced_frames, index)
         bound = header[:FRAME_PLAIN_BYTES] + log.number_bytes
         body = page[:CONTENT_BYTES] + pack_note(log.synced_frames, header[FRAME_PLAIN_BYTES:])
-        sealed = self._seal(index, bound, body, nonce=self._next_nonce())
+        sealed = self._seal(index, bound, body)
         if index != self._held_first + len(self._held):
             self._flush()
             self._held_first = index

@@ -5,6 +5,7 @@ from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from dstore.security import selftest
+from dstore.security.page_cipher import PageCipher
 from dstore.security.selftest import CipherUnusable, check_cipher
 
 ONE = "01" + "00" * 31
@@ -85,6 +86,23 @@ def test_the_cipher_gives_the_published_answers(vector: tuple[bytes, ...]) -> No
         AESGCMSIV(key).decrypt(nonce, sealed, aad + b"\0")
 
 
+@pytest.mark.parametrize("vector", vectors())
+def test_the_page_cipher_gives_the_published_answers(vector: tuple[bytes, ...]) -> None:
+    """Pages are sealed by another library; both must be the one cipher, in both directions."""
+    key, nonce, aad, plaintext, sealed = vector
+    pages = PageCipher(key)
+    assert pages.open(nonce + sealed, aad) == plaintext
+    assert pages.open(nonce + sealed, aad + b"\0") is None
+    own = pages.seal(plaintext, aad)
+    assert AESGCMSIV(key).decrypt(own[:12], own[12:], aad) == plaintext
+
+
+@pytest.mark.parametrize("length", [0, 11, 12, 27])
+def test_what_is_too_short_for_a_seal_does_not_open(length: int) -> None:
+    """A file cut short is damage, and never an exception of a library's own."""
+    assert PageCipher(bytes(32)).open(bytes(length), b"") is None
+
+
 def test_all_vectors_are_there() -> None:
     """A vector lost in editing would go unnoticed."""
     assert len(vectors()) == 25
@@ -136,4 +154,32 @@ def test_a_wrong_cipher_is_refused(monkeypatch: pytest.MonkeyPatch, fault: str) 
     """A cipher that computes something else must not touch any data."""
     monkeypatch.setattr(selftest, "AESGCMSIV", lambda key: Fake(key, fault=fault))
     with pytest.raises(CipherUnusable, match="wrongly"):
+        check_cipher()
+
+
+class FakePages(PageCipher):
+    """A page cipher with one fault."""
+
+    __slots__ = ("_fault",)
+
+    def __init__(self, key: bytes, *, fault: str) -> None:
+        super().__init__(key)
+        real = self.seal
+        if fault == "seals wrongly":
+            self.seal = lambda plaintext, context: bytes(len(real(plaintext, context)))
+        self._fault = fault
+
+    def open(self, sealed: bytes, context: bytes) -> bytes | None:
+        """Open, without looking at the tag, or never, if that is the fault."""
+        if self._fault == "never opens":
+            return None
+        opened = super().open(sealed, context)
+        return b"" if opened is None and self._fault == "ignores the tag" else opened
+
+
+@pytest.mark.parametrize("fault", ["seals wrongly", "ignores the tag", "never opens"])
+def test_a_wrong_page_cipher_is_refused(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """The library of the pages is held against the vectors as the other one is."""
+    monkeypatch.setattr(selftest, "PageCipher", lambda key: FakePages(key, fault=fault))
+    with pytest.raises(CipherUnusable, match="tink package computes"):
         check_cipher()
