@@ -66,7 +66,7 @@ LIST_LIMIT_MAX: Final = 1_000
 LIST_BYTES_MAX: Final = 1 * MIB  # a page ends here whatever its limit, as a DynamoDB Query does
 CURSOR_CHARS_MAX: Final = 8 * KIB  # `after`: the longest RID_ID in base64url: ~6.2 KiB
 
-PAGE_BYTES_EVALUATED_MAX: Final = 1 * MIB  # of a Query or Scan, before its filter; DynamoDB's
+PAGE_EVALUATED_BYTES_MAX: Final = 1 * MIB  # of a Query or Scan, before its filter; DynamoDB's
 SCAN_SEGMENTS_MAX: Final = 1_000_000  # DynamoDB's
 # What the event loop walks at most before a thread goes on: about a millisecond with the filter.
 LOOP_ROWS_MAX: Final = 400  # 36 items of 10 attributes

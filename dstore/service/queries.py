@@ -1,0 +1,178 @@
+"""Pages of a Query or Scan: which keys are asked for, and what is made of the items found.
+
+Every item read is evaluated: it counts towards the limit, the page's megabyte and the capacity,
+whether the filter keeps it or not. The page ends behind the item that reaches the limit or the
+megabyte, and then it says so by its last key, even if no item follows. Source: DynamoDB developer
+guide, "Paginating table query results"; dynalite's `db/index.js`, whose suite was run against AWS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX
+from dstore.model.hashing import string_bytes
+from dstore.model.keys import (
+    HASH_MAX,
+    hash_bounds,
+    partition_prefix,
+    prefix_end,
+    sort_component,
+    sort_prefix,
+)
+from dstore.service.items import key_attributes, whole_item
+from dstore.service.page_sizes import evaluated_bytes
+from dstore.storage.range_scan import Span
+
+if TYPE_CHECKING:
+    from dstore.expressions import Condition, KeyRange, Projection, SortRange
+    from dstore.model.keys import KeyValue
+    from dstore.model.tables import TableDefinition
+    from dstore.model.values import Item
+    from dstore.service.catalog import Catalog
+    from dstore.storage.entries import Entry
+    from dstore.storage.node_records import TableRecord
+
+_HASHES: Final = HASH_MAX + 1
+_NEXT: Final = b"\x00"  # the smallest bytes above x are x and a NUL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """Which items to evaluate, up to where, and what to make of them.
+
+    `span` begins behind the former page's last key already.
+    """
+
+    table: TableRecord
+    span: Span
+    limit: int | None = None  # evaluated items, > 0
+    bytes_max: int = PAGE_EVALUATED_BYTES_MAX
+    filter: Condition | None = None
+    projection: Projection | None = None
+    is_count: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemPage:
+    """A page: its items (None if only their count was asked for) and what reading it cost.
+
+    `evaluated_bytes` are what capacity counts; `last_key` is None if no item is left.
+    """
+
+    items: list[Item] | None
+    count: int
+    scanned_count: int
+    evaluated_bytes: int
+    last_key: Item | None
+
+
+async def read_page(catalog: Catalog, request: PageRequest) -> ItemPage:
+    """Read a page; each item is the newest acknowledged version at the moment it is reached.
+
+    A short page in memory is made on the event loop, any other in a thread.
+
+    Raises: Refused: the table was deleted meanwhile. Corrupt: a page on the way is damaged.
+    """
+    file = await catalog.file(request.table)
+    collector = _PageCollector(request)
+    await file.walk(request.span, collector)
+    return collector.page()
+
+
+def query_span(keys: KeyRange, *, is_reverse: bool) -> Span:
+    """Give the stored keys that a key condition asks for."""
+    prefix = partition_prefix(keys.partition)
+    low, high = prefix, prefix_end(prefix)
+    if keys.sort is not None:
+        low, high = _sort_bounds(prefix, keys.sort, end=high)
+    return Span(low=low, high=high, is_reverse=is_reverse)
+
+
+def segment_span(segment: int, segments: int) -> Span:
+    """Give the stored keys of one of `segments` equal parts of the hashes, counted from 0."""
+    assert 0 <= segment < segments <= _HASHES
+    first = _HASHES * segment // segments
+    behind = _HASHES * (segment + 1) // segments
+    low, high = hash_bounds(first, behind - 1)
+    return Span(low=low, high=high)
+
+
+def _sort_bounds(
+    prefix: bytes, sort: SortRange, *, end: bytes | None
+) -> tuple[bytes, bytes | None]:
+    if sort.prefix is not None:
+        beginning = prefix + sort_prefix(_raw(sort.prefix))
+        return beginning, prefix_end(beginning)
+    low, high = prefix, end
+    if sort.low is not None:
+        low = prefix + sort_component((sort.kind, sort.low))
+        if not sort.low_included:
+            low += _NEXT
+    if sort.high is not None:
+        high = prefix + sort_component((sort.kind, sort.high))
+        if sort.high_included:
+            high += _NEXT
+    return low, high
+
+
+def _raw(value: KeyValue) -> bytes:
+    return value if isinstance(value, bytes) else string_bytes(value)
+
+
+class _PageCollector:
+    """Makes a page of the entries of a walk."""
+
+    __slots__ = (
+        "_count",
+        "_evaluated_bytes",
+        "_items",
+        "_last",
+        "_request",
+        "_scanned_count",
+        "_sort_name",
+        "is_full",
+        "scanned_bytes",
+    )
+
+    def __init__(self, request: PageRequest) -> None:
+        self._request = request
+        sort = request.table.definition.sort
+        self._sort_name = None if sort is None else sort.name
+        self._items: list[Item] | None = None if request.is_count else []
+        self._count = 0
+        self._scanned_count = 0
+        self._evaluated_bytes = 0
+        self._last = b""
+        self.scanned_bytes = 0
+        self.is_full = False
+
+    def add(self, rid_id: bytes, entry: Entry) -> None:
+        """Evaluate the next entry."""
+        request = self._request
+        item = whole_item(entry, key_attributes(request.table.definition, rid_id))
+        item_bytes, page_bytes = evaluated_bytes(item, self._sort_name)
+        self._last = rid_id
+        self._scanned_count += 1
+        self._evaluated_bytes += item_bytes
+        self.scanned_bytes += page_bytes
+        if self._scanned_count == request.limit or self.scanned_bytes >= request.bytes_max:
+            self.is_full = True
+        if request.filter is not None and not request.filter.holds(item):
+            return
+        self._count += 1
+        if self._items is not None:
+            projection = request.projection
+            self._items.append(item if projection is None else projection.apply(item))
+
+    def page(self) -> ItemPage:
+        """Give the page, once the walk is over."""
+        definition: TableDefinition = self._request.table.definition
+        return ItemPage(
+            items=self._items,
+            count=self._count,
+            scanned_count=self._scanned_count,
+            evaluated_bytes=self._evaluated_bytes,
+            last_key=key_attributes(definition, self._last) if self.is_full else None,
+        )
