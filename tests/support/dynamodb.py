@@ -35,6 +35,11 @@ _REQUEST_ID: Final = re.compile(r"[A-Z0-9=]{52}")
 _TYPE: Final = re.compile(r"com\.amazon(aws)?\.[a-z0-9.]+#[A-Za-z]+")
 # The service once sent it without saying so in its model; dynalite still does.
 _UNMODELLED: Final = {"TableThroughputModeSummary"}
+# What boto3 looks into to choose an endpoint must be there.
+_LOOKED_AT: Final[Mapping[str, Any]] = {
+    "BatchGetItem": {"RequestItems": {}},
+    "BatchWriteItem": {"RequestItems": {}},
+}
 _JSON_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "string": str,
     "boolean": bool,
@@ -112,7 +117,7 @@ class DynamoDB:
                 body = json.dumps(request).encode()
         self._call.body = body
         try:
-            self.boto._make_api_call(operation, {})
+            self.boto._make_api_call(operation, _LOOKED_AT.get(operation, {}))
         except ClientError:
             pass
         finally:
