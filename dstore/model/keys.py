@@ -22,6 +22,8 @@ __all__ = [
     "KeyKind",
     "KeyValue",
     "decode_key",
+    "decode_partition",
+    "decode_sort",
     "encode_key",
     "hash_bounds",
     "partition_prefix",
@@ -102,16 +104,34 @@ def decode_key(
     Raises: Corrupt: `encode_key` cannot have written these bytes for these kinds. Who took them
         from a client's cursor refuses instead.
     """
-    if len(rid_id) < HASH_BYTES:
-        raise _not_a_key()
-    hashed = int.from_bytes(rid_id[:HASH_BYTES], "big")
-    partition, end = _read_component(rid_id, partition_kind, HASH_BYTES)
+    partition, end = decode_partition(rid_id, partition_kind)
     sort: KeyValue | None = None
     if sort_kind is not None:
-        sort, end = _read_component(rid_id, sort_kind, end)
+        sort = decode_sort(rid_id, sort_kind, offset=end)
+    elif end != len(rid_id):
+        raise _not_a_key()
+    return int.from_bytes(rid_id[:HASH_BYTES], "big"), partition, sort
+
+
+def decode_partition(rid_id: bytes, kind: KeyKind) -> tuple[KeyValue, int]:
+    """Read the partition key of a RID_ID, and where its `partition_prefix` ends.
+
+    Raises: Corrupt: as `decode_key`.
+    """
+    if len(rid_id) < HASH_BYTES:
+        raise _not_a_key()
+    return _read_component(rid_id, kind, HASH_BYTES)
+
+
+def decode_sort(rid_id: bytes, kind: KeyKind, *, offset: int) -> KeyValue:
+    """Read the sort key of a RID_ID whose `partition_prefix` ends at `offset`.
+
+    Raises: Corrupt: as `decode_key`.
+    """
+    sort, end = _read_component(rid_id, kind, offset)
     if end != len(rid_id):
         raise _not_a_key()
-    return hashed, partition, sort
+    return sort
 
 
 def hash_bounds(low: int, high: int) -> tuple[bytes, bytes | None]:

@@ -238,9 +238,9 @@ def _text_bytes(text: str) -> int:
 
 
 def _number_bytes(text: str) -> int:
-    """Count a number's bytes; whole numbers, the common case, need no parsing."""
+    """Count a number's bytes; without an exponent, the common case, it needs no parsing."""
     negative = text[:1] == "-"
-    digits = text[1:] if negative else text
+    digits = (text[1:] if negative else text).replace(".", "", 1)
     if digits.isdecimal():
         digit_count = len(digits.strip("0"))
     else:

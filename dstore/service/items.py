@@ -141,10 +141,10 @@ def key_attributes(definition: TableDefinition, rid_id: bytes) -> Item:
     _, partition_value, sort_value = decode_key(
         rid_id, definition.partition.kind, None if sort is None else sort.kind
     )
-    attributes = {definition.partition.name: _attribute(definition.partition, partition_value)}
+    attributes = {definition.partition.name: key_attribute(definition.partition, partition_value)}
     if sort is not None:
         assert sort_value is not None
-        attributes[sort.name] = _attribute(sort, sort_value)
+        attributes[sort.name] = key_attribute(sort, sort_value)
     return attributes
 
 
@@ -166,7 +166,8 @@ def whole_item(entry: Entry, key: Item) -> Item:
     return item
 
 
-def _attribute(key: KeyAttribute, value: KeyValue) -> Attribute:
+def key_attribute(key: KeyAttribute, value: KeyValue) -> Attribute:
+    """Write a decoded key in wire form."""
     text = b64encode(value).decode() if isinstance(value, bytes) else value
     return {key.kind.value: text}
 

@@ -15,14 +15,16 @@ from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX
 from dstore.model.hashing import string_bytes
 from dstore.model.keys import (
     HASH_MAX,
+    decode_partition,
+    decode_sort,
     hash_bounds,
     partition_prefix,
     prefix_end,
     sort_component,
     sort_prefix,
 )
-from dstore.service.items import key_attributes, whole_item
-from dstore.service.page_sizes import evaluated_bytes
+from dstore.service.items import key_attribute, key_attributes
+from dstore.service.page_sizes import evaluated
 from dstore.storage.range_scan import Span
 
 if TYPE_CHECKING:
@@ -121,6 +123,32 @@ def _raw(value: KeyValue) -> bytes:
     return value if isinstance(value, bytes) else string_bytes(value)
 
 
+class _KeyReader:
+    """Decodes the key attributes of entries one after another; neighbours share a partition."""
+
+    __slots__ = ("_definition", "_partition", "_prefix")
+
+    def __init__(self, definition: TableDefinition) -> None:
+        self._definition = definition
+        self._prefix: bytes | None = None
+        self._partition: Item = {}
+
+    def read(self, rid_id: bytes) -> Item:
+        """Give an entry's key attributes in wire form."""
+        partition, sort = self._definition.partition, self._definition.sort
+        if sort is None:
+            return key_attributes(self._definition, rid_id)
+        if self._prefix is None or not rid_id.startswith(self._prefix):
+            value, end = decode_partition(rid_id, partition.kind)
+            self._prefix = rid_id[:end]
+            self._partition = {partition.name: key_attribute(partition, value)}
+        key = self._partition.copy()
+        key[sort.name] = key_attribute(
+            sort, decode_sort(rid_id, sort.kind, offset=len(self._prefix))
+        )
+        return key
+
+
 class _PageCollector:
     """Makes a page of the entries of a walk."""
 
@@ -128,6 +156,7 @@ class _PageCollector:
         "_count",
         "_evaluated_bytes",
         "_items",
+        "_keys",
         "_last",
         "_request",
         "_scanned_count",
@@ -138,6 +167,7 @@ class _PageCollector:
 
     def __init__(self, request: PageRequest) -> None:
         self._request = request
+        self._keys = _KeyReader(request.table.definition)
         sort = request.table.definition.sort
         self._sort_name = None if sort is None else sort.name
         self._items: list[Item] | None = None if request.is_count else []
@@ -151,8 +181,7 @@ class _PageCollector:
     def add(self, rid_id: bytes, entry: Entry) -> None:
         """Evaluate the next entry."""
         request = self._request
-        item = whole_item(entry, key_attributes(request.table.definition, rid_id))
-        item_bytes, page_bytes = evaluated_bytes(item, self._sort_name)
+        item, item_bytes, page_bytes = evaluated(entry, self._keys.read(rid_id), self._sort_name)
         self._last = rid_id
         self._scanned_count += 1
         self._evaluated_bytes += item_bytes
