@@ -49,8 +49,8 @@ SKEW_US_MAX: Final = 15 * 60 * 1_000_000
 
 _STAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Headers that change what a request does: if one came, it must have been signed.
-_BINDING_HEADERS: Final = frozenset(
+# Headers that change what a v1 request does: if one came, it must have been signed.
+BINDING_HEADERS: Final = frozenset(
     {b"content-encoding", b"content-type", b"idempotency-key", b"if-match", b"if-none-match"}
 )
 # Signs for access keys that do not exist, so that they cost what existing ones cost.
@@ -86,6 +86,7 @@ def read_claim(
     headers: Sequence[tuple[bytes, bytes]],
     *,
     services: frozenset[str] = SERVICES,
+    binding: frozenset[bytes] = BINDING_HEADERS,
 ) -> Claim:
     """Read the one signature of a request, from its headers or from its query.
 
@@ -94,6 +95,8 @@ def read_claim(
         target: raw path and query as received, not normalised; undecodable bytes as surrogates.
         headers: raw names and values as received, in order.
         services: the names that may stand in the credential's scope.
+        binding: headers, lower case, that must be signed if they came; those whose names begin
+            with x-amz- must be in any case.
 
     Raises: SignatureRefused: MISSING, MALFORMED, UNSIGNED_PAYLOAD or UNSIGNED_HEADER.
     """
@@ -129,7 +132,7 @@ def read_claim(
         expires_us=expires_us,
         signature=signature,
         declared_body=declared,
-        head=_head(first, received, scheme),
+        head=_head(first, received, scheme, binding=binding),
         string_head=string_head(stamp, scheme.scope_text),
     )
 
@@ -208,11 +211,15 @@ def _received(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def _head(
-    first: tuple[bytes, bytes, bytes], received: Mapping[bytes, bytes], scheme: Scheme
+    first: tuple[bytes, bytes, bytes],
+    received: Mapping[bytes, bytes],
+    scheme: Scheme,
+    *,
+    binding: frozenset[bytes],
 ) -> bytes:
     """Write the canonical request without the body's hash: first lines, headers, their names."""
     for name in received.keys() - scheme.signed:
-        if name in _BINDING_HEADERS or name.startswith(b"x-amz-"):
+        if name in binding or name.startswith(b"x-amz-"):
             raise SignatureRefused(
                 SignatureProblem.UNSIGNED_HEADER,
                 f"The header {name.decode('ascii', 'replace')} must be among the signed ones.",

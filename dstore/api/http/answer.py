@@ -63,8 +63,18 @@ class Answer(web.StreamResponse):
         self._media_type = content_type
         self._head = b""
 
-    def seal(self, request: web.BaseRequest, *, request_id: str, date: str, outbox: Outbox) -> None:
+    def seal(
+        self,
+        request: web.BaseRequest,
+        *,
+        request_id: str,
+        date: str,
+        outbox: Outbox,
+        id_header: str = REQUEST_ID_HEADER,
+    ) -> None:
         """Render the head; to be called once, before `prepare`, which writes into `outbox`.
+
+        The request's id goes out under the name `id_header`.
 
         Raises: ValueError: a header holds something else than printable ASCII.
         """
@@ -83,7 +93,7 @@ class Answer(web.StreamResponse):
         elif request.version != HttpVersion11:
             connection = "Connection: keep-alive\r\n"
         self._head = (
-            f"{lines}Date: {date}\r\n{REQUEST_ID_HEADER}: {request_id}\r\n{length}{connection}\r\n"
+            f"{lines}Date: {date}\r\n{id_header}: {request_id}\r\n{length}{connection}\r\n"
         ).encode("ascii")
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

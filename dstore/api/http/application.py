@@ -6,7 +6,7 @@ middleware: each would cost a request 3 us, and everything here is for all reque
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -14,13 +14,13 @@ from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import UrlDispatcher
 
 from dstore.api.http.admission import Admission
-from dstore.api.http.answer import COMMON_HEADERS, REQUEST_ID_HEADER
+from dstore.api.http.answer import COMMON_HEADERS, REQUEST_ID_HEADER, Answer
 from dstore.api.http.endpoint import UNMATCHED, Endpoint, ErrorRenderer, Service, render_problem
 from dstore.api.http.path_tree import PathTree, split_path
 from dstore.api.http.problems import Problem, ProblemRaised
 from dstore.api.http.request_context import RequestContext, RequestIds, context_of, request_id_of
 from dstore.api.http.request_log import RequestLog
-from dstore.api.http.route import Handler, Route
+from dstore.api.http.route import Dialect, Handler, Route
 from dstore.base.clock import Clock, SystemClock
 from dstore.base.entropy import Entropy
 from dstore.base.limits import (
@@ -72,14 +72,19 @@ def build_application(
         request_log: which requests are logged: "none", "errors" (>= 500, or > 1 s) or "all".
         render_error: makes the answer of whatever a handler raises.
     """
+    ids = RequestIds(entropy)
     service = Service(
-        surface=surface,
         metrics=metrics,
-        ids=RequestIds(entropy),
+        ids=ids,
         clock=clock or SystemClock(),
         admission=admission or Admission(metrics),
         request_log=RequestLog(surface=surface, which=request_log, metrics=metrics),
-        render_error=render_error,
+        dialect=Dialect(
+            surface=surface,
+            id_header=REQUEST_ID_HEADER,
+            request_id_of=ids.of,
+            render_error=_under_id(render_error),
+        ),
     )
     dispatcher = Dispatcher(service, routes)
     with warnings.catch_warnings():
@@ -100,15 +105,18 @@ class Dispatcher(UrlDispatcher):
         super().__init__()
         self._admission = service.admission
         self._service = service
+        self._dialects: dict[str, Dialect | None] = {}
         endpoints: dict[tuple[str, str], Endpoint] = {}
         for route in routes:
             assert (route.method, route.path) not in endpoints, route
+            assert self._dialects.setdefault(route.path, route.dialect) is route.dialect, route
             endpoint = Endpoint(
                 service,
                 handler=route.handler,
                 operation=route.operation,
                 pattern=route.path,
                 is_vital=route.is_vital,
+                dialect=route.dialect,
             )
             endpoint.route = self.add_route(route.method, route.path, endpoint.serve)
             endpoints[route.method, route.path] = endpoint
@@ -133,7 +141,7 @@ class Dispatcher(UrlDispatcher):
             if matched is None:
                 raise _no_such_method(found.allowed)
         except (DStoreError, ProblemRaised) as error:
-            return self._refusing(error)
+            return self._refusing(error, request)
         endpoint, places = matched
         return RequestContext(
             {name: segments[index] for name, index in places},
@@ -143,13 +151,23 @@ class Dispatcher(UrlDispatcher):
             outbox=self._service.outbox,
         )
 
-    def _refusing(self, error: Exception) -> RequestContext:
-        """Make a context whose handler raises: refusals take the path of every other error."""
+    def _refusing(self, error: Exception, request: web.Request) -> RequestContext:
+        """Make a context whose handler raises: refusals take the path of every other error.
+
+        The request may be unreadable, hence a path is known here as it came, or not at all; a
+        dialect for `/` and other paths without names in them is found.
+        """
 
         async def refuse(_request: web.Request) -> web.StreamResponse:
             raise error
 
-        endpoint = Endpoint(self._service, handler=refuse, operation=UNMATCHED, pattern=UNMATCHED)
+        endpoint = Endpoint(
+            self._service,
+            handler=refuse,
+            operation=UNMATCHED,
+            pattern=UNMATCHED,
+            dialect=self._dialects.get(request.raw_path.partition("?")[0]),
+        )
         return RequestContext(
             {},
             route=endpoint.route,
@@ -157,6 +175,15 @@ class Dispatcher(UrlDispatcher):
             admission=self._admission,
             outbox=self._service.outbox,
         )
+
+
+def _under_id(render_error: ErrorRenderer) -> Callable[[Exception, web.Request], Answer]:
+    """Let a renderer be called with the request, as a dialect's is."""
+
+    def render(error: Exception, request: web.Request) -> Answer:
+        return render_error(error, request_id_of(request))
+
+    return render
 
 
 def _direct(application: web.Application, dispatcher: Dispatcher) -> Handler:

@@ -1,5 +1,6 @@
 """Find out who sent a request: a bearer token, or a SigV4 signature over the whole request."""
 
+import hashlib
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -42,9 +43,12 @@ def authenticate(request: web.Request, access: Access, body: bytes | None) -> Pr
         raise unauthenticated(f"The request has no credential. {_HOW}")
     assert body is not None, "a signature is checked after the body was read"
     signed = SignedRequest(
-        method=request.method, target=request.raw_path, headers=request.raw_headers
+        method=request.method,
+        target=request.raw_path,
+        headers=request.raw_headers,
+        body_sha256=hashlib.sha256(body).hexdigest(),
     )
-    return access.signature(signed, body)
+    return access.signature(signed)
 
 
 def _raw_query(request: web.Request) -> bytes:

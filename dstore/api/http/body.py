@@ -4,9 +4,13 @@ The bounds, in the order in which they are looked at: the content coding (gzip, 
 the stated length, the process's room for bodies; then, while it arrives, its bytes, its chunks and
 its pace; last, what comes out of a compressed one. A request whose handler does not call
 `read_body` has its body thrown away by aiohttp.
+
+A signature covers the body as it was sent: a door that verifies one takes the two steps of
+`read_body` by itself, `receive_body` and `inflate_body`.
 """
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import AsyncIterator
 from typing import Final
@@ -44,8 +48,33 @@ async def read_body(
         timeout_s: within which every body may arrive, however slowly.
         bytes_per_s_min: the pace beyond `timeout_s`.
 
+    Raises: what `receive_body` and `inflate_body` raise.
+    """
+    body = await receive_body(
+        request, bytes_max=bytes_max, timeout_s=timeout_s, bytes_per_s_min=bytes_per_s_min
+    )
+    return await inflate_body(request, body, bytes_max=bytes_max)
+
+
+async def receive_body(
+    request: web.Request,
+    *,
+    bytes_max: int,
+    timeout_s: float = BODY_TIMEOUT_S,
+    bytes_per_s_min: int = BODY_BYTES_PER_S_MIN,
+    chunks_max: int = BODY_CHUNKS_MAX,
+) -> bytes:
+    """Return the whole body as it was sent; b"" if there is none. To be called once.
+
+    Args:
+        request: one that came through `build_application`.
+        bytes_max: of the body as sent, >= 0; as much more is reserved for what comes out of it.
+        timeout_s: within which every body may arrive, however slowly.
+        bytes_per_s_min: the pace beyond `timeout_s`.
+        chunks_max: of a chunked body.
+
     Raises:
-        Refused: unsupported_media_type (coding), invalid (broken compression).
+        Refused: unsupported_media_type: a coding that `inflate_body` does not know.
         Unavailable: overloaded: the process holds as many bodies as it has room for.
         ProblemRaised: 408 too slow, 413, 400 broken chunks or too many, 417 an unknown Expect.
         ClientGone: the connection ended before the body did.
@@ -62,13 +91,59 @@ async def read_body(
     if not request.content.is_eof():
         _promise_to_read(request)
         request.content.set_read_chunk_size(stated)
-    body = await _received(
-        request, bytes_max=bytes_max, timeout_s=timeout_s, bytes_per_s_min=bytes_per_s_min
-    )
+    if request.content.is_eof() and length is not None:
+        body = _from_buffer(request)  # it came with the head, as almost every item does
+    else:
+        body = await _received(
+            request,
+            bytes_max=bytes_max,
+            timeout_s=timeout_s,
+            bytes_per_s_min=bytes_per_s_min,
+            chunks_max=chunks_max,
+        )
     context.body_bytes = len(body)
+    return body
+
+
+async def inflate_body(
+    request: web.Request, body: bytes, *, bytes_max: int, streams_max: int = 1
+) -> bytes:
+    """Decompress what `receive_body` returned, if its Content-Encoding says so.
+
+    Args:
+        request: as there.
+        body: the body as sent.
+        bytes_max: of what comes out.
+        streams_max: how many gzip streams may follow each other (RFC 1952 2.2), >= 1.
+
+    Raises: Refused (invalid): the compression is broken. ProblemRaised: 413.
+    """
+    coding = _coding(request)
     if coding is None or not body:
         return body
-    return await _inflated(body, coding=coding, bytes_max=bytes_max)
+    inflated = bytearray()
+    while body and streams_max:
+        body = await _inflate(body, inflated, coding=coding, bytes_max=bytes_max)
+        streams_max = streams_max - 1 if coding == "gzip" else 0
+    if body:
+        raise invalid(f"The body goes on after the end of its {coding} data; send one stream.")
+    return bytes(inflated)
+
+
+async def discard_body(request: web.Request, *, bytes_max: int, timeout_s: float) -> None:
+    """Throw away the rest of a body, so that its sender reads the answer instead of failing.
+
+    Gives up, and leaves the rest to the end of the connection, after `bytes_max` or `timeout_s`;
+    at once if the client waits for a 100 Continue.
+    """
+    content = request.content
+    if hdrs.EXPECT in request.headers or content.is_eof():
+        return
+    discarded = 0
+    with contextlib.suppress(TimeoutError, web.RequestPayloadError, OSError, RuntimeError):
+        async with asyncio.timeout(timeout_s):
+            while discarded <= bytes_max and (piece := await content.readany()):
+                discarded += len(piece)
 
 
 def _coding(request: web.Request) -> str | None:
@@ -113,18 +188,20 @@ def _promise_to_read(request: web.Request) -> None:
 
 
 async def _received(
-    request: web.Request, *, bytes_max: int, timeout_s: float, bytes_per_s_min: int
+    request: web.Request,
+    *,
+    bytes_max: int,
+    timeout_s: float,
+    bytes_per_s_min: int,
+    chunks_max: int,
 ) -> bytes:
     """Gather the body as it was sent, within its bounds of size, chunks and time."""
-    content = request.content
-    if content.is_eof() and request.content_length is not None:
-        return _from_buffer(request)  # it came with the head, as almost every item does
     began_s = asyncio.get_running_loop().time()
     pieces: list[bytes] = []
     received = noted = 0
     try:
         async with asyncio.timeout(timeout_s) as limit:
-            async for piece in _pieces(request):
+            async for piece in _pieces(request, chunks_max):
                 pieces.append(piece)
                 received += len(piece)
                 if received > bytes_max:
@@ -153,8 +230,8 @@ def _from_buffer(request: web.Request) -> bytes:
         raise _broken("The body is broken; send it again.") from None
 
 
-async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the body piece by piece, until its end; at most BODY_CHUNKS_MAX chunks of it."""
+async def _pieces(request: web.Request, chunks_max: int) -> AsyncIterator[bytes]:
+    """Yield the body piece by piece, until its end; at most `chunks_max` chunks of it."""
     content = request.content
     is_chunked = request.content_length is None
     chunks = 0
@@ -163,9 +240,9 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
             if is_chunked:
                 piece, is_end_of_chunk = await content.readchunk()
                 chunks += is_end_of_chunk
-                if chunks > BODY_CHUNKS_MAX:
+                if chunks > chunks_max:
                     raise _broken(
-                        f"The body came in more than {BODY_CHUNKS_MAX} chunks; send larger ones."
+                        f"The body came in more than {chunks_max} chunks; send larger ones."
                     )
                 if not piece and not is_end_of_chunk:
                     return
@@ -183,12 +260,14 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
         raise ClientGone from None
 
 
-async def _inflated(body: bytes, *, coding: str, bytes_max: int) -> bytes:
-    """Decompress step by step; stop at the bound, however much more would come out."""
+async def _inflate(body: bytes, inflated: bytearray, *, coding: str, bytes_max: int) -> bytes:
+    """Decompress one stream step by step; stop at the bound, however much more would come out.
+
+    Returns: what follows the stream.
+    """
     # Deflate is a zlib stream (RFC 9110), and raw deflate from clients that err.
     deflate = _ZLIB if body[0] & 0xF == _ZLIB_METHOD else _RAW_DEFLATE
     decoder = zlib.decompressobj(_GZIP if coding == "gzip" else deflate)
-    inflated = bytearray()
     rest = body
     try:
         while not decoder.eof:
@@ -202,9 +281,7 @@ async def _inflated(body: bytes, *, coding: str, bytes_max: int) -> bytes:
             await asyncio.sleep(0)
     except zlib.error:
         raise invalid(f"The body is not {coding} data, as its Content-Encoding says.") from None
-    if decoder.unused_data:
-        raise invalid(f"The body goes on after the end of its {coding} data; send one stream.")
-    return bytes(inflated)
+    return decoder.unused_data
 
 
 def _too_large(bytes_max: int) -> ProblemRaised:

@@ -225,7 +225,9 @@ class Connection(RequestHandler):
             self.close()
             return
         service = self._server.service
-        service.metrics.operation(service.surface, "unmatched").answered(problem.status, 0.0)
+        service.metrics.operation(service.dialect.surface, "unmatched").answered(
+            problem.status, 0.0
+        )
         service.outbox.flush()
         self.transport.write(_last_words(problem))
         self.force_close()

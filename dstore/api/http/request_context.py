@@ -36,7 +36,15 @@ class ClientGone(Exception):
 class RequestContext(UrlMappingMatchInfo):
     """One request's context; the application makes it, `context_of` finds it."""
 
-    __slots__ = ("admission", "body_bytes", "outbox", "request_id", "reserved_bytes", "serve")
+    __slots__ = (
+        "admission",
+        "body_bytes",
+        "operation",
+        "outbox",
+        "request_id",
+        "reserved_bytes",
+        "serve",
+    )
 
     def __init__(
         self,
@@ -57,6 +65,7 @@ class RequestContext(UrlMappingMatchInfo):
         self.admission = admission
         self.outbox = outbox
         self.request_id = ""
+        self.operation = ""  # what the handler found out that it is; "" leaves the route's
         self.body_bytes = 0  # received
         self.reserved_bytes = 0  # of `admission`, until the answer is made
 

@@ -29,13 +29,26 @@ class RequestLog:
         self._which = which
         self._metrics = metrics
 
+    def of_surface(self, surface: str) -> "RequestLog":
+        """Make the same log for another surface."""
+        return RequestLog(surface=surface, which=self._which, metrics=self._metrics)
+
     def wants(self, status: int, took_ns: int) -> bool:
         """Tell whether a request gets a line."""
         if self._which == "errors":
             return status >= _FAILED or took_ns > _SLOW_NS
         return self._which == "all"
 
-    def write(self, *, method: str, route: str, status: int, took_ns: int, body_bytes: int) -> None:
+    def write(
+        self,
+        *,
+        method: str,
+        route: str,
+        operation: str,
+        status: int,
+        took_ns: int,
+        body_bytes: int,
+    ) -> None:
         """Write a request's line; its id stands in every line of its task."""
         write = _log.error if status >= _FAILED else _log.info
         write(
@@ -43,12 +56,13 @@ class RequestLog:
             surface=self._surface,
             method=method,
             route=route,
+            operation=operation,
             status=status,
             duration_ms=round(took_ns / NS_PER_MS, 3),
             body_bytes=body_bytes,
         )
 
-    def failed(self, error: BaseException, *, route: str) -> None:
+    def failed(self, error: BaseException, *, route: str, operation: str) -> None:
         """Tell of an error that is the server's own, whatever `which` says.
 
         Damaged storage is named with its place and counted; anything else unexpected is logged with
@@ -56,9 +70,21 @@ class RequestLog:
         """
         if isinstance(error, Corrupt):
             self._metrics.corruptions.labels(_part_of_file(error.where)).inc()
-            _log.error("storage_damaged", file=error.file, where=error.where, route=route)
+            _log.error(
+                "storage_damaged",
+                file=error.file,
+                where=error.where,
+                route=route,
+                operation=operation,
+            )
         else:
-            _log.error("request_failed", surface=self._surface, route=route, exc_info=error)
+            _log.error(
+                "request_failed",
+                surface=self._surface,
+                route=route,
+                operation=operation,
+                exc_info=error,
+            )
 
 
 def _part_of_file(where: str) -> str:

@@ -11,11 +11,34 @@ from typing import Final
 
 from aiohttp import web
 
+from dstore.api.http.answer import Answer
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _METHOD: Final = re.compile(r"[A-Z]+")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]+|\{[a-z][a-z0-9_]*\}")
 _OPERATION: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How failures are told, and under which names requests are counted, logged and followed.
+
+    It holds for every answer of a path, also for those made before a handler runs: an overloaded or
+    draining process, headers too large, a method that the path does not answer. A route without
+    one speaks the application's.
+    """
+
+    surface: str
+    """Its name in metrics and in the log."""
+    id_header: str
+    """The header in which a request's id goes out."""
+    request_id_of: Callable[[web.BaseRequest], str]
+    """Makes the id of a request, or takes the client's own."""
+    render_error: Callable[[Exception, web.Request], Answer]
+    """Makes the answer of whatever a handler raises; it never raises itself."""
+    expected: tuple[type[Exception], ...] = ()
+    """The errors that are answers, besides those of the house; all others are logged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +51,9 @@ class Route:
 
     The handler returns an answer (`answer.Answer` is the fast one) or raises a `DStoreError`; it
     never renders an error. `operation` is the snake_case name under which requests are counted.
-    `is_vital` requests are answered even when the process is overloaded or draining.
+    A handler that answers several operations names the one at hand in the context's `operation`.
+    `is_vital` requests are answered even when the process is overloaded or draining. All routes of
+    one path have the same dialect.
     """
 
     method: str
@@ -36,6 +61,7 @@ class Route:
     handler: Handler
     operation: str
     is_vital: bool = False
+    dialect: Dialect | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can't be resolved; a broken route is a bug, not an input."""

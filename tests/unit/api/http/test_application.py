@@ -213,6 +213,7 @@ async def test_slow_request_is_logged_by_its_route() -> None:
         "surface": "test",
         "method": "GET",
         "route": ENTRY,
+        "operation": "get_entry",
         "status": 200,
         "duration_ms": 1_500.0,
         "body_bytes": 0,
