@@ -56,10 +56,24 @@ BODY_BYTES_PER_S_MIN: Final = 64 * KIB
 # A body that arrives in 1-byte chunks costs 10 us a chunk, 200,000 of them 2 s; a sane client sends
 # at least 256 bytes a chunk: 1 MiB / 256 = 4,096.
 BODY_CHUNKS_MAX: Final = 4_096
+AWS_BODY_BYTES_MAX: Final = 16 * MIB  # DynamoDB's, of a BatchWriteItem
+AWS_BODY_CHUNKS_MAX: Final = 65_536  # as above: 16 MiB / 256
+AWS_BODY_STREAMS_MAX: Final = 1_024  # gzip streams in a row in one body; clients send one
+# Of a body that is refused, so that its sender gets to the answer: twice what anybody sends in
+# earnest. The rest is cut off with the connection.
+BODY_DISCARDED_BYTES_MAX: Final = 64 * MIB
+REPLY_TURN_BYTES: Final = 256 * KIB  # encoded or summed at a time, ~0.3 ms; then others go on
 KEEP_ALIVE_TIMEOUT_S: Final = 75.0  # longer than the usual 60 s of a load balancer
 CONNECTIONS_MAX: Final = 4_096  # ~64 KiB each: 256 MiB
 REQUESTS_IN_FLIGHT_MAX: Final = 1_024  # each may hold a V1_BODY_BYTES_MAX body: 1 GiB at the worst
 BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 503 before the body
+
+TABLE_ARN_CHARS_MAX: Final = 1_024  # DynamoDB's, wherever it takes a table's name
+COMPLAINTS_MAX: Final = 10  # broken constraints in one of DynamoDB's validation errors
+SHOWN_VALUE_CHARS_MAX: Final = 4 * KIB  # of a client's value in one of them; longer ones are cut
+# 32 levels of attributes are 2 levels of JSON each, in at most 8 levels of a batch or transaction;
+# the rest is room for what DynamoDB itself calls too deep. Far below Python's bound of recursion.
+REQUEST_DEPTH_MAX: Final = 128
 
 LIST_LIMIT_DEFAULT: Final = 100  # entries on a page when the client does not say
 LIST_LIMIT_MAX: Final = 1_000

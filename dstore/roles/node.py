@@ -1,4 +1,4 @@
-"""The data node. Alone it answers the whole v1 API and the admin API, as SPEC.md wants."""
+"""The data node. Alone it answers v1, the DynamoDB API and the admin API, as SPEC.md wants."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dstore.api.admin.routes import admin_routes
 from dstore.api.admin.status import Report
+from dstore.api.dynamodb.door import dynamodb_routes
 from dstore.api.http.health import Readiness
 from dstore.api.v1.entries import plan_deferred
 from dstore.api.v1.routes import v1_routes
@@ -44,7 +45,10 @@ async def mount(runtime: Runtime) -> Mounted:
 
     return Mounted(
         routes={
-            Surface.PUBLIC: v1_routes(node),
+            Surface.PUBLIC: (
+                *v1_routes(node),
+                *dynamodb_routes(node, clock=runtime.clock, entropy=runtime.entropy),
+            ),
             Surface.ADMIN: admin_routes(node, report=report, metrics=runtime.metrics),
         },
         jobs=(

@@ -73,9 +73,9 @@ def serialization(message: str | None = None) -> AwsError:
     return AwsError("SerializationException", message, namespace=Namespace.SERVICE)
 
 
-def unknown_operation(message: str | None = None) -> AwsError:
-    """Make what an operation gets that is not offered."""
-    return AwsError("UnknownOperationException", message, namespace=Namespace.SERVICE)
+def unknown_operation(*, status: int = 400) -> AwsError:
+    """Make what an operation gets that is not offered; with 404, what is no request of one."""
+    return AwsError("UnknownOperationException", None, namespace=Namespace.SERVICE, status=status)
 
 
 def resource_not_found(message: str = "Requested resource not found") -> AwsError:
@@ -93,6 +93,8 @@ def _of_service(name: str, message: str, *, status: int = 400) -> AwsError:
 
 
 _TOO_LARGE: Final = 413
+_HEADERS_TOO_LARGE: Final = 431  # DynamoDB's status for it is 400
+_NOT_HERE: Final = frozenset({404, 405})
 _MISMATCH: Final = (
     "The request signature we calculated does not match the signature you provided. Check your "
     "AWS Secret Access Key and signing method. Consult the service documentation for details."
@@ -136,7 +138,11 @@ def _of_signature(error: SignatureRefused) -> AwsError:
             return _of_service("UnrecognizedClientException", _UNKNOWN_KEY)
         case SignatureProblem.MISMATCH:
             return _of_service("InvalidSignatureException", _MISMATCH)
-        case SignatureProblem.SKEW:
+        case (
+            SignatureProblem.SKEW
+            | SignatureProblem.UNSIGNED_PAYLOAD
+            | SignatureProblem.UNSIGNED_HEADER
+        ):
             return _of_service("InvalidSignatureException", error.message)
         case _:
             return _of_service("IncompleteSignatureException", error.message)
@@ -152,6 +158,8 @@ def _of_refusal(error: Refused) -> AwsError:
             return _of_service("MissingAuthenticationTokenException", error.message)
         case RefusalKind.FORBIDDEN:
             return _of_service("AccessDeniedException", error.message)
+        case RefusalKind.UNSUPPORTED_MEDIA_TYPE:
+            return serialization(error.message)
         case _:
             return validation(error.message)
 
@@ -166,5 +174,10 @@ def _of_condition(error: ConditionFailed) -> AwsError:
 
 def _of_http(error: ProblemRaised) -> AwsError:
     problem = error.problem
-    name = "RequestEntityTooLargeException" if problem.status == _TOO_LARGE else "BadRequest"
-    return _of_service(name, problem.detail, status=problem.status)
+    if problem.status in _NOT_HERE:
+        return unknown_operation(status=404)
+    if problem.status == _TOO_LARGE:
+        name = "RequestEntityTooLargeException"
+        return _of_service(name, problem.detail, status=_TOO_LARGE)
+    status = 400 if problem.status == _HEADERS_TOO_LARGE else problem.status
+    return _of_service("BadRequest", problem.detail, status=status)

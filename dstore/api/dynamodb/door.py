@@ -1,0 +1,193 @@
+"""The door of the DynamoDB API: `POST /`, from the bytes of a request to those of its answer.
+
+The order of complaints is DynamoDB's: body too large, content type, JSON, target, signature, the
+members' types and bounds, and then what the operation itself has to say. An operation is a value in
+`actions/`; nothing here knows one by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs
+from multidict import istr
+
+from dstore.api.dynamodb import json_members, shapes
+from dstore.api.dynamodb.action import Call
+from dstore.api.dynamodb.actions import ACTIONS
+from dstore.api.dynamodb.answers import (
+    AMZ_JSON,
+    JSON,
+    answer,
+    content_type_of,
+    error_answer,
+)
+from dstore.api.dynamodb.authentication import Authentication
+from dstore.api.dynamodb.cors import preflight_headers
+from dstore.api.dynamodb.errors import AwsError, serialization, unknown_operation
+from dstore.api.dynamodb.health import health
+from dstore.api.dynamodb.replies import checksum, encoded
+from dstore.api.dynamodb.request_ids import REQUEST_ID_HEADER, AwsRequestIds
+from dstore.api.http.answer import Answer
+from dstore.api.http.body import discard_body, inflate_body, receive_body
+from dstore.api.http.problems import ProblemRaised
+from dstore.api.http.request_context import context_of
+from dstore.api.http.route import Dialect, Route
+from dstore.base.limits import (
+    AWS_BODY_BYTES_MAX,
+    AWS_BODY_CHUNKS_MAX,
+    AWS_BODY_STREAMS_MAX,
+    BODY_DISCARDED_BYTES_MAX,
+    BODY_TIMEOUT_S,
+    INLINE_JSON_BYTES_MAX,
+)
+from dstore.base.threads import in_thread
+from dstore.expressions import ExpressionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from dstore.api.dynamodb.action import Action, Members
+    from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
+    from dstore.service.node import Node
+
+SURFACE: Final = "dynamodb"  # in metrics and logs
+
+_TARGET: Final = istr("X-Amz-Target")
+_CONTENT_TYPES: Final = frozenset({AMZ_JSON, JSON})
+_TOO_LARGE: Final = 413
+# The operations of the other service behind this door; every other name is DynamoDB's own.
+_OF_STREAMS: Final = frozenset({"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"})
+_CAPITAL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def dynamodb_routes(
+    node: Node,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    actions: Mapping[str, Action] = ACTIONS,
+) -> tuple[Route, ...]:
+    """Bind the DynamoDB API to a node.
+
+    Args:
+        node: its use cases.
+        clock: tells whether a signature has expired.
+        entropy: for request ids.
+        actions: the operations by name.
+    """
+    dialect = Dialect(
+        surface=SURFACE,
+        id_header=REQUEST_ID_HEADER,
+        request_id_of=AwsRequestIds(entropy).of,
+        render_error=error_answer,
+        expected=(AwsError, ExpressionError),
+    )
+    door = Door(node, clock=clock, actions=actions)
+    return (
+        Route(
+            method="POST", path="/", handler=door.serve, operation="no_operation", dialect=dialect
+        ),
+        Route(
+            method="GET",
+            path="/",
+            handler=health,
+            operation="health",
+            is_vital=True,
+            dialect=dialect,
+        ),
+        Route(
+            method="OPTIONS", path="/", handler=preflight, operation="preflight", dialect=dialect
+        ),
+    )
+
+
+class Door:
+    """Every operation at one path."""
+
+    def __init__(self, node: Node, *, clock: Clock, actions: Mapping[str, Action]) -> None:
+        """Take the operations, each under its target."""
+        self._node = node
+        self._authentication = Authentication(node.access, clock)
+        self._targets = {
+            _target_of(action.name): (action, _CAPITAL.sub("_", action.name).lower())
+            for action in actions.values()
+        }
+
+    async def serve(self, request: web.Request) -> Answer:
+        """Answer one request. Raises: whatever `error_answer` renders."""
+        if request.body_exists and content_type_of(request) not in _CONTENT_TYPES:
+            raise no_operation()
+        sent = await _body_of(request)
+        body = sent
+        if hdrs.CONTENT_ENCODING in request.headers:
+            body = await inflate_body(
+                request, sent, bytes_max=AWS_BODY_BYTES_MAX, streams_max=AWS_BODY_STREAMS_MAX
+            )
+        if len(sent) <= INLINE_JSON_BYTES_MAX >= len(body):
+            digest, members = hashlib.sha256(sent).hexdigest(), _members_of(body)
+        else:
+            digest, members = await in_thread(
+                lambda: (hashlib.sha256(sent).hexdigest(), _members_of(body))
+            )
+        found = self._targets.get(request.headers.get(_TARGET, ""))
+        if found is None:
+            raise unknown_operation()
+        action, context_of(request).operation = found
+        principal = self._authentication.principal_of(request, body_sha256=digest)
+        if members is None:
+            raise serialization()
+        shapes.check(action.shape, members)
+        assert principal.tenant is not None, "an access key is a tenant's"
+        reply = await action.run(
+            Call(
+                node=self._node,
+                principal=principal,
+                tenant=principal.tenant,
+                region=principal.region,
+                members=members,
+            )
+        )
+        content = await encoded(reply)
+        return answer(request, content, checksum=await checksum(content))
+
+
+async def preflight(request: web.Request) -> Answer:
+    """Tell a browser that its script may send what it wants to."""
+    if hdrs.ORIGIN not in request.headers:
+        raise no_operation()
+    return Answer(headers=preflight_headers(request))
+
+
+def no_operation() -> AwsError:
+    """Make what a request gets that cannot be one of an operation: a method, a content type."""
+    return unknown_operation(status=404)
+
+
+async def _body_of(request: web.Request) -> bytes:
+    """Receive the body as it was sent; if it is too large, let its sender come to the answer."""
+    try:
+        return await receive_body(
+            request, bytes_max=AWS_BODY_BYTES_MAX, chunks_max=AWS_BODY_CHUNKS_MAX
+        )
+    except ProblemRaised as raised:
+        if raised.problem.status == _TOO_LARGE:
+            await discard_body(
+                request, bytes_max=BODY_DISCARDED_BYTES_MAX, timeout_s=BODY_TIMEOUT_S
+            )
+        raise
+
+
+def _members_of(body: bytes) -> Members | None:
+    """Decode a body; an empty one is complained of later, hence None."""
+    return json_members.decode(body) if body else None
+
+
+def _target_of(operation: str) -> str:
+    service = "DynamoDBStreams" if operation in _OF_STREAMS else "DynamoDB"
+    return f"{service}_20120810.{operation}"
