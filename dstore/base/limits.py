@@ -33,6 +33,17 @@ INTEGER_ID_DIGITS_MAX: Final = 38  # an Integer ID is a number without a fractio
 
 # ------------------------------------------------------------------------------------ the names
 
+# DynamoDB's bounds of a table's definition. Source: developer guide, "Quotas".
+KEY_NAME_CHARS_MAX: Final = 255  # of a key attribute, or one that an index projects
+LOCAL_INDEXES_MAX: Final = 5  # of a table
+GLOBAL_INDEXES_MAX: Final = 20  # of a table
+INCLUDED_ATTRIBUTES_MAX: Final = 20  # that one index projects by name
+PROJECTED_ATTRIBUTES_MAX: Final = 100  # the same, over all indexes of a table
+TAGS_MAX: Final = 50  # of a table
+TAG_KEY_CHARS_MAX: Final = 128
+TAG_VALUE_CHARS_MAX: Final = 256
+TABLES_LISTED_MAX: Final = 100  # of one ListTables answer
+
 TENANT_NAME_CHARS_MAX: Final = 64
 TABLE_NAME_CHARS_MIN: Final = 3  # DynamoDB's
 TABLE_NAME_CHARS_MAX: Final = 255  # DynamoDB's
@@ -69,11 +80,14 @@ REQUESTS_IN_FLIGHT_MAX: Final = 1_024  # each may hold a V1_BODY_BYTES_MAX body:
 BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 503 before the body
 
 TABLE_ARN_CHARS_MAX: Final = 1_024  # DynamoDB's, wherever it takes a table's name
+RESOURCE_ARN_CHARS_MAX: Final = 1_283  # DynamoDB's, of what can be tagged
+KEY_ATTRIBUTE_NAME_CHARS_MAX: Final = 255  # DynamoDB's
+LIST_TABLES_MAX: Final = 100  # names on a page, DynamoDB's
 COMPLAINTS_MAX: Final = 10  # broken constraints in one of DynamoDB's validation errors
 SHOWN_VALUE_CHARS_MAX: Final = 4 * KIB  # of a client's value in one of them; longer ones are cut
 # 32 levels of attributes are 2 levels of JSON each, in at most 8 levels of a batch or transaction;
 # the rest is room for what DynamoDB itself calls too deep. Far below Python's bound of recursion.
-REQUEST_DEPTH_MAX: Final = 128
+REQUEST_DEPTH_MAX: Final = 400
 
 LIST_LIMIT_DEFAULT: Final = 100  # entries on a page when the client does not say
 LIST_LIMIT_MAX: Final = 1_000

@@ -90,18 +90,13 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encryption:
-    """What a client asked about encryption with a KMS key; the files are always encrypted."""
-
-    key_arn: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TableSettings:
     """A table's settings. Names are stored: one that is renamed or re-typed breaks old directories.
 
     `index_attributes` are the attributes of index keys that are not keys of the table;
-    `on_demand_since_us` is when the table was last switched to PAY_PER_REQUEST.
+    `on_demand_since_us` is when the table was last switched to PAY_PER_REQUEST, if it was not made
+    so. `is_sse_asked`: a client asked for encryption with AWS's managed key; the files are always
+    encrypted, with dStore's own keys.
     """
 
     billing: BillingMode = BillingMode.PAY_PER_REQUEST
@@ -112,7 +107,7 @@ class TableSettings:
     table_class: TableClass | None = None
     class_changed_at_us: int | None = None
     is_protected: bool = False
-    encryption: Encryption | None = None
+    is_sse_asked: bool = False
     index_attributes: tuple[KeyAttribute, ...] = ()
     local_indexes: tuple[Index, ...] = ()
     global_indexes: tuple[Index, ...] = ()

@@ -155,6 +155,10 @@ class Catalog:
         found = self._files.quantity(table.range.range_id)
         return table.range.quantity if found is None else found
 
+    def size_bytes(self, table: TableRecord) -> int:
+        """Measure what a table takes on the disk, its log included; two look-ups in a folder."""
+        return self._files.size_bytes(table.range.range_id)
+
     @property
     def table_count(self) -> int:
         """Tables of all tenants."""

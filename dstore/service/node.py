@@ -18,6 +18,7 @@ from dstore.service.disk_space import DiskSpace
 from dstore.service.entry_audit import EntryAudit
 from dstore.service.items import Items
 from dstore.service.shredding import Shredder
+from dstore.service.tables import Tables
 from dstore.service.tenant_keys import TenantKeys
 from dstore.storage import node_records
 from dstore.storage.node_database import NodeDatabase
@@ -95,6 +96,7 @@ class Node:
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
         self.items = Items(self.catalog, self.disk)
+        self.tables = Tables(self.catalog, clock)
         store = DeferredStore(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )

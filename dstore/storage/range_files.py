@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Task, get_running_loop, shield, wait
 from collections import OrderedDict
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
@@ -81,6 +81,14 @@ class RangeFiles:
         """Count a range's entries, if its file is or was open in this process."""
         file = self._open.get(range_id)
         return self._counts.get(range_id) if file is None else file.quantity
+
+    def size_bytes(self, range_id: str) -> int:
+        """Measure what a range takes on the disk, its log included; 0 if it has no files."""
+        path, size = self._path(range_id), 0
+        for suffix in _SUFFIXES:
+            with suppress(FileNotFoundError):
+                size += path.with_name(path.name + suffix).stat().st_size
+        return size
 
     def take_changed_quantities(self) -> dict[str, int]:
         """Return the counts that changed since they were last taken, by range id."""

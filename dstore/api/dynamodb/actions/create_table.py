@@ -1,0 +1,41 @@
+"""CreateTable. The table serves at once; the answer says CREATING all the same, as AWS's does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dstore.api.dynamodb.action import Action
+from dstore.api.dynamodb.members import TABLE_NAME, request
+from dstore.api.dynamodb.table_checks import declared_table
+from dstore.api.dynamodb.table_description import TableStatus, described
+from dstore.api.dynamodb.table_members import (
+    ATTRIBUTE_DEFINITIONS,
+    BILLING_MODE,
+    CREATE_ONLY,
+    KEY_SCHEMA,
+    LATER_MEMBERS,
+    THROUGHPUT,
+)
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Call, Reply
+
+
+async def _run(call: Call) -> Reply:
+    table = await call.node.tables.create(call.tenant, declared_table(call.members))
+    return {"TableDescription": described(call, table, TableStatus.CREATING)}
+
+
+ACTION: Final = Action(
+    name="CreateTable",
+    shape=request(
+        ATTRIBUTE_DEFINITIONS,
+        TABLE_NAME.first(),
+        BILLING_MODE,
+        THROUGHPUT,
+        KEY_SCHEMA,
+        *CREATE_ONLY,
+        *LATER_MEMBERS,
+    ),
+    run=_run,
+)

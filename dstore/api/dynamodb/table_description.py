@@ -1,0 +1,179 @@
+"""TableDescription, as CreateTable, DescribeTable, UpdateTable and DeleteTable answer it.
+
+ItemCount is exact where the table's file was opened by now, else as last noted. TableSizeBytes is
+what the table takes on the disk, its log included, and 0 while there is no item. Indexes are kept
+as declared and hold nothing: they count 0, and a global one stays CREATING, so that no client
+takes it for one that it can query.
+Source: DynamoDB API reference, TableDescription; Alternator's suite (test_describe_table.py) for
+what an answer leaves out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from dstore.api.dynamodb.table_names import ACCOUNT, table_arn
+from dstore.api.dynamodb.table_setting_checks import MANAGED_KEY, warm_at_start
+from dstore.base.clock import US_PER_MS
+from dstore.model.table_settings import BillingMode, Index, Throughput, UnitPair
+from dstore.service.tables import decreases_today
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Call
+    from dstore.model.tables import TableDefinition
+    from dstore.storage.node_records import TableRecord
+
+Description = dict[str, Any]
+
+_MS_PER_S = 1_000
+
+
+class TableStatus(StrEnum):
+    """What a table is doing; between two requests it is always ACTIVE."""
+
+    CREATING = "CREATING"
+    ACTIVE = "ACTIVE"
+    UPDATING = "UPDATING"
+    DELETING = "DELETING"
+
+
+def described(call: Call, table: TableRecord, status: TableStatus) -> Description:
+    """Describe a table that is there."""
+    definition, settings = table.definition, table.definition.settings
+    answer = deleted(call, table) | {
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": kind}
+            for name, kind in sorted(definition.attributes.items())
+        ],
+        "KeySchema": key_schema(
+            (definition.partition.name,),
+            () if definition.sort is None else (definition.sort.name,),
+        ),
+        "TableStatus": status,
+        "CreationDateTime": seconds(definition.created_at_us),
+    }
+    if settings.local_indexes:
+        answer["LocalSecondaryIndexes"] = [
+            _described_index(call, definition, index) for index in settings.local_indexes
+        ]
+    if settings.global_indexes:
+        answer["GlobalSecondaryIndexes"] = [
+            described_global(call, definition, index) for index in settings.global_indexes
+        ]
+    if status is not TableStatus.CREATING or settings.warm is not None:
+        answer["WarmThroughput"] = _warm(settings.warm, settings.billing, settings.throughput) | {
+            "Status": "ACTIVE"
+        }
+    return answer
+
+
+def deleted(call: Call, table: TableRecord) -> Description:
+    """Describe a table as DeleteTable does: without its keys, indexes and birthday."""
+    definition, settings = table.definition, table.definition.settings
+    count = call.node.catalog.quantity(table)
+    answer = {
+        "TableName": definition.name,
+        "TableStatus": TableStatus.DELETING,
+        "TableArn": table_arn(call.region, definition.name),
+        "TableId": definition.table_id,
+        "ItemCount": count,
+        "TableSizeBytes": call.node.catalog.size_bytes(table) if count else 0,
+        "ProvisionedThroughput": throughput(call, settings.throughput),
+        "DeletionProtectionEnabled": settings.is_protected,
+    }
+    answer |= _billing(definition)
+    if settings.on_demand is not None:
+        answer["OnDemandThroughput"] = _maxima(settings.on_demand)
+    if settings.table_class is not None:
+        answer["TableClassSummary"] = {"TableClass": settings.table_class} | _at(
+            "LastUpdateDateTime", settings.class_changed_at_us
+        )
+    if settings.is_sse_asked:
+        answer["SSEDescription"] = {
+            "Status": "ENABLED",
+            "SSEType": "KMS",
+            "KMSMasterKeyArn": f"arn:aws:kms:{call.region}:{ACCOUNT}:{MANAGED_KEY}",
+        }
+    return answer
+
+
+def described_global(
+    call: Call, definition: TableDefinition, index: Index, *, status: str = "CREATING"
+) -> Description:
+    """Describe a global index."""
+    answer = _described_index(call, definition, index) | {
+        "IndexStatus": status,
+        "ProvisionedThroughput": throughput(call, index.throughput),
+    }
+    if index.on_demand is not None:
+        answer["OnDemandThroughput"] = _maxima(index.on_demand)
+    billing = definition.settings.billing
+    answer["WarmThroughput"] = _warm(index.warm, billing, index.throughput) | {"Status": "ACTIVE"}
+    return answer
+
+
+def throughput(call: Call, stated: Throughput) -> Description:
+    """Describe provisioned throughput."""
+    return (
+        _at("LastIncreaseDateTime", stated.increased_at_us)
+        | _at("LastDecreaseDateTime", stated.decreased_at_us)
+        | {
+            "NumberOfDecreasesToday": decreases_today(stated, now_us=call.node.tables.now_us()),
+            "ReadCapacityUnits": stated.read_units,
+            "WriteCapacityUnits": stated.write_units,
+        }
+    )
+
+
+def key_schema(hash_keys: tuple[str, ...], range_keys: tuple[str, ...]) -> list[Description]:
+    """Describe keys, HASH before RANGE."""
+    roles = [(name, "HASH") for name in hash_keys] + [(name, "RANGE") for name in range_keys]
+    return [{"AttributeName": name, "KeyType": role} for name, role in roles]
+
+
+def seconds(time_us: int) -> float:
+    """Spell a time as AWS does: epoch seconds, with milliseconds behind the point."""
+    return time_us // US_PER_MS / _MS_PER_S
+
+
+def _described_index(call: Call, definition: TableDefinition, index: Index) -> Description:
+    projection: Description = {"ProjectionType": index.projection}
+    if index.included:
+        projection["NonKeyAttributes"] = list(index.included)
+    return {
+        "IndexName": index.name,
+        "KeySchema": key_schema(index.hash_keys, index.range_keys),
+        "Projection": projection,
+        "IndexSizeBytes": 0,
+        "ItemCount": 0,
+        "IndexArn": f"{table_arn(call.region, definition.name)}/index/{index.name}",
+    }
+
+
+def _billing(definition: TableDefinition) -> Description:
+    """Describe billing; a table that was never on demand says nothing, as at AWS."""
+    settings, since_us = definition.settings, definition.settings.on_demand_since_us
+    if settings.billing is BillingMode.PAY_PER_REQUEST and since_us is None:
+        since_us = definition.created_at_us
+    if since_us is None:
+        return {}
+    since = {"LastUpdateToPayPerRequestDateTime": seconds(since_us)}
+    return {
+        "BillingModeSummary": {"BillingMode": settings.billing} | since,
+        "TableThroughputModeSummary": {"TableThroughputMode": settings.billing} | since,
+    }
+
+
+def _warm(stated: UnitPair | None, billing: BillingMode, provisioned: Throughput) -> Description:
+    units = stated or warm_at_start(billing, provisioned)
+    return {"ReadUnitsPerSecond": units.read_units, "WriteUnitsPerSecond": units.write_units}
+
+
+def _maxima(units: UnitPair) -> Description:
+    stated = {"MaxReadRequestUnits": units.read_units, "MaxWriteRequestUnits": units.write_units}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _at(name: str, time_us: int | None) -> Description:
+    return {} if time_us is None else {name: seconds(time_us)}

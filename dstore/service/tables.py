@@ -1,0 +1,83 @@
+"""DynamoDB tables as their operations change them: made, set anew, deleted, one change at a time.
+
+What a new throughput makes of an old one is a pure function here; `update` runs what its caller
+gives it in the tenant's turn, so that it sees the settings as they are and nothing comes between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.clock import US_PER_S
+from dstore.model.table_settings import Throughput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dstore.base.clock import Clock
+    from dstore.model.table_settings import TableSettings
+    from dstore.model.tables import TableDefinition
+    from dstore.service.catalog import Catalog, Declared
+    from dstore.storage.node_records import TableRecord
+
+DAY_US: Final = 24 * 3_600 * US_PER_S
+
+
+class Tables:
+    """The tables of tenants, for the DynamoDB API. Used from one event loop."""
+
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        """Work on the tables of `catalog`."""
+        self._catalog = catalog
+        self._clock = clock
+
+    def now_us(self) -> int:
+        """Tell the wall time in microseconds since 1970, by which changes are dated."""
+        return self._clock.wall_us()
+
+    async def create(self, tenant: str, declared: Declared) -> TableRecord:
+        """Create a table. Raises: Refused: there is one of that name. Unavailable: no space."""
+        return await self._catalog.declare_table(tenant, declared)
+
+    async def update(
+        self, tenant: str, name: str, change: Callable[[TableDefinition, int], TableSettings]
+    ) -> TableRecord:
+        """Set a table's settings to what `change` makes of its definition and of now's wall time.
+
+        Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
+        """
+        return await self._catalog.set_table(
+            tenant, name, lambda definition: change(definition, self.now_us())
+        )
+
+    async def delete(self, tenant: str, name: str) -> TableRecord:
+        """Delete a table. Returns: what it was.
+
+        Raises: Refused: there is no such table, or it is protected against deletion.
+        """
+        return await self._catalog.delete_table(tenant, name)
+
+
+def decreases_today(throughput: Throughput, *, now_us: int) -> int:
+    """Count the decreases of this UTC day."""
+    last_us = throughput.decreased_at_us
+    if last_us is None or last_us // DAY_US != now_us // DAY_US:
+        return 0
+    return throughput.decreases
+
+
+def changed_throughput(
+    before: Throughput, read_units: int, write_units: int, *, now_us: int
+) -> Throughput:
+    """Set new units; an increase and a decrease are dated, and a decrease is counted.
+
+    One change may increase the one and decrease the other; at AWS it is then both.
+    """
+    after = replace(before, read_units=read_units, write_units=write_units)
+    if read_units > before.read_units or write_units > before.write_units:
+        after = replace(after, increased_at_us=now_us)
+    if read_units < before.read_units or write_units < before.write_units:
+        count = decreases_today(before, now_us=now_us) + 1
+        after = replace(after, decreased_at_us=now_us, decreases=count)
+    return after
