@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dstore.base.limits import LIST_BYTES_MAX
+from dstore.base.limits import INLINE_JSON_BYTES_MAX, LIST_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.keys import KeyKind, KeyValue, decode_key, encode_key
 from dstore.model.plain_numbers import plain_attribute
@@ -21,6 +21,7 @@ from dstore.storage.range_writer import Applied, Apply, Write
 
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Iterable
 
     from dstore.service.catalog import Catalog
     from dstore.service.disk_space import DiskSpace
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from dstore.storage.requests import RequestName
 
 Key = tuple[KeyKind, KeyValue]
+
+# What an entry and an attribute take to render beyond their data, as bytes of data.
+_ENTRY_WEIGHT: Final = 256
+_CELL_WEIGHT: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +175,23 @@ def key_attribute(key: KeyAttribute, value: KeyValue) -> Attribute:
     """Write a decoded key in wire form."""
     text = b64encode(value).decode() if isinstance(value, bytes) else value
     return {key.kind.value: text}
+
+
+def is_large(entries: Iterable[Entry]) -> bool:
+    """Tell whether rendering takes so long that it belongs into a thread.
+
+    Many small attributes take as long as a large one. Where an entry is one large String, the
+    thread is not needed, and costs little beside it.
+    """
+    weight = 0
+    for entry in entries:
+        weight += _ENTRY_WEIGHT + _CELL_WEIGHT * len(entry.cells)
+        for _, data in entry.cells.values():
+            if data:
+                weight += len(data)
+        if weight > INLINE_JSON_BYTES_MAX:
+            return True
+    return False
 
 
 def _check_single_key(definition: TableDefinition) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
+
 if TYPE_CHECKING:
     from dstore.api.dynamodb.shapes import Structure
     from dstore.service.access import Principal
@@ -20,7 +22,10 @@ Reply = Mapping[str, Any] | bytes | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One authenticated request, whose members fit the operation's shape."""
+    """One authenticated request, whose members fit the operation's shape.
+
+    `body_bytes` is the size of the body that the members came in.
+    """
 
     node: Node
     principal: Principal
@@ -28,6 +33,12 @@ class Call:
     region: str
     """The region that the signature names; it is free text, and stands in ARNs."""
     members: Members
+    body_bytes: int = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether work on all of the members belongs into a thread."""
+        return self.body_bytes > INLINE_JSON_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from dstore.api.dynamodb.attributes import check_attribute
 from dstore.api.dynamodb.errors import AwsError, validation
 from dstore.expressions import Condition, Expressions, Projection, Update
 from dstore.expressions.resolve import check_names, check_values
+from dstore.service.item_writes import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,6 +96,40 @@ def expressions_of(members: Mapping[str, Any]) -> Expressions:
         check_values(given)
         raise
     return Expressions(names, values)
+
+
+def read_guard(members: Mapping[str, Any]) -> Guard | None:
+    """Read the ConditionExpression of a request that has no other expression.
+
+    Raises: AwsError, ExpressionError.
+    """
+    if members.get("ConditionExpression") is None:
+        return None  # `check_together` has made sure that there are no names and values either
+    expressions = expressions_of(members)
+    condition = condition_of(expressions, members)
+    expressions.finish()
+    return guard_of(condition, members)
+
+
+def read_projection(members: Mapping[str, Any]) -> Projection | None:
+    """Read the ProjectionExpression of a request that has no other expression.
+
+    Raises: ExpressionError.
+    """
+    if members.get(PROJECTION) is None:
+        return None  # nor names
+    expressions = expressions_of(members)
+    projection = projection_of(expressions, members)
+    expressions.finish()
+    return projection
+
+
+def guard_of(condition: Condition | None, members: Mapping[str, Any]) -> Guard | None:
+    """Make what a write holds against the item, and ReturnValuesOnConditionCheckFailure of it."""
+    if condition is None:
+        return None
+    shown = members.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+    return Guard(condition=condition, shows_item=shown)
 
 
 def condition_of(expressions: Expressions, members: Mapping[str, Any]) -> Condition | None:

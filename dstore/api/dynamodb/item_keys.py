@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_MATCH: Final = "The provided key element does not match the schema"
 INVALID: Final = "One or more parameter values were invalid: "
 EMPTY: Final = "The AttributeValue for a key attribute cannot contain an empty {kind} value."
-_NOT_VALID: Final = "One or more parameter values are not valid. "
+NOT_VALID: Final = "One or more parameter values are not valid. "
 _PARTITION_TOO_LONG: Final = (
     f"{INVALID}Size of hashkey has exceeded the maximum size limit of2048 bytes"  # without a blank
 )
@@ -99,6 +99,11 @@ def empty_kind(attribute: Attribute) -> str | None:
     return None
 
 
+def too_long(*, is_partition: bool) -> AwsError:
+    """Say that a partition key or a sort key is too long."""
+    return validation(_PARTITION_TOO_LONG if is_partition else _SORT_TOO_LONG)
+
+
 def _matching(given: Item, key: KeyAttribute, *, bytes_max: int) -> KeyValue:
     attribute = given.get(key.name)
     if attribute is None or key.kind not in attribute:
@@ -124,17 +129,12 @@ def _value(attribute: Attribute, key: KeyAttribute, *, bytes_max: int) -> KeyVal
     if key.kind is _NUMBER:
         return text
     if not text:
-        raise validation(f"{_NOT_VALID}{EMPTY.format(kind=empty_kind(attribute))} Key: {key.name}")
+        raise validation(f"{NOT_VALID}{EMPTY.format(kind=empty_kind(attribute))} Key: {key.name}")
     if key.kind is _STRING:
         if len(text) * _UTF8_BYTES_PER_CHAR_MAX > bytes_max and len(text.encode()) > bytes_max:
-            raise _too_long(bytes_max)
+            raise too_long(is_partition=bytes_max == PARTITION_KEY_BYTES_MAX)
         return text
     raw = b64decode(text)
     if len(raw) > bytes_max:
-        raise _too_long(bytes_max)
+        raise too_long(is_partition=bytes_max == PARTITION_KEY_BYTES_MAX)
     return raw
-
-
-def _too_long(bytes_max: int) -> AwsError:
-    is_partition = bytes_max == PARTITION_KEY_BYTES_MAX
-    return validation(_PARTITION_TOO_LONG if is_partition else _SORT_TOO_LONG)

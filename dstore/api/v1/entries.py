@@ -17,7 +17,6 @@ from dstore.api.http.answer import Answer, json_answer
 from dstore.api.http.json_body import decode_object
 from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
-from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.keys import decode_key
@@ -35,8 +34,6 @@ from dstore.service.preconditions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aiohttp import web
 
     from dstore.model.tables import TableDefinition
@@ -47,9 +44,6 @@ if TYPE_CHECKING:
     from dstore.storage.range_writer import Applied, Apply
 
 CONSISTENCY: Final = "consistency"
-# What an entry and an attribute take to render beyond their data, as bytes of data.
-ENTRY_WEIGHT: Final = 256
-CELL_WEIGHT: Final = 64
 _encode = msgspec.json.Encoder().encode
 
 
@@ -75,7 +69,7 @@ class EntryHandlers:
                 check(Preconditions(match=wanted.match), entry)
             if wanted.none_match is not None and is_matched(wanted.none_match, entry):
                 return Answer(status=304, headers=headers)
-        if _is_large((entry,)):
+        if items.is_large((entry,)):
             return Answer(await in_thread(lambda: _encode(_plain(entry))), headers=headers)
         return Answer(_encode(_plain(entry)), headers=headers)
 
@@ -90,7 +84,7 @@ class EntryHandlers:
         )
         definition = self._node.catalog.table(tenant, table).definition
         rid = table_rid(tenant, table, location=self._node.catalog.location)
-        if _is_large(entry for _, entry in page.entries):
+        if items.is_large(entry for _, entry in page.entries):
             body = await in_thread(lambda: _rendered(page, definition))
         else:
             body = _rendered(page, definition)
@@ -240,23 +234,6 @@ def _rendered(page: Page, definition: TableDefinition) -> bytes:
     ]
     after = None if page.is_last else after_text(page.entries[-1][0])
     return _encode({"entries": entries, "after": after})
-
-
-def _is_large(entries: Iterable[Entry]) -> bool:
-    """Tell whether rendering takes so long that it belongs into a thread.
-
-    Many small attributes take as long as a large one. Where an entry is one large String, the
-    thread is not needed, and costs little beside it.
-    """
-    weight = 0
-    for entry in entries:
-        weight += ENTRY_WEIGHT + CELL_WEIGHT * len(entry.cells)
-        for _, data in entry.cells.values():
-            if data:
-                weight += len(data)
-        if weight > INLINE_JSON_BYTES_MAX:
-            return True
-    return False
 
 
 def _preconditions(exchange: Exchange) -> Preconditions:

@@ -1,0 +1,59 @@
+"""DeleteItem: remove an item; one that is not there is removed all the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.attributes import check_item
+from dstore.api.dynamodb.expression_members import ExpressionMembers, read_guard
+from dstore.api.dynamodb.item_answers import write_item
+from dstore.api.dynamodb.item_keys import key_of_map
+from dstore.api.dynamodb.return_values import check_old_only
+from dstore.api.dynamodb.table_names import table_of
+from dstore.service.item_writes import delete
+
+if TYPE_CHECKING:
+    from dstore.service.items import ItemKey
+    from dstore.storage.range_writer import Apply
+
+_EXPRESSIONS: Final = ExpressionMembers(
+    expressions=("ConditionExpression",), former=("Expected", "ConditionalOperator")
+)
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Delete the item and answer."""
+    key, apply = _plan(call)
+    return await write_item(call, key, apply)
+
+
+def _plan(call: Call) -> tuple[ItemKey, Apply]:
+    """Check the request in AWS's order, and make the write that it asks for."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    given = check_item(members["Key"])
+    check_old_only(members.get("ReturnValues"))
+    guard = read_guard(members)
+    key = key_of_map(given, table_of(call, members["TableName"]))
+    return key, delete(key=key, guard=guard)
+
+
+ACTION: Final = Action(
+    name="DeleteItem",
+    shape=of.request(
+        of.RETURN_CONSUMED_CAPACITY,
+        of.TABLE_NAME,
+        of.RETURN_VALUES,
+        of.RETURN_ITEM_COLLECTION_METRICS,
+        of.KEY,
+        of.CONDITIONAL_OPERATOR,
+        of.EXPECTED,
+        of.CONDITION_EXPRESSION,
+        of.EXPRESSION_ATTRIBUTE_VALUES,
+        of.EXPRESSION_ATTRIBUTE_NAMES,
+        of.RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+    ),
+    run=run,
+)

@@ -1,0 +1,88 @@
+"""GetItem: read an item, or a projection of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.attributes import check_item
+from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
+from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
+from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.api.dynamodb.item_answers import answered_item, entry_bytes, projected_item
+from dstore.api.dynamodb.item_keys import key_of_map
+from dstore.api.dynamodb.table_names import table_of
+from dstore.base.threads import in_thread
+from dstore.model.values import item_bytes
+from dstore.service.items import is_large, key_names
+
+if TYPE_CHECKING:
+    from dstore.expressions import Projection
+    from dstore.service.items import ItemKey
+    from dstore.storage.entries import Entry
+
+_EXPRESSIONS: Final = ExpressionMembers(
+    expressions=("ProjectionExpression",), former=("AttributesToGet",)
+)
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Read and answer; a consistent read and one that is not are the same on one node."""
+    key, projection = _plan(call)
+    entry = await call.node.items.read(key)
+    render = partial(_answer, call, key=key, projection=projection, entry=entry)
+    if entry is not None and is_large((entry,)):
+        return await in_thread(render)
+    return render()
+
+
+def _plan(call: Call) -> tuple[ItemKey, Projection | None]:
+    """Check the request in AWS's order."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    given = check_item(members["Key"])
+    projection = read_projection(members)
+    table = table_of(call, members["TableName"])
+    key = key_of_map(given, table)
+    if projection is not None:
+        definition = table.definition
+        projection.check_key_paths(
+            keys=key_names(definition), index_keys=index_key_names(definition)
+        )
+    return key, projection
+
+
+def _answer(
+    call: Call, *, key: ItemKey, projection: Projection | None, entry: Entry | None
+) -> dict[str, Any]:
+    members = call.members
+    answer: dict[str, Any] = {}
+    if entry is not None:
+        answer["Item"] = (
+            answered_item(entry, key.attributes)
+            if projection is None
+            else projected_item(entry, key.attributes, projection)
+        )
+    mode = members.get("ReturnConsumedCapacity")
+    if is_wanted(mode):
+        read_bytes = entry_bytes(entry, item_bytes(key.attributes))
+        units = read_units(read_bytes, consistent=members.get("ConsistentRead") or False)
+        answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
+    return answer
+
+
+ACTION: Final = Action(
+    name="GetItem",
+    shape=of.request(
+        of.RETURN_CONSUMED_CAPACITY,
+        of.ATTRIBUTES_TO_GET,
+        of.TABLE_NAME,
+        of.KEY,
+        of.CONSISTENT_READ,
+        of.PROJECTION_EXPRESSION,
+        of.EXPRESSION_ATTRIBUTE_NAMES,
+    ),
+    run=run,
+)

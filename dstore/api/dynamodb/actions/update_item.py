@@ -1,0 +1,86 @@
+"""UpdateItem: change an item's attributes; one that is not there begins with its key."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.attributes import check_item
+from dstore.api.dynamodb.expression_members import (
+    ExpressionMembers,
+    condition_of,
+    expressions_of,
+    guard_of,
+    update_of,
+)
+from dstore.api.dynamodb.index_key_values import check_assigned_types, index_key_names
+from dstore.api.dynamodb.item_answers import write_item
+from dstore.api.dynamodb.item_keys import key_of_map
+from dstore.api.dynamodb.table_names import table_of
+from dstore.base.threads import in_thread_if
+from dstore.service.item_writes import update
+from dstore.service.items import key_names
+
+if TYPE_CHECKING:
+    from dstore.expressions import Update
+    from dstore.model.tables import TableDefinition
+    from dstore.service.items import ItemKey
+    from dstore.storage.range_writer import Apply
+
+_EXPRESSIONS: Final = ExpressionMembers(
+    expressions=("UpdateExpression", "ConditionExpression"),
+    former=("AttributeUpdates", "Expected", "ConditionalOperator"),
+)
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Update the item and answer."""
+    key, apply = await in_thread_if(call.is_large, partial(_plan, call))
+    return await write_item(call, key, apply)
+
+
+def _plan(call: Call) -> tuple[ItemKey, Apply]:
+    """Check the request in AWS's order, and make the write that it asks for."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    given = check_item(members["Key"])
+    expressions = expressions_of(members)
+    change = update_of(expressions, members)
+    condition = condition_of(expressions, members)
+    expressions.finish()
+    table = table_of(call, members["TableName"])
+    key = key_of_map(given, table)
+    if change is not None:
+        _check_targets(change, table.definition)
+    return key, update(change, key=key, guard=guard_of(condition, members))
+
+
+def _check_targets(change: Update, definition: TableDefinition) -> None:
+    """Refuse an update of keys, of indexes' keys to wrong types, and paths into either."""
+    keys = key_names(definition)
+    change.check_keys(keys)
+    check_assigned_types(change, definition)
+    change.check_key_paths(keys=keys, index_keys=index_key_names(definition))
+
+
+ACTION: Final = Action(
+    name="UpdateItem",
+    shape=of.request(
+        of.RETURN_CONSUMED_CAPACITY,
+        of.TABLE_NAME,
+        of.RETURN_ITEM_COLLECTION_METRICS,
+        of.RETURN_VALUES,
+        of.KEY,
+        of.CONDITIONAL_OPERATOR,
+        of.EXPECTED,
+        of.ATTRIBUTE_UPDATES,
+        of.CONDITION_EXPRESSION,
+        of.UPDATE_EXPRESSION,
+        of.EXPRESSION_ATTRIBUTE_VALUES,
+        of.EXPRESSION_ATTRIBUTE_NAMES,
+        of.RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+    ),
+    run=run,
+)

@@ -1,0 +1,93 @@
+"""How items are read for an answer, and what answers to writes have in common."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dstore.api.dynamodb.capacity import consumed, is_wanted, write_units
+from dstore.api.dynamodb.errors import validation
+from dstore.api.dynamodb.index_key_values import misfit_error
+from dstore.api.dynamodb.return_values import collection_metrics, returned
+from dstore.base.limits import ITEM_BYTES_MAX
+from dstore.base.threads import in_thread_if
+from dstore.model.plain_numbers import plain_answer, plain_attribute
+from dstore.model.values import Item, item_bytes
+from dstore.service.item_writes import ItemMisfit
+from dstore.service.items import is_large
+from dstore.storage.range_writer import Put
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Call
+    from dstore.expressions import Projection
+    from dstore.service.items import ItemKey
+    from dstore.storage.entries import Entry
+    from dstore.storage.range_writer import Applied, Apply
+
+
+def answered_item(entry: Entry, key: Item) -> Item:
+    """Put an item together for an answer; lists and maps stay the JSON that they are stored as.
+
+    Cost: 0.3 us an attribute.
+    """
+    item = key.copy()
+    for name, (data_type, data) in entry.cells.items():
+        item[name] = plain_answer(data_type, data)
+    return item
+
+
+def projected_item(entry: Entry, key: Item, projection: Projection) -> Item:
+    """Pick a projection out of an item; what it does not name is not even decoded."""
+    item, cells = {}, entry.cells
+    for path in projection.paths:
+        name = str(path[0])
+        if name in key:
+            item[name] = key[name]
+        elif name in cells and name not in item:
+            item[name] = plain_attribute(*cells[name])
+    return projection.apply(item)
+
+
+def entry_bytes(entry: Entry | None, key_bytes: int) -> int:
+    """Count a stored item as DynamoDB does, its key included; 0 if there is none."""
+    return 0 if entry is None else item_bytes(entry.item) + key_bytes
+
+
+def check_put_size(item: Item) -> None:
+    """Refuse an item to be put of more than 400 KB. Raises: AwsError."""
+    if item_bytes(item) > ITEM_BYTES_MAX:
+        raise validation("Item size has exceeded the maximum allowed size")
+
+
+async def write_item(call: Call, key: ItemKey, apply: Apply) -> dict[str, Any]:
+    """Write an item for PutItem, UpdateItem or DeleteItem, and make the answer.
+
+    Raises: AwsError: the update makes an item that cannot be stored; and what `Items.write` does.
+    """
+    try:
+        applied = await call.node.items.write(key, apply, body_bytes=call.body_bytes)
+    except ItemMisfit as misfit:
+        raise misfit_error(misfit) from None
+    members = call.members
+    answer: dict[str, Any] = {}
+    mode = members.get("ReturnValues")
+    if mode is not None:
+        heavy = call.is_large or (applied.previous is not None and is_large((applied.previous,)))
+        attributes = await in_thread_if(heavy, partial(returned, mode, applied, key))
+        if attributes is not None:
+            answer["Attributes"] = attributes
+    mode = members.get("ReturnConsumedCapacity")
+    if is_wanted(mode):
+        units = written_units(applied, key)
+        answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
+    metrics = collection_metrics(key, members.get("ReturnItemCollectionMetrics"))
+    if metrics is not None:
+        answer["ItemCollectionMetrics"] = metrics
+    return answer
+
+
+def written_units(applied: Applied, key: ItemKey) -> float:
+    """Count what a write costs: the larger of the item before and the item after."""
+    key_bytes = item_bytes(key.attributes)
+    after = item_bytes(applied.outcome.item) + key_bytes if isinstance(applied.outcome, Put) else 0
+    return write_units(max(entry_bytes(applied.previous, key_bytes), after))

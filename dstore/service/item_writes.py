@@ -1,0 +1,182 @@
+"""DynamoDB's writes of one item, each a pure function of the entry before.
+
+An item comes in whole and leaves for its rows without its key (ADR 0004). Conditions see numbers
+plainly spelled; what an update does not touch keeps its spelling, for v1 to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import (
+    ITEM_BYTES_MAX,
+    NESTING_DEPTH_MAX,
+    PARTITION_KEY_BYTES_MAX,
+    SORT_KEY_BYTES_MAX,
+)
+from dstore.expressions.ast import SectionKind
+from dstore.model.errors import ConditionFailed, RefusalKind, Refused
+from dstore.model.tables import IndexKey, index_keys
+from dstore.model.values import Attribute, Item, attribute_bytes, item_bytes
+from dstore.service.items import ItemKey, whole_item
+from dstore.storage.range_writer import Apply, Delete, Outcome, Put
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstore.expressions import Condition, Update
+    from dstore.storage.entries import Entry
+
+_REMOVING: Final = frozenset({SectionKind.REMOVE, SectionKind.DELETE})
+
+
+class Misfit(StrEnum):
+    """What can be wrong with an item that an update has made."""
+
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    INDEX_KEY_TYPE = "index_key_type"
+    INDEX_KEY_EMPTY = "index_key_empty"
+    INDEX_KEY_TOO_LONG = "index_key_too_long"
+
+
+class ItemMisfit(Refused):
+    """An update would make an item that cannot be stored; nothing was written."""
+
+    def __init__(self, misfit: Misfit, *, key: IndexKey | None = None) -> None:
+        """Say what it is, and of which index's key; the wire has its own sentence for each."""
+        too_large = misfit is Misfit.TOO_LARGE
+        super().__init__(
+            RefusalKind.TOO_LARGE if too_large else RefusalKind.INVALID,
+            f"The update would make an item that cannot be stored: {misfit}.",
+        )
+        self.misfit = misfit
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What must hold of the item as it is.
+
+    `shows_item` lets the refusal carry the item, for clients that ask for it.
+    """
+
+    condition: Condition
+    shows_item: bool = False
+
+    def check(self, item: Item | None) -> None:
+        """Refuse an item, whole, or None if there is none. Raises: ConditionFailed."""
+        if not self.condition.holds(item):
+            raise ConditionFailed(previous=item if self.shows_item else None)
+
+
+def put(item: Item, *, key: ItemKey, guard: Guard | None) -> Apply:
+    """Store an item in place of whatever is there.
+
+    Args:
+        item: whole, of a size that was checked.
+        key: the item's own.
+        guard: what must hold of the item that is there.
+    Returns: what raises ConditionFailed if `guard` does not hold.
+    """
+    outcome = Put(_without_key(item, key))
+
+    def apply(previous: Entry | None) -> Outcome:
+        if guard is not None:
+            guard.check(_whole(previous, key))
+        return outcome
+
+    return apply
+
+
+def delete(*, key: ItemKey, guard: Guard | None) -> Apply:
+    """Remove the item, if there is one.
+
+    Returns: what raises ConditionFailed if `guard` does not hold.
+    """
+    outcome = Delete()
+
+    def apply(previous: Entry | None) -> Outcome:
+        if guard is not None:
+            guard.check(_whole(previous, key))
+        return outcome
+
+    return apply
+
+
+def update(change: Update | None, *, key: ItemKey, guard: Guard | None) -> Apply:
+    """Update the item; one that is not there begins with its key alone.
+
+    An update that only removes leaves an item that is not there as it is; one that says nothing
+    makes it. (Found out on AWS: https://github.com/scylladb/scylladb/issues/5862.)
+
+    Args:
+        change: None if the request says nothing about what to change.
+        key: the item's.
+        guard: what must hold of the item before.
+    Returns: what raises ConditionFailed; ExpressionError about what `change` meets in the item;
+        or ItemMisfit.
+    """
+    only_removes = change is not None and all(action.kind in _REMOVING for action in change.actions)
+    keys_of_indexes = index_keys(key.table.definition)
+
+    def apply(previous: Entry | None) -> Outcome:
+        if guard is not None:
+            guard.check(_whole(previous, key))
+        if change is None:
+            return Put({} if previous is None else previous.item)
+        before = None if previous is None else {**key.attributes, **previous.item}
+        after, touched = change.apply(before, key=key.attributes)
+        if previous is None and only_removes:
+            return Delete()
+        heads = dict.fromkeys([str(path[0]) for path in touched])
+        _check_fit(after, [name for name in heads if name in after], keys_of_indexes)
+        return Put(_without_key(after, key), touched)
+
+    return apply
+
+
+def has_indexable_size(attribute: Attribute, key: IndexKey) -> bool:
+    """Say whether a value of the right type is short enough to be an index's key."""
+    bytes_max = PARTITION_KEY_BYTES_MAX if key.is_partition else SORT_KEY_BYTES_MAX
+    return "N" in attribute or attribute_bytes(attribute) <= bytes_max
+
+
+def _check_fit(item: Item, changed: Sequence[str], keys_of_indexes: Sequence[IndexKey]) -> None:
+    """Refuse an item that an update has made, by the attributes that it has changed."""
+    for key in keys_of_indexes:
+        if key.attribute in changed:
+            _check_index_key(item[key.attribute], key)
+    for name in changed:
+        if _is_deeper(item[name], NESTING_DEPTH_MAX - 1):  # the item itself is a level
+            raise ItemMisfit(Misfit.TOO_DEEP)
+    if item_bytes(item) > ITEM_BYTES_MAX:
+        raise ItemMisfit(Misfit.TOO_LARGE)
+
+
+def _check_index_key(attribute: Attribute, key: IndexKey) -> None:
+    if key.kind not in attribute:
+        raise ItemMisfit(Misfit.INDEX_KEY_TYPE, key=key)
+    if not attribute[key.kind]:
+        raise ItemMisfit(Misfit.INDEX_KEY_EMPTY, key=key)
+    if not has_indexable_size(attribute, key):
+        raise ItemMisfit(Misfit.INDEX_KEY_TOO_LONG, key=key)
+
+
+def _is_deeper(attribute: Attribute, levels: int) -> bool:
+    """Say whether more lists and maps than `levels` stand in each other."""
+    content = attribute.get("L") or list((attribute.get("M") or {}).values())
+    if levels == 0:
+        return "L" in attribute or "M" in attribute
+    return any(_is_deeper(element, levels - 1) for element in content)
+
+
+def _whole(previous: Entry | None, key: ItemKey) -> Item | None:
+    return None if previous is None else whole_item(previous, key.attributes)
+
+
+def _without_key(item: Item, key: ItemKey) -> Item:
+    names = key.attributes
+    return {name: attribute for name, attribute in item.items() if name not in names}
