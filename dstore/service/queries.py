@@ -9,7 +9,7 @@ guide, "Paginating table query results"; dynalite's `db/index.js`, whose suite w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX
 from dstore.model.hashing import string_bytes
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from dstore.model.keys import KeyValue
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
-    from dstore.service.catalog import Catalog
     from dstore.storage.entries import Entry
     from dstore.storage.node_records import TableRecord
+    from dstore.storage.range_file import RangeFile
 
 _HASHES: Final = HASH_MAX + 1
 _NEXT: Final = b"\x00"  # the smallest bytes above x are x and a NUL
@@ -70,14 +70,21 @@ class ItemPage:
     last_key: Item | None
 
 
-async def read_page(catalog: Catalog, request: PageRequest) -> ItemPage:
+class Files(Protocol):
+    """Where a table's file is found; `catalog.Catalog` is one."""
+
+    async def file(self, table: TableRecord) -> RangeFile:
+        """Return the table's file, open."""
+
+
+async def read_page(files: Files, request: PageRequest) -> ItemPage:
     """Read a page; each item is the newest acknowledged version at the moment it is reached.
 
     A short page in memory is made on the event loop, any other in a thread.
 
     Raises: Refused: the table was deleted meanwhile. Corrupt: a page on the way is damaged.
     """
-    file = await catalog.file(request.table)
+    file = await files.file(request.table)
     collector = _PageCollector(request)
     await file.walk(request.span, collector)
     return collector.page()
