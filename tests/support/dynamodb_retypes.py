@@ -96,6 +96,8 @@ def _of(shape: Any, path: str, seen: set[str], *, place: str) -> Iterator[_Wrong
         case "map":
             for at, kind, value, text in _of(shape.value, f"{path}.abc", seen, place="element"):
                 yield at, kind, {"abc": value}, text
+        case _:
+            pass
 
 
 _VALUES: Final[Mapping[str, object]] = {**_SCALARS, "array": [], "object": {}}
@@ -128,9 +130,10 @@ def _texts(shape: Any, place: str) -> dict[str, str]:
             array = f"Unrecognized collection type {_java_map(shape)}"
             return dict.fromkeys(_SCALARS, text) | {"array": array}
         case _:
-            text = {"field": "Unexpected field type", "element": "Unexpected value type in payload"}
+            is_field = place == "field"
+            text = "Unexpected field type" if is_field else "Unexpected value type in payload"
             array = f"Unrecognized collection type class {_NAMESPACE}.{shape.name}"
-            return dict.fromkeys(_SCALARS, text[place]) | {"array": array}
+            return dict.fromkeys(_SCALARS, text) | {"array": array}
 
 
 def _scalar_texts(name: str) -> dict[str, str]:
