@@ -8,7 +8,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from dstore.api.dynamodb.actions import create_table, delete_table, describe_table
+from dstore.api.dynamodb.actions import (
+    create_table,
+    delete_table,
+    describe_table,
+    query,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +25,8 @@ _ALL: Final[tuple[Action, ...]] = (
     create_table.ACTION,
     delete_table.ACTION,
     describe_table.ACTION,
+    query.ACTION,
+    scan.ACTION,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = MappingProxyType({action.name: action for action in _ALL})

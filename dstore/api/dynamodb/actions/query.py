@@ -1,0 +1,155 @@
+"""Query: a page of the items of one partition key, in the order of their sort keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.errors import validation
+from dstore.api.dynamodb.expression_members import (
+    ExpressionMembers,
+    expressions_of,
+    filter_of,
+    projection_of,
+)
+from dstore.api.dynamodb.item_keys import key_of_map
+from dstore.api.dynamodb.page_requests import (
+    INVALID_START,
+    check_index,
+    check_paths,
+    check_select,
+    is_count,
+    page_reply,
+    start_of,
+)
+from dstore.api.dynamodb.table_names import table_of
+from dstore.model.keys import partition_prefix
+from dstore.service.items import key_names
+from dstore.service.queries import PageRequest, query_span
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Members
+    from dstore.expressions import KeyCondition, KeyRange
+    from dstore.model.values import Item
+    from dstore.storage.node_records import TableRecord
+
+_EXPRESSIONS: Final = ExpressionMembers(
+    expressions=("ProjectionExpression", "FilterExpression", "KeyConditionExpression"),
+    former=("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditions"),
+)
+# KeyConditions may stand beside expressions, if KeyConditionExpression is not among them.
+_EXPRESSIONS_BESIDE: Final = ExpressionMembers(
+    expressions=_EXPRESSIONS.expressions, former=_EXPRESSIONS.former[:-1]
+)
+_KEY_CONDITIONS: Final = ExpressionMembers(expressions=(), former=("KeyConditions",))
+_CONDITIONS_MAX: Final = 2  # a partition key and a sort key
+_SELECT_PREFIX: Final = "1 validation error detected: "
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Read a page and answer."""
+    return await page_reply(call, _plan(call))
+
+
+def _plan(call: Call) -> PageRequest:
+    """Check the request in AWS's order."""
+    members = call.members
+    _check_together(members)
+    start = start_of(members)
+    text = members.get("KeyConditionExpression")
+    if text is None:
+        raise validation(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
+            "request."
+        )
+    expressions = expressions_of(members)
+    condition = expressions.key_condition(text)
+    kept = filter_of(expressions, members)
+    projection = projection_of(expressions, members)
+    expressions.finish()
+    _check_shape(condition)
+    check_select(members, prefix=_SELECT_PREFIX)
+    table = table_of(call, members["TableName"])
+    definition = table.definition
+    check_index(members, definition)
+    behind = None if start is None else _key_of_start(start, table)
+    keys = condition.range_in(definition.partition, definition.sort)
+    if start is not None and behind is not None:
+        _check_start(start, table=table, keys=keys, rid_id=behind)
+    check_paths(definition, projection)
+    if kept is not None:
+        kept.check_avoids_keys(key_names(definition))
+        check_paths(definition, kept)
+    span = query_span(keys, is_reverse=members.get("ScanIndexForward") is False)
+    return PageRequest(
+        table=table,
+        span=span if behind is None else span.behind(behind),
+        limit=members.get("Limit"),
+        filter=kept,
+        projection=projection,
+        is_count=is_count(members),
+    )
+
+
+def _check_together(members: Members) -> None:
+    """Refuse expressions beside what they have replaced, and what they have replaced alone."""
+    if members.get("KeyConditions") is None or members.get("KeyConditionExpression") is not None:
+        _EXPRESSIONS.check_together(members)
+        return
+    _EXPRESSIONS_BESIDE.check_together(members)
+    _KEY_CONDITIONS.check_together({"KeyConditions": members["KeyConditions"]})
+
+
+def _check_shape(condition: KeyCondition) -> None:
+    if len(condition.terms()) > _CONDITIONS_MAX:
+        raise validation("Conditions can be of length 1 or 2 only")
+
+
+def _key_of_start(start: Item, table: TableRecord) -> bytes:
+    """Read ExclusiveStartKey as a key of the table. Raises: AwsError: it is none."""
+    names = key_names(table.definition)
+    if len(start) != len(names) or not start.keys() >= set(names):
+        raise validation(INVALID_START)
+    return key_of_map(start, table).rid_id
+
+
+def _check_start(start: Item, *, table: TableRecord, keys: KeyRange, rid_id: bytes) -> None:
+    """Refuse a starting key that the query itself could not have come to."""
+    is_same_partition = rid_id.startswith(partition_prefix(keys.partition))
+    sort = table.definition.sort
+    if keys.sort is None or sort is None:
+        if not is_same_partition:
+            raise validation(
+                "The provided starting key is outside query boundaries based on provided conditions"
+            )
+        return
+    if not keys.sort.holds(start[sort.name]):
+        raise validation("The provided starting key does not match the range key predicate")
+    if not is_same_partition:
+        raise validation("The query can return at most one row and cannot be restarted")
+
+
+ACTION: Final = Action(
+    name="Query",
+    shape=of.request(
+        of.SELECT,
+        of.INDEX_NAME,
+        of.RETURN_CONSUMED_CAPACITY,
+        of.QUERY_FILTER,
+        of.TABLE_NAME,
+        of.CONDITIONAL_OPERATOR,
+        of.ATTRIBUTES_TO_GET,
+        of.LIMIT,
+        of.KEY_CONDITIONS,
+        of.EXCLUSIVE_START_KEY,
+        of.CONSISTENT_READ,
+        of.SCAN_INDEX_FORWARD,
+        of.KEY_CONDITION_EXPRESSION,
+        of.FILTER_EXPRESSION,
+        of.PROJECTION_EXPRESSION,
+        of.EXPRESSION_ATTRIBUTE_VALUES,
+        of.EXPRESSION_ATTRIBUTE_NAMES,
+    ),
+    run=run,
+)

@@ -1,0 +1,140 @@
+"""Scan: a page of all items of a table, or of one of equal parts of it, in the order of hashes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.errors import AwsError, validation
+from dstore.api.dynamodb.expression_members import (
+    ExpressionMembers,
+    expressions_of,
+    filter_of,
+    projection_of,
+)
+from dstore.api.dynamodb.item_keys import key_of_map
+from dstore.api.dynamodb.page_requests import (
+    INVALID_START,
+    check_index,
+    check_paths,
+    check_select,
+    is_count,
+    page_reply,
+    start_of,
+)
+from dstore.api.dynamodb.shapes import Integer
+from dstore.api.dynamodb.table_names import table_of
+from dstore.base.limits import SCAN_SEGMENTS_MAX
+from dstore.service.queries import PageRequest, segment_span
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Members
+    from dstore.model.values import Item
+    from dstore.storage.node_records import TableRecord
+    from dstore.storage.range_scan import Span
+
+_EXPRESSIONS: Final = ExpressionMembers(
+    expressions=("ProjectionExpression", "FilterExpression"),
+    former=("AttributesToGet", "ScanFilter", "ConditionalOperator"),
+)
+_TOTAL_SEGMENTS: Final = of.Member("TotalSegments", Integer(min=1, max=SCAN_SEGMENTS_MAX))
+_SEGMENT: Final = of.Member("Segment", Integer(min=0, max=SCAN_SEGMENTS_MAX - 1))
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Read a page and answer."""
+    return await page_reply(call, _plan(call))
+
+
+def _plan(call: Call) -> PageRequest:
+    """Check the request in AWS's order."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    start = start_of(members)
+    segment, segments = _segment_of(members)
+    expressions = expressions_of(members)
+    kept = filter_of(expressions, members)
+    projection = projection_of(expressions, members)
+    expressions.finish()
+    check_select(members)
+    table = table_of(call, members["TableName"])
+    check_index(members, table.definition)
+    span = segment_span(segment, segments)
+    if start is not None:
+        behind = _key_of_start(start, table)
+        _check_start(behind, span, segment=segment, segments=segments)
+        span = span.behind(behind)
+    check_paths(table.definition, projection, kept)
+    return PageRequest(
+        table=table,
+        span=span,
+        limit=members.get("Limit"),
+        filter=kept,
+        projection=projection,
+        is_count=is_count(members),
+    )
+
+
+def _segment_of(members: Members) -> tuple[int, int]:
+    """Read which part of how many is asked for; the whole table is the first of one."""
+    segment, segments = members.get("Segment"), members.get("TotalSegments")
+    if segments is None:
+        if segment is not None:
+            raise validation(
+                "The TotalSegments parameter is required but was not present in the request when "
+                "Segment parameter is present"
+            )
+        return 0, 1
+    if segment is None:
+        raise validation(
+            "The Segment parameter is required but was not present in the request when parameter "
+            "TotalSegments is present"
+        )
+    if segment >= segments:
+        raise validation(
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            f"Segment: {segment} is not less than TotalSegments: {segments}"
+        )
+    return segment, segments
+
+
+def _key_of_start(start: Item, table: TableRecord) -> bytes:
+    """Read ExclusiveStartKey as a key of the table. Raises: AwsError: it is none."""
+    try:
+        return key_of_map(start, table).rid_id
+    except AwsError as error:
+        raise validation(f"{INVALID_START}: {error.text}") from None
+
+
+def _check_start(rid_id: bytes, span: Span, *, segment: int, segments: int) -> None:
+    """Refuse a starting key of another segment."""
+    if rid_id < span.low or (span.high is not None and rid_id >= span.high):
+        raise validation(
+            f"{INVALID_START}: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with "
+            f"correct Segment. TotalSegments: {segments} Segment: {segment}"
+        )
+
+
+ACTION: Final = Action(
+    name="Scan",
+    shape=of.request(
+        of.SELECT,
+        of.INDEX_NAME,
+        _TOTAL_SEGMENTS,
+        of.RETURN_CONSUMED_CAPACITY,
+        of.TABLE_NAME,
+        of.CONDITIONAL_OPERATOR,
+        of.SCAN_FILTER,
+        _SEGMENT,
+        of.LIMIT,
+        of.ATTRIBUTES_TO_GET,
+        of.EXCLUSIVE_START_KEY,
+        of.CONSISTENT_READ,
+        of.FILTER_EXPRESSION,
+        of.PROJECTION_EXPRESSION,
+        of.EXPRESSION_ATTRIBUTE_VALUES,
+        of.EXPRESSION_ATTRIBUTE_NAMES,
+    ),
+    run=run,
+)

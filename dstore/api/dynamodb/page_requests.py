@@ -1,0 +1,134 @@
+"""What Query and Scan have in common: Select, indexes, ExclusiveStartKey, and the answer.
+
+Texts and order: dynalite's validations/ and actions/ of query and scan, whose suite was run against
+AWS; of Select: paritysuite/dynamodb-conformance, tests/tier2 and tier3, and DynamoDB local.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb.attributes import check_attribute
+from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
+from dstore.api.dynamodb.errors import AwsError, validation
+from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.expressions import Condition, Projection
+from dstore.service.items import key_names
+from dstore.service.queries import PageRequest, read_page
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Call, Members
+    from dstore.model.tables import TableDefinition
+    from dstore.model.values import Item
+
+INVALID_START: Final = "The provided starting key is invalid"
+
+_COUNT: Final = "COUNT"
+_CHOSEN: Final = {
+    _COUNT: "only the Count",
+    "ALL_ATTRIBUTES": "ALL_ATTRIBUTES",
+    "ALL_PROJECTED_ATTRIBUTES": "ALL_PROJECTED_ATTRIBUTES",
+}
+# AWS puts "The provided starting key is invalid: " before all complaints about values but these.
+_BARE: Final = re.compile(
+    "contains duplicates|number set|numeric value|significant digits|number with magnitude"
+)
+
+
+def start_of(members: Members) -> Item | None:
+    """Check the values of ExclusiveStartKey, if there is one, and normalise them.
+
+    Raises: AwsError: ValidationException.
+    """
+    given = members.get("ExclusiveStartKey")
+    if given is None:
+        return None
+    try:
+        return {name: check_attribute(value) for name, value in given.items()}
+    except AwsError as error:
+        text = str(error.text)
+        raise validation(text if _BARE.search(text) else f"{INVALID_START}: {text}") from None
+
+
+def check_select(members: Members, *, prefix: str = "") -> None:
+    """Refuse a Select that does not go with the request's projection or index.
+
+    Args:
+        members: the request's.
+        prefix: what stands before the texts about projections; Query has one there, Scan none.
+    Raises: AwsError: ValidationException.
+    """
+    select = members.get("Select")
+    if select is None:
+        return
+    is_projected = members.get("ProjectionExpression") is not None
+    if is_projected and select in _CHOSEN:
+        raise validation(
+            f"{prefix}Cannot specify the ProjectionExpression when choosing to get "
+            f"{_CHOSEN[select]}"
+        )
+    if not is_projected and select == "SPECIFIC_ATTRIBUTES":
+        raise validation(
+            f"{prefix}Must specify the AttributesToGet or ProjectionExpression when choosing to "
+            "get SPECIFIC_ATTRIBUTES"
+        )
+    if select == "ALL_PROJECTED_ATTRIBUTES" and members.get("IndexName") is None:
+        raise validation(f"{select} can be used only when Querying using an IndexName")
+
+
+def check_index(members: Members, definition: TableDefinition) -> None:
+    """Refuse an index: in AWS's words what AWS refuses, and in dStore's the rest.
+
+    Raises: AwsError: ValidationException.
+    """
+    name = members.get("IndexName")
+    if name is None:
+        return
+    settings = definition.settings
+    if all(index.name != name for index in settings.indexes):
+        raise validation(f"The table does not have the specified index: {name}")
+    is_global = any(index.name == name for index in settings.global_indexes)
+    if is_global and members.get("ConsistentRead"):
+        raise validation("Consistent reads are not supported on global secondary indexes")
+    raise validation(
+        f"dStore keeps no secondary indexes yet, and cannot read {name}: read the table itself, "
+        "by leaving IndexName out"
+    )
+
+
+def check_paths(definition: TableDefinition, *expressions: Condition | Projection | None) -> None:
+    """Refuse expressions that look into key attributes, of the table or of an index.
+
+    Raises: ExpressionError.
+    """
+    keys, index_keys = key_names(definition), index_key_names(definition)
+    for expression in expressions:
+        if expression is not None:
+            expression.check_key_paths(keys=keys, index_keys=index_keys)
+
+
+async def page_reply(call: Call, request: PageRequest) -> dict[str, Any]:
+    """Read a page and make the answer.
+
+    A consistent read and one that is not are the same on one node, but they are charged
+    differently.
+    """
+    members = call.members
+    page = await read_page(call.node.catalog, request)
+    reply: dict[str, Any] = {"Count": page.count, "ScannedCount": page.scanned_count}
+    if page.items is not None:
+        reply["Items"] = page.items
+    if page.last_key is not None:
+        reply["LastEvaluatedKey"] = page.last_key
+    mode = members.get("ReturnConsumedCapacity")
+    if is_wanted(mode):
+        is_consistent = members.get("ConsistentRead") or False
+        units = read_units(page.evaluated_bytes, consistent=is_consistent)
+        reply["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
+    return reply
+
+
+def is_count(members: Members) -> bool:
+    """Say whether the answer is to have no items."""
+    return bool(members.get("Select") == _COUNT)
