@@ -138,14 +138,9 @@ def _of_signature(error: SignatureRefused) -> AwsError:
             return _of_service("UnrecognizedClientException", _UNKNOWN_KEY)
         case SignatureProblem.MISMATCH:
             return _of_service("InvalidSignatureException", _MISMATCH)
-        case (
-            SignatureProblem.SKEW
-            | SignatureProblem.UNSIGNED_PAYLOAD
-            | SignatureProblem.UNSIGNED_HEADER
-        ):
-            return _of_service("InvalidSignatureException", error.message)
         case _:
-            return _of_service("IncompleteSignatureException", error.message)
+            # What AWS finds incomplete, `authentication.complaint` has told by now.
+            return _of_service("InvalidSignatureException", error.message)
 
 
 def _of_refusal(error: Refused) -> AwsError:
