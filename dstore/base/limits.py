@@ -89,6 +89,10 @@ SHOWN_VALUE_CHARS_MAX: Final = 4 * KIB  # of a client's value in one of them; lo
 # the rest is room for what DynamoDB itself calls too deep. Far below Python's bound of recursion.
 REQUEST_DEPTH_MAX: Final = 400
 
+BATCH_READ_KEYS_MAX: Final = 100  # DynamoDB's, of a BatchGetItem
+BATCH_READ_BYTES_MAX: Final = 16 * MIB  # DynamoDB's, of the items that it returns
+BATCH_WRITES_MAX: Final = 25  # DynamoDB's, of a BatchWriteItem
+
 LIST_LIMIT_DEFAULT: Final = 100  # entries on a page when the client does not say
 LIST_LIMIT_MAX: Final = 1_000
 LIST_BYTES_MAX: Final = 1 * MIB  # a page ends here whatever its limit, as a DynamoDB Query does

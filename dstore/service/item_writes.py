@@ -150,7 +150,7 @@ def _check_fit(item: Item, changed: Sequence[str], keys_of_indexes: Sequence[Ind
         if key.attribute in changed:
             _check_index_key(item[key.attribute], key)
     for name in changed:
-        if _is_deeper(item[name], NESTING_DEPTH_MAX - 1):  # the item itself is a level
+        if _is_too_deep(item[name]):
             raise ItemMisfit(Misfit.TOO_DEEP)
     if item_bytes(item) > ITEM_BYTES_MAX:
         raise ItemMisfit(Misfit.TOO_LARGE)
@@ -165,12 +165,12 @@ def _check_index_key(attribute: Attribute, key: IndexKey) -> None:
         raise ItemMisfit(Misfit.INDEX_KEY_TOO_LONG, key=key)
 
 
-def _is_deeper(attribute: Attribute, levels: int) -> bool:
-    """Say whether more lists and maps than `levels` stand in each other."""
+def _is_too_deep(attribute: Attribute, level: int = 1) -> bool:
+    """Say whether something stands below level 32; an item's own attributes stand at 1."""
+    if level > NESTING_DEPTH_MAX:
+        return True
     content = attribute.get("L") or list((attribute.get("M") or {}).values())
-    if levels == 0:
-        return "L" in attribute or "M" in attribute
-    return any(_is_deeper(element, levels - 1) for element in content)
+    return any(_is_too_deep(element, level + 1) for element in content)
 
 
 def _whole(previous: Entry | None, key: ItemKey) -> Item | None:

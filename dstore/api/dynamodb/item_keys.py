@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dstore.storage.node_records import TableRecord
 
 NO_MATCH: Final = "The provided key element does not match the schema"
+DUPLICATES: Final = "Provided list of item keys contains duplicates"
 INVALID: Final = "One or more parameter values were invalid: "
 EMPTY: Final = "The AttributeValue for a key attribute cannot contain an empty {kind} value."
 NOT_VALID: Final = "One or more parameter values are not valid. "

@@ -9,11 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb.actions import (
+    batch_get_item,
+    batch_write_item,
     create_table,
+    delete_item,
     delete_table,
     describe_table,
+    get_item,
+    put_item,
     query,
     scan,
+    update_item,
 )
 
 if TYPE_CHECKING:
@@ -22,11 +28,17 @@ if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Action
 
 _ALL: Final[tuple[Action, ...]] = (
+    batch_get_item.ACTION,
+    batch_write_item.ACTION,
     create_table.ACTION,
+    delete_item.ACTION,
     delete_table.ACTION,
     describe_table.ACTION,
+    get_item.ACTION,
+    put_item.ACTION,
     query.ACTION,
     scan.ACTION,
+    update_item.ACTION,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = MappingProxyType({action.name: action for action in _ALL})

@@ -1,0 +1,173 @@
+"""BatchGetItem: read up to 100 items of any tables; those that do not fit are to be asked again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.attributes import check_item
+from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
+from dstore.api.dynamodb.errors import validation
+from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
+from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.api.dynamodb.item_answers import answered_item, projected_item
+from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
+from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
+from dstore.api.dynamodb.table_names import table_of
+from dstore.base.limits import BATCH_READ_KEYS_MAX
+from dstore.base.threads import in_thread_if
+from dstore.service.batches import ReadItem, read_batch
+from dstore.service.items import is_large, key_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dstore.expressions import Projection
+    from dstore.model.values import Item
+    from dstore.service.items import ItemKey
+
+_EXPRESSIONS: Final = ExpressionMembers(
+    expressions=("ProjectionExpression",), former=("AttributesToGet",)
+)
+_canonical: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the request asks of one table: `given` is its KeysAndAttributes as it came."""
+
+    name: str
+    given: Mapping[str, Any]
+    keys: Sequence[ItemKey]
+    projection: Projection | None
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Read and answer."""
+    asked = _plan(call)
+    keys = [key for table in asked for key in table.keys]
+    found = await read_batch(call.node.items, keys)
+    heavy = is_large(read.entry for read in found if read.entry is not None)
+    return await in_thread_if(heavy, partial(_answer, call, asked, found))
+
+
+def _plan(call: Call) -> list[_Asked]:
+    """Check the request in AWS's order: each table's block by itself, then against the table."""
+    requested: dict[str, Any] = call.members["RequestItems"]
+    counted = 0
+    checked: list[tuple[list[Item], Projection | None]] = []
+    for block in requested.values():
+        _EXPRESSIONS.check_together(block)
+        projection = read_projection(block)
+        keys = _distinct_keys(block["Keys"], already=counted)
+        counted += len(keys)
+        checked.append((keys, projection))
+    return [
+        _fitted(call, name, block, keys=keys, projection=projection)
+        for (name, block), (keys, projection) in zip(requested.items(), checked, strict=True)
+    ]
+
+
+def _distinct_keys(given: list[dict[str, Any]], *, already: int) -> list[Item]:
+    """Check a block's keys as values, one by one.
+
+    Raises: AwsError: ValidationException: no attribute value, a key that came before in this
+        block, or more than 100 in the request.
+    """
+    keys: list[Item] = []
+    seen: set[bytes] = set()
+    for each in given:
+        key = check_item(each)
+        text = _canonical(key)
+        if text in seen:
+            raise validation(DUPLICATES)
+        seen.add(text)
+        keys.append(key)
+        if already + len(keys) > BATCH_READ_KEYS_MAX:
+            raise validation("Too many items requested for the BatchGetItem call")
+    return keys
+
+
+def _fitted(
+    call: Call,
+    name: str,
+    block: Mapping[str, Any],
+    *,
+    keys: list[Item],
+    projection: Projection | None,
+) -> _Asked:
+    """Hold a block against its table. Raises: AwsError, ExpressionError."""
+    table = table_of(call, name)
+    definition = table.definition
+    item_keys = [key_of_map(key, table) for key in keys]
+    if projection is not None:
+        projection.check_key_paths(
+            keys=key_names(definition), index_keys=index_key_names(definition)
+        )
+    return _Asked(name=name, given=block, keys=item_keys, projection=projection)
+
+
+def _answer(call: Call, asked: list[_Asked], found: list[ReadItem]) -> dict[str, Any]:
+    responses: dict[str, list[Item]] = {}
+    unprocessed: dict[str, Any] = {}
+    capacities: list[dict[str, Any] | None] = []
+    mode = call.members.get("ReturnConsumedCapacity")
+    at = 0
+    for table in asked:
+        reads = found[at : at + len(table.keys)]
+        at += len(table.keys)
+        responses[table.name] = [
+            _item(read, key, table.projection)
+            for read, key in zip(reads, table.keys, strict=False)
+            if read.entry is not None
+        ]
+        if len(reads) < len(table.keys):
+            unprocessed[table.name] = {**table.given, "Keys": table.given["Keys"][len(reads) :]}
+        consistent = table.given.get("ConsistentRead") or False
+        units = sum(read_units(read.size_bytes, consistent=consistent) for read in reads)
+        capacities.append(consumed(table.name, units=units, mode=mode))
+    answer: dict[str, Any] = {"Responses": responses, "UnprocessedKeys": unprocessed}
+    if is_wanted(mode):
+        answer["ConsumedCapacity"] = capacities
+    return answer
+
+
+def _item(read: ReadItem, key: ItemKey, projection: Projection | None) -> Item:
+    assert read.entry is not None
+    if projection is None:
+        return answered_item(read.entry, key.attributes)
+    return projected_item(read.entry, key.attributes, projection)
+
+
+ACTION: Final = Action(
+    name="BatchGetItem",
+    shape=of.request(
+        of.RETURN_CONSUMED_CAPACITY,
+        of.Member(
+            "RequestItems",
+            MapOf(
+                of.structure(
+                    "KeysAndAttributes",
+                    of.Member(
+                        "Keys",
+                        ListOf(MapOf(AttributeValue()), min=1, max=BATCH_READ_KEYS_MAX),
+                        required=True,
+                    ),
+                    of.ATTRIBUTES_TO_GET,
+                    of.CONSISTENT_READ,
+                    of.PROJECTION_EXPRESSION,
+                    of.EXPRESSION_ATTRIBUTE_NAMES,
+                ),
+                key=of.REQUEST_ITEMS_KEY,
+                min=1,
+            ),
+            required=True,
+        ),
+    ),
+    run=run,
+)

@@ -1,0 +1,149 @@
+"""BatchWriteItem: put and delete up to 25 items of any tables, each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb import members as of
+from dstore.api.dynamodb.action import Action, Call
+from dstore.api.dynamodb.attributes import check_item
+from dstore.api.dynamodb.capacity import consumed, is_wanted
+from dstore.api.dynamodb.errors import validation
+from dstore.api.dynamodb.index_key_values import check_index_keys
+from dstore.api.dynamodb.item_answers import check_put_size, written_units
+from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_batched_item, key_of_map
+from dstore.api.dynamodb.return_values import collection_metrics
+from dstore.api.dynamodb.shapes import ListOf, MapOf
+from dstore.api.dynamodb.table_names import table_of
+from dstore.base.limits import BATCH_WRITES_MAX
+from dstore.base.threads import in_thread_if
+from dstore.model.errors import Unavailable
+from dstore.model.values import Item, item_bytes
+from dstore.service.batches import BatchedWrite, write_batch
+from dstore.service.item_writes import delete, put
+
+if TYPE_CHECKING:
+    from dstore.storage.node_records import TableRecord
+    from dstore.storage.range_writer import Applied
+
+_NOT_ONE: Final = (
+    "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the "
+    "supported datatypes"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One write, and the request's words for it."""
+
+    name: str
+    given: dict[str, Any]
+    write: BatchedWrite
+
+
+async def run(call: Call) -> dict[str, Any]:
+    """Write and answer; what certainly was not written comes back to be sent again."""
+    asked = await in_thread_if(call.is_large, partial(_plan, call))
+    answers = await write_batch(call.node.items, [each.write for each in asked])
+    unprocessed: dict[str, list[dict[str, Any]]] = {}
+    done: list[tuple[_Asked, Applied]] = []
+    for each, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, Unavailable):
+            unprocessed.setdefault(each.name, []).append(each.given)
+        else:
+            done.append((each, answer))
+    return {"UnprocessedItems": unprocessed, **_told(call, done)}
+
+
+def _told(call: Call, done: list[tuple[_Asked, Applied]]) -> dict[str, Any]:
+    """Tell what was consumed, and of which collections, as far as the request asks."""
+    told: dict[str, Any] = {}
+    mode = call.members.get("ReturnConsumedCapacity")
+    if is_wanted(mode):
+        units: dict[str, float] = {}
+        for each, applied in done:
+            written = written_units(applied, each.write.key)
+            units[each.name] = units.get(each.name, 0.0) + written
+        told["ConsumedCapacity"] = [
+            consumed(name, units=sum_units, mode=mode) for name, sum_units in units.items()
+        ]
+    wanted = call.members.get("ReturnItemCollectionMetrics")
+    if wanted is not None:
+        metrics: dict[str, list[dict[str, Any]]] = {}
+        for each, _ in done:
+            of_item = collection_metrics(each.write.key, wanted)
+            if of_item is not None and of_item not in metrics.setdefault(each.name, []):
+                metrics[each.name].append(of_item)
+        if metrics:
+            told["ItemCollectionMetrics"] = metrics
+    return told
+
+
+def _plan(call: Call) -> list[_Asked]:
+    """Check the request in AWS's order: all values by themselves, then against their tables."""
+    requested: dict[str, list[dict[str, Any]]] = call.members["RequestItems"]
+    checked: dict[str, list[tuple[bool, Item]]] = {}
+    for name, block in requested.items():
+        if any(len(each) != 1 for each in block):
+            raise validation(_NOT_ONE)
+        checked[name] = [_values(each) for each in block]
+    if sum(map(len, checked.values())) > BATCH_WRITES_MAX:
+        raise validation("Too many items requested for the BatchWriteItem call")
+    asked: list[_Asked] = []
+    for name, values in checked.items():
+        table = table_of(call, name)
+        seen: set[bytes] = set()
+        for given, (is_put, item) in zip(requested[name], values, strict=True):
+            write = _write(table, item, is_put=is_put)
+            if write.key.rid_id in seen:
+                raise validation(DUPLICATES)
+            seen.add(write.key.rid_id)
+            asked.append(_Asked(name=name, given=given, write=write))
+    return asked
+
+
+def _values(request: dict[str, Any]) -> tuple[bool, Item]:
+    """Check the values of one write. Returns: whether it is a put, and its item or key."""
+    if "PutRequest" in request:
+        item = check_item(request["PutRequest"]["Item"])
+        check_put_size(item)
+        return True, item
+    return False, check_item(request["DeleteRequest"]["Key"])
+
+
+def _write(table: TableRecord, item: Item, *, is_put: bool) -> BatchedWrite:
+    """Hold the values against their table, and make the write."""
+    if not is_put:
+        key = key_of_map(item, table)
+        return BatchedWrite(key=key, apply=delete(key=key, guard=None), size_bytes=0)
+    key = key_of_batched_item(item, table)
+    check_index_keys(item, table.definition)
+    apply = put(item, key=key, guard=None)
+    return BatchedWrite(key=key, apply=apply, size_bytes=item_bytes(item))
+
+
+_WRITE_REQUEST: Final = of.structure(
+    "WriteRequest",
+    of.Member("PutRequest", of.structure("PutRequest", of.ITEM)),
+    of.Member("DeleteRequest", of.structure("DeleteRequest", of.KEY)),
+)
+
+ACTION: Final = Action(
+    name="BatchWriteItem",
+    shape=of.request(
+        of.RETURN_CONSUMED_CAPACITY,
+        of.RETURN_ITEM_COLLECTION_METRICS,
+        of.Member(
+            "RequestItems",
+            MapOf(
+                ListOf(_WRITE_REQUEST, min=1, max=BATCH_WRITES_MAX),
+                key=of.REQUEST_ITEMS_KEY,
+                min=1,
+            ),
+            required=True,
+        ),
+    ),
+    run=run,
+)

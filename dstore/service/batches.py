@@ -1,0 +1,92 @@
+"""Several items at once, of any tables: reads one after the other, writes side by side.
+
+A batch is no transaction: each of its writes is done or not done by itself.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future, gather, sleep
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import BATCH_READ_BYTES_MAX, KIB
+from dstore.model.errors import Unavailable
+from dstore.model.values import item_bytes
+from dstore.storage.range_writer import Applied, Apply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstore.service.items import ItemKey, Items
+    from dstore.storage.entries import Entry
+
+# Of items read from memory before others have their turn on the event loop: a millisecond or two.
+_TURN_BYTES: Final = 256 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadItem:
+    """An item that was looked for: its entry, None if there is none, and its size as an item."""
+
+    entry: Entry | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchedWrite:
+    """One write of a batch; `size_bytes` is roughly what it holds in memory."""
+
+    key: ItemKey
+    apply: Apply
+    size_bytes: int
+
+
+async def read_batch(items: Items, keys: Sequence[ItemKey]) -> list[ReadItem]:
+    """Read items in order, until 16 MB are full.
+
+    Returns: what was read, which is fewer than `keys` if the next item did not fit any more.
+    Raises: as `Items.read`.
+    """
+    found: list[ReadItem] = []
+    total_bytes = turn_bytes = 0
+    for key in keys:
+        entry = await items.read(key)
+        size_bytes = 0
+        if entry is not None:
+            size_bytes = item_bytes(key.attributes) + item_bytes(entry.item)
+        total_bytes += size_bytes
+        if total_bytes > BATCH_READ_BYTES_MAX:
+            break
+        found.append(ReadItem(entry=entry, size_bytes=size_bytes))
+        turn_bytes += size_bytes
+        if turn_bytes > _TURN_BYTES:
+            turn_bytes = 0
+            await sleep(0)
+    return found
+
+
+async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Applied | Unavailable]:
+    """Write items side by side, so that those of a range share its commits.
+
+    Returns: for each write what it did, or why it is certain that it did nothing.
+    Raises: Unavailable: nothing of the batch was written. Unknown, or what else went wrong with
+        one of them: others may have been written, and all may be written again.
+    """
+    queued: list[Future[Applied] | Unavailable] = []
+    for write in writes:
+        try:
+            queued.append(await items.submit(write.key, write.apply, body_bytes=write.size_bytes))
+        except Unavailable as error:
+            queued.append(error)
+    futures = [each for each in queued if isinstance(each, Future)]
+    done = iter(await gather(*futures, return_exceptions=True))
+    answers: list[Applied | Unavailable] = []
+    for each in queued:
+        answer = next(done) if isinstance(each, Future) else each
+        if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
+            raise answer
+        answers.append(answer)
+    failed = [answer for answer in answers if isinstance(answer, Unavailable)]
+    if len(failed) == len(answers):
+        raise failed[0]
+    return answers
