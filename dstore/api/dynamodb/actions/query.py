@@ -30,7 +30,7 @@ from dstore.service.queries import PageRequest, query_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members
-    from dstore.expressions import KeyCondition, KeyRange
+    from dstore.expressions import KeyRange
     from dstore.model.values import Item
     from dstore.storage.node_records import TableRecord
 
@@ -43,7 +43,6 @@ _EXPRESSIONS_BESIDE: Final = ExpressionMembers(
     expressions=_EXPRESSIONS.expressions, former=_EXPRESSIONS.former[:-1]
 )
 _KEY_CONDITIONS: Final = ExpressionMembers(expressions=(), former=("KeyConditions",))
-_CONDITIONS_MAX: Final = 2  # a partition key and a sort key
 _SELECT_PREFIX: Final = "1 validation error detected: "
 
 
@@ -68,7 +67,7 @@ def _plan(call: Call) -> PageRequest:
     kept = filter_of(expressions, members)
     projection = projection_of(expressions, members)
     expressions.finish()
-    _check_shape(condition)
+    condition.terms()  # its shape comes before the table; how many conditions there are, after
     check_select(members, prefix=_SELECT_PREFIX)
     table = table_of(call, members["TableName"])
     definition = table.definition
@@ -99,11 +98,6 @@ def _check_together(members: Members) -> None:
         return
     _EXPRESSIONS_BESIDE.check_together(members)
     _KEY_CONDITIONS.check_together({"KeyConditions": members["KeyConditions"]})
-
-
-def _check_shape(condition: KeyCondition) -> None:
-    if len(condition.terms()) > _CONDITIONS_MAX:
-        raise validation("Conditions can be of length 1 or 2 only")
 
 
 def _key_of_start(start: Item, table: TableRecord) -> bytes:
