@@ -1,0 +1,242 @@
+"""Attribute values at the edge: checked in DynamoDB's words, and normalised.
+
+What comes in has passed the type check of `attribute_shape.py`: known types only, of the right
+JSON types, binaries in base64. Here follow the rules on content: exactly one type, sets neither
+empty nor with duplicates, numbers within 38 digits and 1E-130 … 9.99E+125, NULL true, nesting
+within 32 levels, names of 1 to 65,535 bytes. Numbers leave as DynamoDB spells them: "1.50" as
+"1.5".
+
+Texts and their order: dynalite's validations/index.js and its suite, which was run against AWS;
+nesting: paritysuite/dynamodb-conformance, tests/tier3/limits; names: DynamoDB local's error codes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from dstore.api.dynamodb.errors import AwsError, validation
+from dstore.api.dynamodb.shape_values import shown
+from dstore.base.limits import (
+    ATTRIBUTE_NAME_BYTES_MAX,
+    NESTING_DEPTH_MAX,
+    NUMBER_DIGITS_MAX,
+    NUMBER_EXPONENT_MAX,
+    NUMBER_EXPONENT_MIN,
+)
+from dstore.model import numbers
+from dstore.model.values import Attribute, Item
+
+_INVALID: Final = "One or more parameter values were invalid: "
+_EMPTY: Final = (
+    "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+)
+_SEVERAL: Final = (
+    "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the "
+    "supported datatypes"
+)
+_NULL_FALSE: Final = f"{_INVALID}Null attribute value types must have the value of true"
+_EMPTY_SETS: Final = {
+    "SS": f"{_INVALID}An string set  may not be empty",  # the two blanks are AWS's
+    "NS": f"{_INVALID}An number set  may not be empty",
+    "BS": f"{_INVALID}Binary sets should not be empty",
+}
+_NULL_IN_SET: Final = f"{_INVALID}An {{kind}} set  may not have a null as a member"
+_NUMBER_DUPLICATES: Final = "Input collection contains duplicates"
+_TOO_DEEP: Final = (
+    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels "
+    "beyond supported limit"
+)
+_NOT_NUMERIC: Final = "The parameter cannot be converted to a numeric value"
+_OVERFLOW: Final = (
+    "Number overflow. Attempting to store a number with magnitude larger than supported range"
+)
+_UNDERFLOW: Final = (
+    "Number underflow. Attempting to store a number with magnitude smaller than supported range"
+)
+_TOO_PRECISE: Final = (
+    f"Attempting to store more than {NUMBER_DIGITS_MAX} significant digits in a Number"
+)
+_EMPTY_NAME: Final = f"{_INVALID}Empty attribute name"
+_LONG_NAME: Final = (
+    f"{_INVALID}Attribute name is too large, must be less than {ATTRIBUTE_NAME_BYTES_MAX + 1} bytes"
+)
+_UTF8_BYTES_PER_CHAR_MAX: Final = 4
+
+# Numbers that are spelled as DynamoDB spells them, with at most 37 digits: nothing is to be done.
+_PLAIN: Final = re.compile(
+    r"-?(?:[1-9][0-9]{0,18}(?:\.[0-9]{0,17}[1-9])?|0\.[0-9]{0,17}[1-9])|0"
+).fullmatch
+_SPELLING: Final = re.compile(r"([+-]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?)0*+([0-9]*+))?")
+# An exponent of more digits than this is beyond every bound, whatever stands before it: a request
+# has at most 16 MiB of zeros, 8 digits.
+_EXPONENT_CHARS_MAX: Final = 12
+
+
+def check_item(given: dict[str, Any]) -> Item:
+    """Check an item, a key, or another map of names to attribute values, and normalise it.
+
+    The size is not looked at, see `model.values.item_bytes`.
+
+    Args:
+        given: of the shape that `attribute_shape.py` reads; not changed.
+    Returns: the item; it may share what needed no change with `given`.
+    Raises: AwsError: ValidationException.
+    Cost: 3 µs for 10 short strings and numbers.
+    """
+    item: Item = {}
+    for name, value in given.items():
+        if not name or len(name) * _UTF8_BYTES_PER_CHAR_MAX > ATTRIBUTE_NAME_BYTES_MAX:
+            _check_name(name)
+        item[name] = _checked(value, 1)
+    return item
+
+
+def check_attribute(given: dict[str, Any]) -> Attribute:
+    """Check one attribute value, and normalise it.
+
+    Raises: AwsError: ValidationException.
+    """
+    return _checked(given, 1)
+
+
+def _checked(value: Any, level: int) -> Attribute:
+    """Check a value that stands at this level of nesting; an item's own attributes stand at 1."""
+    if level > NESTING_DEPTH_MAX:
+        raise validation(_TOO_DEEP)
+    if len(value) != 1:
+        _refuse_count(value, level)
+    for tag, content in value.items():
+        if tag == "S":
+            return value  # type: ignore[no-any-return]  # JSON of the checked shape
+        if tag == "N":
+            if _PLAIN(content) is not None:
+                return value  # type: ignore[no-any-return]  # the same
+            return {"N": number(content)}
+        check = _CHECKS.get(tag)
+        return value if check is None else {tag: check(content, level)}
+    raise AssertionError(value)
+
+
+def _refuse_count(value: dict[str, Any], level: int) -> NoReturn:
+    """Refuse a value without a type, or of several: then the first broken content is named."""
+    if not value:
+        raise validation(_EMPTY)
+    for tag, content in value.items():
+        _checked({tag: content}, level)
+    raise validation(_SEVERAL)
+
+
+def number(text: str) -> str:
+    """Check a number and spell it as DynamoDB does.
+
+    Raises: AwsError: ValidationException.
+    Cost: O(text), and arithmetic on 38 digits at most.
+    """
+    match = _SPELLING.fullmatch(text)
+    if match is None:
+        raise _not_numeric(text)
+    sign, whole, fraction, power_sign, power = match.groups()
+    if (not whole and not fraction) or (power == "" and not _ends_in_zero(text)):
+        raise _not_numeric(text)
+    fraction = fraction or ""
+    leading = (whole + fraction).lstrip("0")
+    digits = leading.rstrip("0")
+    if not digits:
+        return "0"
+    exponent = int(power[:_EXPONENT_CHARS_MAX]) if power else 0
+    if power_sign == "-":
+        exponent = -exponent
+    exponent += len(leading) - len(fraction)  # of "0.digits"
+    if exponent - 1 > NUMBER_EXPONENT_MAX:
+        raise validation(_OVERFLOW)
+    if exponent - 1 < NUMBER_EXPONENT_MIN:
+        raise validation(_UNDERFLOW)
+    if len(digits) > NUMBER_DIGITS_MAX:
+        raise validation(_TOO_PRECISE)
+    return numbers.plain_of(numbers.Number(sign == "-", digits, exponent - len(digits)))
+
+
+def _ends_in_zero(text: str) -> bool:
+    """Tell whether an exponent whose zeros were skipped has any digit at all: "1e00", not "1e"."""
+    return text[-1] == "0"
+
+
+def _not_numeric(text: str) -> AwsError:
+    return validation(f"{_NOT_NUMERIC}: {shown([text])}" if text else _NOT_NUMERIC)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise validation(_EMPTY_NAME)
+    if len(name.encode()) > ATTRIBUTE_NAME_BYTES_MAX:
+        raise validation(_LONG_NAME)
+
+
+def _check_null(content: Any, level: int) -> bool:  # noqa: ARG001 - one signature for all types
+    if not content:
+        raise validation(_NULL_FALSE)
+    return True
+
+
+def _check_string_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
+    _check_members(content, "SS")
+    if len(set(content)) != len(content):
+        raise validation(f"{_INVALID}Input collection {_listed(content)} contains duplicates.")
+    return content  # type: ignore[no-any-return]  # JSON of the checked shape
+
+
+def _check_number_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
+    _check_members(content, "NS")
+    made = [number(one) for one in content]
+    if len(set(made)) != len(made):
+        raise validation(_NUMBER_DUPLICATES)
+    return made
+
+
+def _check_binary_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
+    _check_members(content, "BS")
+    if len(set(content)) != len(content):
+        raise validation(  # AWS leaves no blank before "of"
+            f"{_INVALID}Input collection {_listed(content)}of type BS contains duplicates."
+        )
+    return content  # type: ignore[no-any-return]  # JSON of the checked shape
+
+
+def _check_members(content: list[Any], tag: str) -> None:
+    if not content:
+        raise validation(_EMPTY_SETS[tag])
+    if None in content:
+        kind = {"SS": "string", "NS": "number", "BS": "binary"}[tag]
+        raise validation(_NULL_IN_SET.format(kind=kind))
+
+
+def _listed(content: list[str]) -> str:
+    return shown(["[", ", ".join(content), "]"])
+
+
+def _check_list(content: Any, level: int) -> list[Attribute]:
+    inside = level + 1
+    return [_checked(one, inside) for one in content]
+
+
+def _check_map(content: Any, level: int) -> Item:
+    inside = level + 1
+    made: Item = {}
+    for name, value in content.items():
+        if not name or len(name) * _UTF8_BYTES_PER_CHAR_MAX > ATTRIBUTE_NAME_BYTES_MAX:
+            _check_name(name)
+        made[name] = _checked(value, inside)
+    return made
+
+
+_CHECKS: Final[dict[str, Callable[[Any, int], Any]]] = {
+    "NULL": _check_null,
+    "SS": _check_string_set,
+    "NS": _check_number_set,
+    "BS": _check_binary_set,
+    "L": _check_list,
+    "M": _check_map,
+}
+"""The types whose content has rules; a string, a boolean and checked base64 have none."""
