@@ -21,7 +21,7 @@ def document(answer: Answer) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise _unexpected()
+        raise unexpected()
     return found
 
 
@@ -60,7 +60,7 @@ def pages(
         if page.after is None:
             return
         if page.after == after:
-            raise _unexpected()  # it would never end
+            raise unexpected()  # it would never end
         after = page.after
         if rows_left is not None:
             rows_left -= len(page.rows)
@@ -82,11 +82,12 @@ def _page(answer: Answer, key: str) -> Page:
         rows = msgspec.json.decode(parts[key], type=list[msgspec.Raw])
         after = msgspec.json.decode(parts.get("after", b"null"), type=str | None)
     except (KeyError, msgspec.DecodeError):
-        raise _unexpected() from None
+        raise unexpected() from None
     return Page(rows=[bytes(row) for row in rows], after=after)
 
 
-def _unexpected() -> Failure:
+def unexpected() -> Failure:
+    """Make the failure of an answer that another version of dStore may have given."""
     return Failure(
         "The server's answer is not what this version of dstore reads; compare versions."
     )

@@ -7,12 +7,10 @@ request never left, or nobody knows whether it was carried out.
 import json
 import os
 import ssl
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
-from pathlib import Path
 from typing import Final, NewType
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -22,11 +20,12 @@ from dstore import __version__
 from dstore.base.clock import NS_PER_S, SystemClock
 from dstore.base.limits import MIB
 from dstore.cli import connection as connections
+from dstore.cli.bodies import read_body
 from dstore.cli.connection import Connection, Surface
-from dstore.cli.curl import STDIN, BodyFile, curl_line
-from dstore.cli.failures import ExitCode, Failure, usage
+from dstore.cli.curl import BodyFile, curl_line
+from dstore.cli.failures import ExitCode, Failure
 from dstore.cli.options import asked
-from dstore.cli.output import emit, note
+from dstore.cli.output import emit
 from dstore.cli.problems import failure_of, not_ours
 
 UrlPath = NewType("UrlPath", str)
@@ -35,8 +34,6 @@ UrlPath = NewType("UrlPath", str)
 # Beyond what any answer has (a page of a listing ends near 1 MiB), so that a stranger on the port
 # can't fill the memory.
 ANSWER_BYTES_MAX: Final = 64 * MIB
-# What a body file may have; the server's own, lower limit is the server's to state.
-BODY_BYTES_MAX: Final = 64 * MIB
 _READ_BYTES: Final = 64 * 1_024
 _FAILED: Final = 400
 JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
@@ -53,11 +50,12 @@ class Request:
     body: bytes | BodyFile | None = field(default=None, repr=False)
     repeat_with: str | None = None  # options that make a second try safe
     hints: Mapping[int, str] = field(default_factory=dict)  # by status: what to type instead
+    only_reads: bool = False  # though its method is not GET
 
     @property
     def is_write(self) -> bool:
         """Tell whether carrying it out changes anything."""
-        return self.method != "GET"
+        return self.method != "GET" and not self.only_reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +101,11 @@ class Client:
         body = read_body(request.body) if isinstance(request.body, BodyFile) else request.body
         headers = {
             "Accept": "application/json, application/problem+json",
-            "User-Agent": f"dstore/{__version__}",
             "Authorization": f"Bearer {token}",
             **request.headers,
         }
         target = urlsplit(self._server.url).path + resource
-        deadline_ns = self._clock.monotonic_ns() + int(self._timeout_s * NS_PER_S)
-        http = self._connected()
-        try:
-            answer = self._exchange(http, request.method, target, headers, body, deadline_ns)
-        except TimeoutError:
-            raise self._no_answer(request) from None
-        except (OSError, HTTPException) as error:
-            raise self._broken_off(request, error) from None
+        answer = self.exchange(request, target, headers=headers, body=body)
         if answer.status >= _FAILED:
             raise failure_of(
                 answer.status,
@@ -125,6 +115,28 @@ class Client:
                 hint=request.hints.get(answer.status),
             )
         return answer
+
+    def exchange(
+        self, request: Request, target: str, *, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Send what is ready to be sent, and wait for the answer, be it an error's.
+
+        Args:
+            request: what is asked, for the words when it fails.
+            target: path and query.
+            headers: all but the length of the body.
+            body: as it travels.
+        Raises: Failure: there is no server, or no answer in time.
+        """
+        deadline_ns = self._clock.monotonic_ns() + int(self._timeout_s * NS_PER_S)
+        http = self._connected()
+        sent = {"User-Agent": f"dstore/{__version__}", **headers}
+        try:
+            return self._exchange(http, request.method, target, sent, body, deadline_ns)
+        except TimeoutError:
+            raise self._no_answer(request) from None
+        except (OSError, HTTPException) as error:
+            raise self._broken_off(request, error) from None
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -260,27 +272,3 @@ def client(surface: Surface) -> Client:
     made = Client(connection, timeout_s=options.timeout_s, print_curl=options.print_curl)
     click.get_current_context().call_on_close(made.close)
     return made
-
-
-def read_body(file: BodyFile) -> bytes:
-    """Read a body from a file or from stdin.
-
-    Raises: Failure(USAGE): it can't be read, or is beyond all bounds.
-    """
-    if file.name == STDIN and asked().token_file == STDIN:
-        raise usage("The token and the body can't both come from stdin: give one a file.")
-    try:
-        if file.name == STDIN and sys.stdin.isatty() and file.is_secret:
-            body = click.prompt("Secret", hide_input=True, err=True).encode()
-        elif file.name == STDIN:
-            if sys.stdin.isatty():
-                note("Type a JSON object and end it with Ctrl-D.")
-            body = sys.stdin.buffer.read(BODY_BYTES_MAX + 1)
-        else:
-            with Path(file.name).open("rb") as source:
-                body = source.read(BODY_BYTES_MAX + 1)
-    except OSError as error:
-        raise usage(f"{file.name} can't be read: {error.strerror}.") from None
-    if len(body) > BODY_BYTES_MAX:
-        raise usage(f"{file.name} has more than {BODY_BYTES_MAX} bytes; no item is so large.")
-    return file.encode(body)

@@ -32,25 +32,27 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Surface(StrEnum):
-    """The two APIs that the commands call."""
+    """The APIs that the commands call; v1 and DynamoDB's share a port."""
 
     V1 = "v1"
     ADMIN = "admin"
+    DYNAMODB = "DynamoDB"
 
     @property
     def variable(self) -> str:
         """The variable that holds the URL, in the environment and in client.env."""
-        return "DSTORE_URL" if self is Surface.V1 else "DSTORE_ADMIN_URL"
+        return "DSTORE_ADMIN_URL" if self is Surface.ADMIN else "DSTORE_URL"
 
     @property
     def flag(self) -> str:
         """The flag that gives the URL."""
-        return "--url" if self is Surface.V1 else "--admin-url"
+        return "--admin-url" if self is Surface.ADMIN else "--url"
 
     @property
     def url_default(self) -> str:
         """Where a server with default settings listens."""
-        return "http://127.0.0.1:8000" if self is Surface.V1 else "http://127.0.0.1:8002"
+        port = 8002 if self is Surface.ADMIN else 8000
+        return f"http://127.0.0.1:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,39 +81,49 @@ def find(surface: Surface, asked: Asked, environment: Mapping[str, str]) -> Conn
 
     Raises: Failure(USAGE): a URL is none, a file can't be read, or a token can't be one.
     """
-    from_file = _client_file(asked, environment)
-    flag = asked.url if surface is Surface.V1 else asked.admin_url
-    url, is_chosen = _url(surface, flag, environment, from_file=from_file)
+    from_file = client_file(asked, environment)
+    url, is_ours = server_url(surface, asked, environment, from_file=from_file)
     token, source = _token(asked, environment, from_file)
     missing = (
         "There is no token: set DSTORE_TOKEN, or give --token-file FILE, or --data DIR where the "
         f"server's {CLIENT_FILE} is."
     )
-    if token is not None and source == CLIENT_FILE and asked.data is None and is_chosen:
-        ours = {_origin(from_file.get(each.variable, each.url_default)) for each in Surface}
-        if _origin(url) not in ours:
-            token = None
-            missing = (
-                f"The token in {CLIENT_FILE} belongs to another server than {url}: set "
-                "DSTORE_TOKEN or give --token-file FILE, or --data DIR to send it all the same."
-            )
+    if token is not None and source == CLIENT_FILE and not is_ours:
+        token = None
+        missing = (
+            f"The token in {CLIENT_FILE} belongs to another server than {url}: set DSTORE_TOKEN or "
+            "give --token-file FILE, or --data DIR to send it all the same."
+        )
     return Connection(surface=surface, url=url, token=token, token_source=source, missing=missing)
 
 
-def _url(
+def server_url(
     surface: Surface,
-    flag: str | None,
+    asked: Asked,
     environment: Mapping[str, str],
     *,
     from_file: Mapping[str, str],
 ) -> tuple[str, bool]:
-    """Return the URL, and whether a flag or a variable chose it."""
+    """Find the server.
+
+    Args:
+        surface: which API is called.
+        asked: what the flags say.
+        environment: the variables of the process.
+        from_file: what `client_file` read.
+    Returns: the URL, and whether that server may see the credentials of client.env.
+    Raises: Failure(USAGE): the URL is none.
+    """
+    flag = asked.admin_url if surface is Surface.ADMIN else asked.url
     if flag is not None:
-        return checked_url(flag, f"The URL of {surface.flag}"), True
-    if variable := environment.get(surface.variable):
-        return checked_url(variable, f"The URL in {surface.variable}"), True
-    found = from_file.get(surface.variable, surface.url_default)
-    return checked_url(found, f"The URL in {CLIENT_FILE}"), False
+        url = checked_url(flag, f"The URL of {surface.flag}")
+    elif variable := environment.get(surface.variable):
+        url = checked_url(variable, f"The URL in {surface.variable}")
+    else:
+        found = from_file.get(surface.variable, surface.url_default)
+        return checked_url(found, f"The URL in {CLIENT_FILE}"), True
+    ours = {_origin(from_file.get(each.variable, each.url_default)) for each in Surface}
+    return url, asked.data is not None or _origin(url) in ours
 
 
 def checked_url(text: str, what: str) -> str:
@@ -135,8 +147,11 @@ def _origin(url: str) -> Origin:
     return Origin((parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)))
 
 
-def _client_file(asked: Asked, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Read what the server wrote for its clients; nothing if there is no such file."""
+def client_file(asked: Asked, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Read what the server wrote for its clients; nothing if there is no such file.
+
+    Raises: Failure(USAGE): the file of an explicit --data can't be read.
+    """
     given = environment.get("DSTORE_DATA")
     directory = asked.data or (Path(given).expanduser() if given else DATA_DEFAULT)
     path = directory / CLIENT_FILE

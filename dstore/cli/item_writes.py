@@ -30,7 +30,7 @@ def prefer(*, is_async: bool) -> Mapping[str, str]:
     return {"Prefer": "respond-async"} if is_async else {}
 
 
-def condition(if_match: str | None) -> Mapping[str, str]:
+def match(if_match: str | None) -> Mapping[str, str]:
     """Say the condition; quotes, which shells eat, are put around an ETag that has none."""
     if if_match is None:
         return {}

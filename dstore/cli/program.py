@@ -33,7 +33,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "status": Lazy("status", "Tell how the server is."),
     "tenant": Lazy("tenant", "Tenants: those who own tables."),
     "table": Lazy("table", "Tables: where a tenant's items are."),
-    "item": Lazy("item", "Items: JSON objects, each under an ID."),
+    "item": Lazy("item", "Items: JSON objects, each under an ID or under keys of its own."),
     "request": Lazy("request", "Requests that were queued with --async."),
     "access-key": Lazy("access_key", "Access keys: what AWS's tools and SDKs sign with."),
     "token": Lazy("token", "Bearer tokens: what dstore and curl call with."),
