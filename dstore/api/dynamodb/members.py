@@ -2,8 +2,8 @@
 
     SHAPE = request(RETURN_CONSUMED_CAPACITY, TABLE_NAME, ITEM, …)      in actions/put_item.py
 
-The order in which a request lists its members is the order of AWS's complaints, which dynalite
-recorded per operation (validations/*.js); members that came to DynamoDB later stand behind those.
+The order in which a request lists its members is of no matter: AWS complains in the order of a Java
+HashMap (`shape_values.in_hash_map_order`); that of other structures is the order of print.
 Bounds and enumerations: botocore's service model; the order within an enumeration: dynalite.
 The members of tables alone are in `table_members.py`.
 """

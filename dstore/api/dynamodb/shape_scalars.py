@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from dstore.api.dynamodb.errors import serialization
 from dstore.api.dynamodb.shape_values import (
+    buffer_pieces,
     not_convertible,
     refuse_collections,
     scalar_pieces,
@@ -196,8 +197,7 @@ class Blob:
 
     def pieces(self, value: Any) -> Iterator[str]:
         """Print a buffer as Java does."""
-        size = len(value) // _BASE64_QUANTUM * 3 - value.count("=", -2)
-        yield f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
+        return buffer_pieces(value)
 
 
 def is_base64(value: Any) -> bool:

@@ -2,20 +2,18 @@
 
 The texts are Java's, as the service's own framework makes them. Sources: dynalite's suite, which
 was run against AWS (test/helpers.js, assertType); paritysuite/dynamodb-conformance
-(tests/tier3/error-messages), whose structures print as `KeySchemaElement(attributeName=pk, …)` and
-whose attribute values as `com.amazonaws.dynamodb.v20120810.AttributeValue@483470e1`.
+(captures/), for how structures and attribute values print.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 from dstore.api.dynamodb.errors import AwsError, serialization
 from dstore.base.limits import SHOWN_VALUE_CHARS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 JAVA_PACKAGE: Final = "com.amazonaws.dynamodb.v20120810."
 NOT_A_COLLECTION: Final = "Unexpected field type"
@@ -26,6 +24,12 @@ NOT_A_NESTED_COLLECTION: Final = (
     "java.lang.Class (sun.reflect.generics.reflectiveObjects.ParameterizedTypeImpl and "
     "java.lang.Class are in module java.base of loader 'bootstrap')"
 )
+# The service's class has a few types more than its interface.
+_TAGS: Final = (
+    *("S", "N", "B", "INT", "DECIMAL", "DOUBLE", "SS", "NS", "BS"),
+    *("INTSET", "DECIMALSET", "DOUBLESET", "M", "L", "NULL", "BOOL"),
+)
+_BUCKETS_MIN: Final = 16
 _TOKENS: Final = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}
 
 
@@ -84,11 +88,69 @@ def scalar_pieces(value: object) -> Iterator[str]:
 
 
 def attribute_pieces(value: Any) -> Iterator[str]:
-    """Print an attribute value: its class and what stands for an object's identity."""
-    identity = crc32(ascii(sorted(value)).encode()) if type(value) is dict else 0
-    yield f"{JAVA_PACKAGE}AttributeValue@{identity:x}"
+    """Print an attribute value: all of its types, those that it has not as null."""
+    yield "AttributeValue("
+    for index, tag in enumerate(_TAGS):
+        yield f"{', ' if index else ''}{lower_first(tag)}="
+        content = value.get(tag)
+        if type(content) is list:
+            yield from list_pieces(content, attribute_pieces if tag == "L" else scalar_pieces)
+        elif type(content) is dict:
+            yield from map_pieces(content, attribute_pieces)
+        elif tag == "B" and content is not None:
+            yield from buffer_pieces(content)
+        else:
+            yield from scalar_pieces(content)
+    yield ")"
+
+
+def list_pieces(values: list[Any], pieces: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+    """Print a list whose elements print as `pieces` says."""
+    yield "["
+    for index, one in enumerate(values):
+        if index:
+            yield ", "
+        yield from scalar_pieces(None) if one is None else pieces(one)
+    yield "]"
+
+
+def map_pieces(entries: dict[str, Any], pieces: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+    """Print a map whose values print as `pieces` says."""
+    yield "{"
+    for index, (key, one) in enumerate(entries.items()):
+        yield f", {key}=" if index else f"{key}="
+        yield from scalar_pieces(None) if one is None else pieces(one)
+    yield "}"
+
+
+def buffer_pieces(value: str) -> Iterator[str]:
+    """Print base64 as Java prints a buffer of its bytes."""
+    size = len(value) // 4 * 3 - value.count("=", -2)
+    yield f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
 
 
 def lower_first(name: str) -> str:
     """Turn a member's name into Java's: TableName → tableName."""
     return name[:1].lower() + name[1:]
+
+
+def in_hash_map_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the members of a structure in the order in which AWS complains about them.
+
+    It is that of a Java HashMap of their Java names. With it come out as captured: PutItem's
+    returnValues, returnConsumedCapacity, returnItemCollectionMetrics, tableName; UpdateItem's
+    returnConsumedCapacity before returnValues; writeCapacityUnits before readCapacityUnits.
+    Source: paritysuite/dynamodb-conformance, captures/cross-region-latest.json of June 2026.
+    """
+    buckets = _BUCKETS_MIN
+    while len(names) > buckets * 3 // 4:  # the map doubles when it is three quarters full
+        buckets *= 2
+    return tuple(sorted(names, key=lambda name: _spread_hash(lower_first(name)) % buckets))
+
+
+def _spread_hash(text: str) -> int:
+    """Hash as java.lang.String does, and fold the upper half in, as HashMap does."""
+    value = 0
+    for char in text:
+        value = (31 * value + ord(char)) % 2**32
+    return value ^ (value >> 16)

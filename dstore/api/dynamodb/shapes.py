@@ -10,8 +10,8 @@
 
 A shape is a value with five abilities: `accepts` (both phases at once, quickly: almost every
 request ends there), `read` (phase 1), `rules` and `descend` (phase 2, of itself and of what is in
-it), and `pieces` (how AWS prints a value). The order of a structure's members is the order of
-complaints. What is inside an attribute value is for `attributes.py`.
+it), and `pieces` (how AWS prints a value). A structure prints its members in their order, and
+complains in the order of a Java HashMap. What is inside an attribute value is for `attributes.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ from dstore.api.dynamodb.shape_values import (
     NOT_A_COLLECTION,
     NOT_A_NESTED_COLLECTION,
     NOT_AN_ELEMENT,
+    in_hash_map_order,
+    list_pieces,
     lower_first,
+    map_pieces,
+    scalar_pieces,
     shown,
     unexpected_structure,
     unrecognised,
@@ -159,12 +163,7 @@ class ListOf:
 
     def pieces(self, value: Any) -> Iterator[str]:
         """Print a list."""
-        yield "["
-        for index, one in enumerate(value):
-            if index:
-                yield ", "
-            yield from _pieces(self.element, one)
-        yield "]"
+        return list_pieces(value, self.element.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +221,7 @@ class MapOf:
 
     def pieces(self, value: Any) -> Iterator[str]:
         """Print a map."""
-        yield "{"
-        for index, (key, one) in enumerate(value.items()):
-            yield f", {key}=" if index else f"{key}="
-            yield from _pieces(self.value, one)
-        yield "}"
+        return map_pieces(value, self.value.pieces)
 
     def _complain_of_entries(self, value: Any, path: str, complaints: list[str]) -> None:
         """Complain once about all keys, and once about all values, as AWS does for maps."""
@@ -243,7 +238,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """An object of named members, in the order in which AWS complains about them."""
+    """An object of named members, in the order in which AWS prints them."""
 
     members: Mapping[str, Shape]
     _: KW_ONLY
@@ -254,11 +249,14 @@ class Structure:
     """Java's name of the class, if it is not the request itself: "KeySchemaElement"."""
     rules: tuple[Rule, ...] = field(default=(), init=False, repr=False)
     _needed: frozenset[str] = field(init=False, repr=False, compare=False)
+    _in_turn: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The members' names in the order of complaints."""
 
     def __post_init__(self) -> None:
         assert {*self.required, *self.required_first} <= self.members.keys(), self.name
         needed = frozenset((*self.required, *self.required_first))
         object.__setattr__(self, "_needed", needed)
+        object.__setattr__(self, "_in_turn", in_hash_map_order(tuple(self.members)))
 
     @property
     def java(self) -> str:
@@ -290,12 +288,12 @@ class Structure:
         }
 
     def descend(self, value: Any, path: str, complaints: list[str]) -> None:
-        """Complain about the members, in the order of the shape."""
+        """Complain about the members, in AWS's order."""
         inside = f"{path}." if path else ""
-        for name, shape in self.members.items():
+        for name in self._in_turn:
             if len(complaints) >= COMPLAINTS_MAX:
                 return
-            one = value.get(name)
+            shape, one = self.members[name], value.get(name)
             if one is not None or name in self.required:
                 where = inside + lower_first(name)
                 _complain(shape, one, path=where, complaints=complaints)
@@ -305,7 +303,8 @@ class Structure:
         yield f"{self.name}("
         for index, (name, shape) in enumerate(self.members.items()):
             yield f"{', ' if index else ''}{lower_first(name)}="
-            yield from _pieces(shape, value.get(name))
+            one = value.get(name)
+            yield from scalar_pieces(None) if one is None else shape.pieces(one)
         yield ")"
 
 
@@ -338,7 +337,3 @@ def _all_texts(rules: tuple[Rule, ...]) -> str:
 
 def _place_in_list(text: str) -> int:
     return 0 if "less than" in text else 1 if "greater than" in text else 2
-
-
-def _pieces(shape: Shape, value: Any) -> Iterator[str]:
-    return iter(("null",)) if value is None else shape.pieces(value)
