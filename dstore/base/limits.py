@@ -34,7 +34,6 @@ INTEGER_ID_DIGITS_MAX: Final = 38  # an Integer ID is a number without a fractio
 # ------------------------------------------------------------------------------------ the names
 
 # DynamoDB's bounds of a table's definition. Source: developer guide, "Quotas".
-KEY_NAME_CHARS_MAX: Final = 255  # of a key attribute, or one that an index projects
 LOCAL_INDEXES_MAX: Final = 5  # of a table
 GLOBAL_INDEXES_MAX: Final = 20  # of a table
 INCLUDED_ATTRIBUTES_MAX: Final = 20  # that one index projects by name
@@ -42,7 +41,6 @@ PROJECTED_ATTRIBUTES_MAX: Final = 100  # the same, over all indexes of a table
 TAGS_MAX: Final = 50  # of a table
 TAG_KEY_CHARS_MAX: Final = 128
 TAG_VALUE_CHARS_MAX: Final = 256
-TABLES_LISTED_MAX: Final = 100  # of one ListTables answer
 
 TENANT_NAME_CHARS_MAX: Final = 64
 TABLE_NAME_CHARS_MIN: Final = 3  # DynamoDB's
@@ -81,7 +79,7 @@ BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 
 
 TABLE_ARN_CHARS_MAX: Final = 1_024  # DynamoDB's, wherever it takes a table's name
 RESOURCE_ARN_CHARS_MAX: Final = 1_283  # DynamoDB's, of what can be tagged
-KEY_ATTRIBUTE_NAME_CHARS_MAX: Final = 255  # DynamoDB's
+KEY_ATTRIBUTE_NAME_CHARS_MAX: Final = 255  # DynamoDB's, also of what an index projects by name
 LIST_TABLES_MAX: Final = 100  # names on a page, DynamoDB's
 COMPLAINTS_MAX: Final = 10  # broken constraints in one of DynamoDB's validation errors
 SHOWN_VALUE_CHARS_MAX: Final = 4 * KIB  # of a client's value in one of them; longer ones are cut

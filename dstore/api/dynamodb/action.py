@@ -34,6 +34,8 @@ class Call:
     """The region that the signature names; it is free text, and stands in ARNs."""
     members: Members
     body_bytes: int = 0
+    host: str = ""
+    """The host and port by which the client reached the door, as its Host header says."""
 
     @property
     def is_large(self) -> bool:

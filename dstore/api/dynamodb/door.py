@@ -151,6 +151,7 @@ class Door:
                 tenant=principal.tenant,
                 region=principal.region,
                 members=members,
+                host=request.host,
             )
         )
         content = await encoded(reply)

@@ -65,8 +65,6 @@ def global_indexes(
     """Read GlobalSecondaryIndexes, which share names with `local`. Raises: AwsError."""
     if given is None:
         return ()
-    if not given:
-        raise validation(f"{INVALID}List of GlobalSecondaryIndexes is empty")
     found = tuple(global_index(declared, context) for declared in given)
     check_names(local + found)
     if len(found) > GLOBAL_INDEXES_MAX:
@@ -76,6 +74,17 @@ def global_indexes(
         )
     check_projected(local + found)
     return found
+
+
+def check_not_empty(given: Sequence[Declaration] | None) -> None:
+    """Refuse an empty GlobalSecondaryIndexes, which is not the same as none."""
+    if given is not None and not given:
+        raise validation(f"{INVALID}List of GlobalSecondaryIndexes is empty")
+
+
+def named_keys(given: Sequence[Declaration]) -> list[str]:
+    """List the key attributes that indexes name, before anything is known to be right of them."""
+    return [element["AttributeName"] for index in given for element in index["KeySchema"]]
 
 
 def global_index(declared: Declaration, context: Context) -> Index:

@@ -11,7 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dstore.api.dynamodb.errors import validation
-from dstore.api.dynamodb.index_checks import Context, global_indexes, local_indexes
+from dstore.api.dynamodb.index_checks import (
+    Context,
+    check_not_empty,
+    global_indexes,
+    local_indexes,
+    named_keys,
+)
 from dstore.api.dynamodb.key_schemas import INVALID, attribute_kinds, key_names, listed
 from dstore.api.dynamodb.table_names import name_of
 from dstore.api.dynamodb.table_setting_checks import (
@@ -20,11 +26,12 @@ from dstore.api.dynamodb.table_setting_checks import (
     on_demand_units,
     refuse_unoffered,
     sse_is_asked,
+    table_class_of,
     throughput_of,
     warm_units,
 )
 from dstore.api.dynamodb.table_tags import tags_at_creation
-from dstore.model.table_settings import BillingMode, TableClass, TableSettings
+from dstore.model.table_settings import BillingMode, TableSettings
 from dstore.model.tables import KeyAttribute
 from dstore.service.catalog import Declared
 
@@ -50,17 +57,19 @@ def declared_table(members: Members) -> Declared:
         _check_all_are_keys(keys, kinds)
     context = Context(billing=billing, kinds=kinds, table_keys=keys)
     local = local_indexes(members.get("LocalSecondaryIndexes"), context)
-    global_ = global_indexes(members.get("GlobalSecondaryIndexes"), context, local=local)
-    _check_all_are_used([*keys, *(name for index in local + global_ for name in index.keys)], kinds)
+    declared = members.get("GlobalSecondaryIndexes")
+    check_not_empty(declared)
+    used = [*keys, *(name for index in local for name in index.keys), *named_keys(declared or [])]
+    _check_all_are_used(used, kinds)
+    global_ = global_indexes(declared, context, local=local)
     check_stream(members.get("StreamSpecification"), is_new=True)
     throughput = throughput_of(members.get("ProvisionedThroughput"))
-    table_class = members.get("TableClass")
     settings = TableSettings(
         billing=billing,
         throughput=throughput,
         on_demand=on_demand_units(members.get("OnDemandThroughput"), billing=billing),
         warm=warm_units(members.get("WarmThroughput"), billing=billing, provisioned=throughput),
-        table_class=None if table_class is None else TableClass(table_class),
+        table_class=table_class_of(members),
         is_protected=members.get("DeletionProtectionEnabled", False),
         is_sse_asked=sse_is_asked(members.get("SSESpecification")),
         index_attributes=tuple(

@@ -46,7 +46,7 @@ def described(call: Call, table: TableRecord, status: TableStatus) -> Descriptio
             {"AttributeName": name, "AttributeType": kind}
             for name, kind in sorted(definition.attributes.items())
         ],
-        "KeySchema": key_schema(
+        "KeySchema": _key_schema(
             (definition.partition.name,),
             () if definition.sort is None else (definition.sort.name,),
         ),
@@ -59,7 +59,7 @@ def described(call: Call, table: TableRecord, status: TableStatus) -> Descriptio
         ]
     if settings.global_indexes:
         answer["GlobalSecondaryIndexes"] = [
-            described_global(call, definition, index) for index in settings.global_indexes
+            _described_global(call, definition, index) for index in settings.global_indexes
         ]
     if status is not TableStatus.CREATING or settings.warm is not None:
         answer["WarmThroughput"] = _warm(settings.warm, settings.billing, settings.throughput) | {
@@ -79,7 +79,7 @@ def deleted(call: Call, table: TableRecord) -> Description:
         "TableId": definition.table_id,
         "ItemCount": count,
         "TableSizeBytes": call.node.catalog.size_bytes(table) if count else 0,
-        "ProvisionedThroughput": throughput(call, settings.throughput),
+        "ProvisionedThroughput": _throughput(call, settings.throughput),
         "DeletionProtectionEnabled": settings.is_protected,
     }
     answer |= _billing(definition)
@@ -98,13 +98,47 @@ def deleted(call: Call, table: TableRecord) -> Description:
     return answer
 
 
-def described_global(
-    call: Call, definition: TableDefinition, index: Index, *, status: str = "CREATING"
+def updated(
+    call: Call, before: TableRecord, after: TableRecord, *, status: TableStatus
 ) -> Description:
-    """Describe a global index."""
+    """Describe a table as UpdateTable does, which answers while AWS is still at it.
+
+    Units are those from before, dated as changed now; an index that goes is there as DELETING.
+    """
+    old, new = before.definition.settings, after.definition.settings
+    answer = described(call, after, status)
+    answer["ProvisionedThroughput"] = _between(call, old.throughput, new.throughput)
+    was = {index.name: index for index in old.global_indexes}
+    will = {index.name for index in new.global_indexes}
+    for index, entry in zip(
+        new.global_indexes, answer.get("GlobalSecondaryIndexes", []), strict=True
+    ):
+        if index.name in was:
+            entry["ProvisionedThroughput"] = _between(
+                call, was[index.name].throughput, index.throughput
+            )
+    gone = [index for name, index in was.items() if name not in will]
+    if gone:
+        answer.setdefault("GlobalSecondaryIndexes", []).extend(
+            _described_global(call, before.definition, index) | {"IndexStatus": "DELETING"}
+            for index in gone
+        )
+    return answer
+
+
+def _between(call: Call, old: Throughput, new: Throughput) -> Description:
+    count = decreases_today(old, now_us=call.node.tables.now_us())
+    return _throughput(call, new) | {
+        "NumberOfDecreasesToday": count,
+        "ReadCapacityUnits": old.read_units,
+        "WriteCapacityUnits": old.write_units,
+    }
+
+
+def _described_global(call: Call, definition: TableDefinition, index: Index) -> Description:
     answer = _described_index(call, definition, index) | {
-        "IndexStatus": status,
-        "ProvisionedThroughput": throughput(call, index.throughput),
+        "IndexStatus": "CREATING",
+        "ProvisionedThroughput": _throughput(call, index.throughput),
     }
     if index.on_demand is not None:
         answer["OnDemandThroughput"] = _maxima(index.on_demand)
@@ -113,8 +147,7 @@ def described_global(
     return answer
 
 
-def throughput(call: Call, stated: Throughput) -> Description:
-    """Describe provisioned throughput."""
+def _throughput(call: Call, stated: Throughput) -> Description:
     return (
         _at("LastIncreaseDateTime", stated.increased_at_us)
         | _at("LastDecreaseDateTime", stated.decreased_at_us)
@@ -126,8 +159,7 @@ def throughput(call: Call, stated: Throughput) -> Description:
     )
 
 
-def key_schema(hash_keys: tuple[str, ...], range_keys: tuple[str, ...]) -> list[Description]:
-    """Describe keys, HASH before RANGE."""
+def _key_schema(hash_keys: tuple[str, ...], range_keys: tuple[str, ...]) -> list[Description]:
     roles = [(name, "HASH") for name in hash_keys] + [(name, "RANGE") for name in range_keys]
     return [{"AttributeName": name, "KeyType": role} for name, role in roles]
 
@@ -140,10 +172,10 @@ def seconds(time_us: int) -> float:
 def _described_index(call: Call, definition: TableDefinition, index: Index) -> Description:
     projection: Description = {"ProjectionType": index.projection}
     if index.included:
-        projection["NonKeyAttributes"] = list(index.included)
+        projection["NonKeyAttributes"] = sorted(index.included)
     return {
         "IndexName": index.name,
-        "KeySchema": key_schema(index.hash_keys, index.range_keys),
+        "KeySchema": _key_schema(index.hash_keys, index.range_keys),
         "Projection": projection,
         "IndexSizeBytes": 0,
         "ItemCount": 0,

@@ -12,7 +12,8 @@ from dstore.api.dynamodb.members import NAME, Member, structure, words
 from dstore.api.dynamodb.shapes import Boolean, ListOf, Long, Shape, String
 from dstore.base.limits import (
     INCLUDED_ATTRIBUTES_MAX,
-    KEY_NAME_CHARS_MAX,
+    KEY_ATTRIBUTE_NAME_CHARS_MAX,
+    RESOURCE_ARN_CHARS_MAX,
 )
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "GLOBAL_INDEX_UPDATES",
     "KEY_SCHEMA",
     "LATER_MEMBERS",
+    "RESOURCE_ARN",
     "TAGS",
     "TAG_KEYS",
     "THROUGHPUT",
@@ -30,7 +32,7 @@ __all__ = [
 
 KEYS_MAX: Final = 2  # of a table or an index: HASH and RANGE
 
-_KEY_NAME: Final = String(min=1, max=KEY_NAME_CHARS_MAX)
+_KEY_NAME: Final = String(min=1, max=KEY_ATTRIBUTE_NAME_CHARS_MAX)
 _NO_MEMBERS: Final = structure("")  # of what is refused as a whole: its members are dropped
 
 
@@ -128,6 +130,7 @@ GLOBAL_INDEX_UPDATES: Final = Member(
 )
 # The texts for tags and classes are not those of constraints: `table_tags` and
 # `table_setting_checks` have them.
+RESOURCE_ARN: Final = Member("ResourceArn", String(min=1, max=RESOURCE_ARN_CHARS_MAX))
 TAGS: Final = Member(
     "Tags", ListOf(structure("Tag", Member("Key", String()), Member("Value", String())))
 )

@@ -22,7 +22,13 @@ ACCOUNT: Final = "000000000000"
 NAME_PATTERN: Final = "[a-zA-Z0-9_.-]+"
 
 _NAME: Final = re.compile(NAME_PATTERN)
-_ARN: Final = re.compile(r"arn:aws[a-z-]*:dynamodb:[^:]+:(\d+):table/([^/]+)")
+_ARN_PARTS: Final = 6
+_ARN_FORMAT: Final = (
+    "Valid ARN format is 'arn:<awsPartition>:<vendor>:<region>:<subscriber>:"
+    "resourceType/resourceName', where Resource name must have length less than or equal to 255, "
+    "Resource name must have length greater than or equal to 3, Resource name must satisfy regular "
+    f"expression pattern: {NAME_PATTERN}"
+)
 
 
 def table_of(call: Call, given: str) -> TableRecord:
@@ -75,16 +81,31 @@ def name_in_arn(arn: str) -> str:
 
     Raises: AwsError: it is no table's ARN, or it is of another account.
     """
-    match = _ARN.fullmatch(arn)
-    if match is None or not _is_name(match[2]):
-        raise validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
-    if match[1] != ACCOUNT:
+    parts = arn.split(":", _ARN_PARTS - 1)
+    kind, _, name = parts[-1].partition("/")
+    if len(parts) < _ARN_PARTS or (not name and kind != "table"):
+        raise _no_arn(arn, _ARN_FORMAT)
+    if kind != "table" or parts[2] != "dynamodb":
+        raise _no_arn(arn, "Invalid resource type")
+    if len(name) < TABLE_NAME_CHARS_MIN:
+        raise _no_arn(
+            arn,
+            f"Table name of ARN must have length greater than or equal to {TABLE_NAME_CHARS_MIN}",
+        )
+    if len(name) > TABLE_NAME_CHARS_MAX or _NAME.fullmatch(name) is None:
+        raise _no_arn(arn, _ARN_FORMAT)
+    check_account(parts[4], arn)
+    return name
+
+
+def check_account(account: str, arn: str) -> None:
+    """Refuse an ARN of another account. Raises: AwsError: AccessDeniedException."""
+    if account != ACCOUNT:
         raise AwsError(
             "AccessDeniedException",
-            f"This account, {ACCOUNT}, is not authorized to use the resource {arn}",
+            f"The account {ACCOUNT} is not authorized to access the resource {arn}",
             namespace=Namespace.SERVICE,
         )
-    return match[2]
 
 
 def table_arn(region: str, name: str) -> str:
@@ -98,6 +119,8 @@ def _find(call: Call, given: str) -> TableRecord | None:
     return tables.get(name_of(given)) if found is None else found
 
 
-def _is_name(text: str) -> bool:
-    is_long_enough = TABLE_NAME_CHARS_MIN <= len(text) <= TABLE_NAME_CHARS_MAX
-    return is_long_enough and _NAME.fullmatch(text) is not None
+def _no_arn(arn: str, constraint: str) -> AwsError:
+    return validation(
+        f"1 validation error detected: Value '{arn}' at 'tableName' failed to satisfy constraint: "
+        f"{constraint}"
+    )

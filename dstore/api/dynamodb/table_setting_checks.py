@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.errors import validation
-from dstore.api.dynamodb.key_schemas import INVALID
-from dstore.model.table_settings import BillingMode, Throughput, UnitPair
+from dstore.api.dynamodb.key_schemas import INVALID, listed
+from dstore.model.table_settings import BillingMode, TableClass, Throughput, UnitPair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 CAPACITY_UNITS_MAX: Final = 1_000_000_000_000  # AWS's own bound of a request; dynalite recorded it
 ON_DEMAND_READS_WARM: Final = 12_000  # what an on-demand table starts with, a second
 ON_DEMAND_WRITES_WARM: Final = 4_000
+LIFTED: Final = -1  # what an update says to have no on-demand maximum
 MANAGED_KEY: Final = "alias/aws/dynamodb"
+
+_MAXIMA: Final = ("MaxReadRequestUnits", "MaxWriteRequestUnits")
+_WARM: Final = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
 
 _INITIAL: Final = (
     "initial throughput for OnDemand. See: https://docs.aws.amazon.com/amazondynamodb/latest/"
@@ -69,6 +73,21 @@ def check_units(throughput: Mapping[str, int]) -> None:
             raise validation(f"Given value {throughput[name]} for {name} is out of bounds")
 
 
+def check_changes(before: Throughput, given: Mapping[str, int], *, what: str) -> None:
+    """Refuse provisioned units that are as they were; `what` is "table" or "index <name>"."""
+    reads, writes = given["ReadCapacityUnits"], given["WriteCapacityUnits"]
+    if (reads, writes) != (before.read_units, before.write_units):
+        return
+    of = what.partition(" ")[0]
+    raise validation(
+        f"The provisioned throughput for the {what} will not change. The requested value equals "
+        f"the current value. Current ReadCapacityUnits provisioned for the {of}: {reads}. "
+        f"Requested ReadCapacityUnits: {reads}. Current WriteCapacityUnits provisioned for the "
+        f"{of}: {writes}. Requested WriteCapacityUnits: {writes}. Refer to the Amazon DynamoDB "
+        "Developer Guide for current limits and how to request higher limits."
+    )
+
+
 def throughput_of(given: Mapping[str, int] | None) -> Throughput:
     """Read ProvisionedThroughput; none is on demand, whose units read 0."""
     if given is None:
@@ -82,8 +101,8 @@ def on_demand_units(
     given: Mapping[str, int] | None, *, billing: BillingMode, where: str = "table"
 ) -> UnitPair | None:
     """Read OnDemandThroughput at creation; `where` is "table" or "index : <name>"."""
-    pair = _pair(given, "MaxReadRequestUnits", "MaxWriteRequestUnits")
-    for name, units in _named(pair, "MaxReadRequestUnits", "MaxWriteRequestUnits"):
+    pair = _pair(given, *_MAXIMA)
+    for name, units in _named(pair, *_MAXIMA):
         if billing is BillingMode.PROVISIONED:
             of = "" if where == "table" else f" for {where}"
             raise validation(
@@ -110,7 +129,7 @@ def warm_units(
     where: str = "table",
 ) -> UnitPair | None:
     """Read WarmThroughput at creation; what is not stated is what the table starts with."""
-    pair = _pair(given, "ReadUnitsPerSecond", "WriteUnitsPerSecond")
+    pair = _pair(given, *_WARM)
     if pair is None:
         return None
     least = warm_at_start(billing, provisioned)
@@ -121,11 +140,71 @@ def warm_units(
     )
 
 
+def new_maxima(
+    before: UnitPair | None, given: Mapping[str, int] | None, *, billing: BillingMode, where: str
+) -> UnitPair | None:
+    """Read OnDemandThroughput of an update: -1 lifts a maximum, what is absent stays."""
+    asked = _pair(given, *_MAXIMA)
+    if asked is None:
+        return before
+    for name, units in _named(asked, *_MAXIMA):
+        if billing is BillingMode.PROVISIONED:
+            of = "" if where == "table" else f" for {where}"
+            raise validation(
+                f"{INVALID}{name} for OnDemandThroughput{of} cannot be specified when the table "
+                "BillingMode is PROVISIONED"
+            )
+        if units < 1 and units != LIFTED:
+            raise outside_range(name, where)
+    old = before or UnitPair()
+    after = UnitPair(
+        read_units=_new_maximum(old.read_units, asked.read_units),
+        write_units=_new_maximum(old.write_units, asked.write_units),
+    )
+    return None if after == UnitPair() else after
+
+
+def raised_warm(
+    before: UnitPair | None, given: Mapping[str, int] | None, *, least: UnitPair, where: str
+) -> UnitPair | None:
+    """Read WarmThroughput of an update, which cannot lower it; `least` is what it is if unset."""
+    asked = _pair(given, *_WARM)
+    if asked is None:
+        return before
+    now = before or least
+    for name, units, current in (
+        (_WARM[0], asked.read_units, now.read_units),
+        (_WARM[1], asked.write_units, now.write_units),
+    ):
+        if units is not None and current is not None and units < current:
+            raise validation(
+                f"{INVALID}Requested {name} for WarmThroughput for {where} is lower than current "
+                "WarmThroughput, decreasing WarmThroughput is not supported"
+            )
+    return UnitPair(
+        read_units=now.read_units if asked.read_units is None else asked.read_units,
+        write_units=now.write_units if asked.write_units is None else asked.write_units,
+    )
+
+
 def warm_at_start(billing: BillingMode, provisioned: Throughput) -> UnitPair:
     """Tell the warm throughput of a table or an index that was not asked to have another."""
     if billing is BillingMode.PAY_PER_REQUEST:
         return UnitPair(read_units=ON_DEMAND_READS_WARM, write_units=ON_DEMAND_WRITES_WARM)
     return UnitPair(read_units=provisioned.read_units, write_units=provisioned.write_units)
+
+
+def table_class_of(members: Members) -> TableClass | None:
+    """Read TableClass, if the request has one."""
+    given = members.get("TableClass")
+    if given is None:
+        return None
+    if given not in list(TableClass):
+        raise validation(
+            "Invalid table-class parameter provided. Please try again with a valid table-class "
+            f"value: {listed(TableClass)}."
+        )
+    return TableClass(given)
 
 
 def sse_is_asked(given: Mapping[str, Any] | None) -> bool:
@@ -181,8 +260,8 @@ def check_stream(given: Mapping[str, Any] | None, *, is_new: bool) -> None:
 
 def _check_warm(pair: UnitPair, least: UnitPair, *, is_on_demand: bool, where: str) -> None:
     for name, asked, bound, capacity in (
-        ("ReadUnitsPerSecond", pair.read_units, least.read_units, "ReadCapacityUnits"),
-        ("WriteUnitsPerSecond", pair.write_units, least.write_units, "WriteCapacityUnits"),
+        (_WARM[0], pair.read_units, least.read_units, "ReadCapacityUnits"),
+        (_WARM[1], pair.write_units, least.write_units, "WriteCapacityUnits"),
     ):
         assert bound is not None
         if asked is not None and asked < bound:
@@ -190,6 +269,12 @@ def _check_warm(pair: UnitPair, least: UnitPair, *, is_on_demand: bool, where: s
             raise validation(
                 f"{INVALID}Requested {name} for WarmThroughput for {where} is lower than {floor}"
             )
+
+
+def _new_maximum(before: int | None, asked: int | None) -> int | None:
+    if asked is None:
+        return before
+    return None if asked == LIFTED else asked
 
 
 def _pair(given: Mapping[str, int] | None, read: str, write: str) -> UnitPair | None:

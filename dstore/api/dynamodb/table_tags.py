@@ -7,49 +7,90 @@ answers (validations/tagResource); Alternator's suite (test_tag.py).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from dstore.api.dynamodb.errors import AwsError, Namespace, validation
-from dstore.api.dynamodb.table_names import ACCOUNT, name_in_arn, no_such_table
+from dstore.api.dynamodb.errors import AwsError, resource_not_found, validation
+from dstore.api.dynamodb.key_schemas import INVALID
+from dstore.api.dynamodb.shape_values import lower_first
+from dstore.api.dynamodb.table_names import check_account
 from dstore.base.limits import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dstore.api.dynamodb.action import Call
-    from dstore.storage.node_records import TableRecord
+    from dstore.model.table_settings import TableSettings
+    from dstore.model.tables import TableDefinition
+
+    Tags = Mapping[str, str]
 
 # Letters, digits and white space of any language, and + - = . _ : / @
 _TAG_TEXT: Final = re.compile(r"[\w\s+\-=.:/@]*")
-_ARN_LIKE: Final = re.compile(r".+:.+:.+:.+:.+:.+/.+", re.DOTALL)
+_ARN: Final = re.compile(
+    r"arn:[^:]+:(?P<service>[^:]+):[^:]+:(?P<account>[^:]+):(?P<resource>.+)", re.DOTALL
+)
+_TABLE: Final = re.compile(r"table/([a-zA-Z0-9_.-]{3,255})")
 _RESERVED: Final = "aws:"
 
 
-def tagged_table(call: Call) -> TableRecord:
-    """Find the table that a request's ResourceArn names.
+def table_in_arn(call: Call) -> str:
+    """Read the table's name from a request's ResourceArn.
 
-    Raises: AwsError: it is no ARN, or not of a table; or there is no such table.
+    Raises: AwsError: it is missing, no ARN, not of a table, or of another account.
     """
-    arn: str = call.members["ResourceArn"]
-    name = name_in_arn(arn)
-    found = call.node.catalog.tenant(call.tenant).tables.get(name)
-    if found is None:
-        raise no_such_table(name)
-    return found
-
-
-def check_arn(call: Call, operation: str) -> None:
-    """Refuse a ResourceArn that is missing, or does not even look like one."""
     arn = call.members.get("ResourceArn")
     if arn is None:
         raise validation("Invalid TableArn")
-    if _ARN_LIKE.fullmatch(arn) is None:
-        raise AwsError(
-            "AccessDeniedException",
-            f"User: arn:aws:iam::{ACCOUNT}:{call.tenant} is not authorized to perform: "
-            f"dynamodb:{operation} on resource: {arn or '*'}",
-            namespace=Namespace.SERVICE,
+    if not arn.startswith("arn:"):
+        raise validation(f"{INVALID}ARNs must start with 'arn:': {arn}")
+    match = _ARN.fullmatch(arn)
+    if match is None or match["service"] != "dynamodb":
+        raise validation(f"{INVALID}Provided Arn is not a DynamoDB resource arn: {arn}")
+    name = _TABLE.fullmatch(match["resource"])
+    if name is None:
+        raise validation(
+            f"{INVALID}Invalid resource arn provided, only table or stream is accepted. "
+            f"Provided resource arn: {arn}"
         )
+    check_account(match["account"], arn)
+    return name[1]
+
+
+def tag_list(call: Call, name: str) -> list[Any]:
+    """Take the member `name`, of which there must be some; ResourceArn's absence comes first.
+
+    Raises: AwsError: it is absent.
+    """
+    if call.members.get("ResourceArn") is None:
+        raise validation("Invalid TableArn")
+    found: list[Any] | None = call.members.get(name)
+    if found is None:
+        raise validation(
+            f"1 validation error detected: Value null at '{lower_first(name)}' failed to satisfy "
+            "constraint: Member must not be null"
+        )
+    return found
+
+
+def no_such_resource(call: Call) -> AwsError:
+    """Make what an ARN gets whose table is not there; the spelling is AWS's."""
+    return resource_not_found(
+        f"Requested resource not found: ResourcArn: {call.members['ResourceArn']} not found"
+    )
+
+
+async def set_tags(call: Call, name: str, change: Callable[[Tags], Tags]) -> None:
+    """Set a table's tags to what `change` makes of them, in the tenant's turn.
+
+    Raises: AwsError: what `change` raises. Refused: there is no such table.
+    """
+
+    def changed(definition: TableDefinition, _now_us: int) -> TableSettings:
+        settings = definition.settings
+        return replace(settings, tags=change(settings.tags))
+
+    await call.node.tables.update(call.tenant, name, changed)
 
 
 def tags_at_creation(given: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -14,12 +14,21 @@ from dstore.api.dynamodb.actions import (
     create_table,
     delete_item,
     delete_table,
+    describe_continuous_backups,
+    describe_endpoints,
+    describe_limits,
     describe_table,
+    describe_time_to_live,
     get_item,
+    list_tables,
+    list_tags_of_resource,
     put_item,
     query,
     scan,
+    tag_resource,
+    untag_resource,
     update_item,
+    update_table,
 )
 
 if TYPE_CHECKING:
@@ -33,12 +42,21 @@ _ALL: Final[tuple[Action, ...]] = (
     create_table.ACTION,
     delete_item.ACTION,
     delete_table.ACTION,
+    describe_continuous_backups.ACTION,
+    describe_endpoints.ACTION,
+    describe_limits.ACTION,
     describe_table.ACTION,
+    describe_time_to_live.ACTION,
     get_item.ACTION,
+    list_tables.ACTION,
+    list_tags_of_resource.ACTION,
     put_item.ACTION,
     query.ACTION,
     scan.ACTION,
+    tag_resource.ACTION,
+    untag_resource.ACTION,
     update_item.ACTION,
+    update_table.ACTION,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = MappingProxyType({action.name: action for action in _ALL})

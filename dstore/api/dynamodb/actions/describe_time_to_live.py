@@ -1,0 +1,20 @@
+"""DescribeTimeToLive: no table has one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dstore.api.dynamodb.action import Action
+from dstore.api.dynamodb.members import TABLE_NAME, request
+from dstore.api.dynamodb.table_names import described_table
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Call, Reply
+
+
+async def _run(call: Call) -> Reply:
+    described_table(call, call.members["TableName"])
+    return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+
+
+ACTION: Final = Action(name="DescribeTimeToLive", shape=request(TABLE_NAME.first()), run=_run)

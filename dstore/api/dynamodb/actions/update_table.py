@@ -1,0 +1,72 @@
+"""UpdateTable. What it asks for is done when it answers, and is durable.
+
+The answer says UPDATING where AWS's does, and shows provisioned throughput as it was before,
+with the time of the change: AWS answers before the change is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.dynamodb.action import Action
+from dstore.api.dynamodb.members import TABLE_NAME, request
+from dstore.api.dynamodb.table_changes import changed_settings
+from dstore.api.dynamodb.table_description import TableStatus, updated
+from dstore.api.dynamodb.table_members import (
+    ATTRIBUTE_DEFINITIONS,
+    BILLING_MODE,
+    GLOBAL_INDEX_UPDATES,
+    LATER_MEMBERS,
+    THROUGHPUT,
+    UPDATE_ONLY,
+)
+from dstore.api.dynamodb.table_names import described_table, name_of, no_such_table
+from dstore.api.dynamodb.update_checks import check_update, index_actions
+from dstore.model.errors import RefusalKind, Refused
+
+if TYPE_CHECKING:
+    from dstore.api.dynamodb.action import Call, Members, Reply
+
+_SLOW: Final = ("ProvisionedThroughput", "BillingMode", "SSESpecification", "TableClass")
+
+
+async def _run(call: Call) -> Reply:
+    members = call.members
+    name = name_of(members["TableName"])
+    check_update(members)
+    before = described_table(call, name)
+    try:
+        after = await call.node.tables.update(
+            call.tenant,
+            name,
+            lambda definition, now_us: changed_settings(members, definition, now_us=now_us),
+        )
+    except Refused as refused:
+        if refused.kind is RefusalKind.NOT_FOUND:  # since it was found here
+            raise no_such_table(name) from None
+        raise
+    return {"TableDescription": updated(call, before, after, status=_status(members))}
+
+
+def _status(members: Members) -> TableStatus:
+    """Tell whether AWS would still be at it."""
+    updates: list[dict[str, Any]] = members.get("GlobalSecondaryIndexUpdates", [])
+    is_structural = index_actions(updates, "Create") or index_actions(updates, "Delete")
+    if is_structural or any(name in members for name in _SLOW):
+        return TableStatus.UPDATING
+    return TableStatus.ACTIVE
+
+
+ACTION: Final = Action(
+    name="UpdateTable",
+    shape=request(
+        TABLE_NAME.first(),
+        THROUGHPUT,
+        BILLING_MODE,
+        GLOBAL_INDEX_UPDATES,
+        ATTRIBUTE_DEFINITIONS.optional(),
+        *LATER_MEMBERS,
+        *UPDATE_ONLY,
+    ),
+    run=_run,
+)
