@@ -23,6 +23,7 @@ from dstore.api.dynamodb.page_requests import (
     page_reply,
     start_of,
 )
+from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
 from dstore.model.keys import partition_prefix
 from dstore.service.items import key_names
@@ -43,7 +44,9 @@ _EXPRESSIONS_BESIDE: Final = ExpressionMembers(
     expressions=_EXPRESSIONS.expressions, former=_EXPRESSIONS.former[:-1]
 )
 _KEY_CONDITIONS: Final = ExpressionMembers(expressions=(), former=("KeyConditions",))
-_SELECT_PREFIX: Final = "1 validation error detected: "
+# Of paritysuite/dynamodb-conformance, tests/tier3/error-messages/query (run against AWS).
+_LIMIT: Final = of.Member("Limit", Integer())
+_ERROR_PREFIX: Final = "1 validation error detected: "
 
 
 async def run(call: Call) -> dict[str, Any]:
@@ -54,6 +57,7 @@ async def run(call: Call) -> dict[str, Any]:
 def _plan(call: Call) -> PageRequest:
     """Check the request in AWS's order."""
     members = call.members
+    _check_limit(members.get("Limit"))
     _check_together(members)
     start = start_of(members)
     text = members.get("KeyConditionExpression")
@@ -68,7 +72,7 @@ def _plan(call: Call) -> PageRequest:
     projection = projection_of(expressions, members)
     expressions.finish()
     condition.terms()  # its shape comes before the table; how many conditions there are, after
-    check_select(members, prefix=_SELECT_PREFIX)
+    check_select(members, prefix=_ERROR_PREFIX)
     table = table_of(call, members["TableName"])
     definition = table.definition
     check_index(members, definition)
@@ -89,6 +93,15 @@ def _plan(call: Call) -> PageRequest:
         projection=projection,
         is_count=is_count(members),
     )
+
+
+def _check_limit(limit: int | None) -> None:
+    """Refuse a limit below 1: behind other constraints, and in words that only Query has."""
+    if limit is not None and limit < 1:
+        raise validation(
+            f"{_ERROR_PREFIX}Value at 'Limit' failed to satisfy constraint: Member must have value "
+            "greater than or equal to 1"
+        )
 
 
 def _check_together(members: Members) -> None:
@@ -134,7 +147,7 @@ ACTION: Final = Action(
         of.TABLE_NAME,
         of.CONDITIONAL_OPERATOR,
         of.ATTRIBUTES_TO_GET,
-        of.LIMIT,
+        _LIMIT,
         of.KEY_CONDITIONS,
         of.EXCLUSIVE_START_KEY,
         of.CONSISTENT_READ,
