@@ -215,8 +215,9 @@ VALUES: Final = [
     refused(
         "nesting-33",
         put(**P, a=nested(32)),
-        "Nesting Levels have exceeded supported limits",
-        "https://github.com/aws/aws-sdk-js/issues/2246",
+        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels "
+        "beyond supported limit",
+        "paritysuite/dynamodb-conformance tests/tier3/limits",
     ),
 ]
 

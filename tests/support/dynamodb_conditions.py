@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PARSER: Final = "dynalite db/conditionParser.js"
 TESTS: Final = "dynalite test/putItem.js, test/scan.js, test/query.js"
 ALTERNATOR: Final = "Alternator test/alternator/test_condition_expression.py"
+COMPARISON: Final = "paritysuite/dynamodb-conformance tests/tier2/partiql/comparison.test.ts"
 FUNCTIONS: Final = (
     "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/"
     "Expressions.OperatorsAndFunctions.html"
@@ -123,16 +124,18 @@ REFUSED: Final[tuple[Refused, ...]] = (
     Refused(
         name="order-of-list",
         expression="a < :a",
-        text="Incorrect operand type for operator or function; operator: <, operand type: L",
+        text="Incorrect operand type for operator or function; operator or function: <, "
+        "operand type: L",
         values={":a": {"L": []}},
-        source=f"{ALTERNATOR}::test_update_condition_lt",
+        source=f"{ALTERNATOR}::test_update_condition_lt; {COMPARISON}",
     ),
     Refused(
         name="order-of-boolean",
         expression=":a >= a",
-        text="Incorrect operand type for operator or function; operator: >=, operand type: BOOL",
+        text="Incorrect operand type for operator or function; operator or function: >=, "
+        "operand type: BOOL",
         values={":a": {"BOOL": True}},
-        source=f"{ALTERNATOR}::test_update_condition_ge",
+        source=f"{ALTERNATOR}::test_update_condition_ge; {COMPARISON}",
     ),
     _bad("size-alone", "size(a)", f"{_MISUSED}size"),
     _bad("not-size", "not size(a)", f"{_MISUSED}size"),

@@ -137,7 +137,7 @@ GOOD_VALUES: Final[dict[str, dict[str, Any]]] = {
     "empty-list": {"L": []},
     "list": {"L": [{"S": "a"}, {"N": "1"}, {"L": [{"NULL": True}]}, {"M": {}}]},
     "empty-map": {"M": {}},
-    "map": {"M": {"k": {"S": "v"}, "": {"N": "1"}, "a.b": {"SS": ["x"]}}},
+    "map": {"M": {"k": {"S": "v"}, "a.b": {"SS": ["x"]}}},
 }
 
 
