@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from dstore.api.dynamodb.attribute_shape import accept_all
 from dstore.api.dynamodb.shape_scalars import Rule, String
 from dstore.api.dynamodb.shapes import (
     AttributeValue,
@@ -118,7 +119,19 @@ REQUEST_ITEMS_KEY: Final = NameOrArn()
 
 # ------------------------------------------------------------------------------------- the items
 
-_ATTRIBUTES: Final = MapOf(AttributeValue())
+
+@dataclass(frozen=True, slots=True)
+class Attributes(MapOf):
+    """A map of attribute values, in which nothing but their types is looked at; the hot path."""
+
+    value: Shape = field(default=AttributeValue(), init=False)
+
+    def accepts(self, value: Any) -> bool:
+        """Tell quickly whether the value is right as it is."""
+        return type(value) is dict and accept_all(value.values())
+
+
+_ATTRIBUTES: Final = Attributes()
 KEY: Final = Member("Key", _ATTRIBUTES, required=True)
 ITEM: Final = Member("Item", _ATTRIBUTES, required=True)
 EXCLUSIVE_START_KEY: Final = Member("ExclusiveStartKey", _ATTRIBUTES)

@@ -16,7 +16,7 @@ complains in the order of a Java HashMap. What is inside an attribute value is f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Protocol
 
@@ -249,6 +249,7 @@ class Structure:
     """Java's name of the class, if it is not the request itself: "KeySchemaElement"."""
     rules: tuple[Rule, ...] = field(default=(), init=False, repr=False)
     _needed: frozenset[str] = field(init=False, repr=False, compare=False)
+    _accepts: Mapping[str, Callable[[Any], bool]] = field(init=False, repr=False, compare=False)
     _in_turn: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """The members' names in the order of complaints."""
 
@@ -256,6 +257,8 @@ class Structure:
         assert {*self.required, *self.required_first} <= self.members.keys(), self.name
         needed = frozenset((*self.required, *self.required_first))
         object.__setattr__(self, "_needed", needed)
+        accepts = {name: shape.accepts for name, shape in self.members.items()}
+        object.__setattr__(self, "_accepts", accepts)
         object.__setattr__(self, "_in_turn", in_hash_map_order(tuple(self.members)))
 
     @property
@@ -267,10 +270,10 @@ class Structure:
         """Tell quickly whether the value is right as it is."""
         if type(value) is not dict:
             return False
-        known = self.members
+        accepts = self._accepts
         for name, one in value.items():
-            shape = known.get(name)
-            if shape is None or not shape.accepts(one):
+            accept = accepts.get(name)
+            if accept is None or not accept(one):
                 return False
         return self._needed <= value.keys()
 
