@@ -47,18 +47,18 @@ def answer(
         status: HTTP's.
     """
     content_type = AMZ_JSON if content_type_of(request) == AMZ_JSON else JSON
-    headers = {"x-amz-crc32": str(crc32(body) if checksum is None else checksum)}
-    if hdrs.ORIGIN in request.headers:
-        headers |= cors_headers(request)
+    lines = f"x-amz-crc32: {crc32(body) if checksum is None else checksum}\r\n"
     if not body:
-        headers["Content-Type"] = content_type  # which `Answer` leaves out of empty answers
-    return Answer(body, status=status, content_type=content_type, headers=headers)
+        lines += f"Content-Type: {content_type}\r\n"  # which `Answer` leaves out of empty answers
+    headers = cors_headers(request) if hdrs.ORIGIN in request.headers else None
+    return Answer(body, status=status, content_type=content_type, headers=headers, lines=lines)
 
 
 def plain_answer(request: web.Request, body: bytes, *, status: int = 200) -> Answer:
     """Make an answer that belongs to no operation; it has no content type."""
-    headers = {"x-amz-crc32": str(crc32(body)), **cors_headers(request)}
-    return Answer(body, status=status, content_type="", headers=headers)
+    lines = f"x-amz-crc32: {crc32(body)}\r\n"
+    headers = cors_headers(request)
+    return Answer(body, status=status, content_type="", headers=headers, lines=lines)
 
 
 def error_answer(error: Exception, request: web.Request) -> Answer:

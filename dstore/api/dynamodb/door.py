@@ -28,7 +28,7 @@ from dstore.api.dynamodb.authentication import Authentication
 from dstore.api.dynamodb.cors import preflight_headers
 from dstore.api.dynamodb.errors import AwsError, serialization, unknown_operation
 from dstore.api.dynamodb.health import health
-from dstore.api.dynamodb.replies import checksum, encoded
+from dstore.api.dynamodb.replies import encode, encode_short, is_short
 from dstore.api.dynamodb.request_ids import REQUEST_ID_HEADER, AwsRequestIds
 from dstore.api.http.answer import Answer
 from dstore.api.http.body import discard_body, inflate_body, receive_body
@@ -154,8 +154,8 @@ class Door:
                 host=request.host,
             )
         )
-        content = await encoded(reply)
-        return answer(request, content, checksum=await checksum(content))
+        body, checksum = encode_short(reply) if is_short(reply) else await encode(reply)
+        return answer(request, body, checksum=checksum)
 
 
 async def preflight(request: web.Request) -> Answer:

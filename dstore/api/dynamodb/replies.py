@@ -1,7 +1,8 @@
 """From what an operation returns to the bytes of its answer, without holding up other requests.
 
-msgspec encodes about a gigabyte a second and lets nothing else run meanwhile, in a thread or not,
-and a page may have 16 MB. Hence its items are encoded one by one, with turns for others in between.
+msgspec encodes about a gigabyte a second and lets nothing else run meanwhile, in a thread or not.
+A page of a Query or Scan has 1 MB at most, but what a batch returns may have 16. Hence the items of
+batches are encoded a few at a time, with turns for others in between.
 """
 
 from __future__ import annotations
@@ -19,28 +20,38 @@ if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Reply
 
 _encode: Final = msgspec.json.Encoder().encode
-# The members of replies whose values are lists of any length, or maps of such lists.
-_LONG: Final = frozenset({"Items", "Responses", "UnprocessedItems", "Records"})
+# The members whose values are maps of lists that may be long, or such lists.
+_LONG: Final = frozenset({"Responses", "UnprocessedItems", "Records"})
+_AT_ONCE: Final = 4  # items: 1.6 MB at the most
 
 
-async def encoded(reply: Reply) -> bytes:
-    """Return an answer's body. Raises: TypeError: the reply holds what JSON has no words for."""
+def is_short(reply: Reply) -> bool:
+    """Tell whether `encode_short` takes the reply, as it does almost all."""
+    return type(reply) is dict and _LONG.isdisjoint(reply)
+
+
+def encode_short(reply: Reply) -> tuple[bytes, int]:
+    """Return a short reply's JSON and its checksum.
+
+    Raises: TypeError: the reply holds what JSON has no words for.
+    """
+    body = _encode(reply)
+    return body, crc32(body)
+
+
+async def encode(reply: Reply) -> tuple[bytes, int]:
+    """Return the body of any reply, and its CRC-32. Raises: TypeError, as `encode_short`."""
     if reply is None:
-        return b""
-    if isinstance(reply, bytes):
-        return reply
-    if _LONG.isdisjoint(reply):
-        return _encode(reply)
-    pieces = _Pieces()
-    await pieces.add_map(reply, long=_LONG)
-    return b"".join(pieces.made)
-
-
-async def checksum(body: bytes) -> int:
-    """Return the CRC-32 of a body, unsigned."""
+        body = b""
+    elif isinstance(reply, bytes):
+        body = reply
+    else:
+        pieces = _Pieces()
+        await pieces.add_map(reply, long=_LONG)
+        body = b"".join(pieces.made)
     if len(body) > REPLY_TURN_BYTES:
-        return await in_thread(lambda: crc32(body))
-    return crc32(body)
+        return body, await in_thread(lambda: crc32(body))
+    return body, crc32(body)
 
 
 class _Pieces:
@@ -62,14 +73,16 @@ class _Pieces:
                 self.made.append(_encode(value))
             elif isinstance(value, dict):
                 await self.add_map(value)
-            else:
+            elif isinstance(value, list):
                 await self._add_list(value)
+            else:
+                self.made.append(_encode(value))
         self.made.append(b"{}" if before == b"{" else b"}")
 
-    async def _add_list(self, values: Any) -> None:
+    async def _add_list(self, values: list[Any]) -> None:
         before = b"["
-        for value in values:
-            piece = _encode(value)
+        for start in range(0, len(values), _AT_ONCE):
+            piece = _encode(values[start : start + _AT_ONCE])[1:-1]
             self.made += (before, piece)
             before = b","
             self._turn_bytes += len(piece)

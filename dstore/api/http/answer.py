@@ -49,6 +49,7 @@ class Answer(web.StreamResponse):
         status: int = 200,
         content_type: str = JSON,
         headers: Mapping[str, str] | None = None,
+        lines: str = "",
     ) -> None:
         """Make an answer.
 
@@ -57,10 +58,13 @@ class Answer(web.StreamResponse):
             status: 200 <= status <= 599; only a status of the HTTP registry.
             content_type: of the body, parameters included.
             headers: further headers, each of printable ASCII; they win over `COMMON_HEADERS`.
+            lines: headers as they are sent, each with its line break; nothing looks at them again,
+                hence they hold nothing that came from a client.
         """
         super().__init__(status=status, headers=headers or None)
         self.body = body
         self._media_type = content_type
+        self._lines = lines
         self._head = b""
 
     def seal(
@@ -93,7 +97,8 @@ class Answer(web.StreamResponse):
         elif request.version != HttpVersion11:
             connection = "Connection: keep-alive\r\n"
         self._head = (
-            f"{lines}Date: {date}\r\n{id_header}: {request_id}\r\n{length}{connection}\r\n"
+            f"{lines}{self._lines}Date: {date}\r\n{id_header}: {request_id}\r\n"
+            f"{length}{connection}\r\n"
         ).encode("ascii")
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

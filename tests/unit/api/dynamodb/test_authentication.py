@@ -123,9 +123,9 @@ def test_missing_parts_of_the_query() -> None:
     assert told(None, query="?X-Amz-Algorithm=a&X-Amz-Date=&X-Amz-Signature=s") == (
         INCOMPLETE,
         (
-            "AWS query-string parameters must include 'X-Amz-Credential'. AWS query-string parameters "
-            "must include 'X-Amz-SignedHeaders'. AWS query-string parameters must include "
-            "'X-Amz-Date'. Re-examine the query-string parameters."
+            "AWS query-string parameters must include 'X-Amz-Credential'. AWS query-string "
+            "parameters must include 'X-Amz-SignedHeaders'. AWS query-string parameters must "
+            "include 'X-Amz-Date'. Re-examine the query-string parameters."
         ),
     )
 
@@ -214,9 +214,10 @@ def test_a_presigned_request_lives_as_long_as_it_says() -> None:
             (
                 INVALID,
                 (
-                    "Credential should be scoped to correct service: 'dynamodb'. Credential should be "
-                    "scoped with a valid terminator: 'aws4_request', not 'e'. Date in Credential scope "
-                    "does not match YYYYMMDD from ISO-8601 version of date from HTTP: 'b' != "
+                    "Credential should be scoped to correct service: 'dynamodb'. Credential "
+                    "should be scoped with a valid terminator: 'aws4_request', not 'e'. Date in "
+                    "Credential scope does not match YYYYMMDD from ISO-8601 version of date from "
+                    "HTTP: 'b' != "
                     f"'20130609', from '{STAMP}'."
                 ),
             ),
