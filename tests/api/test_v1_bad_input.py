@@ -260,7 +260,7 @@ def test_wrong_methods(client: CheckedClient, table: str, method: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1", "/v1/", "/v1/tenant/", "/V1/tenant", "/v2/tenant", "/v1/tenants", "/v1/tenant/x/",
+    ["/v1", "/v1/", "/v1/tenant/", "/V1/tenant", "/v2/tenant", "/v1/tenants", "/v1/tenant/x/",
      "/v1/tenant/x/tables", "/v1/tenant//table", "/v1//tenant", "//v1/tenant", "/v1/tenant/x/y/z",
      "/v1/tenant/../tenant", "/./v1/tenant", "/v1/tenant/x/table/abc/ids", "/admin/v1/status",
      "/metrics", "/favicon.ico", "/%2e%2e/etc/passwd", "/" + "x" * 5_000],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from dstore.api.http.authentication import authenticate, is_signed
-from dstore.api.http.body import read_body
+from dstore.api.http.body import inflate_body, receive_body
 from dstore.api.http.json_body import decode_object
 from dstore.api.http.request_checks import check_query, media_type
 from dstore.base.limits import (
@@ -52,8 +52,9 @@ class Exchange:
     ) -> Exchange:
         """Authenticate, let the principal at the tenant in the path, read the body.
 
-        A token is checked before the body is read, a signature after it, since it covers it. The
-        tenant is looked up only later, so that one's existence does not show (I11).
+        A token is checked before the body is read, a signature after it, since it covers it as it
+        was sent, hence before it is decompressed. The tenant is looked up only later, so that one's
+        existence does not show (I11).
 
         Args:
             request: as it came.
@@ -67,10 +68,12 @@ class Exchange:
             _authorize(principal, request)
         body = b""
         if request.can_read_body:
-            body = await read_body(request, bytes_max=V1_BODY_BYTES_MAX)
+            body = await receive_body(request, bytes_max=V1_BODY_BYTES_MAX)
         if principal is None:
             principal = authenticate(request, node.access, body)
             _authorize(principal, request)
+        if hdrs.CONTENT_ENCODING in request.headers:
+            body = await inflate_body(request, body, bytes_max=V1_BODY_BYTES_MAX)
         check_query(request, allowed, signed=signed)
         return cls(request, principal, body)
 
