@@ -252,12 +252,12 @@ def run(tables: Tables, operation: str, case: Case) -> Answer:
     if case.error is None:
         assert answer.status == 200, (case.source, answer.body)
         if expected is not None:
-            assert normal(answer.body) == normal(expected), case.source
+            assert normal(answer.body) == normal(expected), (case.source, answer.body)
     else:
         refused(case, text, answer)
     if then is not ...:
         kept = item_of(tables, symbol, then or request.get("Key") or request.get("Item"))
-        assert normal(kept) == normal(then), case.source
+        assert normal(kept) == normal(then), (case.source, kept)
     return answer
 
 
@@ -268,7 +268,7 @@ def refused(case: Case, text: str | re.Pattern[str] | None, answer: Answer) -> N
     if isinstance(text, re.Pattern):
         assert text.search(answer.message or ""), (case.source, answer.message)
     else:
-        assert answer.message == text, case.source
+        assert answer.message == text, (case.source, answer.message, text)
 
 
 def item_of(tables: Tables, symbol: str, item: Mapping[str, Any]) -> Any:

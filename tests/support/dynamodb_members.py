@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PARITY: Final = "paritysuite/dynamodb-conformance tests/tier3"
+CAPTURES: Final = "paritysuite/dynamodb-conformance captures/cross-region-latest.json"
 ENUMS: Final[Mapping[str, tuple[str, str]]] = {
     "ReturnConsumedCapacity": ("returnConsumedCapacity", "INDEXES, TOTAL, NONE"),
     "ReturnItemCollectionMetrics": ("returnItemCollectionMetrics", "SIZE, NONE"),
