@@ -80,8 +80,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unused definition": (
         table("p", attributes=("q",)),
         (
-            f"{INVALID}Number of attributes in KeySchema does not exactly match number of attributes "
-            "defined in AttributeDefinitions"
+            f"{INVALID}Number of attributes in KeySchema does not exactly match number of "
+            "attributes defined in AttributeDefinitions"
         ),
     ),
     "an unused definition beside an index": (
@@ -98,8 +98,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a local index without a sort key of the table": (
         table("p", LocalSecondaryIndexes=[index("lsi", "p")]),
         (
-            f"{INVALID}Table KeySchema does not have a range key, which is required when specifying a "
-            "LocalSecondaryIndex"
+            f"{INVALID}Table KeySchema does not have a range key, which is required when "
+            "specifying a LocalSecondaryIndex"
         ),
     ),
     "a local index without a sort key": (
@@ -109,8 +109,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a local index with another partition key": (
         table("p", "s", LocalSecondaryIndexes=[index("lsi", "s", "p")]),
         (
-            f"{INVALID}Index KeySchema does not have the same leading hash key as table KeySchema for "
-            "index: lsi. index hash key: s, table hash key: p"
+            f"{INVALID}Index KeySchema does not have the same leading hash key as table KeySchema "
+            "for index: lsi. index hash key: s, table hash key: p"
         ),
     ),
     "an index whose key is not defined": (
@@ -180,8 +180,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an index's throughput on demand": (
         table("p", GlobalSecondaryIndexes=[index("gsi", "p", ProvisionedThroughput=UNITS)]),
         (
-            f"{INVALID}ProvisionedThroughput should not be specified for index: gsi when BillingMode "
-            "is PAY_PER_REQUEST"
+            f"{INVALID}ProvisionedThroughput should not be specified for index: gsi when "
+            "BillingMode is PAY_PER_REQUEST"
         ),
     ),
     "an index without throughput": (
@@ -210,8 +210,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a class that is none": (
         table("p", TableClass="GOLD"),
         (
-            "Invalid table-class parameter provided. Please try again with a valid table-class value: "
-            "[STANDARD, STANDARD_INFREQUENT_ACCESS]."
+            "Invalid table-class parameter provided. Please try again with a valid table-class "
+            "value: [STANDARD, STANDARD_INFREQUENT_ACCESS]."
         ),
     ),
     "maxima of a provisioned table": (
@@ -224,8 +224,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a maximum of nothing": (
         table("p", OnDemandThroughput={"MaxWriteRequestUnits": 0}),
         (
-            f"{INVALID}Requested MaxWriteRequestUnits for OnDemandThroughput for table is outside of "
-            "valid range"
+            f"{INVALID}Requested MaxWriteRequestUnits for OnDemandThroughput for table is outside "
+            "of valid range"
         ),
     ),
     "warmer than cold": (
