@@ -1,0 +1,147 @@
+"""The bodies of DynamoDB requests: what is refused, what proves that no key comes twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dstore.api.dynamodb.errors import AwsError
+from dstore.api.dynamodb.json_members import decode
+
+_REFUSED = {
+    "empty": b"",
+    "blank": b"  ",
+    "no-json": b"hello",
+    "cut": b'{"TableName":"abc"',
+    "trailing": b'{"TableName":"abc"}}',
+    "two": b"{}{}",
+    "list": b"[]",
+    "null": b"null",
+    "number": b"1",
+    "string": b'"TableName"',
+    "nan": b'{"Limit":NaN}',
+    "infinity": b'{"Limit":-Infinity}',
+    "huge-float": b'{"Limit":1e400}',
+    "leading-zero": b'{"Limit":01}',
+    "single-quotes": b"{'a':1}",
+    "trailing-comma": b'{"a":1,}',
+    "comment": b'{"a":1}//',
+    "control": b'{"a":"\x01"}',
+    "bom": b'\xef\xbb\xbf{"a":1}',
+    "latin-1": b'{"a":"\xe9"}',
+    "overlong": b'{"a":"\xc0\x80"}',
+    "raw-surrogate": b'{"a":"\xed\xa0\x80"}',
+    "lone-high": rb'{"a":"\ud800"}',
+    "lone-low": rb'{"a":"\udc00x"}',
+    "lone-key": rb'{"\ud800":1}',
+    "twice": b'{"a":1,"a":1}',
+    "twice-spaced": b'{"a" : 1, "a" : 1}',
+    "twice-nested": b'{"Item":{"p":{"S":"1"},"p":{"S":"2"}}}',
+    "twice-in-list": b'{"a":[{"b":1,"b":2}]}',
+    "twice-escaped": rb'{"a":1,"\u0061":2}',
+    "twice-behind-colons": b'{"a":":","a":":::"}',
+    # The escaped colons would stand for those of the pair that msgspec drops.
+    "twice-with-escaped-colons": rb'{"a":1,"a":2,"b":"\u003a"}',
+    "twice-with-escaped-colons-upper": rb'{"a":1,"a":2,"b":"\u003A"}',
+    "dropped-colon": rb'{"a":"\u003a\u003a","a":":"}',
+    "unbalanced-deep": b'{"a":' * 100_000,
+    "deep-list": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep-object": b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+}
+
+
+@pytest.mark.parametrize("body", _REFUSED.values(), ids=_REFUSED.keys())
+def test_bodies_that_are_no_object_are_refused(body: bytes) -> None:
+    """A body of which nobody can tell what it means: SerializationException without a message.
+
+    Source: dynalite test/connection.js, "should return SerializationException".
+    """
+    with pytest.raises(AwsError) as raised:
+        decode(body)
+    assert (raised.value.name, raised.value.text) == ("SerializationException", None)
+    assert raised.value.status == 400
+
+
+_TAKEN: dict[str, tuple[bytes, Any]] = {
+    "empty": (b"{}", {}),
+    "spaced": (b' { "a" : [ 1 , 2.5 , null , true ] } ', {"a": [1, 2.5, None, True]}),
+    "expression": (
+        b'{"ExpressionAttributeValues":{":v":{"S":"a:b"}},"UpdateExpression":"SET a = :v"}',
+        {"ExpressionAttributeValues": {":v": {"S": "a:b"}}, "UpdateExpression": "SET a = :v"},
+    ),
+    "escaped-colon": (rb'{"a":"\u003a","b":"\u0022:"}', {"a": ":", "b": '":'}),
+    "pair": (rb'{"a":"\ud83d\ude00"}', {"a": "\U0001f600"}),
+    "same-key-elsewhere": (
+        b'{"a":{"a":{"a":1}},"b":{"a":1}}',
+        {"a": {"a": {"a": 1}}, "b": {"a": 1}},
+    ),
+    "long-integer": (b'{"Limit":12345678901234567890123}', {"Limit": 12345678901234567890123}),
+}
+
+
+@pytest.mark.parametrize(("body", "value"), _TAKEN.values(), ids=_TAKEN.keys())
+def test_objects_are_decoded(body: bytes, value: Any) -> None:
+    """What is one JSON object arrives, however it is spaced and escaped."""
+    assert value == decode(body)
+
+
+class _Pairs:
+    """An object as pairs, some of whose keys may come twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(alphabet='ab:"\\\n é', max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(st.tuples(st.text(alphabet='a:"\\', max_size=2), inner), max_size=4).map(_Pairs)
+    ),
+    max_leaves=8,
+)
+
+
+def _text(value: Any, escaped: bool) -> str:
+    """Write JSON, with colons and quotes as escapes or as they are."""
+    if isinstance(value, _Pairs):
+        inner = ",".join(f"{_text(key, escaped)}:{_text(one, escaped)}" for key, one in value.pairs)
+        return f"{{{inner}}}"
+    if isinstance(value, list):
+        return f"[{','.join(_text(one, escaped) for one in value)}]"
+    text = json.dumps(value, ensure_ascii=escaped)
+    return text.replace(":", r"\u003a") if escaped and isinstance(value, str) else text
+
+
+def _is_twice(value: Any) -> bool:
+    if isinstance(value, _Pairs):
+        keys = [key for key, _ in value.pairs]
+        return len(set(keys)) < len(keys) or any(_is_twice(one) for _, one in value.pairs)
+    return isinstance(value, list) and any(map(_is_twice, value))
+
+
+@given(
+    st.lists(st.tuples(st.text(alphabet='a:"\\', max_size=2), _json), max_size=4).map(_Pairs),
+    st.booleans(),
+)
+def test_a_key_that_comes_twice_is_always_found(value: _Pairs, escaped: bool) -> None:
+    """Counting colons finds each duplicate, and never takes another body for one."""
+    body = _text(value, escaped).encode()
+    if _is_twice(value):
+        with pytest.raises(AwsError):
+            decode(body)
+    else:
+        assert json.loads(body) == decode(body)
+
+
+def test_large_bodies_take_time_in_proportion() -> None:
+    """16 MiB of what is slowest, escapes of colons, are read in a second or so, not in hours."""
+    body = b'{"a":"' + rb"\u003a" * (16 * 1024 * 1024 // 6) + b'"}'
+    began = time.monotonic()
+    decode(body)
+    assert time.monotonic() - began < 10
