@@ -127,17 +127,17 @@ def _measured(endpoints: list[Endpoint], options: argparse.Namespace, directory:
 def _measure(
     endpoint: Endpoint, workload: Workload, directory: Path, *, seconds: int, seed: int
 ) -> Figure:
+    path = _written(endpoint, workload, directory, seed=seed)
+    return replay(endpoint.url, path, seconds=seconds, pattern=workload.pattern)
+
+
+def _written(endpoint: Endpoint, workload: Workload, directory: Path, *, seed: int) -> Path:
+    # Signed right before they are sent, since a signature is good for 15 minutes.
     rng = random.Random(seed)
     path = directory / f"{workload.name}.requests"
-    # Signed right before they are sent, since a signature is good for 15 minutes.
-    write_requests(
-        path,
-        (
-            endpoint.request(workload.operation, workload.members(rng))
-            for _ in range(workload.requests)
-        ),
-    )
-    return replay(endpoint.url, path, seconds=seconds, pattern=workload.pattern)
+    members = (workload.members(rng) for _ in range(workload.requests))
+    write_requests(path, (endpoint.request(workload.operation, one) for one in members))
+    return path
 
 
 def _table(options: argparse.Namespace, runs: Runs) -> Iterator[str]:
@@ -183,11 +183,12 @@ def _ratio(workload: Workload, runs: Runs) -> str:
 def _profile(endpoint: Endpoint, options: argparse.Namespace, directory: Path) -> None:
     options.profile.mkdir(parents=True, exist_ok=True)
     for workload in options.workloads:
+        requests = _written(endpoint, workload, directory, seed=-1)
         path = options.profile / f"{workload.name}.folded"
         with recording(endpoint.pid, path, seconds=options.seconds):
-            _measure(endpoint, workload, directory, seconds=options.seconds, seed=-1)
+            replay(endpoint.url, requests, seconds=options.seconds, pattern=workload.pattern)
         print(f"\n{workload.name}: {path}")
-        for line in summary(path):
+        for line in summary(path, seconds=options.seconds):
             print(line)
 
 

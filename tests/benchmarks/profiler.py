@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Final
 
 _RATE_HZ: Final = 200
 _SHOWN: Final = 25
+# Every stack begins so.
+_ENTRANCE: Final = re.compile(r"\(dstore/(__main__|daemon|cli/\w+|storage/threads)\.py")
 _STARTS_S: Final = 30.0  # how much longer than the recording py-spy may take to attach and write
 
 
@@ -43,23 +46,30 @@ def recording(pid: int, path: Path, *, seconds: int) -> Iterator[None]:
         raise subprocess.CalledProcessError(code, command)
 
 
-def summary(path: Path) -> Iterator[str]:
-    """Write the functions with the most samples of their own, then those with the most in all."""
+def summary(path: Path, *, seconds: int) -> Iterator[str]:
+    """Write the functions with the most samples of their own, then those with the most in all.
+
+    Args:
+        path: from `recording`, as are the seconds.
+        seconds: for the share of the time in which the interpreter was held at all.
+    """
     own: Counter[str] = Counter()
     within: Counter[str] = Counter()
     samples = 0
     for line in path.read_text().splitlines():
         stack, _, count_text = line.rpartition(" ")
         count = int(count_text)
-        frames = stack.split(";")[1:]  # without the thread
+        frames = [_function(frame) for frame in stack.split(";")[1:]]  # without the thread
         if not frames:
             continue
         samples += count
-        own[_function(frames[-1])] += count
-        for frame in {_function(frame) for frame in frames}:
-            within[frame] += count
-    yield f"{samples} samples of the interpreter, {_RATE_HZ} a second"
-    for title, counts in (("own time", own), ("with all it calls", within)):
+        own[frames[-1]] += count
+        for frame in set(frames):
+            if "(dstore/" in frame and not _ENTRANCE.search(frame):
+                within[frame] += count
+    held = 100 * samples / (_RATE_HZ * seconds)
+    yield f"the interpreter was held {held:.0f} % of the time ({samples} samples)"
+    for title, counts in (("own time", own), ("dStore's, with all they call", within)):
         yield f"  {title}:"
         for name, count in counts.most_common(_SHOWN):
             yield f"    {100 * count / max(samples, 1):5.1f} %  {name}"
