@@ -1,8 +1,9 @@
 """The door of the DynamoDB API: `POST /`, from the bytes of a request to those of its answer.
 
 The order of complaints is DynamoDB's: body too large, content type, JSON, target, signature, the
-members' types and bounds, and then what the operation itself has to say. An operation is a value in
-`actions/`; nothing here knows one by name.
+members' types and bounds, and then what the operation itself has to say. Only a body that is large
+or compressed costs so much to decode that its sender must be known first. An operation is a value
+in `actions/`; nothing here knows one by name.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Action, Members
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.service.access import Principal
     from dstore.service.node import Node
 
 SURFACE: Final = "dynamodb"  # in metrics and logs
@@ -124,25 +126,16 @@ class Door:
         if request.body_exists and content_type_of(request) not in _CONTENT_TYPES:
             raise no_operation()
         sent = await _body_of(request)
-        body = sent
-        if hdrs.CONTENT_ENCODING in request.headers:
-            body = await inflate_body(
-                request, sent, bytes_max=AWS_BODY_BYTES_MAX, streams_max=AWS_BODY_STREAMS_MAX
-            )
-        if len(sent) <= INLINE_JSON_BYTES_MAX >= len(body):
-            digest, members = hashlib.sha256(sent).hexdigest(), _members_of(body)
+        if len(sent) <= INLINE_JSON_BYTES_MAX and hdrs.CONTENT_ENCODING not in request.headers:
+            members = _members_of(sent)
+            action, principal = self._asked(request, hashlib.sha256(sent).hexdigest())
+            if members is None:
+                raise serialization()
+            shapes.check(action.shape, members)
         else:
-            digest, members = await in_thread(
-                lambda: (hashlib.sha256(sent).hexdigest(), _members_of(body))
-            )
-        found = self._targets.get(request.headers.get(_TARGET, ""))
-        if found is None:
-            raise unknown_operation()
-        action, context_of(request).operation = found
-        principal = self._authentication.principal_of(request, body_sha256=digest)
-        if members is None:
-            raise serialization()
-        shapes.check(action.shape, members)
+            digest = await in_thread(lambda: hashlib.sha256(sent).hexdigest())
+            action, principal = self._asked(request, digest)
+            members = await _large_members(request, sent, action)
         assert principal.tenant is not None, "an access key is a tenant's"
         reply = await action.run(
             Call(
@@ -156,6 +149,14 @@ class Door:
         )
         body, checksum = encode_short(reply) if is_short(reply) else await encode(reply)
         return answer(request, body, checksum=checksum)
+
+    def _asked(self, request: web.Request, body_sha256: str) -> tuple[Action, Principal]:
+        """Find what is asked for, and by whom. Raises: AwsError."""
+        found = self._targets.get(request.headers.get(_TARGET, ""))
+        if found is None:
+            raise unknown_operation()
+        action, context_of(request).operation = found
+        return action, self._authentication.principal_of(request, body_sha256=body_sha256)
 
 
 async def preflight(request: web.Request) -> Answer:
@@ -187,6 +188,22 @@ async def _body_of(request: web.Request) -> bytes:
 def _members_of(body: bytes) -> Members | None:
     """Decode a body; an empty one is complained of later, hence None."""
     return json_members.decode(body) if body else None
+
+
+async def _large_members(request: web.Request, sent: bytes, action: Action) -> Members:
+    """Inflate, decode and check a body that is large or compressed, once its sender is known."""
+    body = await inflate_body(
+        request, sent, bytes_max=AWS_BODY_BYTES_MAX, streams_max=AWS_BODY_STREAMS_MAX
+    )
+
+    def read() -> Members:
+        members = _members_of(body)
+        if members is None:
+            raise serialization()
+        shapes.check(action.shape, members)
+        return members
+
+    return await in_thread(read) if len(body) > INLINE_JSON_BYTES_MAX else read()
 
 
 def _target_of(operation: str) -> str:
