@@ -61,10 +61,23 @@ def described(call: Call, table: TableRecord, status: TableStatus) -> Descriptio
         answer["GlobalSecondaryIndexes"] = [
             _described_global(call, definition, index) for index in settings.global_indexes
         ]
-    if status is not TableStatus.CREATING or settings.warm is not None:
-        answer["WarmThroughput"] = _warm(settings.warm, settings.billing, settings.throughput) | {
-            "Status": "ACTIVE"
-        }
+    answer["WarmThroughput"] = _warm(settings.warm, settings.billing, settings.throughput)
+    return answer
+
+
+def created(call: Call, table: TableRecord) -> Description:
+    """Describe a table as CreateTable does: without what AWS knows only when it is made."""
+    settings = table.definition.settings
+    answer = described(call, table, TableStatus.CREATING)
+    if settings.billing is BillingMode.PAY_PER_REQUEST:
+        answer["BillingModeSummary"] = {"BillingMode": settings.billing}
+    if settings.warm is None:
+        del answer["WarmThroughput"]
+    for index, entry in zip(
+        settings.global_indexes, answer.get("GlobalSecondaryIndexes", ()), strict=True
+    ):
+        if index.warm is None:
+            del entry["WarmThroughput"]
     return answer
 
 
@@ -143,7 +156,7 @@ def _described_global(call: Call, definition: TableDefinition, index: Index) -> 
     if index.on_demand is not None:
         answer["OnDemandThroughput"] = _maxima(index.on_demand)
     billing = definition.settings.billing
-    answer["WarmThroughput"] = _warm(index.warm, billing, index.throughput) | {"Status": "ACTIVE"}
+    answer["WarmThroughput"] = _warm(index.warm, billing, index.throughput)
     return answer
 
 
@@ -191,15 +204,16 @@ def _billing(definition: TableDefinition) -> Description:
     if since_us is None:
         return {}
     since = {"LastUpdateToPayPerRequestDateTime": seconds(since_us)}
-    return {
-        "BillingModeSummary": {"BillingMode": settings.billing} | since,
-        "TableThroughputModeSummary": {"TableThroughputMode": settings.billing} | since,
-    }
+    return {"BillingModeSummary": {"BillingMode": settings.billing} | since}
 
 
 def _warm(stated: UnitPair | None, billing: BillingMode, provisioned: Throughput) -> Description:
     units = stated or warm_at_start(billing, provisioned)
-    return {"ReadUnitsPerSecond": units.read_units, "WriteUnitsPerSecond": units.write_units}
+    return {
+        "ReadUnitsPerSecond": units.read_units,
+        "WriteUnitsPerSecond": units.write_units,
+        "Status": "ACTIVE",
+    }
 
 
 def _maxima(units: UnitPair) -> Description:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dstore.api.dynamodb.action import Action
 from dstore.api.dynamodb.members import TABLE_NAME, request
 from dstore.api.dynamodb.table_checks import declared_table
-from dstore.api.dynamodb.table_description import TableStatus, described
+from dstore.api.dynamodb.table_description import created
 from dstore.api.dynamodb.table_members import (
     ATTRIBUTE_DEFINITIONS,
     BILLING_MODE,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 async def _run(call: Call) -> Reply:
     table = await call.node.tables.create(call.tenant, declared_table(call.members))
-    return {"TableDescription": described(call, table, TableStatus.CREATING)}
+    return {"TableDescription": created(call, table)}
 
 
 ACTION: Final = Action(
