@@ -153,7 +153,10 @@ class Access:
                 raise SignatureRefused(refused.problem, _NO_MATCH) from None
             raise
         assert record is not None, "without a key no signature is right"
-        self._remember(scope, key)
+        if known is None:
+            self._remember(scope, key)
+        else:
+            self._signing_keys.move_to_end(scope)
         return Principal(tenant=record.tenant, credential=record.id, region=scope.region)
 
     def _signing_key(self, scope: Scope, record: AccessKeyRecord | None) -> SigningKey:
@@ -164,8 +167,7 @@ class Access:
 
     def _remember(self, scope: Scope, key: SigningKey) -> None:
         """Keep a key that made a right signature; only its owner gets it here."""
-        self._signing_keys[scope] = key
-        self._signing_keys.move_to_end(scope)
+        self._signing_keys[scope] = key  # as the latest
         if len(self._signing_keys) > SIGNING_KEYS_CACHED_MAX:
             self._signing_keys.popitem(last=False)
 
