@@ -24,7 +24,7 @@ from dstore.model.keys import (
     sort_prefix,
 )
 from dstore.service.items import key_attribute, key_attributes
-from dstore.service.page_sizes import evaluated
+from dstore.service.page_sizes import evaluated, page_bytes, page_bytes_max
 from dstore.storage.range_scan import Span
 
 if TYPE_CHECKING:
@@ -133,26 +133,27 @@ def _raw(value: KeyValue) -> bytes:
 class _KeyReader:
     """Decodes the key attributes of entries one after another; neighbours share a partition."""
 
-    __slots__ = ("_definition", "_partition", "_prefix")
+    __slots__ = ("_definition", "_partition", "_prefix", "_sort_tag")
 
     def __init__(self, definition: TableDefinition) -> None:
         self._definition = definition
+        self._sort_tag = None if definition.sort is None else str(definition.sort.kind)
         self._prefix: bytes | None = None
         self._partition: Item = {}
 
     def read(self, rid_id: bytes) -> Item:
         """Give an entry's key attributes in wire form."""
-        partition, sort = self._definition.partition, self._definition.sort
-        if sort is None:
+        sort, tag = self._definition.sort, self._sort_tag
+        if sort is None or tag is None:
             return key_attributes(self._definition, rid_id)
         if self._prefix is None or not rid_id.startswith(self._prefix):
+            partition = self._definition.partition
             value, end = decode_partition(rid_id, partition.kind)
             self._prefix = rid_id[:end]
             self._partition = {partition.name: key_attribute(partition, value)}
+        value = decode_sort(rid_id, sort.kind, offset=len(self._prefix))
         key = self._partition.copy()
-        key[sort.name] = key_attribute(
-            sort, decode_sort(rid_id, sort.kind, offset=len(self._prefix))
-        )
+        key[sort.name] = {tag: value} if isinstance(value, str) else key_attribute(sort, value)
         return key
 
 
@@ -161,13 +162,14 @@ class _PageCollector:
 
     __slots__ = (
         "_count",
-        "_evaluated_bytes",
         "_items",
         "_keys",
         "_last",
+        "_page_bytes",
         "_request",
         "_scanned_count",
         "_sort_name",
+        "_uncounted",
         "is_full",
         "scanned_bytes",
     )
@@ -180,7 +182,8 @@ class _PageCollector:
         self._items: list[Item] | None = None if request.is_count else []
         self._count = 0
         self._scanned_count = 0
-        self._evaluated_bytes = 0
+        self._page_bytes: int | None = None  # not counted yet
+        self._uncounted: list[Item] = []
         self._last = b""
         self.scanned_bytes = 0
         self.is_full = False
@@ -188,12 +191,11 @@ class _PageCollector:
     def add(self, rid_id: bytes, entry: Entry) -> None:
         """Evaluate the next entry."""
         request = self._request
-        item, item_bytes, page_bytes = evaluated(entry, self._keys.read(rid_id), self._sort_name)
+        item, item_bytes = evaluated(entry, self._keys.read(rid_id))
         self._last = rid_id
         self._scanned_count += 1
-        self._evaluated_bytes += item_bytes
-        self.scanned_bytes += page_bytes
-        if self._scanned_count == request.limit or self.scanned_bytes >= request.bytes_max:
+        self.scanned_bytes += item_bytes
+        if self._scanned_count == request.limit or self._is_page_full(item):
             self.is_full = True
         if request.filter is not None and not request.filter.holds(item):
             return
@@ -202,6 +204,19 @@ class _PageCollector:
             projection = request.projection
             self._items.append(item if projection is None else projection.apply(item))
 
+    def _is_page_full(self, item: Item) -> bool:
+        """Say whether an item just scanned ends the page; most pages are far from that."""
+        bytes_max = self._request.bytes_max
+        if self._page_bytes is not None:
+            self._page_bytes += page_bytes(item, self._sort_name)
+        else:
+            self._uncounted.append(item)
+            if page_bytes_max(self.scanned_bytes, self._scanned_count) < bytes_max:
+                return False
+            self._page_bytes = sum(page_bytes(one, self._sort_name) for one in self._uncounted)
+            self._uncounted.clear()
+        return self._page_bytes >= bytes_max
+
     def page(self) -> ItemPage:
         """Give the page, once the walk is over."""
         definition: TableDefinition = self._request.table.definition
@@ -209,6 +224,6 @@ class _PageCollector:
             items=self._items,
             count=self._count,
             scanned_count=self._scanned_count,
-            evaluated_bytes=self._evaluated_bytes,
+            evaluated_bytes=self.scanned_bytes,
             last_key=key_attributes(definition, self._last) if self.is_full else None,
         )

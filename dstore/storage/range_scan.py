@@ -98,5 +98,5 @@ class Walk:
                         return
             self.is_over = True
         finally:
-            if taken:
+            if taken and not self.is_over:
                 self._rest = self._rest.behind(taken)

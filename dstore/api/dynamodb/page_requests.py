@@ -102,10 +102,11 @@ def check_paths(definition: TableDefinition, *expressions: Condition | Projectio
 
     Raises: ExpressionError.
     """
-    keys, index_keys = key_names(definition), index_key_names(definition)
     for expression in expressions:
         if expression is not None:
-            expression.check_key_paths(keys=keys, index_keys=index_keys)
+            expression.check_key_paths(
+                keys=key_names(definition), index_keys=index_key_names(definition)
+            )
 
 
 async def page_reply(call: Call, request: PageRequest) -> dict[str, Any]:

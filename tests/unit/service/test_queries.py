@@ -9,9 +9,8 @@ import pytest
 from dstore.expressions import Expressions
 from dstore.model.hashing import HASH_MAX, KeyKind
 from dstore.model.keys import partition_prefix, prefix_end
-from dstore.service.page_sizes import evaluated
+from dstore.service.page_sizes import page_bytes
 from dstore.service.queries import PageRequest, query_span, read_page, segment_span
-from dstore.storage.entries import Entry, cells_of
 from dstore.storage.range_scan import Span
 from tests.support.paging import paged_table, table_record
 
@@ -24,7 +23,7 @@ async def test_page_ends_behind_the_item_that_reaches_the_bound(tmp_path: Path) 
             item = {"text": {"S": name * 100}}
             await it.put([(("x", name), item)])
             key = {"id": {"S": "x"}, "sk": {"S": name}}
-            sizes.append(evaluated(Entry(cells_of(item), ""), key, "sk")[2])
+            sizes.append(page_bytes(key | item, "sk"))
         for bytes_max, counts, is_followed in [
             (sum(sizes[:2]), [2, 1], False),
             (sum(sizes[:2]) + 1, [3, 0], True),
