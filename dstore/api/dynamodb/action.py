@@ -24,7 +24,7 @@ Reply = Mapping[str, Any] | bytes | None
 class Call:
     """One authenticated request, whose members fit the operation's shape.
 
-    `body_bytes` is the size of the body that the members came in.
+    `body_bytes` is the size of the body that the members came in, inflated; 0 if it is unknown.
     """
 
     node: Node

@@ -7,7 +7,7 @@ text. An operation states once, as a value, which members it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.attributes import check_attribute
@@ -46,6 +46,13 @@ class ExpressionMembers:
 
     expressions: tuple[str, ...]
     former: tuple[str, ...]
+    _all: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Know at a glance that a request has none of them."""
+        object.__setattr__(
+            self, "_all", frozenset((*self.expressions, *self.former, NAMES, VALUES))
+        )
 
     def check_together(self, members: Mapping[str, Any]) -> None:
         """Refuse members that exclude each other, or that need an expression and have none.
@@ -53,6 +60,8 @@ class ExpressionMembers:
         Raises: AwsError: ValidationException. The former parameters alone are refused too, last:
             dStore does not offer them.
         """
+        if self._all.isdisjoint(members):
+            return
         former = _given(self.former, members)
         expressions = _given(self.expressions, members)
         if expressions and former:

@@ -20,7 +20,7 @@ from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_WRITES_MAX
 from dstore.base.threads import in_thread_if
 from dstore.model.errors import Unavailable
-from dstore.model.values import Item, item_bytes
+from dstore.model.values import Item
 from dstore.service.batches import BatchedWrite, write_batch
 from dstore.service.item_writes import delete, put
 
@@ -88,15 +88,16 @@ def _plan(call: Call) -> list[_Asked]:
     for name, block in requested.items():
         if any(len(each) != 1 for each in block):
             raise validation(_NOT_ONE)
-        checked[name] = [_values(each) for each in block]
-    if sum(map(len, checked.values())) > BATCH_WRITES_MAX:
+        checked[name] = [_values(call, each) for each in block]
+    count = sum(map(len, checked.values()))
+    if count > BATCH_WRITES_MAX:
         raise validation("Too many items requested for the BatchWriteItem call")
     asked: list[_Asked] = []
     for name, values in checked.items():
         table = table_of(call, name)
         seen: set[bytes] = set()
         for given, (is_put, item) in zip(requested[name], values, strict=True):
-            write = _write(table, item, is_put=is_put)
+            write = _write(table, item, is_put=is_put, size_bytes=call.body_bytes // count)
             if write.key.rid_id in seen:
                 raise validation(DUPLICATES)
             seen.add(write.key.rid_id)
@@ -104,24 +105,24 @@ def _plan(call: Call) -> list[_Asked]:
     return asked
 
 
-def _values(request: dict[str, Any]) -> tuple[bool, Item]:
+def _values(call: Call, request: dict[str, Any]) -> tuple[bool, Item]:
     """Check the values of one write. Returns: whether it is a put, and its item or key."""
     if "PutRequest" in request:
         item = check_item(request["PutRequest"]["Item"])
-        check_put_size(item)
+        check_put_size(item, call)
         return True, item
     return False, check_item(request["DeleteRequest"]["Key"])
 
 
-def _write(table: TableRecord, item: Item, *, is_put: bool) -> BatchedWrite:
+def _write(table: TableRecord, item: Item, *, is_put: bool, size_bytes: int) -> BatchedWrite:
     """Hold the values against their table, and make the write."""
     if not is_put:
         key = key_of_map(item, table)
-        return BatchedWrite(key=key, apply=delete(key=key, guard=None), size_bytes=0)
+        return BatchedWrite(key=key, apply=delete(key=key, guard=None), size_bytes=size_bytes)
     key = key_of_batched_item(item, table)
     check_index_keys(item, table.definition)
     apply = put(item, key=key, guard=None)
-    return BatchedWrite(key=key, apply=apply, size_bytes=item_bytes(item))
+    return BatchedWrite(key=key, apply=apply, size_bytes=size_bytes)
 
 
 _WRITE_REQUEST: Final = of.structure(

@@ -38,7 +38,7 @@ def _plan(call: Call) -> tuple[ItemKey, Apply]:
     _EXPRESSIONS.check_together(members)
     item = check_item(members["Item"])
     check_old_only(members.get("ReturnValues"))
-    check_put_size(item)
+    check_put_size(item, call)
     guard = read_guard(members)
     table = table_of(call, members["TableName"])
     key = key_of_item(item, table)
