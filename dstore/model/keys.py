@@ -168,9 +168,11 @@ def _read_component(rid_id: bytes, kind: KeyKind, offset: int) -> tuple[KeyValue
     # An escaped NUL can never show the terminator's 00 01: the byte behind its 00 is FF.
     if end < 0:
         raise _not_a_key()
-    raw = rid_id[offset:end].replace(_NUL_ESCAPED, _NUL)
-    if raw.replace(_NUL, _NUL_ESCAPED) != rid_id[offset:end]:
-        raise _not_a_key()
+    raw = rid_id[offset:end]
+    if _NUL in raw:
+        escaped, raw = raw, raw.replace(_NUL_ESCAPED, _NUL)
+        if raw.replace(_NUL, _NUL_ESCAPED) != escaped:
+            raise _not_a_key()
     if kind is not _STRING:
         return raw, end + len(_END)
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dstore.model.plain_numbers import plain_attribute
-from dstore.model.values import attribute_bytes, item_bytes
+from dstore.model.values import attribute_bytes
 
 if TYPE_CHECKING:
     from dstore.model.values import Item
@@ -28,7 +28,7 @@ _SETS: Final = frozenset({"SS", "NS", "BS"})
 _LENGTH_BYTES: Final = {"N": 1, "B": 1, "NULL": -1}  # a null is kept in its type alone
 
 
-def evaluated(entry: Entry, key: Item) -> tuple[Item, int]:
+def evaluated(entry: Entry, key: Item, key_bytes: int) -> tuple[Item, int]:
     """Put an item together as `items.whole_item` does, and count it as `values.item_bytes` does.
 
     Both in one pass over the rows, since this is most of what a page costs: 0.25 us a string.
@@ -36,12 +36,13 @@ def evaluated(entry: Entry, key: Item) -> tuple[Item, int]:
     Args:
         entry: as it is stored; it stays as it is.
         key: its key attributes in wire form, plain already.
+        key_bytes: their `values.item_bytes`.
     Returns: the item, and its bytes in capacity.
     Raises: Corrupt: a row is not what it says.
     """
     item = key.copy()
     texts = list(entry.cells)
-    others_bytes = item_bytes(key)
+    others_bytes = key_bytes
     for name, (data_type, data) in entry.cells.items():
         if data_type == "String" and data is not None:
             item[name] = {"S": data}

@@ -23,6 +23,7 @@ from dstore.model.keys import (
     sort_component,
     sort_prefix,
 )
+from dstore.model.values import attribute_bytes, item_bytes
 from dstore.service.items import key_attribute, key_attributes
 from dstore.service.page_sizes import evaluated, page_bytes, page_bytes_max
 from dstore.storage.range_scan import Span
@@ -133,28 +134,32 @@ def _raw(value: KeyValue) -> bytes:
 class _KeyReader:
     """Decodes the key attributes of entries one after another; neighbours share a partition."""
 
-    __slots__ = ("_definition", "_partition", "_prefix", "_sort_tag")
+    __slots__ = ("_definition", "_partition", "_partition_bytes", "_prefix", "_sort_tag")
 
     def __init__(self, definition: TableDefinition) -> None:
         self._definition = definition
         self._sort_tag = None if definition.sort is None else str(definition.sort.kind)
         self._prefix: bytes | None = None
         self._partition: Item = {}
+        self._partition_bytes = 0
 
-    def read(self, rid_id: bytes) -> Item:
-        """Give an entry's key attributes in wire form."""
+    def read(self, rid_id: bytes) -> tuple[Item, int]:
+        """Give an entry's key attributes in wire form, and their `values.item_bytes`."""
         sort, tag = self._definition.sort, self._sort_tag
         if sort is None or tag is None:
-            return key_attributes(self._definition, rid_id)
+            key = key_attributes(self._definition, rid_id)
+            return key, item_bytes(key)
         if self._prefix is None or not rid_id.startswith(self._prefix):
             partition = self._definition.partition
             value, end = decode_partition(rid_id, partition.kind)
             self._prefix = rid_id[:end]
             self._partition = {partition.name: key_attribute(partition, value)}
+            self._partition_bytes = item_bytes(self._partition) + len(sort.name.encode())
         value = decode_sort(rid_id, sort.kind, offset=len(self._prefix))
         key = self._partition.copy()
-        key[sort.name] = {tag: value} if isinstance(value, str) else key_attribute(sort, value)
-        return key
+        attribute = {tag: value} if isinstance(value, str) else key_attribute(sort, value)
+        key[sort.name] = attribute
+        return key, self._partition_bytes + attribute_bytes(attribute)
 
 
 class _PageCollector:
@@ -191,10 +196,11 @@ class _PageCollector:
     def add(self, rid_id: bytes, entry: Entry) -> None:
         """Evaluate the next entry."""
         request = self._request
-        item, item_bytes = evaluated(entry, self._keys.read(rid_id))
+        key, key_bytes = self._keys.read(rid_id)
+        item, counted_bytes = evaluated(entry, key, key_bytes)
         self._last = rid_id
         self._scanned_count += 1
-        self.scanned_bytes += item_bytes
+        self.scanned_bytes += counted_bytes
         if self._scanned_count == request.limit or self._is_page_full(item):
             self.is_full = True
         if request.filter is not None and not request.filter.holds(item):

@@ -123,14 +123,14 @@ def _entries_forward(
     """Gather rows that come by ascending C_COL: an entry's head first."""
     current, version, cells = b"", "", Cells()
     for rid_id, name, data_type, data in rows:
-        if name == HEAD:
+        if name:  # which the head's is not
+            if rid_id != current:
+                raise _headless(file)
+            cells[name] = (data_type, data)
+        else:
             if current:
                 yield current, Entry(cells, version)
             current, version, cells = rid_id, data or "", {}
-        elif rid_id == current:
-            cells[name] = (data_type, data)
-        else:
-            raise _headless(file)
     if current:
         yield current, Entry(cells, version)
 

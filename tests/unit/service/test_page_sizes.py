@@ -33,7 +33,7 @@ def test_item_is_whole_and_counted_as_every_operation_counts_it() -> None:
         "",
     )
     key = {"id": {"S": "ü"}, "sk": {"N": "12"}}
-    item, counted = evaluated(entry, key)
+    item, counted = evaluated(entry, key, item_bytes(key))
     assert item == whole_item(entry, key)
     assert counted == item_bytes(item)
     assert key == {"id": {"S": "ü"}, "sk": {"N": "12"}}
