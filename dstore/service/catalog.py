@@ -156,7 +156,7 @@ class Catalog:
         return table.range.quantity if found is None else found
 
     def size_bytes(self, table: TableRecord) -> int:
-        """Measure what a table takes on the disk, its log included; two look-ups in a folder."""
+        """Measure the database of a table: its pages, or two look-ups in a folder."""
         return self._files.size_bytes(table.range.range_id)
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
-from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX, WAL_PAGES_CHECKPOINT
+from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX, PAGE_BYTES, WAL_PAGES_CHECKPOINT
 from dstore.base.logging import get_logger
 from dstore.storage import entries
 from dstore.storage.entries import Entry
@@ -113,6 +113,16 @@ class RangeFile:
     def log_pages(self) -> int:
         """Pages in the write-ahead log now."""
         return self._log.frames
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the database, entries and log of changes, as of the last commit."""
+        try:
+            rows: list[tuple[Any, ...]] = self._resident.execute("PRAGMA page_count").fetchall()
+        except (NotResident, apsw.Error):  # as the file stood before the log; the log is the newer
+            return self.path.stat().st_size
+        pages: int = rows[0][0]
+        return pages * PAGE_BYTES
 
     # ------------------------------------------------------------------------------- reading
 

@@ -83,11 +83,14 @@ class RangeFiles:
         return self._counts.get(range_id) if file is None else file.quantity
 
     def size_bytes(self, range_id: str) -> int:
-        """Measure what a range takes on the disk, its log included; 0 if it has no files."""
+        """Measure a range's database: its pages if it is open, its files if not; 0 if deleted."""
+        file = self._open.get(range_id)
+        if file is not None:
+            return file.size_bytes
         path, size = self._path(range_id), 0
-        for suffix in _SUFFIXES:
+        for found in (path, path.with_name(path.name + "-wal")):
             with suppress(FileNotFoundError):
-                size += path.with_name(path.name + suffix).stat().st_size
+                size += found.stat().st_size
         return size
 
     def take_changed_quantities(self) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """TableDescription, as CreateTable, DescribeTable, UpdateTable and DeleteTable answer it.
 
 ItemCount is exact where the table's file was opened by now, else as last noted. TableSizeBytes is
-what the table takes on the disk, its log included, and 0 while there is no item. Indexes are kept
+the size of the table's database, whose pages hold the items and the log of the newest changes; it
+is 0 while there is no item. Indexes are kept
 as declared and hold nothing: they count 0, and a global one stays CREATING, so that no client
 takes it for one that it can query.
 Source: DynamoDB API reference, TableDescription; Alternator's suite (test_describe_table.py) for

@@ -277,3 +277,21 @@ async def test_what_tables_do_not_have(node: Node) -> None:
     assert set(limits.values()) == {10**12}
     endpoints = (await called(node, "DescribeEndpoints"))["Endpoints"]
     assert [one["CachePeriodInMinutes"] for one in endpoints] == [1_440]
+
+
+async def test_size(node: Node) -> None:
+    """It is what the table's database takes, the same whether its file is open or closed."""
+    await called(node, "CreateTable", **table("p"))
+    item = {"p": {"S": "one"}, "text": {"S": "x" * 100_000}}
+    await called(node, "PutItem", TableName="abc", Item=item)
+
+    async def size() -> int:
+        found = (await called(node, "DescribeTable", TableName="abc"))["Table"]
+        assert found["ItemCount"] == 1
+        bytes_found: int = found["TableSizeBytes"]
+        return bytes_found
+
+    opened = await size()
+    assert 100_000 <= opened < 400_000
+    await node.files.close()
+    assert await size() == opened
