@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _REQUESTS: Final = int(os.environ.get("DSTORE_FUZZ_REQUESTS", "400"))
 _SEED: Final = os.environ.get("DSTORE_FUZZ_SEED", "")
 _TABLE: Final = "fuzzed-table"
+# CreateTable finds the table there, DeleteTable none; UpdateTable is asked for two things at once.
+_ALWAYS_REFUSED: Final = {"CreateTable", "DeleteTable", "UpdateTable"}
 _numbers = count(1)
 
 
@@ -48,13 +50,15 @@ def test_any_request_is_done_or_refused(sender: Sender, operation: str) -> None:
 
     DSTORE_FUZZ_REQUESTS and DSTORE_FUZZ_SEED walk further and elsewhere.
     """
-    refused = 0
+    statuses: list[int] = []
     for body in fuzzed(operation, table=_TABLE, count=_REQUESTS, seed=_SEED):
         answer = sender.send(operation, body)
+        statuses.append(answer.status)
         try:
             check(operation, answer)
         except AssertionError as error:
             error.add_note(f"{operation}: {body[:3_000].decode()}")
             raise
-        refused += answer.status == 400
-    assert refused or operation in {"DescribeEndpoints", "DescribeLimits"}
+    assert 400 in statuses
+    if operation not in _ALWAYS_REFUSED:
+        assert statuses[0] == 200, "the base is right, so that mutations come far"
