@@ -15,11 +15,10 @@ from dstore.api.dynamodb.item_keys import EMPTY, INVALID, NOT_VALID, empty_kind,
 from dstore.model.keys import KeyKind
 from dstore.model.tables import IndexKey, TableDefinition, index_keys
 from dstore.service.item_writes import ItemMisfit, Misfit, has_indexable_size
+from dstore.service.items import key_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from dstore.expressions import Update
+    from dstore.expressions import Condition, Projection, Update
     from dstore.model.values import Item
 
 _TOO_DEEP: Final = (
@@ -69,8 +68,17 @@ def check_assigned_types(change: Update, definition: TableDefinition) -> None:
             raise _mismatch(key, actual)
 
 
-def index_key_names(definition: TableDefinition) -> Iterable[str]:
-    """Name the attributes that are keys of indexes, for `check_key_paths`."""
+def check_paths(expression: Condition | Projection | Update, definition: TableDefinition) -> None:
+    """Refuse an expression that looks into a key, of the table or of an index: keys are scalars.
+
+    Raises: ExpressionError.
+    """
+    keys, indexed = key_names(definition), index_key_names(definition)
+    expression.check_key_paths(keys=keys, index_keys=indexed)
+
+
+def index_key_names(definition: TableDefinition) -> list[str]:
+    """Name the attributes that are keys of indexes."""
     return [key.attribute for key in index_keys(definition)]
 
 

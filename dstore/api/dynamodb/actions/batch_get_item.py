@@ -14,7 +14,7 @@ from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
-from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.api.dynamodb.index_key_values import check_paths
 from dstore.api.dynamodb.item_answers import answered_item, projected_item
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
 from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
@@ -22,7 +22,7 @@ from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_READ_KEYS_MAX
 from dstore.base.threads import in_thread_if
 from dstore.service.batches import ReadItem, read_batch
-from dstore.service.items import is_large, key_names
+from dstore.service.items import is_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,12 +103,9 @@ def _fitted(
 ) -> _Asked:
     """Hold a block against its table. Raises: AwsError, ExpressionError."""
     table = table_of(call, name)
-    definition = table.definition
     item_keys = [key_of_map(key, table) for key in keys]
     if projection is not None:
-        projection.check_key_paths(
-            keys=key_names(definition), index_keys=index_key_names(definition)
-        )
+        check_paths(projection, table.definition)
     return _Asked(name=name, given=block, keys=item_keys, projection=projection)
 
 

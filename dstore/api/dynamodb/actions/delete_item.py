@@ -8,6 +8,7 @@ from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
 from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_guard
+from dstore.api.dynamodb.index_key_values import check_paths
 from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.return_values import check_old_only
@@ -36,7 +37,10 @@ def _plan(call: Call) -> tuple[ItemKey, Apply]:
     given = check_item(members["Key"])
     check_old_only(members.get("ReturnValues"))
     guard = read_guard(members)
-    key = key_of_map(given, table_of(call, members["TableName"]))
+    table = table_of(call, members["TableName"])
+    key = key_of_map(given, table)
+    if guard is not None:
+        check_paths(guard.condition, table.definition)
     return key, delete(key=key, guard=guard)
 
 

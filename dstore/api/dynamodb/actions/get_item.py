@@ -10,13 +10,13 @@ from dstore.api.dynamodb.action import Action, Call
 from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
-from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.api.dynamodb.index_key_values import check_paths
 from dstore.api.dynamodb.item_answers import answered_item, entry_bytes, projected_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread
 from dstore.model.values import item_bytes
-from dstore.service.items import is_large, key_names
+from dstore.service.items import is_large
 
 if TYPE_CHECKING:
     from dstore.expressions import Projection
@@ -47,10 +47,7 @@ def _plan(call: Call) -> tuple[ItemKey, Projection | None]:
     table = table_of(call, members["TableName"])
     key = key_of_map(given, table)
     if projection is not None:
-        definition = table.definition
-        projection.check_key_paths(
-            keys=key_names(definition), index_keys=index_key_names(definition)
-        )
+        check_paths(projection, table.definition)
     return key, projection
 
 

@@ -9,7 +9,7 @@ from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
 from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_guard
-from dstore.api.dynamodb.index_key_values import check_index_keys
+from dstore.api.dynamodb.index_key_values import check_index_keys, check_paths
 from dstore.api.dynamodb.item_answers import check_put_size, write_item
 from dstore.api.dynamodb.item_keys import key_of_item
 from dstore.api.dynamodb.return_values import check_old_only
@@ -43,6 +43,8 @@ def _plan(call: Call) -> tuple[ItemKey, Apply]:
     table = table_of(call, members["TableName"])
     key = key_of_item(item, table)
     check_index_keys(item, table.definition)
+    if guard is not None:
+        check_paths(guard.condition, table.definition)
     return key, put(item, key=key, guard=guard)
 
 

@@ -15,7 +15,7 @@ from dstore.api.dynamodb.expression_members import (
     guard_of,
     update_of,
 )
-from dstore.api.dynamodb.index_key_values import check_assigned_types, index_key_names
+from dstore.api.dynamodb.index_key_values import check_assigned_types, check_paths
 from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
@@ -54,15 +54,16 @@ def _plan(call: Call) -> tuple[ItemKey, Apply]:
     key = key_of_map(given, table)
     if change is not None:
         _check_targets(change, table.definition)
+    if condition is not None:
+        check_paths(condition, table.definition)
     return key, update(change, key=key, guard=guard_of(condition, members))
 
 
 def _check_targets(change: Update, definition: TableDefinition) -> None:
     """Refuse an update of keys, of indexes' keys to wrong types, and paths into either."""
-    keys = key_names(definition)
-    change.check_keys(keys)
+    change.check_keys(key_names(definition))
     check_assigned_types(change, definition)
-    change.check_key_paths(keys=keys, index_keys=index_key_names(definition))
+    check_paths(change, definition)
 
 
 ACTION: Final = Action(

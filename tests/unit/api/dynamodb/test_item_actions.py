@@ -274,6 +274,24 @@ async def test_conditions(node: Node) -> None:
     assert await stored(node, HASH, **ID) == {**ID, "n": {"N": "1"}}
 
 
+async def test_conditions_into_keys(node: Node) -> None:
+    """Keys are scalars to a condition too (DynamoDB local, LocalDBValidatorUtils)."""
+    for operation, members in (
+        ("PutItem", {"Item": {**ID, "a": {"S": "x"}}}),
+        ("DeleteItem", {"Key": ID}),
+        ("UpdateItem", {"Key": ID}),
+    ):
+        text = await validation(
+            node,
+            operation,
+            TableName=HASH,
+            ConditionExpression="attribute_not_exists(id.a)",
+            **members,
+        )
+        assert text.startswith("Key attributes must be scalars; ")
+        assert text.endswith(" Key: id")
+
+
 async def test_projections(node: Node) -> None:
     """A projection picks keys and parts alike; of an item that has none of it, nothing is left."""
     await put(node, m={"M": {"a": {"N": "1"}, "b": {"L": [{"S": "0"}, {"S": "1"}]}}}, s={"S": "s"})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from asyncio import gather, sleep
+from asyncio import CancelledError, gather, sleep
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dstore.base.tasks import Tasks
 from dstore.model.errors import ConditionFailed, Unavailable, UnavailableKind, Unknown
 from tests.unit.api.dynamodb.calling import called
 from tests.unit.api.dynamodb.item_tables import (
@@ -312,3 +314,31 @@ async def test_many_updates_of_a_list(node: Node) -> None:
     await gather(*[append(at) for at in range(64)])
     found = (await stored(node, HASH, **key("list")))["l"]["L"]
     assert sorted(int(element["N"]) for element in found) == list(range(64))
+
+
+async def test_cancelled_requests(node: Node) -> None:
+    """A request that is cancelled may have written; nothing is half done, and others go on."""
+    failures: list[BaseException] = []
+    tasks = Tasks(failures.append)
+    request = {
+        "TableName": HASH,
+        "Key": key("x"),
+        "UpdateExpression": "ADD n :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+    }
+    requests = [a_put("x"), a_put("y")]
+    for turns in range(4):
+        for work in (
+            called(node, "UpdateItem", **request),
+            written(node, RequestItems={HASH: requests}),
+        ):
+            task = tasks.spawn(work, name="cancelled")
+            for _ in range(turns):
+                await sleep(0)
+            task.cancel()
+            with suppress(CancelledError):
+                await task
+    await called(node, "PutItem", TableName=HASH, Item={**key("x"), "n": {"N": "1"}})
+    await called(node, "UpdateItem", **request)
+    assert await stored(node, HASH, **key("x")) == {**key("x"), "n": {"N": "2"}}
+    assert failures == []
