@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.errors import validation
+from dstore.api.dynamodb.shape_values import shown
 from dstore.model.keys import KeyKind
 
 if TYPE_CHECKING:
@@ -61,5 +62,5 @@ def check_defined(names: Sequence[str], defined: Sequence[str]) -> None:
 
 
 def listed(names: Iterable[Any]) -> str:
-    """Spell a list as Java does."""
-    return f"[{', '.join(map(str, names))}]"
+    """Spell a list as Java does, cut where a complaint would become too long."""
+    return shown((f"[{', '.join(map(str, names))}]",))

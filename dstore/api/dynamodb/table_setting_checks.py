@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.key_schemas import INVALID, listed
+from dstore.api.dynamodb.shape_values import shown
 from dstore.model.table_settings import BillingMode, TableClass, Throughput, UnitPair
 
 if TYPE_CHECKING:
@@ -224,10 +225,10 @@ def sse_is_asked(given: Mapping[str, Any] | None) -> bool:
         raise validation(f"{INVALID}SSEType AES256 is not supported")
     if key is not None and sse_type is None:
         raise validation(f"{INVALID}SSEType KMS is required if KMSMasterKeyId is specified")
-    if key is not None and not key.endswith(MANAGED_KEY):
+    if key is not None and not f":{key}".endswith(f":{MANAGED_KEY}"):
         raise validation(
-            f"KMS validation error: Key '{key}' does not exist: dStore has no KMS; it encrypts "
-            "every table with its own keys. Leave KMSMasterKeyId out"
+            f"KMS validation error: Key '{shown([key])}' does not exist: dStore has no KMS; it "
+            "encrypts every table with its own keys. Leave KMSMasterKeyId out"
         )
     return True
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.errors import AwsError, resource_not_found, validation
 from dstore.api.dynamodb.key_schemas import INVALID
-from dstore.api.dynamodb.shape_values import lower_first
+from dstore.api.dynamodb.shape_values import lower_first, shown
 from dstore.api.dynamodb.table_names import check_account
 from dstore.base.limits import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX
 
@@ -104,7 +105,7 @@ def with_tags(before: Mapping[str, str], given: Sequence[Mapping[str, Any]]) -> 
     Raises: AwsError: a ValidationException, if a tag is none or there would be too many.
     """
     added: dict[str, str] = {}
-    for tag in given:
+    for tag in islice(given, TAGS_MAX + 1):  # one more is too many, or comes twice
         key, value = _key(tag.get("Key")), _value(tag.get("Value"))
         if key in added:
             raise validation(f"Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}")
@@ -136,4 +137,4 @@ def _value(value: str | None) -> str:
 
 
 def _shown(text: str | None) -> str:
-    return "null" if text is None else text
+    return "null" if text is None else shown([text])

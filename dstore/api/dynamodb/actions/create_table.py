@@ -16,13 +16,15 @@ from dstore.api.dynamodb.table_members import (
     LATER_MEMBERS,
     THROUGHPUT,
 )
+from dstore.base.threads import in_thread_if
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call, Reply
 
 
 async def _run(call: Call) -> Reply:
-    table = await call.node.tables.create(call.tenant, declared_table(call.members))
+    declared = await in_thread_if(call.is_large, lambda: declared_table(call.members))
+    table = await call.node.tables.create(call.tenant, declared)
     return {"TableDescription": created(call, table)}
 
 
