@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from asyncio import Future, gather, sleep
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import BATCH_READ_BYTES_MAX, KIB
+from dstore.base.threads import in_thread_if
 from dstore.model.errors import Unavailable
 from dstore.model.values import item_bytes
+from dstore.service.items import is_large
+from dstore.service.page_sizes import evaluated
 from dstore.storage.range_writer import Applied, Apply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dstore.model.values import Item
     from dstore.service.items import ItemKey, Items
-    from dstore.storage.entries import Entry
 
 # Of items read from memory before others have their turn on the event loop: a millisecond or two.
 _TURN_BYTES: Final = 256 * KIB
@@ -26,9 +30,9 @@ _TURN_BYTES: Final = 256 * KIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadItem:
-    """An item that was looked for: its entry, None if there is none, and its size as an item."""
+    """An item that was looked for, whole; None if there is none; and its size as an item."""
 
-    entry: Entry | None
+    item: Item | None
     size_bytes: int
 
 
@@ -51,13 +55,14 @@ async def read_batch(items: Items, keys: Sequence[ItemKey]) -> list[ReadItem]:
     total_bytes = turn_bytes = 0
     for key in keys:
         entry = await items.read(key)
-        size_bytes = 0
+        item, size_bytes = None, 0
         if entry is not None:
-            size_bytes = item_bytes(key.attributes) + item_bytes(entry.item)
+            evaluate = partial(evaluated, entry, key.attributes, item_bytes(key.attributes))
+            item, size_bytes = await in_thread_if(is_large((entry,)), evaluate)
         total_bytes += size_bytes
         if total_bytes > BATCH_READ_BYTES_MAX:
             break
-        found.append(ReadItem(entry=entry, size_bytes=size_bytes))
+        found.append(ReadItem(item=item, size_bytes=size_bytes))
         turn_bytes += size_bytes
         if turn_bytes > _TURN_BYTES:
             turn_bytes = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,14 +14,11 @@ from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
-from dstore.api.dynamodb.item_answers import answered_item, projected_item
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
 from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_READ_KEYS_MAX
-from dstore.base.threads import in_thread_if
 from dstore.service.batches import ReadItem, read_batch
-from dstore.service.items import is_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,8 +48,7 @@ async def run(call: Call) -> dict[str, Any]:
     asked = _plan(call)
     keys = [key for table in asked for key in table.keys]
     found = await read_batch(call.node.items, keys)
-    heavy = is_large(read.entry for read in found if read.entry is not None)
-    return await in_thread_if(heavy, partial(_answer, call, asked, found))
+    return _answer(call, asked, found)
 
 
 def _plan(call: Call) -> list[_Asked]:
@@ -119,9 +114,9 @@ def _answer(call: Call, asked: list[_Asked], found: list[ReadItem]) -> dict[str,
         reads = found[at : at + len(table.keys)]
         at += len(table.keys)
         responses[table.name] = [
-            _item(read, key, table.projection)
-            for read, key in zip(reads, table.keys, strict=False)
-            if read.entry is not None
+            read.item if table.projection is None else table.projection.apply(read.item)
+            for read in reads
+            if read.item is not None
         ]
         if len(reads) < len(table.keys):
             unprocessed[table.name] = {**table.given, "Keys": table.given["Keys"][len(reads) :]}
@@ -132,13 +127,6 @@ def _answer(call: Call, asked: list[_Asked], found: list[ReadItem]) -> dict[str,
     if is_wanted(mode):
         answer["ConsumedCapacity"] = capacities
     return answer
-
-
-def _item(read: ReadItem, key: ItemKey, projection: Projection | None) -> Item:
-    assert read.entry is not None
-    if projection is None:
-        return answered_item(read.entry, key.attributes)
-    return projected_item(read.entry, key.attributes, projection)
 
 
 ACTION: Final = Action(
