@@ -7,23 +7,30 @@ AWS; of Select: paritysuite/dynamodb-conformance, tests/tier2 and tier3, and Dyn
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from dstore.api.dynamodb.attributes import check_attribute
 from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import AwsError, validation
 from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.base.limits import LOOP_BYTES_MAX
+from dstore.base.threads import in_thread
 from dstore.expressions import Condition, Projection
 from dstore.service.items import key_names
 from dstore.service.queries import PageRequest, read_page
 
 if TYPE_CHECKING:
-    from dstore.api.dynamodb.action import Call, Members
+    from dstore.api.dynamodb.action import Call, Members, Reply
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
+    from dstore.service.queries import ItemPage
 
 INVALID_START: Final = "The provided starting key is invalid"
 
+_encode: Final = msgspec.json.Encoder().encode
 _COUNT: Final = "COUNT"
 _CHOSEN: Final = {
     _COUNT: "only the Count",
@@ -109,14 +116,19 @@ def check_paths(definition: TableDefinition, *expressions: Condition | Projectio
             )
 
 
-async def page_reply(call: Call, request: PageRequest) -> dict[str, Any]:
-    """Read a page and make the answer.
+async def page_reply(call: Call, request: PageRequest) -> Reply:
+    """Read a page and make the answer; a long one is encoded in a thread.
 
     A consistent read and one that is not are the same on one node, but they are charged
     differently.
     """
-    members = call.members
-    page = await read_page(call.node.catalog, request)
+    # No name is kept for the page: a megabyte of items takes the loop a while to give back.
+    reply, is_long = _reply_of(call.members, await read_page(call.node.catalog, request))
+    return await in_thread(partial(_encoded, reply)) if is_long else reply
+
+
+def _reply_of(members: Members, page: ItemPage) -> tuple[dict[str, Any], bool]:
+    """Make the answer. Returns: it, and whether its items are many or large."""
     reply: dict[str, Any] = {"Count": page.count, "ScannedCount": page.scanned_count}
     if page.items is not None:
         reply["Items"] = page.items
@@ -127,7 +139,13 @@ async def page_reply(call: Call, request: PageRequest) -> dict[str, Any]:
         is_consistent = members.get("ConsistentRead") or False
         units = read_units(page.evaluated_bytes, consistent=is_consistent)
         reply["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
-    return reply
+    return reply, bool(page.items) and page.evaluated_bytes > LOOP_BYTES_MAX
+
+
+def _encoded(reply: dict[str, Any]) -> bytes:
+    """Encode an answer item by item, so that other threads have their turns in between."""
+    items = [_encode(item) for item in reply.pop("Items")]
+    return b'%b,"Items":[%b]}' % (_encode(reply)[:-1], b",".join(items))
 
 
 def is_count(members: Members) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
@@ -30,7 +30,7 @@ from dstore.service.items import key_names
 from dstore.service.queries import PageRequest, query_span
 
 if TYPE_CHECKING:
-    from dstore.api.dynamodb.action import Members
+    from dstore.api.dynamodb.action import Members, Reply
     from dstore.expressions import KeyRange
     from dstore.model.values import Item
     from dstore.storage.node_records import TableRecord
@@ -49,7 +49,7 @@ _LIMIT: Final = of.Member("Limit", Integer())
 _ERROR_PREFIX: Final = "1 validation error detected: "
 
 
-async def run(call: Call) -> dict[str, Any]:
+async def run(call: Call) -> Reply:
     """Read a page and answer."""
     return await page_reply(call, _plan(call))
 

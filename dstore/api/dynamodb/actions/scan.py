@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
@@ -29,7 +29,7 @@ from dstore.base.limits import SCAN_SEGMENTS_MAX
 from dstore.service.queries import PageRequest, segment_span
 
 if TYPE_CHECKING:
-    from dstore.api.dynamodb.action import Members
+    from dstore.api.dynamodb.action import Members, Reply
     from dstore.model.values import Item
     from dstore.storage.node_records import TableRecord
     from dstore.storage.range_scan import Span
@@ -42,7 +42,7 @@ _TOTAL_SEGMENTS: Final = of.Member("TotalSegments", Integer(min=1, max=SCAN_SEGM
 _SEGMENT: Final = of.Member("Segment", Integer(min=0, max=SCAN_SEGMENTS_MAX - 1))
 
 
-async def run(call: Call) -> dict[str, Any]:
+async def run(call: Call) -> Reply:
     """Read a page and answer."""
     return await page_reply(call, _plan(call))
 

@@ -46,6 +46,28 @@ async def test_scan_pages_through_a_table(tmp_path: Path) -> None:
     assert empty == {"Count": 0, "ScannedCount": 0}
 
 
+async def test_long_pages_end_behind_the_megabyte(tmp_path: Path) -> None:
+    """Their answers are encoded in a thread, and say the same."""
+    async with page_tables(tmp_path) as node:
+        items = [{"p": {"S": str(at)}, "text": {"S": "é" * 199_000}} for at in range(4)]
+        for one in items:
+            await called(node, "PutItem", **PLAIN, Item=one)
+        first = await called(node, "Scan", **PLAIN, ReturnConsumedCapacity="TOTAL")
+        rest = await called(node, "Scan", **PLAIN, ExclusiveStartKey=first["LastEvaluatedKey"])
+        none = await called(
+            node,
+            "Scan",
+            **PLAIN,
+            FilterExpression="p = :p",
+            ExpressionAttributeValues={":p": {"S": "x"}},
+        )
+    assert (first["Count"], rest["Count"]) == (3, 1)
+    assert sorted(first["Items"] + rest["Items"], key=lambda one: one["p"]["S"]) == items
+    assert "LastEvaluatedKey" not in rest
+    assert first["ConsumedCapacity"]["CapacityUnits"] == 146.0
+    assert (none["Items"], none["ScannedCount"]) == ([], 3)
+
+
 async def test_segments_are_parts_of_the_hashes(tmp_path: Path) -> None:
     """A segment has the items of its hashes; a key of another one does not begin it."""
     async with page_tables(tmp_path) as node:
