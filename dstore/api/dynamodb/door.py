@@ -132,10 +132,11 @@ class Door:
             if members is None:
                 raise serialization()
             shapes.check(action.shape, members)
+            body_bytes = len(sent)
         else:
             digest = await in_thread(lambda: hashlib.sha256(sent).hexdigest())
             action, principal = self._asked(request, digest)
-            members = await _large_members(request, sent, action)
+            members, body_bytes = await _large_members(request, sent, action)
         assert principal.tenant is not None, "an access key is a tenant's"
         reply = await action.run(
             Call(
@@ -144,6 +145,7 @@ class Door:
                 tenant=principal.tenant,
                 region=principal.region,
                 members=members,
+                body_bytes=body_bytes,
                 host=request.host,
             )
         )
@@ -190,8 +192,11 @@ def _members_of(body: bytes) -> Members | None:
     return json_members.decode(body) if body else None
 
 
-async def _large_members(request: web.Request, sent: bytes, action: Action) -> Members:
-    """Inflate, decode and check a body that is large or compressed, once its sender is known."""
+async def _large_members(request: web.Request, sent: bytes, action: Action) -> tuple[Members, int]:
+    """Inflate, decode and check a body that is large or compressed, once its sender is known.
+
+    Returns: the members, and the body's bytes once inflated.
+    """
     body = await inflate_body(
         request, sent, bytes_max=AWS_BODY_BYTES_MAX, streams_max=AWS_BODY_STREAMS_MAX
     )
@@ -203,7 +208,8 @@ async def _large_members(request: web.Request, sent: bytes, action: Action) -> M
         shapes.check(action.shape, members)
         return members
 
-    return await in_thread(read) if len(body) > INLINE_JSON_BYTES_MAX else read()
+    members = await in_thread(read) if len(body) > INLINE_JSON_BYTES_MAX else read()
+    return members, len(body)
 
 
 def _target_of(operation: str) -> str:
