@@ -34,9 +34,9 @@ _HINTS: Final[tuple[tuple[str, str], ...]] = (
     ("does not match the schema", "--key takes all key attributes and nothing else"),
     (
         "Type mismatch for",
-        """numbers stand without quotes: {"n": 1}; is the data --format dynamodb?""",
+        """numbers stand without quotes, {"n": 1}, and DynamoDB JSON needs --format dynamodb""",
     ),
-    ("Missing the key", "every item carries its keys; is the data --format dynamodb?"),
+    ("Missing the key", "every item carries its keys"),
 )
 
 

@@ -53,7 +53,7 @@ dstore item put orders --file orders.json.gz --format dynamodb --if-absent"""
 _GET_EXAMPLE: Final = """\
 dstore item get people 42
 dstore item get orders --key customer=ada --key day=2024-01-31
-dstore item get orders --key '{"customer": "ada", "day": "2024-01-31"}' --project total"""
+dstore item get orders --key '{"customer": "ada", "day": "2024-01-31"}' --project price"""
 _DELETE_EXAMPLE: Final = """\
 dstore item delete people 42
 dstore item delete orders --key customer=ada --key day=2024-01-31 --dry-run"""

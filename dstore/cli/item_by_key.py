@@ -6,7 +6,7 @@ from dstore.cli.answers import unexpected
 from dstore.cli.dynamodb import DynamoDb, dynamodb
 from dstore.cli.failures import ExitCode, Failure
 from dstore.cli.item_files import ItemFile
-from dstore.cli.item_formats import spelled
+from dstore.cli.item_formats import answered, spelled
 from dstore.cli.item_keys import joined_members, key_of, projection, substitutes
 from dstore.cli.item_load import Load, Loaded, Loader
 from dstore.cli.item_options import Format, Substitutes
@@ -28,7 +28,7 @@ def get_item(
     found = _found(db, table, {"Key": key, **members})
     if found is None:
         raise _absent(table, key, given.form)
-    return spelled(found, given.form)
+    return answered(found, given.form)
 
 
 def delete_item(

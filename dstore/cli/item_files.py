@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
-from dstore.base.limits import MIB
+from dstore.base.limits import KIB
 from dstore.cli.bodies import BODY_BYTES_MAX
 from dstore.cli.curl import STDIN
 from dstore.cli.failures import usage
 from dstore.cli.output import note
 
-_CHUNK_BYTES: Final = 1 * MIB
+_CHUNK_BYTES: Final = 256 * KIB  # also the steps of a progress bar
 _GZIP: Final = b"\x1f\x8b"
 _MARK: Final = b"\xef\xbb\xbf"  # a byte order mark, which some editors begin a file with
 # Whatever is no brace outside of a string, then one; or a string that has no end yet.

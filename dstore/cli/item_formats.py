@@ -12,6 +12,7 @@ import re
 from typing import Any, Final
 
 from dstore.api.http.json_body import decode_object
+from dstore.cli.answers import unexpected
 from dstore.cli.failures import usage
 from dstore.cli.item_options import Format
 from dstore.model import numbers
@@ -80,6 +81,17 @@ def spelled(item: Item, form: Format) -> bytes:
     )
 
 
+def answered(item: Item, form: Format) -> bytes:
+    """Spell an item that a server answered.
+
+    Raises: Failure: it is none.
+    """
+    try:
+        return spelled(item, form)
+    except (AttributeError, TypeError, ValueError, AssertionError, Refused):
+        raise unexpected() from None
+
+
 def _object(text: bytes | str, what: str) -> dict[str, Any]:
     try:
         data = text.encode() if isinstance(text, str) else text
@@ -87,7 +99,8 @@ def _object(text: bytes | str, what: str) -> dict[str, Any]:
     except UnicodeEncodeError:
         raise usage(f"The {what} is not UTF-8.") from None
     except Refused as error:
-        raise usage(str(error)) from None
+        where = "" if what in str(error) else f" (In the {what}.)"
+        raise usage(f"{error}{where}") from None
 
 
 def _wire(found: dict[str, Any], form: Format, what: str) -> Item:
@@ -111,7 +124,7 @@ def _as_it_came(value: Any) -> Any:
     import msgspec
 
     if isinstance(value, NumberText):
-        return msgspec.Raw(value)
+        return msgspec.Raw(str(value))
     if isinstance(value, dict):
         return {name: _as_it_came(element) for name, element in value.items()}
     if isinstance(value, list):

@@ -43,14 +43,14 @@ format_option: Final = click.option(
     "--format",
     "form",
     type=Word(Format),
-    default=Format.PLAIN,
+    default=Format.PLAIN.value,
     show_default=True,
     help='How items, keys and values are spelled: {"n": 1} or {"n": {"N": "1"}}.',
 )
 consistency_option: Final = click.option(
     "--consistency",
     type=Word(Consistency),
-    default=Consistency.STRONG,
+    default=Consistency.STRONG.value,
     show_default=True,
     help="strong sees every acknowledged write, eventual may be behind.",
 )

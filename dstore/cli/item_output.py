@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dstore.cli.answers import unexpected
 from dstore.cli.failures import Failure
-from dstore.cli.item_formats import spelled
+from dstore.cli.item_formats import answered
 from dstore.cli.item_options import Format
 from dstore.cli.item_pages import ItemPage
 from dstore.cli.output import Page, emit, is_json, print_list
@@ -77,14 +76,12 @@ def write_items(pages: Iterable[ItemPage], form: Format, name: str) -> None:
             part.unlink(missing_ok=True)
 
 
-def after_of(key: Item | None, form: Format) -> str | None:
+def after_of(key: Item, form: Format) -> str:
     """Spell the key at which to go on, for --after."""
-    return None if key is None else spelled(key, form).decode()
+    return answered(key, form).decode()
 
 
 def _rows(page: ItemPage, form: Format) -> Page:
-    try:
-        rows = [spelled(item, form) for item in page.items]
-        return Page(rows=rows, after=after_of(page.last, form))
-    except (AttributeError, TypeError, ValueError, AssertionError):
-        raise unexpected() from None
+    rows = [answered(item, form) for item in page.items]
+    after = None if page.last is None else after_of(page.last, form)
+    return Page(rows=rows, after=after)

@@ -41,18 +41,13 @@ def item_pages(
         members: of the request.
         items_max: None means all.
     """
-    left = items_max
     after: Item | None = members.get("ExclusiveStartKey")
-    length = None if left is None else left
-    if left is not None and "FilterExpression" in members:
+    left = length = items_max
+    is_filtered = "FilterExpression" in members
+    if left is not None and is_filtered:
         length = max(left, _FILTERED_PAGE)
     while True:
-        asked = dict(members)
-        if after is not None:
-            asked["ExclusiveStartKey"] = after
-        if length is not None:
-            asked["Limit"] = length
-        page = _page(db.read(operation, asked))
+        page = _page(db.read(operation, {**members, **_from(after, length)}))
         if left is not None and page.count > left:
             if length is None or length <= left:
                 raise unexpected()  # more than was asked for
@@ -66,9 +61,14 @@ def item_pages(
         after = page.last
         if left is not None and length is not None:
             left -= page.count
-            length = length if "FilterExpression" in members else left
             if left <= 0:
                 return
+            length = max(left, min(2 * length, _FILTERED_PAGE)) if is_filtered else left
+
+
+def _from(after: Item | None, length: int | None) -> dict[str, Any]:
+    start = {} if after is None else {"ExclusiveStartKey": after}
+    return start if length is None else {**start, "Limit": length}
 
 
 def segment_pages(clients: list[DynamoDb], members: Mapping[str, Any]) -> Iterator[ItemPage]:
@@ -116,7 +116,7 @@ def segment_pages(clients: list[DynamoDb], members: Mapping[str, Any]) -> Iterat
 
 
 def _page(answer: Mapping[str, Any]) -> ItemPage:
-    items = answer.get("Items") or []
+    items = answer.get("Items", [])
     count, scanned = answer.get("Count"), answer.get("ScannedCount")
     last = answer.get("LastEvaluatedKey") or None
     if not isinstance(items, list) or not isinstance(count, int):

@@ -1,5 +1,6 @@
 """`dstore item query` and `dstore item scan`."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from dstore.cli.item_options import (
     substitutes_options,
     table_argument,
 )
-from dstore.cli.options import calls_v1
+from dstore.cli.options import calls_dynamodb
 from dstore.cli.output import emit, is_json, note, print_object, print_result
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ dstore item query orders --where customer=ada --where 'day>=2024-01' --where 'da
 dstore item query orders --key-condition 'customer = :c' --values '{":c": "ada"}' --all"""
 _SCAN_EXAMPLE: Final = """\
 dstore item scan orders --segments 4 --out orders.jsonl
-dstore item scan orders --filter 'total > :t' --values '{":t": 99.5}' --count"""
+dstore item scan orders --filter 'price >= :p' --values '{":p": 99.5}' --count"""
 
 _LIMIT_HELP: Final = "The most items to print."
 _count_option = click.option("--count", "is_count", is_flag=True, help="Print only how many.")
@@ -66,7 +67,7 @@ _after_option = click.option(
 @_after_option
 @consistency_option
 @format_option
-@calls_v1
+@calls_dynamodb
 def query(
     *,
     table: str,
@@ -133,7 +134,7 @@ def query(
 @_after_option
 @consistency_option
 @format_option
-@calls_v1
+@calls_dynamodb
 def scan(
     *,
     table: str,
@@ -231,7 +232,7 @@ def _show(
         fields = {"file": out, "items": walked.items, "scanned": walked.scanned}
         print_result("ItemFile", fields, sentence=f"{_items(walked.items)} in {out}.")
     if walked.last is not None and not is_json():
-        note(f"There is more: --after '{after_of(walked.last, form)}' goes on.")
+        note(f"There is more: --after {shlex.quote(after_of(walked.last, form))} goes on.")
 
 
 def _print_count(walked: "Walked") -> None:

@@ -71,6 +71,11 @@ def calls_v1(command: F) -> F:
     return _connecting(_url(_printing(command)))
 
 
+def calls_dynamodb(command: F) -> F:
+    """Give a command the options of a call to the DynamoDB API, which takes no token."""
+    return _data(_waiting(_url(_printing(command))))
+
+
 def calls_admin(command: F) -> F:
     """Give a command the options of a call to the admin API."""
     return _connecting(_admin_url(_printing(command)))
@@ -149,6 +154,29 @@ def _admin_url(command: F) -> F:
 
 
 def _connecting(command: F) -> F:
+    return _data(_token(_waiting(command)))
+
+
+def _data(command: F) -> F:
+    return _shared(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        cls=ConnectionOption,
+        help="The server's data directory with client.env (dstore-data by default).",
+    )(command)
+
+
+def _token(command: F) -> F:
+    return _shared(
+        "--token-file",
+        metavar="FILE",
+        cls=ConnectionOption,
+        help="The file with the token, - for stdin; else DSTORE_TOKEN, else client.env.",
+    )(command)
+
+
+def _waiting(command: F) -> F:
     curl = _shared(
         "--print-curl",
         is_flag=True,
@@ -164,17 +192,4 @@ def _connecting(command: F) -> F:
         cls=ConnectionOption,
         help=f"How long to wait for an answer ({TIMEOUT_S_DEFAULT:g} by default).",
     )
-    token = _shared(
-        "--token-file",
-        metavar="FILE",
-        cls=ConnectionOption,
-        help="The file with the token, - for stdin; else DSTORE_TOKEN, else client.env.",
-    )
-    data = _shared(
-        "--data",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        cls=ConnectionOption,
-        help="The server's data directory with client.env (dstore-data by default).",
-    )
-    return data(token(timeout(curl(command))))
+    return timeout(curl(command))

@@ -32,7 +32,9 @@ def server() -> Iterator[FakeServer]:
 def run(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run commands that find `server` in their environment and nothing in their directory."""
     monkeypatch.chdir(tmp_path)
-    for name in ("DSTORE_DATA", "DSTORE_TOKEN"):
+    for name in ("DSTORE_DATA", "DSTORE_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DSTORE_URL", server.url)
     monkeypatch.setenv("DSTORE_ADMIN_URL", server.url)
