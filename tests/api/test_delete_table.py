@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.dynamodb_cases import Case, name_of, run
+from tests.support.dynamodb_cases import Case, definition, name_of, run
 from tests.support.dynamodb_retypes import retypes
+from tests.support.dynamodb_table_names import named_table_cases
 
 if TYPE_CHECKING:
     from tests.support.dynamodb_cases import Tables
@@ -15,7 +16,40 @@ if TYPE_CHECKING:
 OP: Final = "DeleteTable"
 
 
-@pytest.mark.parametrize("case", retypes(OP), ids=name_of)
-def test_types(own_tables: Tables, case: Case) -> None:
-    """A member of the wrong JSON type is named by the type, before anything else."""
-    run(own_tables, OP, case)
+@pytest.mark.parametrize("case", [*retypes(OP), *named_table_cases(OP)], ids=name_of)
+def test_refusals(tables: Tables, case: Case) -> None:
+    """A name that is none, or of no table, is refused."""
+    run(tables, OP, case)
+
+
+def test_a_table_is_deleted(tables: Tables) -> None:
+    """It is answered DELETING, then is gone with its items (AWS API page)."""
+    name = tables.new({"p": "S"})
+    item = {"p": {"S": "a"}}
+    tables.dynamodb.do("PutItem", {"TableName": name, "Item": item})
+    described = tables.dynamodb.do(OP, {"TableName": name})["TableDescription"]
+    assert (described["TableName"], described["TableStatus"]) == (name, "DELETING")
+    tables.wait_gone(name)
+    answer = tables.dynamodb.call("GetItem", {"TableName": name, "Key": item})
+    assert (answer.error, answer.message) == (
+        "ResourceNotFoundException",
+        "Requested resource not found",
+    )
+    tables.dynamodb.do("CreateTable", definition(name, {"p": "S"}))
+    tables.wait_active(name)
+    assert tables.dynamodb.do("GetItem", {"TableName": name, "Key": item}) == {}
+
+
+def test_a_protected_table_stays(tables: Tables) -> None:
+    """Deletion protection refuses it until it is taken off (AWS guide, deletion protection)."""
+    name = tables.new({"p": "S"}, DeletionProtectionEnabled=True)
+    answer = tables.dynamodb.call(OP, {"TableName": name})
+    assert answer.error == "ValidationException"
+    assert answer.message == (
+        "Resource cannot be deleted as it is currently protected against deletion. Disable "
+        "deletion protection first."
+    )
+    tables.dynamodb.do("UpdateTable", {"TableName": name, "DeletionProtectionEnabled": False})
+    tables.wait_active(name)
+    described = tables.dynamodb.do(OP, {"TableName": name})["TableDescription"]
+    assert described["TableStatus"] == "DELETING"
