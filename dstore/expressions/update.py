@@ -35,6 +35,7 @@ from dstore.expressions.errors import Complaint, ExpressionError
 from dstore.expressions.evaluate import look, paths_in
 from dstore.expressions.paths import check_avoids, check_key_paths
 from dstore.model import numbers
+from dstore.model.sets import in_order
 from dstore.model.values import Attribute, Item
 
 
@@ -237,7 +238,7 @@ def _sum(present: Attribute | None, added: Attribute) -> Attribute:
         return {"N": combined("+", present["N"], content)}
     known = _members(tag, present[tag])
     gained = [member for key, member in _members(tag, content).items() if key not in known]
-    return {tag: [*present[tag], *gained]}
+    return {tag: in_order(tag, [*present[tag], *gained])}
 
 
 def _difference(present: Attribute | None, removed: Attribute) -> Attribute | None:
@@ -248,7 +249,7 @@ def _difference(present: Attribute | None, removed: Attribute) -> Attribute | No
     _check_tag(present, tag)
     lost = _members(tag, content)
     left = [member for key, member in _members(tag, present[tag]).items() if key not in lost]
-    return {tag: left} if left else None
+    return {tag: in_order(tag, left)} if left else None
 
 
 def _members(tag: str, members: list[str]) -> dict[Any, str]:

@@ -3,8 +3,8 @@
 What comes in has passed the type check of `attribute_shape.py`: known types only, of the right
 JSON types, binaries in base64. Here follow the rules on content: exactly one type, sets neither
 empty nor with duplicates, numbers within 38 digits and 1E-130 … 9.99E+125, NULL true, nesting
-within 32 levels, names of 1 to 65,535 bytes. Numbers leave as DynamoDB spells them: "1.50" as
-"1.5".
+within 32 levels, names of 1 to 65,535 bytes. Numbers leave as DynamoDB spells them, "1.50" as
+"1.5", and sets in its order.
 
 Texts and their order: dynalite's validations/index.js and its suite, which was run against AWS;
 nesting: paritysuite/dynamodb-conformance, tests/tier3/limits; names: DynamoDB local's error codes.
@@ -26,6 +26,7 @@ from dstore.base.limits import (
     NUMBER_EXPONENT_MIN,
 )
 from dstore.model import numbers
+from dstore.model.sets import in_order
 from dstore.model.values import Attribute, Item
 
 _INVALID: Final = "One or more parameter values were invalid: "
@@ -184,7 +185,7 @@ def _check_string_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - 
     _check_members(content, "SS")
     if len(set(content)) != len(content):
         raise validation(f"{_INVALID}Input collection {_listed(content)} contains duplicates.")
-    return content  # type: ignore[no-any-return]  # JSON of the checked shape
+    return in_order("SS", content)
 
 
 def _check_number_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
@@ -192,7 +193,7 @@ def _check_number_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - 
     made = [number(one) for one in content]
     if len(set(made)) != len(made):
         raise validation(_NUMBER_DUPLICATES)
-    return made
+    return in_order("NS", made)
 
 
 def _check_binary_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
@@ -201,7 +202,7 @@ def _check_binary_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - 
         raise validation(  # AWS leaves no blank before "of"
             f"{_INVALID}Input collection {_listed(content)}of type BS contains duplicates."
         )
-    return content  # type: ignore[no-any-return]  # JSON of the checked shape
+    return in_order("BS", content)
 
 
 def _check_members(content: list[Any], tag: str) -> None:

@@ -137,6 +137,32 @@ def test_apply(text: str, changed: Item, gone: list[str]) -> None:
     assert touched == update.touched
 
 
+def test_sets_stay_in_order() -> None:
+    """What ADD and DELETE leave is in the order of strings' and binaries' bytes, numbers' values.
+
+    Source: nubo-db/dynamodb-conformance.
+    """
+    item: Item = {
+        "ss": {"SS": ["b", "d"]},
+        "ns": {"NS": ["-1", "9"]},
+        "bs": {"BS": ["YQ==", "/w=="]},
+        "d": {"NS": ["10", "9", "8"]},
+    }
+    values: Item = {
+        ":s": {"SS": ["a", "c"]},
+        ":n": {"NS": ["-2", "10"]},
+        ":b": {"BS": ["AA==", "Yg=="]},
+        ":d": {"NS": ["9"]},
+    }
+    update = Expressions(None, values).update("ADD ss :s, ns :n, bs :b DELETE d :d")
+    assert update.apply(item)[0] == {
+        "ss": {"SS": ["a", "b", "c", "d"]},
+        "ns": {"NS": ["-2", "-1", "9", "10"]},
+        "bs": {"BS": ["AA==", "YQ==", "Yg==", "/w=="]},
+        "d": {"NS": ["8", "10"]},
+    }
+
+
 def test_set_is_emptied() -> None:
     """A set that loses its last member is gone, in a map and in a list too."""
     item: Item = {

@@ -99,7 +99,7 @@ def test_what_dynamodb_refuses_is_refused_in_its_words(value: dict[str, Any], te
         {"BOOL": False},
         {"NULL": True},
         {"SS": ["", "a"]},
-        {"NS": ["1", "2.5", "-3"]},
+        {"NS": ["-3", "1", "2.5"]},
         {"BS": ["", "YWI="]},
         {"L": []},
         {"M": {}},
@@ -113,6 +113,27 @@ def test_right_values_pass_unchanged(value: dict[str, Any]) -> None:
     dynamodb-conformance, tests/tier3/limits/emptyValues.
     """
     assert value == check_attribute(value)
+
+
+@pytest.mark.parametrize(
+    ("given_set", "ordered"),
+    [
+        ({"SS": ["b", "\U00010000", "\uffff", "", "B"]}, ["", "B", "b", "\uffff", "\U00010000"]),
+        ({"NS": ["10", "9", "-1", "0.5", "1E-130", "-2.50"]},
+         ["-2.5", "-1", "0." + "0" * 129 + "1", "0.5", "9", "10"]),
+        ({"BS": ["/w==", "AAA=", "YQ==", "AA=="]}, ["AA==", "AAA=", "YQ==", "/w=="]),
+    ],
+)  # fmt: skip
+def test_sets_leave_in_order(given_set: dict[str, list[str]], ordered: list[str]) -> None:
+    """Strings and binaries by their bytes, numbers by value; inside lists and maps too.
+
+    Source: nubo-db/dynamodb-conformance.
+    """
+    [tag] = given_set
+    assert check_attribute(given_set) == {tag: ordered}
+    assert check_attribute({"L": [{"M": {"a": given_set}}]}) == {
+        "L": [{"M": {"a": {tag: ordered}}}]
+    }
 
 
 # Source: dynalite test/putItem.js; paritysuite/dynamodb-conformance tests/tier3/limits/
