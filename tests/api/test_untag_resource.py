@@ -44,7 +44,6 @@ def keys_of(tables: Tables, arn: str) -> list[str]:
         *resource_cases(
             OP,
             {"TagKeys": ["a"]},
-            gone="Requested resource not found: ResourceArn: {arn} not found",
         ),
     ],
     ids=name_of,

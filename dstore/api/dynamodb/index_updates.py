@@ -85,23 +85,17 @@ class IndexUpdates:
         given = action.get("ProvisionedThroughput")
         others = action.get("OnDemandThroughput") or action.get("WarmThroughput")
         if self.billing is BillingMode.PAY_PER_REQUEST:
-            if given is not None:
-                raise validation(
-                    f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified "
-                    f"for index: {index.name} when BillingMode is PAY_PER_REQUEST"
-                )
             if not others:
                 raise validation(
                     f"{INVALID}The only Updates for index: {index.name} when TableThroughputMode "
                     "is PAY_PER_REQUEST can be to OnDemandThroughput, WarmThroughput"
                 )
+            if given is not None:
+                raise _units_on_demand(index.name)
             return index.throughput
         if given is None:
             if not others:
-                raise validation(
-                    f"{INVALID}Both ReadCapacityUnits and WriteCapacityUnits must be specified "
-                    f"for index: {index.name}"
-                )
+                raise _no_units(index.name)
             return index.throughput
         check_changes(index.throughput, given, what=f"index {index.name}")
         return changed_throughput(
@@ -129,6 +123,9 @@ class IndexUpdates:
                 "Subscriber limit exceeded: GlobalSecondaryIndex count exceeds the per-table limit "
                 f"of {GLOBAL_INDEXES_MAX}"
             )
+        has_units = "ProvisionedThroughput" in action
+        if has_units is (self.billing is BillingMode.PAY_PER_REQUEST):
+            raise _units_on_demand(name) if has_units else _no_units(name)
         kinds = attribute_kinds(self.members["AttributeDefinitions"])
         table_keys = [key.name for key in self.definition.keys]
         index = global_index(
@@ -159,6 +156,20 @@ class IndexUpdates:
 def limit_exceeded(message: str) -> AwsError:
     """Make what a change gets that AWS has a quota for."""
     return AwsError("LimitExceededException", message)
+
+
+def _units_on_demand(index: str) -> AwsError:
+    return validation(
+        f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: "
+        f"{index} when BillingMode is PAY_PER_REQUEST"
+    )
+
+
+def _no_units(index: str) -> AwsError:
+    return validation(
+        f"{INVALID}Both ReadCapacityUnits and WriteCapacityUnits must be specified for index: "
+        f"{index}"
+    )
 
 
 def _check_not_redefined(

@@ -16,6 +16,7 @@ from dstore.api.dynamodb.table_setting_checks import (
     table_class_of,
     warm_at_start,
 )
+from dstore.api.dynamodb.update_checks import says_nothing
 from dstore.model.table_settings import BillingMode, Index, TableSettings
 from dstore.service.tables import changed_throughput
 
@@ -103,7 +104,7 @@ def _with_units(members: Members, settings: TableSettings) -> TableSettings:
         billing=settings.billing,
         where="table",
     )
-    if "WarmThroughput" in members and not members["WarmThroughput"]:
+    if "WarmThroughput" in members and says_nothing(members):
         raise validation(
             f"{INVALID}WarmThroughput must have at least one of ReadUnitsPerSecond or "
             "WriteUnitsPerSecond specified for table"

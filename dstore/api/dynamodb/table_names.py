@@ -94,18 +94,14 @@ def name_in_arn(arn: str) -> str:
         )
     if len(name) > TABLE_NAME_CHARS_MAX or _NAME.fullmatch(name) is None:
         raise _no_arn(arn, _ARN_FORMAT)
-    check_account(parts[4], arn)
+    check_account(parts[4])
     return name
 
 
-def check_account(account: str, arn: str) -> None:
-    """Refuse an ARN of another account. Raises: AwsError: AccessDeniedException."""
+def check_account(account: str) -> None:
+    """Refuse another account than the one there is. Raises: AwsError: AccessDeniedException."""
     if account != ACCOUNT:
-        raise AwsError(
-            "AccessDeniedException",
-            f"The account {ACCOUNT} is not authorized to access the resource {arn}",
-            namespace=Namespace.SERVICE,
-        )
+        raise AwsError("AccessDeniedException", "Access is denied", namespace=Namespace.SERVICE)
 
 
 def table_arn(region: str, name: str) -> str:

@@ -32,13 +32,14 @@ _ARN: Final = re.compile(
     r"arn:[^:]+:(?P<service>[^:]+):[^:]+:(?P<account>[^:]+):(?P<resource>.+)", re.DOTALL
 )
 _TABLE: Final = re.compile(r"table/([a-zA-Z0-9_.-]{3,255})")
+_STREAM: Final = re.compile(rf"{_TABLE.pattern}/stream/.+", re.DOTALL)
 _RESERVED: Final = "aws:"
 
 
 def table_in_arn(call: Call) -> str:
     """Read the table's name from a request's ResourceArn.
 
-    Raises: AwsError: it is missing, no ARN, not of a table, or of another account.
+    Raises: AwsError: it is missing, no ARN, of no table, or of another account.
     """
     arn = call.members.get("ResourceArn")
     if arn is None:
@@ -50,11 +51,13 @@ def table_in_arn(call: Call) -> str:
         raise validation(f"{INVALID}Provided Arn is not a DynamoDB resource arn: {arn}")
     name = _TABLE.fullmatch(match["resource"])
     if name is None:
+        if _STREAM.fullmatch(match["resource"]):  # no table has one
+            raise no_such_resource(call)
         raise validation(
             f"{INVALID}Invalid resource arn provided, only table or stream is accepted. "
             f"Provided resource arn: {arn}"
         )
-    check_account(match["account"], arn)
+    check_account(match["account"])
     return name[1]
 
 
@@ -75,9 +78,9 @@ def tag_list(call: Call, name: str) -> list[Any]:
 
 
 def no_such_resource(call: Call) -> AwsError:
-    """Make what an ARN gets whose table is not there; the spelling is AWS's."""
+    """Make what an ARN gets whose table is not there."""
     return resource_not_found(
-        f"Requested resource not found: ResourcArn: {call.members['ResourceArn']} not found"
+        f"Requested resource not found: ResourceArn: {call.members['ResourceArn']} not found"
     )
 
 
@@ -112,14 +115,23 @@ def with_tags(before: Mapping[str, str], given: Sequence[Mapping[str, Any]]) -> 
         added[key] = value
     after = {**before, **added}
     if len(after) > TAGS_MAX:
-        raise validation("Number of Tags exceed the current limit for the provided ResourceArn")
+        raise _too_many()
     return after
 
 
 def without_tags(before: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
-    """Take tags away; a key that is not there is none. Raises: AwsError: a key can be no tag's."""
-    gone = {_key(key) for key in keys}
+    """Take tags away; a key that is not there is none.
+
+    Raises: AwsError: a key can be no tag's, or there are more of them than a table has tags.
+    """
+    gone = {_key(key) for key in islice(keys, TAGS_MAX)}
+    if len(keys) > TAGS_MAX:
+        raise _too_many()
     return {key: value for key, value in before.items() if key not in gone}
+
+
+def _too_many() -> AwsError:
+    return validation("Number of Tags exceed the current limit for the provided ResourceArn")
 
 
 def _key(key: str | None) -> str:

@@ -34,6 +34,7 @@ _ALONE: Final = {
     "DeletionProtectionEnabled": "DeletionProtection modification",
     "WarmThroughput": "WarmThroughput",
 }
+_MAY_BE_EMPTY: Final = ("OnDemandThroughput", "WarmThroughput")
 _CHANGES: Final = (
     "ProvisionedThroughput",
     "BillingMode",
@@ -50,8 +51,8 @@ def check_update(members: Members) -> None:
     Raises: AwsError: a ValidationException, for the first of what is wrong.
     """
     refuse_unoffered(members)
-    changes = [name for name in _CHANGES if name in members and members[name] != []]
-    if not changes:
+    changes = _changes(members)
+    if not changes and not says_nothing(members):
         raise validation(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
             "GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, "
@@ -59,9 +60,11 @@ def check_update(members: Members) -> None:
             "DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass is "
             "required"
         )
-    _check_alone(changes)
+    _check_alone(changes, members)
     _check_throughput(members)
     updates = members.get("GlobalSecondaryIndexUpdates", [])
+    if not updates and "GlobalSecondaryIndexUpdates" in members:
+        raise validation(f"{INVALID}List of GlobalSecondaryIndexUpdates is empty")
     _check_index_updates(updates)
     _check_with_indexes(members, updates)
     check_stream(members.get("StreamSpecification"), is_new=False)
@@ -69,16 +72,36 @@ def check_update(members: Members) -> None:
     table_class_of(members)
 
 
+def says_nothing(members: Members) -> bool:
+    """Tell whether an empty structure of units is all that a request has to say."""
+    return not _changes(members) and any(members.get(name) == {} for name in _MAY_BE_EMPTY)
+
+
+def _changes(members: Members) -> list[str]:
+    """List what a request changes; beside anything else, empty units are as good as none."""
+    return [
+        name
+        for name in _CHANGES
+        if members.get(name) not in (None, []) and not (name in _MAY_BE_EMPTY and not members[name])
+    ]
+
+
 def index_actions(updates: Sequence[dict[str, Any]], action: str) -> list[dict[str, Any]]:
     """Take the actions of one kind out of GlobalSecondaryIndexUpdates."""
     return [update[action] for update in updates if action in update]
 
 
-def _check_alone(changes: Sequence[str]) -> None:
+def _check_alone(changes: Sequence[str], members: Members) -> None:
     if len(changes) == 1:
         return
+    created = index_actions(members.get("GlobalSecondaryIndexUpdates", []), "Create")
     for name, what in _ALONE.items():
         if name in changes:
+            if name == "WarmThroughput" and created:
+                raise validation(
+                    f"{INVALID}Create global secondary index cannot be specified when updating "
+                    "WarmThroughput"
+                )
             raise validation(f"{INVALID}{what} must be the only operation in the request")
     if "OnDemandThroughput" in changes and set(changes) != {"OnDemandThroughput", "BillingMode"}:
         raise validation(

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb.action import Action
-from dstore.api.dynamodb.errors import resource_not_found, validation
+from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.members import request
 from dstore.api.dynamodb.table_members import RESOURCE_ARN, TAG_KEYS
-from dstore.api.dynamodb.table_tags import set_tags, table_in_arn, tag_list, without_tags
+from dstore.api.dynamodb.table_tags import (
+    no_such_resource,
+    set_tags,
+    table_in_arn,
+    tag_list,
+    without_tags,
+)
 from dstore.model.errors import RefusalKind, Refused
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ async def _run(call: Call) -> Reply:
     except Refused as refused:
         if refused.kind is not RefusalKind.NOT_FOUND:
             raise
-        raise resource_not_found() from None
+        raise no_such_resource(call) from None
     return None
 
 

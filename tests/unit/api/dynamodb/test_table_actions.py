@@ -244,14 +244,14 @@ async def test_arns_that_name_no_table(node: Node, members: dict[str, str], text
 
 
 async def test_tags_of_a_table_that_is_not_there(node: Node) -> None:
-    """AWS names the ARN, in its own spelling, but not when tags are taken away."""
-    gone = f"Requested resource not found: ResourcArn: {ARN} not found"
+    """AWS names the ARN."""
+    gone = f"Requested resource not found: ResourceArn: {ARN} not found"
     tags = [{"Key": "k", "Value": "v"}]
     assert (await refused(node, "TagResource", ResourceArn=ARN, Tags=tags))[1] == gone
     assert (await refused(node, "ListTagsOfResource", ResourceArn=ARN))[1] == gone
     assert await refused(node, "UntagResource", ResourceArn=ARN, TagKeys=["k"]) == (
         "ResourceNotFoundException",
-        "Requested resource not found",
+        gone,
     )
     for operation, name in (("TagResource", "Tags"), ("UntagResource", "TagKeys")):
         said = (await refused(node, operation, ResourceArn=ARN))[1]

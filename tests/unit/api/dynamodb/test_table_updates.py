@@ -217,7 +217,10 @@ async def test_labels(node: Node) -> None:
             f"{INVALID}DeletionProtection modification must be the only operation in the request",
         ),
         (
-            {"OnDemandThroughput": {}, "StreamSpecification": {"StreamEnabled": False}},
+            {
+                "OnDemandThroughput": {"MaxReadRequestUnits": 9},
+                "StreamSpecification": {"StreamEnabled": False},
+            },
             (
                 f"{INVALID}OnDemandThroughput can only be combined with BillingMode in an "
                 "UpdateTable request"
