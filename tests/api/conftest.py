@@ -41,9 +41,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--dynalite", default=False):
         return
     for item in items:
-        why = difference_of(item.nodeid)
-        if why is not None:
-            item.add_marker(pytest.mark.xfail(reason=why, strict=True))
+        known = difference_of(item.nodeid)
+        if known is not None:
+            reason = f"dynalite {known.why} ({known.source})"
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=not known.is_partial))
 
 
 @pytest.fixture(scope="session")
