@@ -52,7 +52,7 @@ def changing(*updates: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"TableName": "<INDEXED>", GSI: list(updates), **more}
 
 
-def on(table: str = "P", **members: Any) -> dict[str, Any]:
+def on(table: str = "P", /, **members: Any) -> dict[str, Any]:
     """Spell a request for a shared table."""
     return {"TableName": f"<{table}>", **members}
 
