@@ -145,7 +145,7 @@ def arn_cases(request: Mapping[str, Any], *, gone: Error) -> list[Case]:
             request=copies(
                 request, TableName="arn:aws:dynamodb:us-east-1:123456789012:table/<GONE>"
             ),
-            error=Error(name="AccessDeniedException", text=re.compile("")),
+            error=Error(name="AccessDeniedException", text="Access is denied"),
             source=f"{QUIRKS} DDB-TABLE-011",
         ),
         Case(
