@@ -135,7 +135,10 @@ DYNALITE_DIFFERS: Final[tuple[Difference, ...]] = (
         source=f"{_API}, PutItem",
     ),
     Difference(
-        cases=_named("test_put_item.py::test_constraints", "nothing", "several-in-order"),
+        cases=(
+            *_named("test_put_item.py::test_constraints", "nothing", "several-in-order"),
+            *_named("test_get_item.py::test_constraints", "nothing", "several-in-order"),
+        ),
         why="complains in the order of an older release",
         source="paritysuite/dynamodb-conformance captures/cross-region-latest.json",
     ),
