@@ -75,7 +75,14 @@ REPLY_TURN_BYTES: Final = 256 * KIB  # encoded or summed at a time, ~0.3 ms; the
 KEEP_ALIVE_TIMEOUT_S: Final = 75.0  # longer than the usual 60 s of a load balancer
 CONNECTIONS_MAX: Final = 4_096  # ~64 KiB each: 256 MiB
 REQUESTS_IN_FLIGHT_MAX: Final = 1_024  # each may hold a V1_BODY_BYTES_MAX body: 1 GiB at the worst
-BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 503 before the body
+BODY_BYTES_IN_FLIGHT_MAX: Final = 256 * MIB  # the sum over requests; beyond it 503
+# A quarter of it is left to bodies of up to INLINE_JSON_BYTES_MAX, however many larger ones come:
+# REQUESTS_IN_FLIGHT_MAX of them have 64 MiB.
+SMALL_BODIES_SHARE: Final = 4
+# Answers that their clients do not fetch, the sum over connections; beyond it those that wait the
+# longest are given up.
+ANSWER_BYTES_WAITING_MAX: Final = 256 * MIB
+ANSWER_TIMEOUT_S: Final = 30.0  # for the next byte of an answer to be fetched
 
 TABLE_ARN_CHARS_MAX: Final = 1_024  # DynamoDB's, wherever it takes a table's name
 RESOURCE_ARN_CHARS_MAX: Final = 1_283  # DynamoDB's, of what can be tagged
@@ -104,6 +111,9 @@ LOOP_BYTES_MAX: Final = 64 * KIB
 
 # ---------------------------------------------------------------------------------- the writing
 
+# A batch that the event loop commits by itself: ~100 us a write of 1 KB, so 3 ms.
+LOOP_BATCH_MAX: Final = 32
+LOOP_BATCH_BYTES_MAX: Final = 64 * KIB
 WRITE_BATCH_MAX: Final = 64  # writes in one transaction; beyond it the fsync's share is < 2 %
 # Half a second of a core at 4,500 writes/s, in round numbers; beyond it 503 with Retry-After.
 WRITE_QUEUE_DEPTH_MAX: Final = 2_048

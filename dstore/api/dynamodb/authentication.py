@@ -67,18 +67,33 @@ class Authentication:
             body_sha256: of the body as it was sent, lower-case hexadecimal.
         Raises: AwsError: what is wrong with the signature.
         """
-        signed = SignedRequest(
-            method=request.method,
-            target=request.raw_path,
-            headers=request.raw_headers,
-            body_sha256=body_sha256,
-            services=_SERVICES,
-            binding=_BINDING,
-        )
+        signed = _signed(request, body_sha256)
         try:
             return self._access.signature(signed)
         except SignatureRefused as refused:
             raise complaint(signed, refused, now_us=self._clock.wall_us()) from None
+
+    def check_sender(self, request: web.Request) -> None:
+        """Refuse a request that `principal_of` is going to refuse whatever its body.
+
+        Raises: AwsError: as `principal_of` would.
+        """
+        signed = _signed(request, "")
+        try:
+            self._access.check_known(signed)
+        except SignatureRefused as refused:
+            raise complaint(signed, refused, now_us=self._clock.wall_us()) from None
+
+
+def _signed(request: web.Request, body_sha256: str) -> SignedRequest:
+    return SignedRequest(
+        method=request.method,
+        target=request.raw_path,
+        headers=request.raw_headers,
+        body_sha256=body_sha256,
+        services=_SERVICES,
+        binding=_BINDING,
+    )
 
 
 def complaint(request: SignedRequest, refused: SignatureRefused, *, now_us: int) -> AwsError:

@@ -2,14 +2,16 @@
 
 The order of complaints is DynamoDB's: body too large, content type, JSON, target, signature, the
 members' types and bounds, and then what the operation itself has to say. Only a body that is large
-or compressed costs so much to decode that its sender must be known first. An operation is a value
-in `actions/`; nothing here knows one by name.
+or compressed costs so much to decode that its sender must be known first; and so much memory that
+strangers, whose signature names no access key of ours, are told so before it is read. An operation
+is a value in `actions/`; nothing here knows one by name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs
@@ -48,7 +50,7 @@ from dstore.base.threads import in_thread
 from dstore.expressions import ExpressionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp import web
 
@@ -125,7 +127,7 @@ class Door:
         """Answer one request. Raises: whatever `error_answer` renders."""
         if request.body_exists and content_type_of(request) not in _CONTENT_TYPES:
             raise no_operation()
-        sent = await _body_of(request)
+        sent = await _body_of(request, partial(self._check_sender, request))
         if len(sent) <= INLINE_JSON_BYTES_MAX and hdrs.CONTENT_ENCODING not in request.headers:
             members = _members_of(sent)
             action, principal = self._asked(request, hashlib.sha256(sent).hexdigest())
@@ -154,11 +156,20 @@ class Door:
 
     def _asked(self, request: web.Request, body_sha256: str) -> tuple[Action, Principal]:
         """Find what is asked for, and by whom. Raises: AwsError."""
+        action = self._action_of(request)
+        return action, self._authentication.principal_of(request, body_sha256=body_sha256)
+
+    def _check_sender(self, request: web.Request) -> None:
+        """Refuse a request that `_asked` is going to refuse whatever its body. Raises: AwsError."""
+        self._action_of(request)
+        self._authentication.check_sender(request)
+
+    def _action_of(self, request: web.Request) -> Action:
         found = self._targets.get(request.headers.get(_TARGET, ""))
         if found is None:
             raise unknown_operation()
         action, context_of(request).operation = found
-        return action, self._authentication.principal_of(request, body_sha256=body_sha256)
+        return action
 
 
 async def preflight(request: web.Request) -> Answer:
@@ -173,14 +184,21 @@ def no_operation() -> AwsError:
     return unknown_operation(status=404)
 
 
-async def _body_of(request: web.Request) -> bytes:
-    """Receive the body as it was sent; if it is too large, let its sender come to the answer."""
+async def _body_of(request: web.Request, check_sender: Callable[[], None]) -> bytes:
+    """Receive the body as it was sent.
+
+    If it is too large, or large and a stranger's, let its sender come to the answer.
+    """
     try:
         return await receive_body(
-            request, bytes_max=AWS_BODY_BYTES_MAX, chunks_max=AWS_BODY_CHUNKS_MAX
+            request,
+            bytes_max=AWS_BODY_BYTES_MAX,
+            chunks_max=AWS_BODY_CHUNKS_MAX,
+            before_large=check_sender,
         )
-    except ProblemRaised as raised:
-        if raised.problem.status == _TOO_LARGE:
+    except (ProblemRaised, AwsError) as raised:
+        if isinstance(raised, AwsError) or raised.problem.status == _TOO_LARGE:
+            context_of(request).release()
             await discard_body(
                 request, bytes_max=BODY_DISCARDED_BYTES_MAX, timeout_s=BODY_TIMEOUT_S
             )

@@ -4,7 +4,12 @@ One `Admission` is shared by every surface of a process, since they share its me
 from the event loop only, so that plain integers do.
 """
 
-from dstore.base.limits import BODY_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, RETRY_AFTER_MS
+from dstore.base.limits import (
+    BODY_BYTES_IN_FLIGHT_MAX,
+    REQUESTS_IN_FLIGHT_MAX,
+    RETRY_AFTER_MS,
+    SMALL_BODIES_SHARE,
+)
 from dstore.base.metrics import Metrics
 from dstore.model.errors import Unavailable, UnavailableKind
 
@@ -17,6 +22,7 @@ class Admission:
         "body_bytes",
         "body_bytes_max",
         "is_draining",
+        "large_body_bytes_max",
         "requests",
         "requests_max",
     )
@@ -38,6 +44,7 @@ class Admission:
         self._metrics = metrics
         self.requests_max = requests_max
         self.body_bytes_max = body_bytes_max
+        self.large_body_bytes_max = body_bytes_max - body_bytes_max // SMALL_BODIES_SHARE
         self.requests = 0
         self.body_bytes = 0
         self.is_draining = False
@@ -72,19 +79,27 @@ class Admission:
                 retry_after_ms=RETRY_AFTER_MS,
             )
 
-    def reserve_body(self, bytes_count: int) -> None:
-        """Take on the bytes of a body before it is read; `release_body` gives them back.
+    def reserve_body(self, bytes_count: int, *, is_large: bool = False) -> None:
+        """Take on bytes of a body; `release_body` gives them back.
+
+        Raises: see `check_body`.
+        """
+        self.check_body(bytes_count, is_large=is_large)
+        self.body_bytes += bytes_count
+
+    def check_body(self, bytes_count: int, *, is_large: bool = False) -> None:
+        """Refuse bytes of a body for which there is no room; the large ones leave some to others.
 
         Raises: Unavailable (overloaded).
         """
-        if self.body_bytes + bytes_count > self.body_bytes_max:
+        bytes_max = self.large_body_bytes_max if is_large else self.body_bytes_max
+        if self.body_bytes + bytes_count > bytes_max:
             self._metrics.requests_refused.labels("body_bytes_in_flight").inc()
             raise Unavailable(
                 UnavailableKind.OVERLOADED,
                 "The server holds as many bodies as it has room for; wait, then retry.",
                 retry_after_ms=RETRY_AFTER_MS,
             )
-        self.body_bytes += bytes_count
 
     def release_body(self, bytes_count: int) -> None:
         """Give back what `reserve_body` took on."""

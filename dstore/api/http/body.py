@@ -1,8 +1,9 @@
 """Read a request's body, never more of it, nor for longer, than is allowed.
 
 The bounds, in the order in which they are looked at: the content coding (gzip, deflate or none),
-the stated length, the process's room for bodies; then, while it arrives, its bytes, its chunks and
-its pace; last, what comes out of a compressed one. A request whose handler does not call
+the stated length, the process's room for bodies; then, while it arrives, its bytes, that room, its
+chunks and its pace; last, what comes out of a compressed one. Only what has arrived takes room up:
+a length that is stated and not sent keeps nobody else out. A request whose handler does not call
 `read_body` has its body thrown away by aiohttp.
 
 A signature covers the body as it was sent: a door that verifies one takes the two steps of
@@ -12,18 +13,25 @@ A signature covers the body as it was sent: a door that verifies one takes the t
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
 from dstore.api.http.problems import Problem, ProblemRaised
-from dstore.api.http.request_context import ClientGone, context_of
-from dstore.base.limits import BODY_BYTES_PER_S_MIN, BODY_CHUNKS_MAX, BODY_TIMEOUT_S, KIB
+from dstore.api.http.request_context import ClientGone, RequestContext, context_of
+from dstore.base.limits import (
+    BODY_BYTES_PER_S_MIN,
+    BODY_CHUNKS_MAX,
+    BODY_TIMEOUT_S,
+    INLINE_JSON_BYTES_MAX,
+    KIB,
+)
 from dstore.model.errors import RefusalKind, Refused, invalid
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BUFFERED_BYTES_MAX: Final = 512 * KIB  # of a body, by aiohttp, before reading pauses
 _INFLATE_STEP_BYTES: Final = 64 * KIB  # then other requests get their turn: ~0.2 ms
 
 # What zlib calls the formats: its `wbits`.
@@ -63,15 +71,18 @@ async def receive_body(
     timeout_s: float = BODY_TIMEOUT_S,
     bytes_per_s_min: int = BODY_BYTES_PER_S_MIN,
     chunks_max: int = BODY_CHUNKS_MAX,
+    before_large: Callable[[], object] | None = None,
 ) -> bytes:
     """Return the whole body as it was sent; b"" if there is none. To be called once.
 
     Args:
         request: one that came through `build_application`.
-        bytes_max: of the body as sent, >= 0; as much more is reserved for what comes out of it.
+        bytes_max: of the body as sent, >= 0.
         timeout_s: within which every body may arrive, however slowly.
         bytes_per_s_min: the pace beyond `timeout_s`.
         chunks_max: of a chunked body.
+        before_large: called once before more than INLINE_JSON_BYTES_MAX are held; what it raises
+            ends the reading.
 
     Raises:
         Refused: unsupported_media_type: a coding that `inflate_body` does not know.
@@ -80,26 +91,31 @@ async def receive_body(
         ClientGone: the connection ended before the body did.
     """
     context = context_of(request)
-    coding = _coding(request)
+    _coding(request)
     length = request.content_length
     if length is not None and length > bytes_max:
         raise _too_large(bytes_max)
     if not request.body_exists:
         return b""
-    stated = bytes_max if length is None else length
-    context.reserve(stated if coding is None else stated + bytes_max)
-    if not request.content.is_eof():
-        _promise_to_read(request)
-        request.content.set_read_chunk_size(stated)
-    if request.content.is_eof() and length is not None:
+    content = request.content
+    if length is not None and length > INLINE_JSON_BYTES_MAX and before_large is not None:
+        before_large()
+        before_large = None
+    if content.is_eof() and length is not None:
+        context.reserve(length)
         body = _from_buffer(request)  # it came with the head, as almost every item does
     else:
+        context.check_room(0 if length is None else length)
+        if not content.is_eof():
+            _promise_to_read(request)
+            content.set_read_chunk_size(min(length or bytes_max, _BUFFERED_BYTES_MAX))
         body = await _received(
             request,
             bytes_max=bytes_max,
             timeout_s=timeout_s,
             bytes_per_s_min=bytes_per_s_min,
             chunks_max=chunks_max,
+            before_large=before_large,
         )
     context.body_bytes = len(body)
     return body
@@ -116,18 +132,20 @@ async def inflate_body(
         bytes_max: of what comes out.
         streams_max: how many gzip streams may follow each other (RFC 1952 2.2), >= 1.
 
-    Raises: Refused (invalid): the compression is broken. ProblemRaised: 413.
+    Raises: Refused (invalid): the compression is broken. ProblemRaised: 413. Unavailable: the
+        process has no room for what comes out.
     """
     coding = _coding(request)
     if coding is None or not body:
         return body
-    inflated = bytearray()
-    while body and streams_max:
-        body = await _inflate(body, inflated, coding=coding, bytes_max=bytes_max)
+    inflated = _Inflated(context_of(request), bytes_max=bytes_max)
+    at = 0
+    while at < len(body) and streams_max:
+        at = await _inflate(body, inflated, coding=coding, at=at)
         streams_max = streams_max - 1 if coding == "gzip" else 0
-    if body:
+    if at < len(body):
         raise invalid(f"The body goes on after the end of its {coding} data; send one stream.")
-    return bytes(inflated)
+    return b"".join(inflated.pieces)
 
 
 async def discard_body(request: web.Request, *, bytes_max: int, timeout_s: float) -> None:
@@ -194,18 +212,24 @@ async def _received(
     timeout_s: float,
     bytes_per_s_min: int,
     chunks_max: int,
+    before_large: Callable[[], object] | None,
 ) -> bytes:
     """Gather the body as it was sent, within its bounds of size, chunks and time."""
+    context = context_of(request)
     began_s = asyncio.get_running_loop().time()
     pieces: list[bytes] = []
     received = noted = 0
     try:
         async with asyncio.timeout(timeout_s) as limit:
             async for piece in _pieces(request, chunks_max):
-                pieces.append(piece)
                 received += len(piece)
                 if received > bytes_max:
                     raise _too_large(bytes_max)
+                if before_large is not None and received > INLINE_JSON_BYTES_MAX:
+                    before_large()
+                    before_large = None
+                context.reserve(len(piece))
+                pieces.append(piece)
                 if received - noted >= bytes_per_s_min:  # another second is earned
                     noted = received
                     limit.reschedule(began_s + timeout_s + received / bytes_per_s_min)
@@ -260,28 +284,51 @@ async def _pieces(request: web.Request, chunks_max: int) -> AsyncIterator[bytes]
         raise ClientGone from None
 
 
-async def _inflate(body: bytes, inflated: bytearray, *, coding: str, bytes_max: int) -> bytes:
-    """Decompress one stream step by step; stop at the bound, however much more would come out.
+class _Inflated:
+    """What has come out of a compressed body, for which room is taken as it comes."""
 
-    Returns: what follows the stream.
+    __slots__ = ("_bytes_max", "_context", "_count", "pieces")
+
+    def __init__(self, context: RequestContext, *, bytes_max: int) -> None:
+        self.pieces: list[bytes] = []
+        self._context = context
+        self._bytes_max = bytes_max
+        self._count = 0
+
+    def add(self, piece: bytes) -> None:
+        self._count += len(piece)
+        if self._count > self._bytes_max:
+            raise _too_large(self._bytes_max)
+        self._context.reserve(len(piece))
+        self.pieces.append(piece)
+
+
+async def _inflate(body: bytes, inflated: _Inflated, *, coding: str, at: int) -> int:
+    """Decompress the stream at `at` step by step; stop at the bound, however much would come out.
+
+    Returns: where the stream ends.
     """
     # Deflate is a zlib stream (RFC 9110), and raw deflate from clients that err.
-    deflate = _ZLIB if body[0] & 0xF == _ZLIB_METHOD else _RAW_DEFLATE
+    deflate = _ZLIB if body[at] & 0xF == _ZLIB_METHOD else _RAW_DEFLATE
     decoder = zlib.decompressobj(_GZIP if coding == "gzip" else deflate)
-    rest = body
+    view = memoryview(body)
+    rest: bytes | memoryview = b""  # of what was fed; a copy, hence little is fed at a time
     try:
         while not decoder.eof:
+            if not rest:
+                rest = view[at : at + _INFLATE_STEP_BYTES]
+                at += len(rest)
+            is_end = not rest
             piece = decoder.decompress(rest, _INFLATE_STEP_BYTES)
-            inflated += piece
-            if len(inflated) > bytes_max:
-                raise _too_large(bytes_max)
             rest = decoder.unconsumed_tail
-            if not piece and not rest and not decoder.eof:
+            if is_end and not piece and not decoder.eof:
                 raise invalid(f"The body's {coding} data ends too early; send all of it.")
+            if piece:
+                inflated.add(piece)
             await asyncio.sleep(0)
     except zlib.error:
         raise invalid(f"The body is not {coding} data, as its Content-Encoding says.") from None
-    return decoder.unused_data
+    return at - len(decoder.unused_data)
 
 
 def _too_large(bytes_max: int) -> ProblemRaised:

@@ -17,7 +17,7 @@ from dstore.api.http.answer import REQUEST_ID_HEADER
 from dstore.api.http.outbox import Outbox
 from dstore.api.http.route import Handler
 from dstore.base.entropy import Entropy
-from dstore.base.limits import REQUEST_ID_CHARS_MAX
+from dstore.base.limits import INLINE_JSON_BYTES_MAX, REQUEST_ID_CHARS_MAX
 
 if TYPE_CHECKING:
     from aiohttp.web_urldispatcher import AbstractRoute
@@ -84,8 +84,17 @@ class RequestContext(UrlMappingMatchInfo):
 
         Raises: Unavailable (overloaded).
         """
-        self.admission.reserve_body(bytes_count)
-        self.reserved_bytes += bytes_count
+        held = self.reserved_bytes + bytes_count
+        self.admission.reserve_body(bytes_count, is_large=held > INLINE_JSON_BYTES_MAX)
+        self.reserved_bytes = held
+
+    def check_room(self, bytes_count: int) -> None:
+        """Look whether `reserve` would hold so much now, without holding it.
+
+        Raises: Unavailable (overloaded).
+        """
+        held = self.reserved_bytes + bytes_count
+        self.admission.check_body(bytes_count, is_large=held > INLINE_JSON_BYTES_MAX)
 
     def release(self) -> None:
         """Give back everything that is held."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dstore.model.errors import (
     UnavailableKind,
     Unknown,
 )
+from dstore.security.credentials import AccessKey, AccessKeyId
 from dstore.service.access import Principal
 from tests.unit.api.dynamodb.doors import AMZ_JSON, REGION, a_door, action, checked, name_of
 
@@ -309,6 +311,39 @@ async def test_large_bodies_are_decoded_elsewhere(tmp_path: Path) -> None:
         body = b'{"TableName":"t"' + b" " * 3_000_000 + b"}"
         reply = await door.do("EchoTheCall", body, wait_s=10.0)
     assert reply.status == 200
+
+
+@pytest.mark.parametrize("length", ["1000000", None])
+async def test_strangers_are_refused_before_their_large_bodies_come(
+    tmp_path: Path, length: str | None
+) -> None:
+    """Sixteen megabytes for each connection are not for who has no access key."""
+    stranger = AccessKey(id=AccessKeyId("DSAKSTRANGERSTRANGER"), secret="secret" * 5)
+    drop = frozenset({"Content-Length"} if length is None else ())
+    framing = {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": length}
+    body = b"ffff\r\n" + b" " * 65_535 + b"\r\n" + b"ff\r\n" + b" " * 255 + b"\r\n"
+    sent = framing | {"Expect": "100-continue"}  # who is refused need not go on
+    async with a_door(tmp_path) as door:
+        unsigned = await door.do(
+            "EchoTheCall", body, signed=False, headers=sent, drop=drop, wait_s=5.0
+        )
+        unknown = await replace(door, key=stranger).do(
+            "EchoTheCall", body, headers=sent, drop=drop, wait_s=5.0
+        )
+        nothing = await door.do("Nothing", body, headers=sent, drop=drop, wait_s=5.0)
+        assert door.server.admission.body_bytes == 0
+    assert [name_of(one) for one in (unsigned, unknown, nothing)] == [
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+        "UnknownOperationException",
+    ]
+
+
+async def test_a_stranger_may_send_a_large_body_to_its_end(tmp_path: Path) -> None:
+    """Who does not wait for a 100 reads the answer behind its body, and not a broken pipe."""
+    async with a_door(tmp_path) as door:
+        reply = await door.do("EchoTheCall", b" " * 3_000_000, signed=False, wait_s=5.0)
+    assert name_of(reply) == "MissingAuthenticationTokenException"
 
 
 async def test_failures_before_the_handler_are_told_as_awss(tmp_path: Path) -> None:

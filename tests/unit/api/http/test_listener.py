@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from dstore.api.http.admission import Admission
 from dstore.api.http.answer import Answer
 from dstore.api.http.health import Readiness
 from dstore.api.http.listener import CannotListen, Listener, _tls_context
 from dstore.api.http.route import Route
+from dstore.base.metrics import create_metrics
+from dstore.model.errors import Unavailable
 from tests.unit.api.http.serving import ENTRY, parse, served
 
-GET = (
-    b"GET " + ENTRY.encode().replace(b"{", b"").replace(b"}", b"") + b" HTTP/1.1\r\nHost: a\r\n\r\n"
-)
+PATH = ENTRY.replace("{", "").replace("}", "")
+GET = f"GET {PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
 def waiting_route(started: asyncio.Event, gate: asyncio.Event) -> Route:
@@ -89,6 +91,43 @@ async def test_bodies_over_the_bound_are_refused_unread() -> None:
         refused = await server.ask(put + "101", b"a" * 101)
         assert (refused.status, refused.problem) == (503, "overloaded")
         assert server.admission.body_bytes == 0
+
+
+async def test_a_body_that_does_not_come_takes_no_room() -> None:
+    """A few connections that stated large bodies, and sent none, kept everybody else out."""
+    async with served(body_bytes_max=4_096) as server:
+        put = b"PUT /v1/tenant/a/table/b/id/c HTTP/1.1\r\nHost: a\r\nContent-Length: "
+        idle = [
+            (await asyncio.open_connection("127.0.0.1", server.listener.port))[1] for _ in range(3)
+        ]
+        for writer in idle:
+            writer.write(put + b"4000\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert (await server.ask(f"PUT {PATH} HTTP/1.1\nContent-Length: 9", b"a" * 9)).status == 201
+        for writer in idle:
+            writer.close()
+
+
+async def test_large_bodies_leave_room_for_small_ones() -> None:
+    """Uploads alone must not keep every other request out."""
+    metrics = create_metrics()
+    admission = Admission(metrics, body_bytes_max=400)
+    admission.reserve_body(300, is_large=True)
+    with pytest.raises(Unavailable):
+        admission.reserve_body(1, is_large=True)
+    admission.reserve_body(100)
+    with pytest.raises(Unavailable):
+        admission.reserve_body(1)
+
+
+async def test_a_body_for_which_there_is_no_room_left_is_given_up() -> None:
+    """The room is looked at as the bytes come, also those of a chunked body."""
+    async with served(body_bytes_max=1_000) as server:
+        server.admission.reserve_body(990)
+        head = f"PUT {PATH} HTTP/1.1\nTransfer-Encoding: chunked"
+        refused = await server.ask(head, b"14\r\n" + b"a" * 20 + b"\r\n0\r\n\r\n")
+        assert (refused.status, refused.problem) == (503, "overloaded")
+        assert server.admission.body_bytes == 990
 
 
 async def test_connections_over_the_bound_are_turned_away() -> None:
