@@ -111,19 +111,19 @@ class Answer(web.StreamResponse):
         assert self._head, "An Answer is sealed by the application before it is sent."
         self._is_written = True
         self._eof_sent = True  # for `prepared`, which aiohttp asks
-        head = self._head
-        whole = head if request.method == "HEAD" else head + self.body
+        whole = self._head if request.method == "HEAD" else self._head + self.body
+        writer = request.writer
+        await writer.drain()  # a client that fetches nothing has one answer waiting, and no more
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The client has closed the connection.")
-        writer = request.writer
         writer.output_size += len(whole)
         if self._keep_alive:
             self._outbox.put(transport, whole)
         else:
             self._outbox.flush()
             transport.write(whole)
-        await writer.drain()
+        self.body = b""  # aiohttp keeps the answer until the connection's next request
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -1,8 +1,9 @@
 """One client's connection, with the bounds that aiohttp's own protocol lacks.
 
 aiohttp bounds each line and the number of headers; not how long a head may take, nor its size in
-all, nor how many connections there are (RELIABILITY.md 4.5). And it logs a traceback for each
-broken request, where one line in ten seconds is enough.
+all, nor how many connections there are (RELIABILITY.md 4.5), nor for how long answers lie in memory
+whose clients do not fetch them. And it logs a traceback for each broken request, where one line in
+ten seconds is enough.
 """
 
 import asyncio
@@ -19,7 +20,13 @@ from dstore.api.http.endpoint import Service
 from dstore.api.http.problems import PROBLEM_JSON, Problem, problem_body, problem_of
 from dstore.api.http.route import Handler
 from dstore.base.clock import NS_PER_S
-from dstore.base.limits import CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT_S
+from dstore.base.limits import (
+    ANSWER_BYTES_WAITING_MAX,
+    ANSWER_TIMEOUT_S,
+    CONNECTIONS_MAX,
+    HEADER_BYTES_MAX,
+    HEADER_TIMEOUT_S,
+)
 from dstore.base.logging import get_logger
 
 _log: Final = get_logger(__name__)
@@ -66,6 +73,8 @@ class ConnectionServer(web.Server):
         arguments: dict[str, Any],
         connections_max: int = CONNECTIONS_MAX,
         header_timeout_s: float = HEADER_TIMEOUT_S,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        answer_bytes_max: int = ANSWER_BYTES_WAITING_MAX,
     ) -> None:
         """Take over what a server of aiohttp's would do.
 
@@ -76,6 +85,9 @@ class ConnectionServer(web.Server):
             arguments: of each connection, as `web.Application(handler_args=...)` has them.
             connections_max: open at a time; the next ones are answered 503 and closed.
             header_timeout_s: from the first byte of a head to its last.
+            answer_timeout_s: for a client to fetch the next byte of an answer that waits for it.
+            answer_bytes_max: of answers that wait for their clients; beyond it those connections
+                end that have waited the longest.
         """
         super().__init__(
             cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
@@ -86,6 +98,10 @@ class ConnectionServer(web.Server):
         self.open: set[Connection] = set()
         self.connections_max = connections_max
         self.header_timeout_s = header_timeout_s
+        self.answer_timeout_s = answer_timeout_s
+        self._answer_bytes_max = answer_bytes_max
+        self._waiting: dict[Connection, int] = {}  # bytes of their answers; the longest wait first
+        self._waiting_bytes = 0
         self.all_closed = asyncio.Event()
         self.all_closed.set()
         self._arguments = arguments
@@ -104,6 +120,20 @@ class ConnectionServer(web.Server):
             async with asyncio.timeout(wait_s):
                 await self.all_closed.wait()
 
+    def answer_waits(self, connection: "Connection", bytes_count: int) -> None:
+        """Note that a client does not fetch its answer; make room if too many bytes wait."""
+        self._waiting[connection] = bytes_count
+        self._waiting_bytes += bytes_count
+        while self._waiting_bytes > self._answer_bytes_max:
+            self.service.metrics.requests_refused.labels("answer_bytes_waiting").inc()
+            longest = next(iter(self._waiting))
+            self.answer_went(longest)
+            longest.abandon()
+
+    def answer_went(self, connection: "Connection") -> None:
+        """Note that an answer has been fetched, or is given up."""
+        self._waiting_bytes -= self._waiting.pop(connection, 0)
+
     def tell_broken(self, error: BaseException | None) -> None:
         """Log that requests are broken, at most once in ten seconds, without what they hold."""
         self._broken += 1
@@ -117,7 +147,14 @@ class ConnectionServer(web.Server):
 class Connection(RequestHandler):
     """aiohttp's protocol with a watch over heads; everything else is its own."""
 
-    __slots__ = ("_head_bytes", "_head_timer", "_last_payload", "_server")
+    __slots__ = (
+        "_answer_timer",
+        "_head_bytes",
+        "_head_timer",
+        "_last_payload",
+        "_server",
+        "_unfetched_bytes",
+    )
 
     def __init__(self, server: ConnectionServer, **arguments: Any) -> None:
         """Begin with no head under way."""
@@ -125,6 +162,8 @@ class Connection(RequestHandler):
         self._server = server
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
+        self._unfetched_bytes = 0  # of answers, when it was last looked at
         self._last_payload: StreamReader = EMPTY_PAYLOAD  # of the last request whose head is whole
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -144,6 +183,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of everything."""
         self._head_is_whole()
+        self._answer_is_fetched()
         super().connection_lost(exc)
         server = self._server
         server.open.discard(self)
@@ -171,6 +211,26 @@ class Connection(RequestHandler):
         """Resume what was paused; aiohttp calls this at each read of a body, paused or not."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    def pause_writing(self) -> None:
+        """Watch over an answer that its client is slow to fetch."""
+        super().pause_writing()
+        transport = self.transport
+        if transport is None:
+            return
+        self._unfetched_bytes = transport.get_write_buffer_size()
+        self._watch_answer()
+        self._server.answer_waits(self, self._unfetched_bytes)
+
+    def resume_writing(self) -> None:
+        """Go on: almost all of the answer is fetched."""
+        self._answer_is_fetched()
+        super().resume_writing()
+
+    def abandon(self) -> None:
+        """End the connection, and give up the answers that are on their way."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def end_if_idle(self) -> None:
         """Close the connection unless a request is being read or answered on it."""
@@ -200,6 +260,30 @@ class Connection(RequestHandler):
     def _is_idle(self) -> bool:
         """Tell whether aiohttp's loop on this connection waits for the next request."""
         return self._waiter is not None and not self._waiter.done()
+
+    def _watch_answer(self) -> None:
+        self._answer_timer = self._loop.call_later(
+            self._server.answer_timeout_s, self._look_at_answer
+        )
+
+    def _look_at_answer(self) -> None:
+        """Give the answer up unless some of it was fetched since the last look."""
+        self._answer_timer = None
+        if self.transport is None:
+            return
+        bytes_count = self.transport.get_write_buffer_size()
+        if bytes_count >= self._unfetched_bytes:
+            self._server.service.metrics.requests_refused.labels("answer_too_slow").inc()
+            self.abandon()
+            return
+        self._unfetched_bytes = bytes_count
+        self._watch_answer()
+
+    def _answer_is_fetched(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+        self._server.answer_went(self)
 
     def _head_grows(self, bytes_count: int) -> None:
         if self._close or self._force_close:

@@ -11,6 +11,8 @@ from aiohttp import web
 from dstore.api.http.application import CONNECTION_ARGUMENTS, DIRECT, SERVICE
 from dstore.api.http.connection import ConnectionServer
 from dstore.base.limits import (
+    ANSWER_BYTES_WAITING_MAX,
+    ANSWER_TIMEOUT_S,
     CONNECTIONS_MAX,
     DRAIN_TIMEOUT_S,
     HEADER_TIMEOUT_S,
@@ -40,6 +42,8 @@ class Listener:
         connections_max: int = CONNECTIONS_MAX,
         header_timeout_s: float = HEADER_TIMEOUT_S,
         keep_alive_timeout_s: float = KEEP_ALIVE_TIMEOUT_S,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        answer_bytes_max: int = ANSWER_BYTES_WAITING_MAX,
     ) -> None:
         """Prepare to listen; nothing is opened before `start`.
 
@@ -52,6 +56,8 @@ class Listener:
             connections_max: open at a time; further ones get 503 and are closed.
             header_timeout_s: for the whole head of a request, from its first byte.
             keep_alive_timeout_s: for a connection on which nothing happens.
+            answer_timeout_s: for a client to fetch some more of an answer.
+            answer_bytes_max: of answers that wait to be fetched, of all connections.
         """
         assert (tls_cert is None) == (tls_key is None)
         self._host = host
@@ -60,6 +66,8 @@ class Listener:
         self._connections_max = connections_max
         self._header_timeout_s = header_timeout_s
         self._keep_alive_timeout_s = keep_alive_timeout_s
+        self._answer_timeout_s = answer_timeout_s
+        self._answer_bytes_max = answer_bytes_max
         self._service = application[SERVICE]
         self._direct = application[DIRECT]
         self._runner = web.AppRunner(application)
@@ -82,6 +90,8 @@ class Listener:
             arguments=arguments,
             connections_max=self._connections_max,
             header_timeout_s=self._header_timeout_s,
+            answer_timeout_s=self._answer_timeout_s,
+            answer_bytes_max=self._answer_bytes_max,
         )
         try:
             self._server = await asyncio.get_running_loop().create_server(

@@ -4,9 +4,13 @@ import asyncio
 import time
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
-from tests.unit.api.http.serving import parse, served
+from dstore.api.http.answer import Answer
+from dstore.api.http.route import Route
+from dstore.base.limits import MIB
+from tests.unit.api.http.serving import Served, parse, served
 
 ENTRY = b"/v1/tenant/acme/table/orders/id/k1"
 GET = b"GET " + ENTRY + b" HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -154,3 +158,63 @@ async def test_expectation_is_answered_before_the_body_comes() -> None:
         writer.write(b"hello")
         assert b" 201 " in await reader.readline()
         writer.close()
+
+
+LARGE_BYTES = 16 * MIB  # more than the kernel's buffers take
+
+
+async def _large(_request: web.Request) -> Answer:
+    return Answer(b"a" * LARGE_BYTES)
+
+
+LARGE = Route(method="GET", path="/large", handler=_large, operation="large")
+
+
+async def _ask_and_not_read(server: Served) -> asyncio.StreamWriter:
+    """Ask for a large answer, and leave it to the server; the limit makes reading pause."""
+    _, writer = await asyncio.open_connection("127.0.0.1", server.listener.port, limit=1_024)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
+    return writer
+
+
+async def _until(server: Served, connections: int) -> None:
+    async with asyncio.timeout(5):
+        while server.listener.connection_count != connections:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_nobody_fetches_is_given_up() -> None:
+    """It lay in memory for as long as its client liked."""
+    async with served([LARGE], answer_timeout_s=0.2) as server:
+        writer = await _ask_and_not_read(server)
+        await asyncio.sleep(0.1)
+        assert server.listener.connection_count == 1
+        await _until(server, 0)
+        assert b'requests_refused_total{reason="answer_too_slow"} 1.0' in server.metrics.render()
+        writer.close()
+
+
+async def test_an_answer_that_is_fetched_slowly_arrives() -> None:
+    """The time is for the next bytes of it, not for the whole."""
+    async with served([LARGE], answer_timeout_s=0.3) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        got = 0
+        while data := await reader.read(1 * MIB):
+            got += len(data)
+            await asyncio.sleep(0.02)
+        assert got > LARGE_BYTES
+        writer.close()
+
+
+async def test_of_too_many_answers_those_go_that_waited_longest() -> None:
+    """Clients that fetch nothing must not take the memory of all others."""
+    async with served([LARGE], answer_bytes_max=LARGE_BYTES * 2) as server:
+        writers = [await _ask_and_not_read(server) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        assert b'"answer_bytes_waiting"}' in server.metrics.render()
+        assert 1 <= server.listener.connection_count < 4
+        reply = await server.ask("GET /large HTTP/1.1", wait_s=5.0)
+        assert len(reply.body) == LARGE_BYTES
+        for writer in writers:
+            writer.close()
