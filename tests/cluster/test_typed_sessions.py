@@ -17,7 +17,18 @@ _SESSION = re.compile(r"<!-- session: [^\n]*-->\n```sh\n(.*?)```", re.DOTALL)
 @pytest.mark.parametrize(
     ("document", "blocks", "expected"),
     [
-        ("README.md", 2, ['{"born":1815,"name":"Ada"}', "grace", "HEALTH_OK"]),
+        (
+            "README.md",
+            4,
+            [
+                '"S": "Tago Mago"',
+                "'plays': Decimal('1')",
+                '{"born":1815,"name":"Ada"}',
+                "grace",
+                "HEALTH_OK",
+            ],
+        ),
+        ("docs/COMPATIBILITY.md", 1, ["['Venus', 'Earth']"]),
         ("docs/OPERATIONS.md", 1, ["dst_", "AWS_ACCESS_KEY_ID=DSAK"]),
     ],
 )
@@ -35,7 +46,7 @@ def test_session_of_a_document(
             text=True,
             cwd=tmp_path,
             env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(tmp_path)},
-            timeout=60,
+            timeout=110,
         )
     assert done.returncode == 0, done.stderr
     assert "problem" not in done.stdout, done.stdout
