@@ -8,7 +8,7 @@ from __future__ import annotations
 from asyncio import Future, gather, sleep
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import BATCH_READ_BYTES_MAX, KIB
 from dstore.base.threads import in_thread_if
@@ -19,20 +19,31 @@ from dstore.service.page_sizes import evaluated
 from dstore.storage.range_writer import Applied, Apply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dstore.model.values import Item
     from dstore.service.items import ItemKey, Items
+    from dstore.storage.entries import Entry
 
 # Of items read from memory before others have their turn on the event loop: a millisecond or two.
 _TURN_BYTES: Final = 256 * KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadItem:
-    """An item that was looked for, whole; None if there is none; and its size as an item."""
+class BatchedRead:
+    """One read of a batch; `render` makes of an entry what its reader wants, perhaps in a thread.
 
-    item: Item | None
+    It should not hold large items decoded: 16 MB of lists and maps are a gigabyte of objects.
+    """
+
+    key: ItemKey
+    render: Callable[[Entry], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadItem:
+    """What was made of an item; None if there is none; and its size as an item."""
+
+    item: Any
     size_bytes: int
 
 
@@ -45,20 +56,20 @@ class BatchedWrite:
     size_bytes: int
 
 
-async def read_batch(items: Items, keys: Sequence[ItemKey]) -> list[ReadItem]:
+async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadItem]:
     """Read items in order, until 16 MB are full.
 
-    Returns: what was read, which is fewer than `keys` if the next item did not fit any more.
+    Returns: what was read, which is fewer than `reads` if the next item did not fit any more.
     Raises: as `Items.read`.
     """
     found: list[ReadItem] = []
     total_bytes = turn_bytes = 0
-    for key in keys:
-        entry = await items.read(key)
+    for read in reads:
+        entry = await items.read(read.key)
         item, size_bytes = None, 0
         if entry is not None:
-            evaluate = partial(evaluated, entry, key.attributes, item_bytes(key.attributes))
-            item, size_bytes = await in_thread_if(is_large((entry,)), evaluate)
+            render = partial(_rendered, read, entry)
+            item, size_bytes = await in_thread_if(is_large((entry,)), render)
         total_bytes += size_bytes
         if total_bytes > BATCH_READ_BYTES_MAX:
             break
@@ -68,6 +79,12 @@ async def read_batch(items: Items, keys: Sequence[ItemKey]) -> list[ReadItem]:
             turn_bytes = 0
             await sleep(0)
     return found
+
+
+def _rendered(read: BatchedRead, entry: Entry) -> tuple[Any, int]:
+    key = read.key.attributes
+    _, size_bytes = evaluated(entry, key, item_bytes(key))
+    return read.render(entry), size_bytes
 
 
 async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Applied | Unavailable]:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
+from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, RefusalKind, Refused, Unknown, excerpt
 from dstore.model.rid import DEFAULT_LOCATION, validate_table_name, validate_tenant_name
 from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
@@ -252,6 +253,10 @@ class Catalog:
     ) -> TableRecord:
         """Set a table's settings to what `change` makes of the definition, in the tenant's turn.
 
+        Args:
+            tenant_name: the tenant's.
+            name: the table's.
+            change: pure; runs in a thread.
         Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
         """
         self.table(tenant_name, name)
@@ -340,7 +345,8 @@ class Catalog:
     ) -> TableRecord:
         before = self.table(tenant_name, name).definition
         # No look at the free disk: lifting a protection may be what makes room.
-        definition = replace(before, settings=change(before))
+        settings = await in_thread(partial(change, before))  # a request may state very much
+        definition = replace(before, settings=settings)
         await self._database.run(lambda db: node_records.update_table(db, definition))
         tables = self.tenant(tenant_name).tables
         # Its range may have been counted anew meanwhile: only the definition is replaced.
@@ -352,6 +358,7 @@ class Catalog:
         if table.definition.settings.is_protected:
             raise Refused(RefusalKind.CONFLICT, PROTECTED)
         await self._database.run(lambda db: node_records.delete_table(db, tenant_name, name))
+        table = self.table(tenant_name, name)  # it may have been counted anew meanwhile
         self.tenant(tenant_name).remove(name)
         self._count_out(table)
         await self._delete_file(table)

@@ -190,7 +190,7 @@ def _check_string_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - 
 
 def _check_number_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
     _check_members(content, "NS")
-    made = [number(one) for one in content]
+    made = [one if _PLAIN(one) is not None else number(one) for one in content]
     if len(set(made)) != len(made):
         raise validation(_NUMBER_DUPLICATES)
     return in_order("NS", made)

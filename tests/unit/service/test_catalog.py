@@ -168,3 +168,27 @@ async def test_counts_survive_the_closing_of_a_file(tmp_path: Path) -> None:
         assert node.catalog.entry_count() == 2
         await node.catalog.delete_table("acme", "abc")
         assert node.catalog.entry_count() == 0
+
+
+async def test_entries_are_counted_out_with_their_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count that is taken while the table is being deleted must not stay behind."""
+    async with a_node(tmp_path / "data") as node:
+        catalog = node.catalog
+        await catalog.create_tenant("acme")
+        await catalog.create_table("acme", "abc", id_type=IdType.STRING)
+        key = node.items.locate("acme", "abc", "one")
+        await node.items.write(key, create({}, key=key.key, preconditions=NO_PRECONDITIONS))
+        run = type(node._database).run
+        counts: list[int] = []
+
+        async def run_and_count(*arguments: Any) -> Any:
+            result = await run(*arguments)
+            counts.append(catalog.entry_count())
+            return result
+
+        monkeypatch.setattr(type(node._database), "run", run_and_count)
+        await catalog.delete_table("acme", "abc")
+        assert counts[0] == 1
+        assert catalog.entry_count() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,11 +15,14 @@ from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
+from dstore.api.dynamodb.item_answers import answered_item, projected_item
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
 from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_READ_KEYS_MAX
-from dstore.service.batches import ReadItem, read_batch
+from dstore.base.threads import in_thread_if
+from dstore.service.batches import BatchedRead, ReadItem, read_batch
+from dstore.service.items import is_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +30,12 @@ if TYPE_CHECKING:
     from dstore.expressions import Projection
     from dstore.model.values import Item
     from dstore.service.items import ItemKey
+    from dstore.storage.entries import Entry
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("ProjectionExpression",), former=("AttributesToGet",)
 )
+_encode: Final = msgspec.json.Encoder().encode
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -39,15 +45,14 @@ class _Asked:
 
     name: str
     given: Mapping[str, Any]
-    keys: Sequence[ItemKey]
-    projection: Projection | None
+    reads: Sequence[BatchedRead]
 
 
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer."""
-    asked = _plan(call)
-    keys = [key for table in asked for key in table.keys]
-    found = await read_batch(call.node.items, keys)
+    asked = await in_thread_if(call.is_large, partial(_plan, call))
+    reads = [read for table in asked for read in table.reads]
+    found = await read_batch(call.node.items, reads)
     return _answer(call, asked, found)
 
 
@@ -101,24 +106,32 @@ def _fitted(
     item_keys = [key_of_map(key, table) for key in keys]
     if projection is not None:
         check_paths(projection, table.definition)
-    return _Asked(name=name, given=block, keys=item_keys, projection=projection)
+    reads = [
+        BatchedRead(key=key, render=partial(_shown, key=key, projection=projection))
+        for key in item_keys
+    ]
+    return _Asked(name=name, given=block, reads=reads)
+
+
+def _shown(entry: Entry, *, key: ItemKey, projection: Projection | None) -> Item | msgspec.Raw:
+    """Make what the answer shows of an item; of a large one its JSON, which is all it takes."""
+    if projection is None:
+        return answered_item(entry, key.attributes)
+    item = projected_item(entry, key.attributes, projection)
+    return msgspec.Raw(_encode(item)) if is_large((entry,)) else item
 
 
 def _answer(call: Call, asked: list[_Asked], found: list[ReadItem]) -> dict[str, Any]:
-    responses: dict[str, list[Item]] = {}
+    responses: dict[str, list[Any]] = {}
     unprocessed: dict[str, Any] = {}
     capacities: list[dict[str, Any] | None] = []
     mode = call.members.get("ReturnConsumedCapacity")
     at = 0
     for table in asked:
-        reads = found[at : at + len(table.keys)]
-        at += len(table.keys)
-        responses[table.name] = [
-            read.item if table.projection is None else table.projection.apply(read.item)
-            for read in reads
-            if read.item is not None
-        ]
-        if len(reads) < len(table.keys):
+        reads = found[at : at + len(table.reads)]
+        at += len(table.reads)
+        responses[table.name] = [read.item for read in reads if read.item is not None]
+        if len(reads) < len(table.reads):
             unprocessed[table.name] = {**table.given, "Keys": table.given["Keys"][len(reads) :]}
         consistent = table.given.get("ConsistentRead") or False
         units = sum(read_units(read.size_bytes, consistent=consistent) for read in reads)

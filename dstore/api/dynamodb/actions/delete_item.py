@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb import members as of
@@ -13,6 +14,7 @@ from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.return_values import check_old_only
 from dstore.api.dynamodb.table_names import table_of
+from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import delete
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 async def run(call: Call) -> dict[str, Any]:
     """Delete the item and answer."""
-    key, apply = _plan(call)
+    key, apply = await in_thread_if(call.is_large, partial(_plan, call))
     return await write_item(call, key, apply)
 
 

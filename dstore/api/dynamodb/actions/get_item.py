@@ -14,7 +14,7 @@ from dstore.api.dynamodb.index_key_values import check_paths
 from dstore.api.dynamodb.item_answers import answered_item, entry_bytes, projected_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
-from dstore.base.threads import in_thread
+from dstore.base.threads import in_thread_if
 from dstore.model.values import item_bytes
 from dstore.service.items import is_large
 
@@ -30,12 +30,10 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer; a consistent read and one that is not are the same on one node."""
-    key, projection = _plan(call)
+    key, projection = await in_thread_if(call.is_large, partial(_plan, call))
     entry = await call.node.items.read(key)
     render = partial(_answer, call, key=key, projection=projection, entry=entry)
-    if entry is not None and is_large((entry,)):
-        return await in_thread(render)
-    return render()
+    return await in_thread_if(entry is not None and is_large((entry,)), render)
 
 
 def _plan(call: Call) -> tuple[ItemKey, Projection | None]:

@@ -6,6 +6,7 @@ with the time of the change: AWS answers before the change is done.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.action import Action
@@ -22,6 +23,7 @@ from dstore.api.dynamodb.table_members import (
 )
 from dstore.api.dynamodb.table_names import described_table, name_of, no_such_table
 from dstore.api.dynamodb.update_checks import check_update, index_actions
+from dstore.base.threads import in_thread_if
 from dstore.model.errors import RefusalKind, Refused
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _SLOW: Final = ("ProvisionedThroughput", "BillingMode", "SSESpecification", "Tab
 async def _run(call: Call) -> Reply:
     members = call.members
     name = name_of(members["TableName"])
-    check_update(members)
+    await in_thread_if(call.is_large, partial(check_update, members))
     before = described_table(call, name)
     try:
         after = await call.node.tables.update(
