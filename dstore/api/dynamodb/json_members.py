@@ -14,6 +14,7 @@ not known; dStore refuses it too, since either value might be the one that was m
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +24,16 @@ from dstore.api.http.json_body import decode_object
 from dstore.base.limits import REQUEST_DEPTH_MAX
 from dstore.model.errors import Refused
 
-_decode: Final = msgspec.json.Decoder().decode
+
+def _float(text: str) -> float:
+    """Read a number with a fraction or exponent: msgspec itself takes 25 µs for 9e307."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return value
+
+
+_decode: Final = msgspec.json.Decoder(float_hook=_float).decode
 _encode: Final = msgspec.json.Encoder().encode
 _COLON: Final = b":"
 _MAYBE_COLON: Final = b"\\u00"

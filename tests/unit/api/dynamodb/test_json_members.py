@@ -145,3 +145,27 @@ def test_large_bodies_take_time_in_proportion() -> None:
     began = time.monotonic()
     decode(body)
     assert time.monotonic() - began < 10
+
+
+def test_no_number_takes_long() -> None:
+    """Anybody may send 64 KB of them, and they are read on the event loop: 9e307 took 25 µs."""
+
+    def seconds(number: bytes) -> float:
+        body = b'{"a":[' + b",".join([number] * 2_000) + b"]}"
+        taken = []
+        for _ in range(5):
+            began = time.thread_time()
+            decode(body)
+            taken.append(time.thread_time() - began)
+        return min(taken)
+
+    plain = seconds(b"1.5")
+    assert seconds(b"9e307") < 40 * plain
+    assert seconds(b"5e-324") < 40 * plain
+
+
+@pytest.mark.parametrize("number", ["1e309", "-1e309", "1e400", "1" * 400 + ".5", "1e999999999"])
+def test_numbers_beyond_a_floats_range_are_refused(number: str) -> None:
+    """Infinity is no number, and whoever cuts its fraction off fails."""
+    with pytest.raises(AwsError, match="SerializationException"):
+        decode(f'{{"a":{number}}}'.encode())
