@@ -33,7 +33,7 @@ _INVALID: Final = "One or more parameter values were invalid: "
 _EMPTY: Final = (
     "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
 )
-_SEVERAL: Final = (
+SEVERAL: Final = (
     "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the "
     "supported datatypes"
 )
@@ -45,7 +45,7 @@ _EMPTY_SETS: Final = {
 }
 _NULL_IN_SET: Final = f"{_INVALID}An {{kind}} set  may not have a null as a member"
 _NUMBER_DUPLICATES: Final = "Input collection contains duplicates"
-_TOO_DEEP: Final = (
+TOO_DEEP: Final = (
     "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels "
     "beyond supported limit"
 )
@@ -105,7 +105,7 @@ def check_attribute(given: dict[str, Any]) -> Attribute:
 def _checked(value: Any, level: int) -> Attribute:
     """Check a value that stands at this level of nesting; an item's own attributes stand at 1."""
     if level > NESTING_DEPTH_MAX:
-        raise validation(_TOO_DEEP)
+        raise validation(TOO_DEEP)
     if len(value) != 1:
         _refuse_count(value, level)
     for tag, content in value.items():
@@ -126,7 +126,7 @@ def _refuse_count(value: dict[str, Any], level: int) -> NoReturn:
         raise validation(_EMPTY)
     for tag, content in value.items():
         _checked({tag: content}, level)
-    raise validation(_SEVERAL)
+    raise validation(SEVERAL)
 
 
 def number(text: str) -> str:

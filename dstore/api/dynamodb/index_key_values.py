@@ -8,8 +8,9 @@ about an update's sizes is from botocore's model, TransactWriteItems, "Validatio
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from dstore.api.dynamodb.attributes import TOO_DEEP
 from dstore.api.dynamodb.errors import AwsError, validation
 from dstore.api.dynamodb.item_keys import EMPTY, INVALID, NOT_VALID, empty_kind, too_long, type_of
 from dstore.model.keys import KeyKind
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from dstore.expressions import Condition, Projection, Update
     from dstore.model.values import Item
 
-_TOO_DEEP: Final = (
-    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels "
-    "beyond supported limit"
-)
 _by_index = attrgetter("index")
 
 
@@ -88,7 +85,7 @@ def misfit_error(error: ItemMisfit) -> AwsError:
         case Misfit.TOO_LARGE:
             return validation("Item size to update has exceeded the maximum allowed size")
         case Misfit.TOO_DEEP:
-            return validation(_TOO_DEEP)
+            return validation(TOO_DEEP)
         case Misfit.INDEX_KEY_TYPE:
             return validation(
                 "The update expression attempted to update the secondary index key to "

@@ -163,8 +163,6 @@ CONSISTENT_READ: Final = Member("ConsistentRead", Boolean())
 SCAN_INDEX_FORWARD: Final = Member("ScanIndexForward", Boolean())
 LIMIT: Final = Member("Limit", Integer(min=1))
 """Of a Query or Scan; ListTables has a bound of its own."""
-SEGMENT: Final = Member("Segment", Integer(min=0))
-TOTAL_SEGMENTS: Final = Member("TotalSegments", Integer(min=1))
 
 # ----------------------------------------------------------------- the members before expressions
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
-from dstore.api.dynamodb.attributes import check_item
+from dstore.api.dynamodb.attributes import SEVERAL, check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import check_index_keys
@@ -25,13 +25,9 @@ from dstore.service.batches import BatchedWrite, write_batch
 from dstore.service.item_writes import delete, put
 
 if TYPE_CHECKING:
+    from dstore.model.tables import TableId
     from dstore.storage.node_records import TableRecord
     from dstore.storage.range_writer import Applied
-
-_NOT_ONE: Final = (
-    "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the "
-    "supported datatypes"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +83,21 @@ def _plan(call: Call) -> list[_Asked]:
     checked: dict[str, list[tuple[bool, Item]]] = {}
     for name, block in requested.items():
         if any(len(each) != 1 for each in block):
-            raise validation(_NOT_ONE)
+            raise validation(SEVERAL)  # of a WriteRequest too
         checked[name] = [_values(call, each) for each in block]
     count = sum(map(len, checked.values()))
     if count > BATCH_WRITES_MAX:
         raise validation("Too many items requested for the BatchWriteItem call")
     asked: list[_Asked] = []
+    seen: set[tuple[TableId, bytes]] = set()  # a table may come by its name and by its ARN
     for name, values in checked.items():
         table = table_of(call, name)
-        seen: set[bytes] = set()
         for given, (is_put, item) in zip(requested[name], values, strict=True):
             write = _write(table, item, is_put=is_put, size_bytes=call.body_bytes // count)
-            if write.key.rid_id in seen:
+            item_name = (table.definition.table_id, write.key.rid_id)
+            if item_name in seen:
                 raise validation(DUPLICATES)
-            seen.add(write.key.rid_id)
+            seen.add(item_name)
             asked.append(_Asked(name=name, given=given, write=write))
     return asked
 

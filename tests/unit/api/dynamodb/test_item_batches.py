@@ -98,6 +98,10 @@ async def test_batch_of_every_table(node: Node) -> None:
         ({"absent": [a_put("a", n={"N": "x"})]}, "cannot be converted to a numeric value: x"),
         ({"absent": [a_put("a", b={"S": "y" * 409_600})]}, "Item size has exceeded the maximum"),
         ({HASH: [a_put("a"), a_delete("a")]}, DUPLICATES),
+        (
+            {f"arn:aws:dynamodb:eu-west-1:000000000000:table/{HASH}": [a_delete("first")]},
+            DUPLICATES,
+        ),
         ({HASH: [{"PutRequest": {"Item": {"a": {"S": "x"}}}}]}, NO_MATCH),
         ({HASH: [{"PutRequest": {"Item": {"id": {"N": "1"}}}}]}, NO_MATCH),
         ({HASH: [{"DeleteRequest": {"Key": {"a": {"S": "x"}}}}]}, NO_MATCH),
