@@ -378,6 +378,10 @@ TRUTHS: Final[tuple[Truth, ...]] = _truths(
 )
 
 
+_NAMES: Final = "ExpressionAttributeNames"
+_VALUES: Final = "ExpressionAttributeValues"
+
+
 def condition_cases(
     request: Mapping[str, Any], member: str, *, alone: str = "{member} is null"
 ) -> list[Case]:
@@ -388,82 +392,88 @@ def condition_cases(
         member: ConditionExpression or FilterExpression.
         alone: which expressions the service says are null if there are values and none of these.
     """
-
-    def case(name: str, changes: Mapping[str, Any], text: str, source: str = TESTS) -> Case:
-        return Case(
+    own = request.get(_VALUES, {})
+    rows = [*_refused_conditions(member, own), *_refused_substitutions(member, own)]
+    if not own:
+        rows += _substitutions_alone(member, alone.format(member=member))
+    return [
+        Case(
             name=f"condition-{name}",
             request={**request, **changes},
             error=invalid(text),
             source=source,
         )
+        for name, changes, text, source in rows
+    ]
 
-    names, values = "ExpressionAttributeNames", "ExpressionAttributeValues"
-    own = request.get(values, {})
-    cases = [
-        case(
+
+# name, what changes in the request, the sentence, who says so
+_Row = tuple[str, dict[str, Any], str, str]
+
+
+def _refused_conditions(member: str, own: Mapping[str, Any]) -> list[_Row]:
+    return [
+        (
             bad.name,
             {member: bad.expression}
-            | ({values: {**own, **bad.values}} if bad.values or own else {})
-            | ({names: bad.names} if bad.names else {}),
+            | ({_VALUES: {**own, **bad.values}} if bad.values or own else {})
+            | ({_NAMES: bad.names} if bad.names else {}),
             f"Invalid {member}: {bad.text}",
             bad.source,
         )
         for bad in REFUSED
     ]
-    cases += [
-        case(
-            "names-empty",
-            {member: "a = b", names: {}},
-            "ExpressionAttributeNames must not be empty",
-        ),
-        case(
-            "name-syntax",
-            {member: "a = b", names: {"a": "a"}},
-            'ExpressionAttributeNames contains invalid key: Syntax error; key: "a"',
-        ),
-        case(
-            "value-syntax",
-            {member: "a = b", values: {"a": _S, **own}},
-            'ExpressionAttributeValues contains invalid key: Syntax error; key: "a"',
-        ),
-        case(
-            "name-unused",
-            {member: "a = b", names: {"#a": "a"}},
-            "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a}",
-        ),
-        case(
-            "value-unused",
-            {member: "a = b", values: {**own, ":unused": _S}},
-            "Value provided in ExpressionAttributeValues unused in expressions: keys: {:unused}",
-        ),
-    ]
-    cases += [
-        case(
-            f"value-{name}",
-            {member: "a = :bad", values: {":bad": value, **own}},
-            f"ExpressionAttributeValues contains invalid value: {text} for key :bad",
-            VALIDATIONS,
-        )
-        for name, (value, text) in BAD_VALUES.items()
-    ]
-    if own:
-        return cases
+
+
+def _refused_substitutions(member: str, own: Mapping[str, Any]) -> list[_Row]:
+    condition = {member: "a = b"}
     return [
-        *cases,
-        case(
-            "names-alone",
-            {names: {"#a": "a"}},
-            "ExpressionAttributeNames can only be specified when using expressions",
+        ("names-empty", condition | {_NAMES: {}}, f"{_NAMES} must not be empty", TESTS),
+        (
+            "name-syntax",
+            condition | {_NAMES: {"a": "a"}},
+            f'{_NAMES} contains invalid key: Syntax error; key: "a"',
+            TESTS,
         ),
-        case(
-            "values-alone",
-            {values: {":a": _S}},
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            + alone.format(member=member),
+        (
+            "value-syntax",
+            condition | {_VALUES: {"a": _S, **own}},
+            f'{_VALUES} contains invalid key: Syntax error; key: "a"',
+            TESTS,
         ),
-        case(
+        (
+            "name-unused",
+            condition | {_NAMES: {"#a": "a"}},
+            f"Value provided in {_NAMES} unused in expressions: keys: {{#a}}",
+            TESTS,
+        ),
+        (
+            "value-unused",
+            condition | {_VALUES: {**own, ":unused": _S}},
+            f"Value provided in {_VALUES} unused in expressions: keys: {{:unused}}",
+            TESTS,
+        ),
+        *[
+            (
+                f"value-{name}",
+                {member: "a = :bad", _VALUES: {":bad": value, **own}},
+                f"{_VALUES} contains invalid value: {text} for key :bad",
+                VALIDATIONS,
+            )
+            for name, (value, text) in BAD_VALUES.items()
+        ],
+    ]
+
+
+def _substitutions_alone(member: str, absent: str) -> list[_Row]:
+    only = "can only be specified when using expressions"
+    return [
+        ("names-alone", {_NAMES: {"#a": "a"}}, f"{_NAMES} {only}", TESTS),
+        ("values-alone", {_VALUES: {":a": _S}}, f"{_VALUES} {only}: {absent}", TESTS),
+        (
             "values-empty",
-            {member: "a = b", values: {}},
-            "ExpressionAttributeValues must not be empty",
+            {member: "a = b", _VALUES: {}},
+            f"{_VALUES} must not be empty",
+            TESTS,
         ),
     ]
