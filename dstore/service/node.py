@@ -212,6 +212,7 @@ async def open_node(
         clock=clock,
         on_fatal=fail,
         wal_pages_checkpoint=options.wal_pages_checkpoint,
+        is_halted=lambda: executor.is_halted,
     )
     directory = options.directory.absolute()
 

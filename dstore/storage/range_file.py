@@ -12,10 +12,11 @@ import apsw
 
 from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX, PAGE_BYTES, WAL_PAGES_CHECKPOINT
 from dstore.base.logging import get_logger
+from dstore.model.errors import Unknown
 from dstore.storage import entries
 from dstore.storage.entries import Entry
 from dstore.storage.failures import gone, is_io_failure, stored_error
-from dstore.storage.group_commit import GroupCommit
+from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.range_scan import Span, Walk
 from dstore.storage.range_writer import WRITE_OVERHEAD_BYTES, Applied, RangeWriter, Write
 from dstore.storage.schema import Schema, upgrade
@@ -60,6 +61,7 @@ class Surroundings:
     clock: Clock
     on_fatal: Callable[[BaseException], None]
     wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
+    is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
     walking: Lock = field(default_factory=Lock)
 
 
@@ -74,10 +76,15 @@ class RangeFile:
         self.path = path
         self._around = around
         self._residency = Residency()
+        writers = Residency()
         with ExitStack() as opened:  # a connection left behind would outlive its file's key
-            connection = opened.enter_context(closing(around.vault.connect(path)))
+            connection = opened.enter_context(
+                closing(around.vault.connect(path, residency=writers))
+            )
             upgrade(connection, Schema.RANGE)
-            self._writer = RangeWriter(connection, clock=around.clock, on_fatal=around.on_fatal)
+            self._writer = RangeWriter(
+                connection, clock=around.clock, on_fatal=around.on_fatal, residency=writers
+            )
             self._resident = opened.enter_context(
                 closing(
                     around.vault.connect(
@@ -93,8 +100,11 @@ class RangeFile:
         self._readers: list[apsw.Connection] = []
         self._reads_in_threads = 0
         self._group: GroupCommit[Write, Applied] = GroupCommit(
-            self._commit, executor=around.executor
+            self._commit, executor=around.executor, begin=self._begin
         )
+        self._unsynced: frozenset[bytes] = frozenset()  # RID_IDs of the batch that `_syncing` syncs
+        self._syncing: Future[None] | None = None
+        self._has_committed = False
         self._idle_waiters: list[Future[None]] = []
         self._is_folding = False
         self._is_fold_due = False
@@ -139,11 +149,14 @@ class RangeFile:
         """
         self._refuse_closing()
         try:
-            return entries.read_entry(self._resident, rid_id)
+            entry = entries.read_entry(self._resident, rid_id)
         except (NotResident, apsw.BusyError):
-            return await self._in_thread(lambda reader: entries.read_entry(reader, rid_id))
+            entry = await self._in_thread(lambda reader: entries.read_entry(reader, rid_id))
         except (apsw.Error, OSError) as error:
             raise stored_error(error, file=str(self.path)) from error
+        if rid_id in self._unsynced:
+            await self._synced()
+        return entry
 
     async def scan(self, *, after: bytes, before: bytes | None, limit: int, bytes_max: int) -> Page:
         """Read a page of entries between two keys, both exclusive, in a thread.
@@ -156,9 +169,11 @@ class RangeFile:
         Raises: as `read`.
         """
         self._refuse_closing()
-        return await self._walk_in_thread(
+        page = await self._walk_in_thread(
             lambda reader: _scan(reader, after, before, limit=limit, bytes_max=bytes_max)
         )
+        await self._synced()
+        return page
 
     async def walk(self, span: Span, collector: Collector) -> None:
         """Hand a span's entries to a collector until it is full or the span ends.
@@ -176,6 +191,7 @@ class RangeFile:
             raise stored_error(error, file=str(self.path)) from error
         if not walk.is_over:
             await self._walk_in_thread(walk.run)
+        await self._synced()
 
     async def _walk_in_thread(self, walk: Callable[[apsw.Connection], Result]) -> Result:
         """Walk when it is our turn; who waits for it keeps the file open."""
@@ -186,6 +202,14 @@ class RangeFile:
         finally:
             self._reads_in_threads -= 1
             self._tell_waiters()
+
+    async def _synced(self) -> None:
+        """Return when what is committed by now is durable, and what was read of it may be told.
+
+        Raises: Unknown: nobody knows whether it is; the process is about to end.
+        """
+        if self._syncing is not None:
+            await shield(self._syncing)
 
     async def _in_thread(self, read: Callable[[apsw.Connection], Result]) -> Result:
         self._reads_in_threads += 1
@@ -241,8 +265,39 @@ class RangeFile:
             self._fold_rest = False
             self._writer.checkpoint()
         answers = self._writer.commit(writes)
+        self._has_committed = True
         self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
         return answers
+
+    def _begin(self, writes: Sequence[Write]) -> Begun[Applied] | None:
+        """Commit a short batch on the event loop, and start its sync in a thread.
+
+        Keeps I1 and I7: readers see the batch at once, so until it is durable nobody is told of
+        it, neither who wrote it nor who read it (`_synced`).
+        """
+        around = self._around
+        # A handle's first commit syncs the directory too, and folding takes long.
+        if self._fold_rest or not self._has_committed or around.is_halted():
+            return None
+        before = self._writer.end.seq
+        answers = self._writer.commit_unsynced(writes)
+        if answers is None or self._writer.end.seq == before:
+            return None if answers is None else (answers, None)
+        self._is_fold_due = self.log_pages > around.wal_pages_checkpoint
+        self._unsynced = frozenset([write.rid_id for write in writes])
+        self._syncing = get_running_loop().run_in_executor(around.executor, self._sync)
+        self._syncing.add_done_callback(self._sync_done)
+        return answers, self._syncing
+
+    def _sync(self) -> None:
+        try:
+            self._log.sync()
+        except BaseException as error:
+            self._around.on_fatal(error)
+            raise Unknown("The sync failed in a way that leaves the outcome open.") from error
+
+    def _sync_done(self, _syncing: Future[None]) -> None:
+        self._unsynced, self._syncing = frozenset(), None
 
     def _fold_beside(self) -> None:
         """Fold most of the log on a connection of its own, in a thread.

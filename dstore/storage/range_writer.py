@@ -1,7 +1,8 @@
 """The writing side of a range file: batches of `apply(previous) → outcome`, one transaction each.
 
-Runs in worker threads, one at a time. Invariants kept here:
-I1: an answer exists only after COMMIT returned, and COMMIT has synced the log.
+Runs in worker threads, and short batches on the event loop, one at a time. Invariants kept here:
+I1: an answer is given only after COMMIT returned and the log is synced: COMMIT does it, or, behind
+    `commit_unsynced`, the caller.
 I3: a write is a pure function of the item before it, so a batch may be evaluated again.
 """
 
@@ -18,6 +19,7 @@ from dstore.storage import entries, range_log, requests
 from dstore.storage.entries import Entry
 from dstore.storage.failures import no_space, stored_error
 from dstore.storage.requests import RequestAnswer, RequestName
+from dstore.storage.vault.residency import Residency
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
@@ -80,9 +82,18 @@ class RangeWriter:
         *,
         clock: Clock,
         on_fatal: Callable[[BaseException], None],
+        residency: Residency | None = None,
     ) -> None:
-        """`on_fatal` ends the process: a failed sync leaves the disk's state unknown (B16)."""
+        """Take over a connection.
+
+        Args:
+            connection: for this writer alone.
+            clock: tells when a write was done.
+            on_fatal: ends the process: a failed sync leaves the disk's state unknown (B16).
+            residency: the connection's switch, which `commit_unsynced` needs.
+        """
         self._connection = connection
+        self._residency = residency or Residency()
         self._clock = clock
         self._on_fatal = on_fatal
         self.end = range_log.read_end(connection)
@@ -101,6 +112,27 @@ class RangeWriter:
         except Exception:  # noqa: BLE001 - whatever it is, it must fail one write only
             # One write met a damaged page, or is itself at fault; the others must not suffer.
             return [self._commit_alone(write) for write in writes]
+
+    def commit_unsynced(self, writes: Sequence[Write]) -> Sequence[Applied | Exception] | None:
+        """Commit a short batch without waiting for the disk; the caller syncs the log behind it.
+
+        Until that is done nobody may be told of the batch, nor of anything that was read since.
+
+        Returns: the answers; None if the batch belongs into a thread: a page is not in memory, or
+            there is something wrong, and `commit` finds out whose fault it is. Nothing was written
+            then, and every write may be evaluated again (I3).
+        Raises: Unknown: as `commit`.
+        """
+        residency = self._residency
+        residency.required = residency.defers_sync = True
+        try:
+            return self._commit_together(writes)
+        except Unknown:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, `commit` meets it again and names it
+            return None
+        finally:
+            residency.required = residency.defers_sync = False
 
     def _commit_alone(self, write: Write) -> Applied | Exception:
         """Commit one write of a batch that failed; what fails now is this write's own answer."""
@@ -138,6 +170,7 @@ class RangeWriter:
             if end.seq != self.end.seq:
                 range_log.write_end(connection, end)
             is_committing = True
+            self._residency.required = False  # what is begun here ends here
             connection.execute("COMMIT")
         except apsw.FullError as error:
             self._roll_back()

@@ -25,6 +25,11 @@ class StorageThreads(ThreadPoolExecutor):
         super().__init__(threads, thread_name_prefix="storage")
         self._is_halted = False
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether nothing more may be done."""
+        return self._is_halted
+
     def halt(self) -> None:
         """Refuse all work from now on; callable from any thread."""
         self._is_halted = True

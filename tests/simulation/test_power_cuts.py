@@ -9,13 +9,15 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 import pytest
 
 from dstore.model.errors import Corrupt
+from dstore.storage.vault.file_state import LogState
 from dstore.storage.vault.layout import FileKey
+from dstore.storage.vault.residency import Residency
 from dstore.storage.vault.vault import Vault
 from tests.support.entropy import SeededEntropy
 from tests.support.power import PowerCut, PowerDisk
@@ -55,7 +57,10 @@ class _Machine:
     acknowledged: Rows = field(default_factory=dict)
     in_flight: Rows | None = None
     transactions: int = 0
+    log: LogState = field(default_factory=LogState)
+    forgets_sync: bool = False
     connections: list[apsw.Connection] = field(default_factory=list)
+    residencies: dict[apsw.Connection, Residency] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -71,12 +76,15 @@ class _Machine:
             fdatasync=self.disk.fdatasync,
         )
         vault.register(self.path, self.key)
+        self.log = vault.log_of(self.path)
         return vault
 
     def connect(self, vault: Vault) -> apsw.Connection:
         """Open one more connection, small of cache so that transactions spill."""
-        connection = vault.connect(self.path)
+        residency = Residency()
+        connection = vault.connect(self.path, residency=residency)
         self.connections.append(connection)
+        self.residencies[connection] = residency
         connection.pragma("synchronous", self.synchronous)
         connection.pragma("cache_size", self.random.choice((5, 40)))
         assert connection.pragma("journal_mode") == "wal"
@@ -88,6 +96,7 @@ class _Machine:
             with suppress(PowerCut, apsw.Error):
                 connection.close()
         self.connections.clear()
+        self.residencies.clear()
 
     def found(self, connection: apsw.Connection) -> None:
         """Compare the file with what is known, and know better."""
@@ -114,9 +123,25 @@ def _transaction(machine: _Machine, connection: apsw.Connection) -> None:
         connection.execute("ROLLBACK")
         return
     machine.in_flight = rows
-    connection.execute("COMMIT")
+    _commit(machine, connection)
     machine.acknowledged, machine.in_flight = rows, None
     machine.transactions += 1
+
+
+def _commit(machine: _Machine, connection: apsw.Connection) -> None:
+    """Commit; sometimes the sync comes behind, and another connection folds in between."""
+    if machine.random.random() < 0.5 and not machine.forgets_sync:
+        connection.execute("COMMIT")
+        return
+    residency = machine.residencies[connection]
+    residency.defers_sync = True
+    connection.execute("COMMIT")
+    residency.defers_sync = False
+    if machine.random.random() < 0.2:
+        others = [one for one in machine.connections if one is not connection]
+        machine.random.choice(others).wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    if not machine.forgets_sync:
+        machine.log.sync()
 
 
 def _checkpoint(machine: _Machine, connection: apsw.Connection) -> None:
@@ -162,8 +187,11 @@ def _start(seed: int, *, synchronous: str, is_lying: bool) -> _Machine:
     return machine
 
 
-def _run(seed: int, *, synchronous: str = "full", is_lying: bool = False) -> _Machine:
+def _run(
+    seed: int, *, synchronous: str = "full", is_lying: bool = False, forgets_sync: bool = False
+) -> _Machine:
     machine = _start(seed, synchronous=synchronous, is_lying=is_lying)
+    machine.forgets_sync = forgets_sync
     try:
         for _ in range(LIVES):
             try:
@@ -194,17 +222,19 @@ def test_acknowledged_transactions_survive(seed: int) -> None:
     assert machine.disk.cuts == LIVES + 1
 
 
-def _losses(seeds: range, *, synchronous: str, is_lying: bool) -> Iterator[int]:
+def _losses(seeds: range, fault: dict[str, Any]) -> Iterator[int]:
     for seed in seeds:
         try:
-            _run(seed, synchronous=synchronous, is_lying=is_lying)
+            _run(seed, **fault)
         except (Lost, Corrupt, AssertionError, apsw.Error, PowerCut):
             yield seed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("synchronous", "is_lying"), [("normal", False), ("full", True)])
-def test_the_harness_bites(synchronous: str, *, is_lying: bool) -> None:
-    """A harness that finds nothing proves nothing: lazy and lying syncs must lose writes."""
-    losses = list(_losses(range(20), synchronous=synchronous, is_lying=is_lying))
+@pytest.mark.parametrize(
+    "fault", [{"synchronous": "normal"}, {"is_lying": True}, {"forgets_sync": True}], ids=str
+)
+def test_the_harness_bites(fault: dict[str, Any]) -> None:
+    """A harness that finds nothing proves nothing: lazy, lying and forgotten syncs lose writes."""
+    losses = list(_losses(range(20), fault))
     assert len(losses) >= 18

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,13 +48,19 @@ class Store:
 
 @asynccontextmanager
 async def store(
-    directory: Path, *, open_files_max: int = 8, wal_pages_checkpoint: int = 8_000
+    directory: Path,
+    *,
+    open_files_max: int = 8,
+    wal_pages_checkpoint: int = 8_000,
+    fdatasync: Callable[[int], None] = os.fdatasync,
 ) -> AsyncIterator[Store]:
     """Open storage, and close it with all its files at the end."""
     fatal: list[BaseException] = []
     with ThreadPoolExecutor(4) as executor:
         around = Surroundings(
-            vault=Vault(entropy=SystemEntropy(), page_cache_bytes=PAGE_CACHE_BYTES),
+            vault=Vault(
+                entropy=SystemEntropy(), page_cache_bytes=PAGE_CACHE_BYTES, fdatasync=fdatasync
+            ),
             executor=executor,
             clock=SystemClock(),
             on_fatal=fatal.append,

@@ -4,9 +4,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Protocol
 
 from dstore.storage.vault.layout import FileKey, PageSealer
 from dstore.storage.vault.page_cache import PageCache
+
+
+class LogWriter(Protocol):
+    """A handle that has written to a log."""
+
+    def sync(self) -> None:
+        """Make the frames committed by now durable. Raises: OSError: nobody knows what is."""
 
 
 @dataclass(slots=True)
@@ -18,6 +26,7 @@ class LogState:
     because the others are written anew after a rollback. `stamp` is what the frames of this log
     carry (None: not known yet). `is_judged`: what recovery found has been through
     `recovery.judge_recovery`. `writer`: the handle that wrote last; only it holds frames back.
+    `unsynced_by`: the handle whose commit still waits for its sync, if one does.
     `cached` maps the clear page number of a frame (4 bytes) to the cache key of its newest frame,
     so that older ones make room.
     """
@@ -30,8 +39,18 @@ class LogState:
     synced_frames: int = 0
     is_judged: bool = True
     writer: object = None
+    unsynced_by: LogWriter | None = None
     cache_space: int = 0
     cached: dict[bytes, int] = field(default_factory=dict)
+
+    def sync(self) -> None:
+        """Sync what a commit has left to its caller, see `residency`; runs in a thread.
+
+        Raises: OSError: nobody knows what is on the disk.
+        """
+        if self.unsynced_by is not None:
+            self.unsynced_by.sync()
+            self.unsynced_by = None
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """How a connection that must not wait for a disk says so.
 
-The event loop reads only pages that are already open in the vault's cache. Its connection's
-handles carry a `Residency`; while it is `required`, a read that would go to the file raises
-`NotResident` instead, and the caller repeats it in a thread.
+The event loop uses only pages that are already open in the vault's cache. Its connections' handles
+carry a `Residency`; while it is `required`, a read that would go to the file raises `NotResident`
+instead, and the caller repeats it in a thread. While it `defers_sync`, a commit leaves its frames
+to a sync of the log that the caller starts in a thread (`LogState.sync`).
 """
 
 from dataclasses import dataclass
@@ -17,3 +18,4 @@ class Residency:
     """A switch shared by a connection and its two file handles."""
 
     required: bool = False
+    defers_sync: bool = False

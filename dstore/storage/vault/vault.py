@@ -127,8 +127,8 @@ class Vault:
         )
         if readonly:
             connection.pragma("query_only", True)  # noqa: FBT003 - a pragma's value
-        # Readers in threads refill from the vault's own cache, so theirs is small. The loop's
-        # reader answers most reads: a page in its own cache spares it a call into the VFS.
+        # Readers in threads refill from the vault's own cache, so theirs is small. The loop's two
+        # connections do most of the work: a page in their own caches spares a call into the VFS.
         cache_kib = RESIDENT_CACHE_KIB if residency else (1_024 if readonly else 8_192)
         return self._settle(connection, synchronous="full", cache_kib=cache_kib)
 

@@ -265,15 +265,31 @@ class WalFile(apsw.VFSFile):
         """Sync, and only then count the frames written before as known to be on disk.
 
         The first sync of a handle goes through SQLite, which also syncs the directory when the log
-        is new; the later ones let other threads run. A failure is fatal to the caller (B16).
+        is new. A new log's header is synced before any frame comes behind it, whoever asks. A
+        failure is fatal to the caller (B16).
         """
-        log = self._log
-        stamp, committed = log.stamp, log.committed_frames
         if self._descriptor is None:
+            log = self._log
+            stamp, committed = log.stamp, log.committed_frames
             super().xSync(flags)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._count_synced(stamp, committed)
+        elif self._residency.defers_sync and self._log.frames:
+            self._log.unsynced_by = self
         else:
-            self._state.fdatasync(self._descriptor)
+            self.sync()
+
+    def sync(self) -> None:
+        """Sync while other threads run. Raises: OSError: nobody knows what is on the disk."""
+        log = self._log
+        stamp, committed = log.stamp, log.committed_frames
+        assert self._descriptor is not None, "the first sync is SQLite's"
+        self._state.fdatasync(self._descriptor)
+        self._count_synced(stamp, committed)
+
+    def _count_synced(self, stamp: bytes | None, committed: int) -> None:
+        """Count what was committed before a sync, if the log is still the same."""
+        log = self._log
         if log.stamp == stamp:
             log.synced_frames = max(log.synced_frames, min(committed, log.committed_frames))
 
