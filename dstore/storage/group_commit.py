@@ -34,7 +34,8 @@ if the batch as a whole did not happen (or nobody can tell: `Unknown`)."""
 
 
 Begun = tuple[Sequence[Answer | Exception], Future[None] | None]
-"""The answers of a batch that is committed, and the sync to wait for before they may be given."""
+"""The answers of a batch that is committed (or of its first jobs, if it became too long), and the
+sync to wait for before they may be given."""
 
 Begin = Callable[[Sequence[Job]], Begun[Answer] | None]
 """Commits a short batch on the event loop; None if it belongs into a thread after all."""
@@ -116,12 +117,19 @@ class GroupCommit(Generic[Job, Answer]):
             running.add_done_callback(lambda done: self._finish(loop, _outcome(done, batch), batch))
             return
         answers, syncing = begun
+        self._put_back(batch[len(answers) :])
+        del batch[len(answers) :]
         if syncing is None:
             self._finish(loop, answers, batch)
             return
         syncing.add_done_callback(
             lambda done: self._finish(loop, _failure(done, batch) or answers, batch)
         )
+
+    def _put_back(self, jobs: Sequence[tuple[Job, int, Future[Answer]]]) -> None:
+        """Let jobs of a batch that became too long be the first of the next one."""
+        self._queue.extendleft(reversed(jobs))
+        self._queued_bytes += sum(job_bytes for _, job_bytes, _ in jobs)
 
     def _next_batch(self) -> list[tuple[Job, int, Future[Answer]]]:
         """Take jobs off the queue: what may be begun on the loop, or a whole batch for a thread."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
+from dstore.base.clock import NS_PER_MS
+from dstore.base.limits import LOOP_BATCH_MS_MAX
 from dstore.model.errors import Corrupt, DStoreError, Unavailable, Unknown
 from dstore.storage import entries, range_log, requests
 from dstore.storage.entries import Entry
@@ -118,15 +120,17 @@ class RangeWriter:
 
         Until that is done nobody may be told of the batch, nor of anything that was read since.
 
-        Returns: the answers; None if the batch belongs into a thread: a page is not in memory, or
-            there is something wrong, and `commit` finds out whose fault it is. Nothing was written
-            then, and every write may be evaluated again (I3).
+        Returns: the answers of the first of the writes, as many as LOOP_BATCH_MS_MAX allowed, the
+            others are not done; None if the batch belongs into a thread: a page is not in memory,
+            or there is something wrong, and `commit` finds out whose fault it is. Nothing was
+            written then, and every write may be evaluated again (I3).
         Raises: Unknown: as `commit`.
         """
         residency = self._residency
         residency.required = residency.defers_sync = True
         try:
-            return self._commit_together(writes)
+            until_ns = self._clock.monotonic_ns() + LOOP_BATCH_MS_MAX * NS_PER_MS
+            return self._commit_together(writes, until_ns=until_ns)
         except Unknown:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, `commit` meets it again and names it
@@ -161,12 +165,19 @@ class RangeWriter:
         """Close the connection."""
         self._connection.close()
 
-    def _commit_together(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
+    def _commit_together(
+        self, writes: Sequence[Write], *, until_ns: int | None = None
+    ) -> Sequence[Applied | Exception]:
+        """Evaluate and commit the writes, or those that were evaluated by a monotonic time."""
         connection, end, time_us = self._connection, self.end.copy(), self._clock.wall_us()
         is_committing = False
         try:
             connection.execute("BEGIN IMMEDIATE")
-            answers = [self._evaluate(write, end, time_us) for write in writes]
+            answers = []
+            for write in writes:
+                answers.append(self._evaluate(write, end, time_us))
+                if until_ns is not None and self._clock.monotonic_ns() >= until_ns:
+                    break
             if end.seq != self.end.seq:
                 range_log.write_end(connection, end)
             is_committing = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import Any
@@ -200,3 +201,28 @@ async def test_a_read_of_what_a_crash_may_undo_is_not_answered_first(tmp_path: P
         with pytest.raises(ConditionFailed) as refused:
             await second
         assert refused.value.previous == ITEM
+
+
+def _note(order: list[int], number: int, _done: object) -> None:
+    order.append(number)
+
+
+async def test_a_batch_that_takes_too_long_is_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small requests may touch large entries; the loop commits what it has, and goes on after."""
+    monkeypatch.setattr("dstore.storage.range_writer.LOOP_BATCH_MS_MAX", 0)
+    disk = Disk()
+    async with store(tmp_path, fdatasync=disk.fdatasync) as it:
+        file = await opened(it)
+        before = disk.syncs
+        order: list[int] = []
+        written = [file.submit(put("a", {"n": {"N": str(n)}})) for n in range(5)]
+        for n, one in enumerate(written):
+            one.add_done_callback(partial(_note, order, n))
+        await asyncio.gather(*written)
+        assert order == list(range(5))
+        assert disk.syncs == before + 5
+        entry = await file.read(rid("a"))
+        assert entry is not None
+        assert entry.item == {"n": {"N": "4"}}
