@@ -1,7 +1,9 @@
 """How two attributes compare: equality of any type, order of strings, numbers and binaries.
 
 Strings order by their UTF-8 bytes, which is the order of their code points, which is how Python
-orders them. Numbers compare by value, whatever their spelling; sets without order.
+orders them. Numbers compare by value, whatever their spelling; sets without order. Here they are
+`Decimal`s, ten times as fast as `model.numbers`: an expression may look at a hundred thousand of
+them three hundred times. Their bounds were checked at the edge, so no exponent is large.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any, Final, Literal
 
-from dstore.model import numbers
 from dstore.model.values import Attribute
 
 Order = Literal["<", "<=", ">", ">="]
 
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+
+_ONE_SPELLING: Final = frozenset({"S", "B", "BOOL", "NULL"})  # equal only if they look the same
 
 
 def equal(one: Attribute, other: Attribute) -> bool:
@@ -27,8 +30,8 @@ def equal(one: Attribute, other: Attribute) -> bool:
         return False
     against = other[tag]
     if tag == "N":
-        return content == against or numbers.parse(content) == numbers.parse(against)
-    if tag in {"S", "B", "BOOL", "NULL"}:
+        return content == against or Decimal(content) == Decimal(against)
+    if tag in _ONE_SPELLING:
         return bool(content == against)
     if len(content) != len(against):
         return False
@@ -37,7 +40,7 @@ def equal(one: Attribute, other: Attribute) -> bool:
     if tag == "M":
         return all(name in against and equal(content[name], against[name]) for name in content)
     if tag == "NS":
-        return set(map(numbers.parse, content)) == set(map(numbers.parse, against))
+        return set(map(Decimal, content)) == set(map(Decimal, against))
     return set(content) == set(against)
 
 
@@ -69,7 +72,7 @@ def holds_inside(whole: Attribute, part: Attribute) -> bool:
     """Say whether a string or binary has a part, a set a member, or a list an element."""
     [(tag, content)] = whole.items()
     if tag == "L":
-        return any(equal(element, part) for element in content)
+        return _has_element(content, part)
     if tag in {"S", "SS"}:
         return "S" in part and part["S"] in content
     if tag == "B":
@@ -77,8 +80,25 @@ def holds_inside(whole: Attribute, part: Attribute) -> bool:
     if tag == "BS":
         return "B" in part and part["B"] in content
     if tag == "NS":
-        return "N" in part and numbers.parse(part["N"]) in set(map(numbers.parse, content))
+        return "N" in part and _has_number(content, part["N"])
     return False
+
+
+def _has_element(elements: list[Attribute], part: Attribute) -> bool:
+    [(tag, content)] = part.items()
+    if part in elements:
+        return True
+    if tag in _ONE_SPELLING:
+        return False
+    if tag == "N":
+        return _has_number([element["N"] for element in elements if "N" in element], content)
+    return any(equal(element, part) for element in elements)
+
+
+def _has_number(texts: list[str], text: str) -> bool:
+    """Say whether a number is among others; what differs as floats is not the same."""
+    value, near = Decimal(text), float(text)
+    return any(float(one) == near and Decimal(one) == value for one in texts)
 
 
 def size_of(attribute: Attribute) -> int | None:

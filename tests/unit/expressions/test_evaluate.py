@@ -188,3 +188,23 @@ def test_no_item() -> None:
 def test_order_of_strings_is_that_of_their_bytes() -> None:
     """UTF-8, not UTF-16: U+FFFF comes before U+10000."""
     assert condition("a < b").holds({"a": {"S": "\uffff"}, "b": {"S": "\U00010000"}})
+
+
+@pytest.mark.parametrize(
+    ("member", "sought", "is_inside"),
+    [
+        ("2.0", "2", True),
+        ("100", "1E+2", True),
+        ("-0", "0", True),
+        ("0.1", "0.1000000000000000000000000000000000001", False),  # the same as floats
+        ("1E-130", "0", False),
+        ("9.9E+125", "99" + "0" * 124, True),
+    ],
+)
+def test_numbers_inside_are_found_by_value(member: str, sought: str, is_inside: bool) -> None:
+    """To all 38 digits and whatever the spelling, in a list, in a set and by themselves."""
+    item: Item = {"li": {"L": [{"N": member}]}, "ns": {"NS": ["7", member]}, "n": {"N": member}}
+    for text in ("contains(li, :n)", "contains(ns, :n)", "n = :n", "n in (:n)", "li = :l"):
+        values: Item = {":n": {"N": sought}, ":l": {"L": [{"N": sought}]}}
+        used = {name: value for name, value in values.items() if name in text}
+        assert Expressions(None, used).condition(text).holds(item) is is_inside, text
