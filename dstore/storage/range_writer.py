@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from dstore.base.clock import NS_PER_MS
-from dstore.base.limits import LOOP_BATCH_MS_MAX
+from dstore.base.limits import LOOP_BATCH_MS_MAX, LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import Corrupt, DStoreError, Unavailable, Unknown
 from dstore.storage import entries, range_log, requests
 from dstore.storage.entries import Entry
@@ -75,6 +75,10 @@ class Applied:
     outcome: Outcome | None = None
 
 
+class _Large(Exception):
+    """An entry may take long to evaluate: the batch goes to a thread."""
+
+
 class RangeWriter:
     """Owns the writer connection of a range file."""
 
@@ -122,8 +126,8 @@ class RangeWriter:
 
         Returns: the answers of the first of the writes, as many as LOOP_BATCH_MS_MAX allowed, the
             others are not done; None if the batch belongs into a thread: a page is not in memory,
-            or there is something wrong, and `commit` finds out whose fault it is. Nothing was
-            written then, and every write may be evaluated again (I3).
+            an entry is large, or there is something wrong, and `commit` finds out whose fault it
+            is. Nothing was written then, and every write may be evaluated again (I3).
         Raises: Unknown: as `commit`.
         """
         residency = self._residency
@@ -175,7 +179,7 @@ class RangeWriter:
             connection.execute("BEGIN IMMEDIATE")
             answers = []
             for write in writes:
-                answers.append(self._evaluate(write, end, time_us))
+                answers.append(self._evaluate(write, end, time_us, on_loop=until_ns is not None))
                 if until_ns is not None and self._clock.monotonic_ns() >= until_ns:
                     break
             if end.seq != self.end.seq:
@@ -195,14 +199,18 @@ class RangeWriter:
         self.end = end
         return answers
 
-    def _evaluate(self, write: Write, end: range_log.LogEnd, time_us: int) -> Applied | Exception:
-        """Apply one write inside the open transaction."""
+    def _evaluate(
+        self, write: Write, end: range_log.LogEnd, time_us: int, *, on_loop: bool
+    ) -> Applied | Exception:
+        """Apply one write inside the open transaction. Raises: _Large: only if on the loop."""
         connection = self._connection
         if write.request is not None:
             done = requests.find(connection, write.request, time_us=time_us)
             if done is not None:
                 return Applied(existed=done.existed, version=done.version)
         previous = entries.read_entry(connection, write.rid_id)
+        if on_loop and previous is not None and _is_large(previous):
+            raise _Large
         try:
             outcome = write.apply(previous)
         except Corrupt:
@@ -256,3 +264,8 @@ class RangeWriter:
         """Undo the open transaction, if SQLite has not done so itself."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _is_large(entry: Entry) -> bool:
+    data_bytes = sum([len(data) for _, data in entry.cells.values() if data])
+    return data_bytes > LOOP_ENTRY_BYTES_MAX

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dstore.base.limits import LOOP_BATCH_BYTES_MAX
+from dstore.base.limits import LOOP_BATCH_BYTES_MAX, LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import ConditionFailed, Unknown
 from dstore.storage.entries import Entry
 from dstore.storage.range_file import RangeFile
@@ -226,3 +226,19 @@ async def test_a_batch_that_takes_too_long_is_cut_short(
         entry = await file.read(rid("a"))
         assert entry is not None
         assert entry.item == {"n": {"N": "4"}}
+
+
+async def test_large_entries_are_evaluated_in_a_thread(tmp_path: Path) -> None:
+    """A short condition may look at each of an entry's elements three hundred times."""
+    async with store(tmp_path) as it:
+        file = await opened(it)
+        on_loop: list[bool] = []
+
+        def note(_previous: Entry | None) -> Outcome:
+            on_loop.append(current_thread() is main_thread())
+            return Put({"s": {"S": "x" * (LOOP_ENTRY_BYTES_MAX + 1)}})
+
+        await file.submit(write("a", note))
+        assert on_loop == [True]
+        await file.submit(write("a", note))
+        assert on_loop == [True, False]
