@@ -114,7 +114,7 @@ LOOP_BYTES_MAX: Final = 64 * KIB
 # A batch that the event loop commits by itself: ~100 us a write of 1 KB, so 3 ms.
 LOOP_BATCH_MAX: Final = 32
 LOOP_BATCH_BYTES_MAX: Final = 64 * KIB
-LOOP_ENTRY_BYTES_MAX: Final = 16 * KIB  # stored; a condition may look at each element 100 times
+LOOP_ENTRY_BYTES_MAX: Final = 16 * KIB  # larger ones, as stored, are evaluated in a thread
 LOOP_BATCH_MS_MAX: Final = 5  # then it commits what it has; what was stored before may be large
 WRITE_BATCH_MAX: Final = 64  # writes in one transaction; beyond it the fsync's share is < 2 %
 # Half a second of a core at 4,500 writes/s, in round numbers; beyond it 503 with Retry-After.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import Corrupt
 from dstore.model.values import Item, from_row, to_row
 
@@ -50,6 +51,12 @@ class Entry:
         if self._item is None:
             self._item = {name: from_row(*cell) for name, cell in self.cells.items()}
         return self._item
+
+    @property
+    def is_large(self) -> bool:
+        """Whether an expression may take too long to look at it for the event loop."""
+        data_bytes = sum([len(data) for _, data in self.cells.values() if data])
+        return data_bytes > LOOP_ENTRY_BYTES_MAX
 
 
 def read_entry(connection: apsw.Connection, rid_id: bytes) -> Entry | None:

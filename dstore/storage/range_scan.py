@@ -79,15 +79,19 @@ class Walk:
         Args:
             connection: where to read.
             rows_max: stop behind the entry with which so many rows were read.
-            bytes_max: stop behind the entry with which the collector has taken so many bytes.
+            bytes_max: stop behind the entry with which the collector has taken so many bytes, and
+                before one that is large.
         """
         collector = self._collector
         rows = 0
         taken = b""
         try:
             with closing(scan_entries(connection, self._rest)) as found:
-                for taken, entry in found:
-                    collector.add(taken, entry)
+                for rid_id, entry in found:
+                    if bytes_max is not None and entry.is_large:
+                        return
+                    collector.add(rid_id, entry)
+                    taken = rid_id
                     if collector.is_full:
                         self.is_over = True
                         return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from dstore.base.clock import NS_PER_MS
-from dstore.base.limits import LOOP_BATCH_MS_MAX, LOOP_ENTRY_BYTES_MAX
+from dstore.base.limits import LOOP_BATCH_MS_MAX
 from dstore.model.errors import Corrupt, DStoreError, Unavailable, Unknown
 from dstore.storage import entries, range_log, requests
 from dstore.storage.entries import Entry
@@ -209,7 +209,7 @@ class RangeWriter:
             if done is not None:
                 return Applied(existed=done.existed, version=done.version)
         previous = entries.read_entry(connection, write.rid_id)
-        if on_loop and previous is not None and _is_large(previous):
+        if on_loop and previous is not None and previous.is_large:
             raise _Large
         try:
             outcome = write.apply(previous)
@@ -264,8 +264,3 @@ class RangeWriter:
         """Undo the open transaction, if SQLite has not done so itself."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-
-def _is_large(entry: Entry) -> bool:
-    data_bytes = sum([len(data) for _, data in entry.cells.values() if data])
-    return data_bytes > LOOP_ENTRY_BYTES_MAX

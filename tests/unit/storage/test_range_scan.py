@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
+from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import Corrupt
 from dstore.model.values import Item
 from dstore.storage import range_file
@@ -146,3 +147,20 @@ async def test_entry_without_a_head_is_corrupt(tmp_path: Path, *, is_reverse: bo
         with pytest.raises(Corrupt):
             await file.walk(Span(is_reverse=is_reverse), taken)
         assert len(taken.rid_ids) in {3, 25}
+
+
+@pytest.mark.parametrize("is_reverse", [False, True])
+async def test_large_entries_are_walked_in_a_thread(tmp_path: Path, *, is_reverse: bool) -> None:
+    """What a filter does to a large entry may take seconds; none is left out or taken twice."""
+    async with store(tmp_path) as it:
+        file = await it.open(await it.new_range())
+        await filled(file)
+        large = STORED[5]
+        text = "x" * (LOOP_ENTRY_BYTES_MAX + 1)
+        await file.submit(put(large, {"text": {"S": text}}))
+        await file.walk(Span(), Taken())
+        taken = Taken(limit=28)
+        await file.walk(Span(is_reverse=is_reverse), taken)
+        keys = [rid(name) for name in STORED]
+        assert taken.rid_ids == (keys[::-1] if is_reverse else keys)[:28]
+        assert taken.on_loop == (24 if is_reverse else 5)
