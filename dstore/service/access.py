@@ -97,7 +97,8 @@ class Access:
         self._entropy = entropy
         self._tokens: dict[str, BearerRecord] = {}
         self._access_keys: dict[str, AccessKeyRecord] = {}
-        self._signing_keys: OrderedDict[Scope, SigningKey] = OrderedDict()  # the latest used last
+        # Those that made a right signature, and whose they are; the latest used last.
+        self._signing_keys: OrderedDict[Scope, tuple[SigningKey, Principal]] = OrderedDict()
         self._nobody = _Nobody(keys, entropy)
         catalog.on_deleted(self.forget_tenant)
 
@@ -132,7 +133,7 @@ class Access:
         scope = claim.scope
         record = self._access_keys.get(scope.access_key_id)
         known = self._signing_keys.get(scope)
-        key = known or self._signing_key(scope, record)
+        key = self._signing_key(scope, record) if known is None else known[0]
         try:
             verify(
                 claim,
@@ -147,11 +148,12 @@ class Access:
                 raise SignatureRefused(refused.problem, _NO_MATCH) from None
             raise
         assert record is not None, "without a key no signature is right"
-        if known is None:
-            self._remember(scope, key)
-        else:
+        if known is not None:
             self._signing_keys.move_to_end(scope)
-        return Principal(tenant=record.tenant, credential=record.id, region=scope.region)
+            return known[1]
+        principal = Principal(tenant=record.tenant, credential=record.id, region=scope.region)
+        self._remember(scope, key, principal)
+        return principal
 
     def check_known(self, request: SignedRequest) -> None:
         """Refuse a request, before its body has come, that `signature` refuses whatever the body.
@@ -170,9 +172,9 @@ class Access:
         day = date_key(secret, scope.date)
         return signing_key(day, region=scope.region, service=scope.service)
 
-    def _remember(self, scope: Scope, key: SigningKey) -> None:
+    def _remember(self, scope: Scope, key: SigningKey, principal: Principal) -> None:
         """Keep a key that made a right signature; only its owner gets it here."""
-        self._signing_keys[scope] = key  # as the latest
+        self._signing_keys[scope] = key, principal  # as the latest
         if len(self._signing_keys) > SIGNING_KEYS_CACHED_MAX:
             self._signing_keys.popitem(last=False)
 

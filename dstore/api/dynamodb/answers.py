@@ -46,7 +46,9 @@ def answer(
         checksum: CRC-32 of the body if it is known already.
         status: HTTP's.
     """
-    content_type = AMZ_JSON if content_type_of(request) == AMZ_JSON else JSON
+    given = request.headers.get(hdrs.CONTENT_TYPE)
+    is_amz = given == AMZ_JSON or content_type_of(request) == AMZ_JSON  # mostly without a call
+    content_type = AMZ_JSON if is_amz else JSON
     lines = f"x-amz-crc32: {crc32(body) if checksum is None else checksum}\r\n"
     if not body:
         lines += f"Content-Type: {content_type}\r\n"  # which `Answer` leaves out of empty answers

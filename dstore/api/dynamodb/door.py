@@ -34,7 +34,7 @@ from dstore.api.dynamodb.health import health
 from dstore.api.dynamodb.replies import encode, encode_short, is_short
 from dstore.api.dynamodb.request_ids import REQUEST_ID_HEADER, AwsRequestIds
 from dstore.api.http.answer import Answer
-from dstore.api.http.body import discard_body, inflate_body, receive_body
+from dstore.api.http.body import arrived_body, discard_body, inflate_body, receive_body
 from dstore.api.http.problems import ProblemRaised
 from dstore.api.http.request_context import context_of
 from dstore.api.http.route import Dialect, Route
@@ -125,10 +125,13 @@ class Door:
 
     async def serve(self, request: web.Request) -> Answer:
         """Answer one request. Raises: whatever `error_answer` renders."""
-        if request.body_exists and content_type_of(request) not in _CONTENT_TYPES:
-            raise no_operation()
-        sent = await _body_of(request, partial(self._check_sender, request))
-        if len(sent) <= INLINE_JSON_BYTES_MAX and hdrs.CONTENT_ENCODING not in request.headers:
+        headers = request.headers
+        if headers.get(hdrs.CONTENT_TYPE) != AMZ_JSON:  # what every SDK sends
+            _check_content_type(request)
+        sent = arrived_body(request, bytes_max=AWS_BODY_BYTES_MAX)
+        if sent is None:
+            sent = await _body_of(request, partial(self._check_sender, request))
+        if len(sent) <= INLINE_JSON_BYTES_MAX and hdrs.CONTENT_ENCODING not in headers:
             members = _members_of(sent)
             action, principal = self._asked(request, hashlib.sha256(sent).hexdigest())
             if members is None:
@@ -182,6 +185,11 @@ async def preflight(request: web.Request) -> Answer:
 def no_operation() -> AwsError:
     """Make what a request gets that cannot be one of an operation: a method, a content type."""
     return unknown_operation(status=404)
+
+
+def _check_content_type(request: web.Request) -> None:
+    if request.body_exists and content_type_of(request) not in _CONTENT_TYPES:
+        raise no_operation()
 
 
 async def _body_of(request: web.Request, check_sender: Callable[[], None]) -> bytes:

@@ -113,7 +113,8 @@ class Answer(web.StreamResponse):
         self._eof_sent = True  # for `prepared`, which aiohttp asks
         whole = self._head if request.method == "HEAD" else self._head + self.body
         writer = request.writer
-        await writer.drain()  # a client that fetches nothing has one answer waiting, and no more
+        if request.protocol.writing_paused:
+            await writer.drain()  # a client that fetches nothing has one answer waiting, no more
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The client has closed the connection.")

@@ -124,6 +124,12 @@ class Dispatcher(UrlDispatcher):
             if method == hdrs.METH_GET:
                 endpoints.setdefault((hdrs.METH_HEAD, path), endpoint)
         self._tree = PathTree(endpoints)
+        # Paths without names in them, as they are usually spelled: found without a walk.
+        self._fixed = {
+            route.path: found
+            for route in routes
+            if not route.names and (found := self._tree.find(split_path(route.path))) is not None
+        }
 
     async def resolve(self, request: web.Request) -> RequestContext:
         """Return the context of a request, an endpoint that answers it inside; never fails."""
@@ -133,8 +139,11 @@ class Dispatcher(UrlDispatcher):
         """Do what `resolve` does, without a coroutine."""
         try:
             _check_headers(request)
-            segments = split_path(_raw_path(request))
-            found = self._tree.find(segments)
+            found = self._fixed.get(request.raw_path)
+            segments: list[str] = []
+            if found is None:
+                segments = split_path(_raw_path(request))
+                found = self._tree.find(segments)
             if found is None:
                 raise _no_such_path()
             matched = found.methods.get(request.method)
@@ -144,7 +153,7 @@ class Dispatcher(UrlDispatcher):
             return self._refusing(error, request)
         endpoint, places = matched
         return RequestContext(
-            {name: segments[index] for name, index in places},
+            {name: segments[index] for name, index in places} if places else {},
             route=endpoint.route,
             serve=endpoint.serve,
             admission=self._admission,
@@ -191,7 +200,8 @@ def _direct(application: web.Application, dispatcher: Dispatcher) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         context = dispatcher.find(request)
-        context.add_app(application)
+        context._apps.append(application)  # noqa: SLF001 -- what `add_app` does, less its checks
+        context._current_app = application  # noqa: SLF001 -- the same
         request._match_info = context  # noqa: SLF001 -- as aiohttp's application does itself
         return await context.serve(request)
 

@@ -90,6 +90,9 @@ async def receive_body(
         ProblemRaised: 408 too slow, 413, 400 broken chunks or too many, 417 an unknown Expect.
         ClientGone: the connection ended before the body did.
     """
+    arrived = arrived_body(request, bytes_max=bytes_max)
+    if arrived is not None:
+        return arrived
     context = context_of(request)
     _coding(request)
     length = request.content_length
@@ -117,6 +120,26 @@ async def receive_body(
             chunks_max=chunks_max,
             before_large=before_large,
         )
+    context.body_bytes = len(body)
+    return body
+
+
+def arrived_body(request: web.Request, *, bytes_max: int) -> bytes | None:
+    """Return a body that came whole with its head, as almost every item does.
+
+    Returns: None if it is for `receive_body`: it is under way, large, in chunks or compressed.
+
+    Raises: as `receive_body`: Unavailable; ProblemRaised 400.
+    """
+    content = request.content
+    if not content.is_eof() or hdrs.CONTENT_ENCODING in request.headers:
+        return None
+    length = request.content_length
+    if not length or length > bytes_max or length > INLINE_JSON_BYTES_MAX:
+        return None
+    context = context_of(request)
+    context.reserve(length)
+    body = _from_buffer(request)
     context.body_bytes = len(body)
     return body
 

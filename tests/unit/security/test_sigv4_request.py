@@ -311,9 +311,10 @@ def test_no_key_is_not_a_key_of_zeros() -> None:
     wire = dynamo()
     claim = read_claim(wire.method, wire.target, wire.headers)
     digest = hashlib.sha256(BODY).hexdigest()
-    claim.signature = signature_of(
+    forged = signature_of(
         _NO_KEY, string_head=claim.string_head, head=claim.head, body_sha256=digest
     )
+    claim = claim._replace(signature=forged)
     with pytest.raises(SignatureRefused) as caught:
         verify(claim, body_sha256=digest, key=None, now_us=NOW_US)
     assert caught.value.problem is Problem.UNKNOWN_KEY
