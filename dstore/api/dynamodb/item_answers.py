@@ -73,14 +73,21 @@ async def write_item(call: Call, key: ItemKey, apply: Apply) -> dict[str, Any]:
         applied = await call.node.items.write(key, apply, body_bytes=call.body_bytes)
     except ItemMisfit as misfit:
         raise misfit_error(misfit) from None
+    is_heavy = call.is_large or touches_large(applied)
+    return await in_thread_if(is_heavy, partial(_answer, call, key, applied))
+
+
+def touches_large(applied: Applied) -> bool:
+    """Tell whether a write met an item that takes long to count or to show."""
+    return applied.previous is not None and is_large((applied.previous,))
+
+
+def _answer(call: Call, key: ItemKey, applied: Applied) -> dict[str, Any]:
     members = call.members
     answer: dict[str, Any] = {}
-    mode = members.get("ReturnValues")
-    if mode is not None:
-        heavy = call.is_large or (applied.previous is not None and is_large((applied.previous,)))
-        attributes = await in_thread_if(heavy, partial(returned, mode, applied, key))
-        if attributes is not None:
-            answer["Attributes"] = attributes
+    attributes = returned(members.get("ReturnValues"), applied, key)
+    if attributes is not None:
+        answer["Attributes"] = attributes
     mode = members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
         units = written_units(applied, key)

@@ -12,7 +12,7 @@ from dstore.api.dynamodb.attributes import SEVERAL, check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import check_index_keys
-from dstore.api.dynamodb.item_answers import check_put_size, written_units
+from dstore.api.dynamodb.item_answers import check_put_size, touches_large, written_units
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_batched_item, key_of_map
 from dstore.api.dynamodb.return_values import collection_metrics
 from dstore.api.dynamodb.shapes import ListOf, MapOf
@@ -50,7 +50,9 @@ async def run(call: Call) -> dict[str, Any]:
             unprocessed.setdefault(each.name, []).append(each.given)
         else:
             done.append((each, answer))
-    return {"UnprocessedItems": unprocessed, **_told(call, done)}
+    is_heavy = call.is_large or any(touches_large(applied) for _, applied in done)
+    told = await in_thread_if(is_heavy, partial(_told, call, done))
+    return {"UnprocessedItems": unprocessed, **told}
 
 
 def _told(call: Call, done: list[tuple[_Asked, Applied]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from asyncio import sleep
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -24,6 +25,7 @@ __all__ = ["node_fixture"]
 
 _LONG: Final = {"id": {"NS": [f"{number}.0" for number in range(20_000)]}}  # 50 ms to check
 _TURNS_MIN: Final = 4
+_X: Final = {"id": {"S": "x"}}
 
 
 async def _turns_during(node: Node, operation: str, members: dict[str, Any]) -> int:
@@ -116,3 +118,31 @@ async def test_large_batches_are_not_held_decoded(node: Node, projection: dict[s
     assert held_bytes < 4 * MIB
     answered = await called(node, "BatchGetItem", RequestItems=batch)
     assert answered["Responses"][HASH] == [{**key, "l": content} for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("PutItem", {"Item": _X}),
+        ("UpdateItem", {"Key": _X}),
+        ("DeleteItem", {"Key": _X}),
+        ("BatchWriteItem", {"RequestItems": {HASH: [{"DeleteRequest": {"Key": _X}}]}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_large_items_are_counted_beside_the_loop(
+    node: Node, monkeypatch: pytest.MonkeyPatch, operation: str, members: dict[str, Any]
+) -> None:
+    """A short request may be about a large item, whose capacity takes long to count."""
+    content = {"L": [{"N": str(number)} for number in range(10_000)]}
+    await called(node, "PutItem", TableName=HASH, Item={**_X, "l": content})
+    on_loop: list[bool] = []
+
+    def counted(size_bytes: int) -> float:
+        on_loop.append(current_thread() is main_thread())
+        return float(size_bytes)
+
+    monkeypatch.setattr("dstore.api.dynamodb.item_answers.write_units", counted)
+    name = {} if "RequestItems" in members else {"TableName": HASH}
+    await called(node, operation, **name, **members, ReturnConsumedCapacity="TOTAL")
+    assert on_loop == [False]
