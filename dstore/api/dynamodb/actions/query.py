@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb import members as of
@@ -25,6 +26,7 @@ from dstore.api.dynamodb.page_requests import (
 )
 from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
+from dstore.base.threads import in_thread_if
 from dstore.model.keys import partition_prefix
 from dstore.service.items import key_names
 from dstore.service.queries import PageRequest, query_span
@@ -51,7 +53,8 @@ _ERROR_PREFIX: Final = "1 validation error detected: "
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    return await page_reply(call, _plan(call))
+    request = await in_thread_if(call.is_large, partial(_plan, call))
+    return await page_reply(call, request)
 
 
 def _plan(call: Call) -> PageRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb import members as of
@@ -26,6 +27,7 @@ from dstore.api.dynamodb.page_requests import (
 from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import SCAN_SEGMENTS_MAX
+from dstore.base.threads import in_thread_if
 from dstore.service.queries import PageRequest, segment_span
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ _SEGMENT: Final = of.Member("Segment", Integer(min=0, max=SCAN_SEGMENTS_MAX - 1)
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    return await page_reply(call, _plan(call))
+    request = await in_thread_if(call.is_large, partial(_plan, call))
+    return await page_reply(call, request)
 
 
 def _plan(call: Call) -> PageRequest:

@@ -26,6 +26,10 @@ __all__ = ["node_fixture"]
 _LONG: Final = {"id": {"NS": [f"{number}.0" for number in range(20_000)]}}  # 50 ms to check
 _TURNS_MIN: Final = 4
 _X: Final = {"id": {"S": "x"}}
+_BY_KEY: Final = {
+    "KeyConditionExpression": "id = :x",
+    "ExpressionAttributeValues": {":x": {"S": "x"}},
+}
 
 
 async def _turns_during(node: Node, operation: str, members: dict[str, Any]) -> int:
@@ -65,6 +69,8 @@ async def _turns_during(node: Node, operation: str, members: dict[str, Any]) -> 
         ("DeleteItem", {"TableName": HASH, "Key": _LONG}),
         ("UpdateItem", {"TableName": HASH, "Key": _LONG}),
         ("PutItem", {"TableName": HASH, "Item": _LONG}),
+        ("Query", {"TableName": HASH, "ExclusiveStartKey": _LONG, **_BY_KEY}),
+        ("Scan", {"TableName": HASH, "ExclusiveStartKey": _LONG}),
         ("BatchGetItem", {"RequestItems": {HASH: {"Keys": [_LONG]}}}),
         ("BatchWriteItem", {"RequestItems": {HASH: [{"DeleteRequest": {"Key": _LONG}}]}}),
     ],
