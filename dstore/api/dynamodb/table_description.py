@@ -113,13 +113,13 @@ def deleted(call: Call, table: TableRecord) -> Description:
 
 
 def updated(
-    call: Call, before: TableRecord, after: TableRecord, *, status: TableStatus
+    call: Call, before: TableDefinition, after: TableRecord, *, status: TableStatus
 ) -> Description:
     """Describe a table as UpdateTable does, which answers while AWS is still at it.
 
     Units are those from before, dated as changed now; an index that goes is there as DELETING.
     """
-    old, new = before.definition.settings, after.definition.settings
+    old, new = before.settings, after.definition.settings
     answer = described(call, after, status)
     answer["ProvisionedThroughput"] = _between(call, old.throughput, new.throughput)
     was = {index.name: index for index in old.global_indexes}
@@ -134,7 +134,7 @@ def updated(
     gone = [index for name, index in was.items() if name not in will]
     if gone:
         answer.setdefault("GlobalSecondaryIndexes", []).extend(
-            _described_global(call, before.definition, index) | {"IndexStatus": "DELETING"}
+            _described_global(call, before, index) | {"IndexStatus": "DELETING"}
             for index in gone
         )
     return answer

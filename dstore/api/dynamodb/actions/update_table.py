@@ -28,6 +28,8 @@ from dstore.model.errors import RefusalKind, Refused
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call, Members, Reply
+    from dstore.model.table_settings import TableSettings
+    from dstore.model.tables import TableDefinition
 
 _SLOW: Final = ("ProvisionedThroughput", "BillingMode", "SSESpecification", "TableClass")
 
@@ -36,13 +38,15 @@ async def _run(call: Call) -> Reply:
     members = call.members
     name = name_of(members["TableName"])
     await in_thread_if(call.is_large, partial(check_update, members))
-    before = described_table(call, name)
+    before = described_table(call, name).definition
+
+    def change(definition: TableDefinition, now_us: int) -> TableSettings:
+        nonlocal before
+        before = definition  # another change may have come in between
+        return changed_settings(members, definition, now_us=now_us)
+
     try:
-        after = await call.node.tables.update(
-            call.tenant,
-            name,
-            lambda definition, now_us: changed_settings(members, definition, now_us=now_us),
-        )
+        after = await call.node.tables.update(call.tenant, name, change)
     except Refused as refused:
         if refused.kind is RefusalKind.NOT_FOUND:  # since it was found here
             raise no_such_table(name) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ async def test_throughput(node: Node) -> None:
         "WriteCapacityUnits: 6. Refer to the Amazon DynamoDB Developer Guide for current limits "
         "and how to request higher limits."
     )
+
+
+async def test_changes_at_once_see_each_other(node: Node) -> None:
+    """What an answer tells of before is what its own change found, not what another has changed."""
+    await called(node, "CreateTable", **provisioned("p"))
+    units = [{"ReadCapacityUnits": read, "WriteCapacityUnits": 6} for read in (15, 20)]
+    answers = await gather(*[updated(node, ProvisionedThroughput=each) for each in units])
+    assert [one["ProvisionedThroughput"]["ReadCapacityUnits"] for one in answers] == [5, 15]
 
 
 async def test_billing_there_and_back(node: Node, clock: ShiftedClock) -> None:
