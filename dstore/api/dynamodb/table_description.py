@@ -134,8 +134,7 @@ def updated(
     gone = [index for name, index in was.items() if name not in will]
     if gone:
         answer.setdefault("GlobalSecondaryIndexes", []).extend(
-            _described_global(call, before, index) | {"IndexStatus": "DELETING"}
-            for index in gone
+            _described_global(call, before, index) | {"IndexStatus": "DELETING"} for index in gone
         )
     return answer
 
