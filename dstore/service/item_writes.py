@@ -17,14 +17,15 @@ from dstore.base.limits import (
     SORT_KEY_BYTES_MAX,
 )
 from dstore.expressions.ast import SectionKind
-from dstore.model.errors import ConditionFailed, RefusalKind, Refused
+from dstore.model.errors import ConditionFailed, RefusalKind, Refused, excerpt
+from dstore.model.keys import KeyKind
 from dstore.model.tables import IndexKey, index_keys
 from dstore.model.values import Attribute, Item, attribute_bytes, item_bytes
 from dstore.service.items import ItemKey, whole_item
 from dstore.storage.range_writer import Apply, Delete, Outcome, Put
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from dstore.expressions import Condition, Update
     from dstore.storage.entries import Entry
@@ -43,14 +44,17 @@ class Misfit(StrEnum):
 
 
 class ItemMisfit(Refused):
-    """An update would make an item that cannot be stored; nothing was written."""
+    """A write would make an item that cannot be stored; nothing was written."""
 
     def __init__(self, misfit: Misfit, *, key: IndexKey | None = None) -> None:
-        """Say what it is, and of which index's key; the wire has its own sentence for each."""
+        """Say what it is, and of which index's key; DynamoDB's wire has its own sentences."""
         too_large = misfit is Misfit.TOO_LARGE
         super().__init__(
             RefusalKind.TOO_LARGE if too_large else RefusalKind.INVALID,
-            f"The update would make an item that cannot be stored: {misfit}.",
+            f"The write would make an item that cannot be stored: {misfit}."
+            if key is None
+            else f"{excerpt(key.attribute)} is a key of the index {key.index}: "
+            f"{_wanted(misfit, key)}",
         )
         self.misfit = misfit
         self.key = key
@@ -140,15 +144,26 @@ def update(change: Update | None, *, key: ItemKey, guard: Guard | None) -> Apply
 
 def has_indexable_size(attribute: Attribute, key: IndexKey) -> bool:
     """Say whether a value of the right type is short enough to be an index's key."""
-    bytes_max = PARTITION_KEY_BYTES_MAX if key.is_partition else SORT_KEY_BYTES_MAX
-    return "N" in attribute or attribute_bytes(attribute) <= bytes_max
+    return "N" in attribute or attribute_bytes(attribute) <= _bytes_max(key)
+
+
+def check_index_keys(item: Item, changed: Container[str], keys: Sequence[IndexKey]) -> None:
+    """Refuse an item of which an attribute cannot be the key of an index that it is.
+
+    Args:
+        item: whole, or without its own key.
+        changed: the attributes that a write gives a value; others may be from before the index.
+        keys: of the table's indexes, `model.tables.index_keys`.
+    Raises: ItemMisfit.
+    """
+    for key in keys:
+        if key.attribute in changed:
+            _check_index_key(item[key.attribute], key)
 
 
 def _check_fit(item: Item, changed: Sequence[str], keys_of_indexes: Sequence[IndexKey]) -> None:
     """Refuse an item that an update has made, by the attributes that it has changed."""
-    for key in keys_of_indexes:
-        if key.attribute in changed:
-            _check_index_key(item[key.attribute], key)
+    check_index_keys(item, changed, keys_of_indexes)
     for name in changed:
         if _is_too_deep(item[name]):
             raise ItemMisfit(Misfit.TOO_DEEP)
@@ -163,6 +178,21 @@ def _check_index_key(attribute: Attribute, key: IndexKey) -> None:
         raise ItemMisfit(Misfit.INDEX_KEY_EMPTY, key=key)
     if not has_indexable_size(attribute, key):
         raise ItemMisfit(Misfit.INDEX_KEY_TOO_LONG, key=key)
+
+
+def _bytes_max(key: IndexKey) -> int:
+    return PARTITION_KEY_BYTES_MAX if key.is_partition else SORT_KEY_BYTES_MAX
+
+
+def _wanted(misfit: Misfit, key: IndexKey) -> str:
+    """Say what to give an index's key instead."""
+    if misfit is Misfit.INDEX_KEY_EMPTY:
+        return "give it a value that is not empty, or leave it out."
+    if misfit is Misfit.INDEX_KEY_TOO_LONG:
+        return f"give it a value of at most {_bytes_max(key)} bytes, or leave it out."
+    if key.kind is KeyKind.BINARY:
+        return "leave it out, or give it a binary through the DynamoDB API; JSON has none."
+    return f"give it a {'number' if key.kind is KeyKind.NUMBER else 'string'}, or leave it out."
 
 
 def _is_too_deep(attribute: Attribute, level: int = 1) -> bool:

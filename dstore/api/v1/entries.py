@@ -206,15 +206,13 @@ def plan_body(verb: Verb, body: bytes, *, key: EntryKey, preconditions: Precondi
         raise invalid(f"{key_name} is the entry's ID and stands in the URL, not in the body.")
     match verb:
         case Verb.CREATE:
-            return entry_writes.create(
-                item_from_plain(entry), key=key.key, preconditions=preconditions
-            )
+            return entry_writes.create(item_from_plain(entry), key=key, preconditions=preconditions)
         case Verb.REPLACE:
             return entry_writes.replace(
-                item_from_plain(entry), key=key.key, preconditions=preconditions
+                item_from_plain(entry), key=key, preconditions=preconditions
             )
         case Verb.MERGE:
-            return entry_writes.merge(entry, key=key.key, preconditions=preconditions)
+            return entry_writes.merge(entry, key=key, preconditions=preconditions)
 
 
 def plan_deferred(write: DeferredWrite, key: EntryKey) -> Apply:

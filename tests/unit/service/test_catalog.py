@@ -156,7 +156,7 @@ async def test_counts_survive_the_closing_of_a_file(tmp_path: Path) -> None:
         await node.catalog.create_table("acme", "abc", id_type=IdType.STRING)
         for name in ("one", "two"):
             entry = node.items.locate("acme", "abc", name)
-            apply = create({}, key=entry.key, preconditions=NO_PRECONDITIONS)
+            apply = create({}, key=entry, preconditions=NO_PRECONDITIONS)
             await node.items.write(entry, apply, request=None)
         assert node.catalog.quantity(node.catalog.table("acme", "abc")) == 2
         assert node.catalog.entry_count() == 2
@@ -179,7 +179,7 @@ async def test_entries_are_counted_out_with_their_table(
         await catalog.create_tenant("acme")
         await catalog.create_table("acme", "abc", id_type=IdType.STRING)
         key = node.items.locate("acme", "abc", "one")
-        await node.items.write(key, create({}, key=key.key, preconditions=NO_PRECONDITIONS))
+        await node.items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
         run = type(node._database).run
         counts: list[int] = []
 

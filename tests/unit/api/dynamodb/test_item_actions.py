@@ -434,7 +434,7 @@ async def test_numbers_of_v1_are_answered_plainly(node: Node) -> None:
     """v1 keeps the spelling; here a number has one, however it is read, alone and inside."""
     entry = node.items.locate(TENANT, V1, "x")
     item: Item = {"n": {"N": "1.50"}, "l": {"L": [{"N": "1E2"}]}, "keep": {"N": "2.0"}}
-    await node.items.write(entry, create(item, key=entry.key, preconditions=NO_PRECONDITIONS))
+    await node.items.write(entry, create(item, key=entry, preconditions=NO_PRECONDITIONS))
     plain = {"n": {"N": "1.5"}, "l": {"L": [{"N": "100"}]}, "keep": {"N": "2"}}
     key = {"_id": {"S": "x"}}
     assert await stored(node, V1, **key) == {**key, **plain}
