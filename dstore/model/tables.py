@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from dstore.base.limits import INTEGER_ID_DIGITS_MAX, KEY_BYTES_MIN, PARTITION_KEY_BYTES_MAX
+from dstore.model import numbers
 from dstore.model.errors import Refused, excerpt, invalid
 from dstore.model.hashing import string_bytes
 from dstore.model.keys import KeyKind, KeyValue
@@ -30,6 +31,7 @@ __all__ = [
     "format_id",
     "id_type_of",
     "index_keys",
+    "is_integer_id",
     "kind_of",
     "parse_id",
     "v1_key",
@@ -156,12 +158,22 @@ def id_type_of(kind: KeyKind) -> IdType:
     return _ID_TYPE_OF[kind]
 
 
-def parse_id(id_type: IdType, text: str) -> tuple[KeyKind, KeyValue]:
+def is_integer_id(text: str) -> bool:
+    """Tell whether a number is an ID of a table that v1 made with Integer IDs, so spelled."""
+    return _INTEGER_ID.fullmatch(text) is not None
+
+
+def parse_id(id_type: IdType, text: str, *, door: Door = Door.V1) -> tuple[KeyKind, KeyValue]:
     """Read an entry's ID as it stands in a URL, percent-decoding done.
 
     A String is the text itself; an Integer is `0` or `-?[1-9][0-9]{0,37}`, so that one value has
-    one spelling; Bytes are base64url without padding.
+    one spelling; Bytes are base64url without padding. Where DynamoDB's door made the table, an
+    Integer is any number in the spelling of `model.numbers.plain`.
 
+    Args:
+        id_type: the table's.
+        text: the ID.
+        door: where the table was made.
     Returns: the key as `model.keys.encode_key` takes it.
     Raises: Refused: the text is no such ID, is empty, or is longer than 2,048 bytes.
     """
@@ -169,8 +181,11 @@ def parse_id(id_type: IdType, text: str) -> tuple[KeyKind, KeyValue]:
         case IdType.STRING:
             _check_length(len(string_bytes(text)))
             return KeyKind.STRING, text
+        case IdType.INTEGER if door is Door.DYNAMODB:
+            _check_plain(text)
+            return KeyKind.NUMBER, text
         case IdType.INTEGER:
-            if _INTEGER_ID.fullmatch(text) is None:
+            if not is_integer_id(text):
                 raise invalid(
                     f"{excerpt(text)} is no Integer ID; write 0, or up to "
                     f"{INTEGER_ID_DIGITS_MAX} digits without leading zeros, with - if negative."
@@ -205,6 +220,13 @@ def _from_base64url(text: str) -> bytes:
     if urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
         raise _not_base64url(text)
     return raw
+
+
+def _check_plain(text: str) -> None:
+    """Refuse a number in another spelling than the plain one: one value, one ID."""
+    plain = numbers.plain(text)
+    if plain != text:
+        raise invalid(f"{excerpt(text)} is not how an ID spells that number; write {plain}.")
 
 
 def _check_length(id_bytes: int) -> None:

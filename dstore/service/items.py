@@ -73,8 +73,9 @@ class Items:
             have two keys.
         """
         table = self._catalog.table(tenant, table_name)
-        _check_single_key(table.definition)
-        key = parse_id(table.definition.id_type, id_text)
+        definition = table.definition
+        _check_single_key(definition)
+        key = parse_id(definition.id_type, id_text, door=definition.door)
         return EntryKey(table=table, key=key, rid_id=encode_key(key))
 
     async def read(self, entry: EntryKey | ItemKey) -> Entry | None:

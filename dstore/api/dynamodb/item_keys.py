@@ -11,12 +11,17 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb.errors import AwsError, validation
-from dstore.base.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from dstore.base.limits import (
+    INTEGER_ID_DIGITS_MAX,
+    PARTITION_KEY_BYTES_MAX,
+    SORT_KEY_BYTES_MAX,
+)
 from dstore.model.keys import KeyKind, KeyValue, encode_key
+from dstore.model.tables import Door, is_integer_id
 from dstore.service.items import ItemKey
 
 if TYPE_CHECKING:
-    from dstore.model.tables import KeyAttribute
+    from dstore.model.tables import KeyAttribute, TableDefinition
     from dstore.model.values import Attribute, Item
     from dstore.storage.node_records import TableRecord
 
@@ -63,12 +68,14 @@ def key_of_item(item: Item, table: TableRecord) -> ItemKey:
     Args:
         item: checked and normalised by `attributes.check_item`.
         table: whose key it shall be.
-    Raises: AwsError: ValidationException; a key is missing, of another type, empty or too long.
+    Raises: AwsError: ValidationException; a key is missing, of another type, empty or too long,
+        or as `check_new_key`.
     """
     definition = table.definition
     partition, sort = definition.partition, definition.sort
     first = _present(item, partition, bytes_max=PARTITION_KEY_BYTES_MAX)
     attributes = {partition.name: item[partition.name]}
+    check_new_key(attributes, definition)
     if sort is None:
         rid_id = encode_key((partition.kind, first))
     else:
@@ -84,6 +91,26 @@ def key_of_batched_item(item: Item, table: TableRecord) -> ItemKey:
         if key is not None and (key.name not in item or key.kind not in item[key.name]):
             raise validation(NO_MATCH)
     return key_of_item(item, table)
+
+
+def check_new_key(attributes: Item, definition: TableDefinition) -> None:
+    """Refuse to make an item that v1 could not name, in a table that it made with Integer IDs.
+
+    Only writes that may make an item ask for it: reads and deletes of such a key find nothing.
+
+    Args:
+        attributes: of the key, of the right type and plainly spelled.
+        definition: the table's.
+    Raises: AwsError: ValidationException.
+    """
+    key = definition.partition
+    if key.kind is not _NUMBER or definition.door is not Door.V1:
+        return
+    if not is_integer_id(attributes[key.name]["N"]):
+        raise validation(
+            f"{INVALID}dStore's table {definition.name} was made through v1 with Integer IDs: "
+            f"{key.name} must be an integer of at most {INTEGER_ID_DIGITS_MAX} digits"
+        )
 
 
 def type_of(attribute: Attribute) -> str:

@@ -28,7 +28,8 @@ ID: Final = {
     "type": "string",
     "minLength": 1,
     "maxLength": PARTITION_KEY_BYTES_MAX,
-    "description": "String: any text. Integer: 0 or -?[1-9][0-9]{0,37}. Bytes: base64url.",
+    "description": "String: any text. Integer: 0 or -?[1-9][0-9]{0,37}; if the table was made "
+    "through the DynamoDB API, any number without exponent and outer zeros. Bytes: base64url.",
 }
 ETAGS: Final = {"type": "string", "description": '* or entity tags, as `"abc", "def"`.'}
 _STRING: Final = {"type": "string"}

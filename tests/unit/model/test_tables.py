@@ -71,6 +71,39 @@ def test_refused_ids(id_type: IdType, text: str) -> None:
     assert len(caught.value.message) < 250
 
 
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "1.5", "-0.001", "1" + "0" * 50, "0." + "0" * 129 + "1", "9" * 38]
+)
+def test_numbers_are_ids_where_dynamodb_made_the_table(text: str) -> None:
+    """Any number that a key can be has an ID: its plain spelling, as lists show it."""
+    key = (KeyKind.NUMBER, text)
+    assert parse_id(IdType.INTEGER, text, door=Door.DYNAMODB) == key
+    assert format_id(key) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1E50", "write 1" + "0" * 50 + "."),
+        ("1.50", "write 1.5."),
+        ("+1", "write 1."),
+        ("-0", "write 0."),
+        (".5", "write 0.5."),
+        ("007", "write 7."),
+        ("", "is not a number"),
+        ("1\n", "is not a number"),
+        ("\uff11", "is not a number"),
+        ("1" * 39, "significant digits"),
+        ("1E200", "too large or too small"),
+    ],
+)
+def test_other_spellings_of_numbers_are_refused(text: str, says: str) -> None:
+    """One value has one ID, and the sentence says which."""
+    with pytest.raises(Refused) as caught:
+        parse_id(IdType.INTEGER, text, door=Door.DYNAMODB)
+    assert says in caught.value.message
+
+
 @given(st.binary(min_size=1, max_size=50))
 def test_bytes_round_trip(raw: bytes) -> None:
     """Every binary has exactly one URL."""

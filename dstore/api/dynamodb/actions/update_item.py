@@ -17,7 +17,7 @@ from dstore.api.dynamodb.expression_members import (
 )
 from dstore.api.dynamodb.index_key_values import check_assigned_types, check_paths
 from dstore.api.dynamodb.item_answers import write_item
-from dstore.api.dynamodb.item_keys import key_of_map
+from dstore.api.dynamodb.item_keys import check_new_key, key_of_map
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import update
@@ -52,6 +52,7 @@ def _plan(call: Call) -> tuple[ItemKey, Apply]:
     expressions.finish()
     table = table_of(call, members["TableName"])
     key = key_of_map(given, table)
+    check_new_key(key.attributes, table.definition)
     if change is not None:
         _check_targets(change, table.definition)
     if condition is not None:
