@@ -158,7 +158,8 @@ def _is_whole_item(answer: Members) -> bool:
 
 
 def _is_whole_partition(answer: Members) -> bool:
-    return answer["Count"] == len(answer["Items"]) == PER_PARTITION
+    count: object = answer["Count"]
+    return count == len(answer["Items"]) == PER_PARTITION
 
 
 def _is_all_written(answer: Members) -> bool:

@@ -84,7 +84,8 @@ async def test_nothing_is_told_before_the_sync(tmp_path: Path) -> None:
             asyncio.ensure_future(one)  # noqa: TID251 - the test ends them
             for one in (file.read(rid("a")), file.walk(Span(), names))
         )
-        other = await asyncio.wait_for(file.read(rid("b")), 10)  # noqa: TID251 - a test's bound
+        async with asyncio.timeout(10):
+            other = await file.read(rid("b"))
         assert other is not None
         assert [await is_waiting(one) for one in (written, same, walked)] == [True] * 3
         disk.may_sync.set()
