@@ -124,6 +124,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         help="Memory for opened pages, of all files together, in bytes.",
     ),
     Setting(
+        name="entry_cache_bytes",
+        kind=bytes_count(0),
+        default=limits.ENTRY_CACHE_BYTES,
+        help="Memory for decoded entries, of all files together, in bytes.",
+    ),
+    Setting(
         name="open_files_max",
         kind=whole(8, 100_000),
         default=limits.OPEN_FILES_MAX,
@@ -200,6 +206,7 @@ class Settings:
     insecure: bool
     drain_timeout_s: float
     page_cache_bytes: int
+    entry_cache_bytes: int
     open_files_max: int
     wal_pages_checkpoint: int
     free_disk_bytes_min: int

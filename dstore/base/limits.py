@@ -142,6 +142,7 @@ REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more
 
 PAGE_BYTES: Final = 4_096  # SQLite's page, a disk's block
 PAGE_CACHE_BYTES: Final = 128 * MIB  # of all files together; a hot one wants tens of MiB
+ENTRY_CACHE_BYTES: Final = 256 * MIB  # of decoded entries, all files together; ~5 KB one of 1 KB
 OPEN_FILES_MAX: Final = 512  # range files; up to 11 descriptors each when read by threads
 # 128 MiB a file before its log is folded in. Folding seals each changed page once more, so the more
 # writes share a fold the better: counted with random new 1 KB items, 1.8 pages each; 3.1 at 8,000.

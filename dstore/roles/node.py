@@ -28,6 +28,7 @@ async def mount(runtime: Runtime) -> Mounted:
             directory=settings.data,
             location=settings.location,
             page_cache_bytes=settings.page_cache_bytes,
+            entry_cache_bytes=settings.entry_cache_bytes,
             open_files_max=settings.open_files_max,
             free_disk_bytes_min=settings.free_disk_bytes_min,
             wal_pages_checkpoint=settings.wal_pages_checkpoint,

@@ -15,7 +15,6 @@ from dstore.base.threads import in_thread_if
 from dstore.model.errors import Unavailable
 from dstore.model.values import item_bytes
 from dstore.service.items import is_large
-from dstore.service.page_sizes import evaluated
 from dstore.storage.range_writer import Applied, Apply
 
 if TYPE_CHECKING:
@@ -82,9 +81,7 @@ async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadIte
 
 
 def _rendered(read: BatchedRead, entry: Entry) -> tuple[Any, int]:
-    key = read.key.attributes
-    _, size_bytes = evaluated(entry, key, item_bytes(key))
-    return read.render(entry), size_bytes
+    return read.render(entry), entry.item_bytes + item_bytes(read.key.attributes)
 
 
 async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Applied | Unavailable]:

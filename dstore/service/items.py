@@ -11,6 +11,8 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from dstore.base.limits import INLINE_JSON_BYTES_MAX, LIST_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.keys import KeyKind, KeyValue, decode_key, encode_key
@@ -35,6 +37,7 @@ Key = tuple[KeyKind, KeyValue]
 # What an entry and an attribute take to render beyond their data, as bytes of data.
 _ENTRY_WEIGHT: Final = 256
 _CELL_WEIGHT: Final = 64
+_encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,18 @@ def whole_item(entry: Entry, key: Item) -> Item:
     return item
 
 
+def answered(entry: Entry, key: Item) -> msgspec.Raw:
+    """Write the JSON that an entry is answered as, all of it; what `whole_item` gives, as text.
+
+    Args:
+        entry: as it is stored; most of the text stays with it for the next answer.
+        key: the key attributes in wire form, plain already.
+    Raises: Corrupt: a row is not what it says.
+    """
+    rest = entry.answer
+    return msgspec.Raw(b"%b,%b}" % (_encode(key)[:-1], rest) if rest else _encode(key))
+
+
 def key_attribute(key: KeyAttribute, value: KeyValue) -> Attribute:
     """Write a decoded key in wire form."""
     text = b64encode(value).decode() if isinstance(value, bytes) else value
@@ -186,10 +201,7 @@ def is_large(entries: Iterable[Entry]) -> bool:
     """
     weight = 0
     for entry in entries:
-        weight += _ENTRY_WEIGHT + _CELL_WEIGHT * len(entry.cells)
-        for _, data in entry.cells.values():
-            if data:
-                weight += len(data)
+        weight += _ENTRY_WEIGHT + _CELL_WEIGHT * len(entry.cells) + entry.data_bytes
         if weight > INLINE_JSON_BYTES_MAX:
             return True
     return False

@@ -21,6 +21,7 @@ from dstore.service.shredding import Shredder
 from dstore.service.tables import Tables
 from dstore.service.tenant_keys import TenantKeys
 from dstore.storage import node_records
+from dstore.storage.entry_cache import EntryCache
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
 from dstore.storage.node_records import NODE_FILE
@@ -58,6 +59,7 @@ class NodeOptions:
     directory: Path
     location: str
     page_cache_bytes: int
+    entry_cache_bytes: int
     open_files_max: int
     free_disk_bytes_min: int
     wal_pages_checkpoint: int
@@ -213,6 +215,7 @@ async def open_node(
         on_fatal=fail,
         wal_pages_checkpoint=options.wal_pages_checkpoint,
         is_halted=lambda: executor.is_halted,
+        entries=EntryCache(bytes_max=options.entry_cache_bytes),
     )
     directory = options.directory.absolute()
 

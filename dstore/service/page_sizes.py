@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dstore.model.plain_numbers import plain_attribute
 from dstore.model.values import attribute_bytes
 
 if TYPE_CHECKING:
     from dstore.model.values import Item
-    from dstore.storage.entries import Entry
 
 _NAME_BYTES: Final = 1
 _ITEM_BYTES: Final = 2
@@ -26,33 +24,6 @@ _TWO_BYTE_LENGTH: Final = 128  # a shorter string has one byte of length before 
 _THREE_BYTE_LENGTH: Final = 16_384  # a shorter one two, this and a longer one three
 _SETS: Final = frozenset({"SS", "NS", "BS"})
 _LENGTH_BYTES: Final = {"N": 1, "B": 1, "NULL": -1}  # a null is kept in its type alone
-
-
-def evaluated(entry: Entry, key: Item, key_bytes: int) -> tuple[Item, int]:
-    """Put an item together as `items.whole_item` does, and count it as `values.item_bytes` does.
-
-    Both in one pass over the rows, since this is most of what a page costs: 0.25 us a string.
-
-    Args:
-        entry: as it is stored; it stays as it is.
-        key: its key attributes in wire form, plain already.
-        key_bytes: their `values.item_bytes`.
-    Returns: the item, and its bytes in capacity.
-    Raises: Corrupt: a row is not what it says.
-    """
-    item = key.copy()
-    texts = list(entry.cells)
-    others_bytes = key_bytes
-    for name, (data_type, data) in entry.cells.items():
-        if data_type == "String" and data is not None:
-            item[name] = {"S": data}
-            texts.append(data)
-        else:
-            item[name] = attribute = plain_attribute(data_type, data)
-            others_bytes += attribute_bytes(attribute)
-    joined = "".join(texts)
-    texts_bytes = len(joined) if joined.isascii() else len(joined.encode())
-    return item, texts_bytes + others_bytes
 
 
 def page_bytes(item: Item, sort_name: str | None) -> int:

@@ -24,11 +24,13 @@ from dstore.model.keys import (
     sort_prefix,
 )
 from dstore.model.values import attribute_bytes, item_bytes
-from dstore.service.items import key_attribute, key_attributes
-from dstore.service.page_sizes import evaluated, page_bytes, page_bytes_max
+from dstore.service.items import answered, key_attribute, key_attributes, whole_item
+from dstore.service.page_sizes import page_bytes, page_bytes_max
 from dstore.storage.range_scan import Span
 
 if TYPE_CHECKING:
+    import msgspec
+
     from dstore.expressions import Condition, KeyRange, Projection, SortRange
     from dstore.model.keys import KeyValue
     from dstore.model.tables import TableDefinition
@@ -61,10 +63,12 @@ class PageRequest:
 class ItemPage:
     """A page: its items (None if only their count was asked for) and what reading it cost.
 
+    Items that nothing was to be picked out of are the JSON that they are answered as.
+
     `evaluated_bytes` are what capacity counts; `last_key` is None if no item is left.
     """
 
-    items: list[Item] | None
+    items: list[Item | msgspec.Raw] | None
     count: int
     scanned_count: int
     evaluated_bytes: int
@@ -167,6 +171,7 @@ class _PageCollector:
 
     __slots__ = (
         "_count",
+        "_is_picky",
         "_items",
         "_keys",
         "_last",
@@ -184,25 +189,34 @@ class _PageCollector:
         self._keys = _KeyReader(request.table.definition)
         sort = request.table.definition.sort
         self._sort_name = None if sort is None else sort.name
-        self._items: list[Item] | None = None if request.is_count else []
+        self._is_picky = request.filter is not None or request.projection is not None
+        self._items: list[Item | msgspec.Raw] | None = None if request.is_count else []
         self._count = 0
         self._scanned_count = 0
         self._page_bytes: int | None = None  # not counted yet
-        self._uncounted: list[Item] = []
+        self._uncounted: list[tuple[Entry, Item]] = []
         self._last = b""
         self.scanned_bytes = 0
         self.is_full = False
 
     def add(self, rid_id: bytes, entry: Entry) -> None:
         """Evaluate the next entry."""
-        request = self._request
         key, key_bytes = self._keys.read(rid_id)
-        item, counted_bytes = evaluated(entry, key, key_bytes)
         self._last = rid_id
         self._scanned_count += 1
-        self.scanned_bytes += counted_bytes
-        if self._scanned_count == request.limit or self._is_page_full(item):
+        self.scanned_bytes += key_bytes + entry.item_bytes
+        if self._scanned_count == self._request.limit or self._is_page_full(entry, key):
             self.is_full = True
+        if self._is_picky:
+            self._pick(entry, key)
+            return
+        self._count += 1
+        if self._items is not None:
+            self._items.append(answered(entry, key))
+
+    def _pick(self, entry: Entry, key: Item) -> None:
+        """Hold an item against the filter, and take what the projection asks for."""
+        request, item = self._request, whole_item(entry, key)
         if request.filter is not None and not request.filter.holds(item):
             return
         self._count += 1
@@ -210,16 +224,18 @@ class _PageCollector:
             projection = request.projection
             self._items.append(item if projection is None else projection.apply(item))
 
-    def _is_page_full(self, item: Item) -> bool:
+    def _is_page_full(self, entry: Entry, key: Item) -> bool:
         """Say whether an item just scanned ends the page; most pages are far from that."""
         bytes_max = self._request.bytes_max
         if self._page_bytes is not None:
-            self._page_bytes += page_bytes(item, self._sort_name)
+            self._page_bytes += page_bytes(whole_item(entry, key), self._sort_name)
         else:
-            self._uncounted.append(item)
+            self._uncounted.append((entry, key))
             if page_bytes_max(self.scanned_bytes, self._scanned_count) < bytes_max:
                 return False
-            self._page_bytes = sum(page_bytes(one, self._sort_name) for one in self._uncounted)
+            self._page_bytes = sum(
+                page_bytes(whole_item(*one), self._sort_name) for one in self._uncounted
+            )
             self._uncounted.clear()
         return self._page_bytes >= bytes_max
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import Corrupt
-from dstore.model.values import Item, from_row, to_row
+from dstore.model.plain_numbers import plain_answer
+from dstore.model.values import Item, attribute_bytes, from_row, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     import apsw
 
+    from dstore.storage.entry_cache import EntryCache
     from dstore.storage.range_scan import Span
 
 HEAD: Final = ""  # C_COL of the head row; no attribute name is empty
@@ -23,6 +27,11 @@ _UPSERT = (
     "INSERT INTO v1 (RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET C_DATA_TYPE = excluded.C_DATA_TYPE, C_DATA = excluded.C_DATA"
 )
+_READ_HEAD = "SELECT C_DATA FROM v1 WHERE RID_ID = ? AND C_COL = ''"
+_HEADS_TO_END = "SELECT RID_ID, C_DATA FROM v1 WHERE C_COL = '' AND RID_ID >= ?"
+_HEADS = f"{_HEADS_TO_END} AND RID_ID < ?"
+_HEADS_ORDER = " ORDER BY RID_ID LIMIT ?"
+_HEADS_REVERSE = " ORDER BY RID_ID DESC LIMIT ?"
 _DELETE_ROW = "DELETE FROM v1 WHERE RID_ID = ? AND C_COL = ?"
 _DELETE_ENTRY = "DELETE FROM v1 WHERE RID_ID = ?"
 _SCAN_TO_END = "SELECT RID_ID, C_COL, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID >= ?"
@@ -30,20 +39,27 @@ _SCAN = f"{_SCAN_TO_END} AND RID_ID < ?"
 _IN_ORDER = " ORDER BY RID_ID, C_COL"
 _IN_REVERSE = " ORDER BY RID_ID DESC, C_COL DESC"
 
+_encode: Final = msgspec.json.Encoder().encode
+
 Cells = dict[str, tuple[str, str | None]]
 """Attribute name → (C_DATA_TYPE, C_DATA); the head row is not among them."""
 
 
 class Entry:
-    """A stored entry: its rows, its item in wire form (decoded when asked for), its version."""
+    """A stored entry: its rows, its version, and what is made of the rows when it is asked for.
 
-    __slots__ = ("_item", "cells", "version")
+    Never changed once it is made, since readers share it.
+    """
+
+    __slots__ = ("_answer", "_data_bytes", "_item", "_item_bytes", "cells", "version")
 
     def __init__(self, cells: Cells, version: str) -> None:
         """Keep the rows as they were read; `version` is what an ETag shows."""
         self.cells = cells
         self.version = version
         self._item: Item | None = None
+        self._data_bytes = self._item_bytes = -1  # not counted yet
+        self._answer: bytes | None = None
 
     @property
     def item(self) -> Item:
@@ -53,21 +69,77 @@ class Entry:
         return self._item
 
     @property
+    def answer(self) -> bytes:
+        """The members of the JSON object that DynamoDB answers, without its braces and the key's.
+
+        Raises: Corrupt: a row is not what it says.
+        """
+        if self._answer is None:
+            plain = {name: plain_answer(*cell) for name, cell in self.cells.items()}
+            self._answer = _encode(plain)[1:-1]
+        return self._answer
+
+    @property
+    def item_bytes(self) -> int:
+        """What the attributes count as DynamoDB does (`values.item_bytes`), the key left out."""
+        if self._item_bytes < 0:
+            self._item_bytes = self._count_item()
+        return self._item_bytes
+
+    @property
+    def data_bytes(self) -> int:
+        """The rows' data in characters: roughly what a look at all of it costs."""
+        if self._data_bytes < 0:
+            self._data_bytes = sum([len(data) for _, data in self.cells.values() if data])
+        return self._data_bytes
+
+    @property
     def is_large(self) -> bool:
         """Whether an expression may take too long to look at it for the event loop."""
-        data_bytes = sum([len(data) for _, data in self.cells.values() if data])
-        return data_bytes > LOOP_ENTRY_BYTES_MAX
+        return self.data_bytes > LOOP_ENTRY_BYTES_MAX
+
+    def _count_item(self) -> int:
+        """Count in one pass, since this is much of what a page costs: 0.15 us a string."""
+        texts = list(self.cells)
+        others_bytes = 0
+        for data_type, data in self.cells.values():
+            if data_type == "String" and data is not None:
+                texts.append(data)
+            else:
+                others_bytes += attribute_bytes(from_row(data_type, data))
+        joined = "".join(texts)
+        return others_bytes + (len(joined) if joined.isascii() else len(joined.encode()))
 
 
-def read_entry(connection: apsw.Connection, rid_id: bytes) -> Entry | None:
-    """Read one entry, or None if there is no such entry."""
+def read_entry(
+    connection: apsw.Connection, rid_id: bytes, cache: EntryCache | None = None
+) -> Entry | None:
+    """Read one entry, or None if there is no such entry; only its head if the rest is cached."""
+    if cache is not None:
+        heads: list[tuple[Any, ...]] = connection.execute(_READ_HEAD, (rid_id,)).fetchall()
+        if heads:
+            cached = cache.get(heads[0][0])
+            if cached is not None:
+                return cached
     rows: list[tuple[Any, ...]] = connection.execute(_READ, (rid_id,)).fetchall()
     if not rows:
         return None
     head, data_type, version = rows[0]
     if head != HEAD or data_type != HEAD_TYPE:
         raise _headless(connection.filename)
-    return Entry({name: (kind, data) for name, kind, data in rows[1:]}, version)
+    entry = Entry({name: (kind, data) for name, kind, data in rows[1:]}, version)
+    if cache is not None:
+        cache.put(entry)
+    return entry
+
+
+def read_heads(connection: apsw.Connection, span: Span, *, limit: int) -> list[tuple[bytes, str]]:
+    """Read the keys and versions of a span's first entries, in its order, at most `limit`."""
+    select = _HEADS_TO_END if span.high is None else _HEADS
+    order = _HEADS_REVERSE if span.is_reverse else _HEADS_ORDER
+    bounds = (span.low,) if span.high is None else (span.low, span.high)
+    heads: list[tuple[Any, ...]] = connection.execute(select + order, (*bounds, limit)).fetchall()
+    return [(rid_id, version or "") for rid_id, version in heads]
 
 
 def cells_of(item: Item) -> Cells:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
-from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX, PAGE_BYTES, WAL_PAGES_CHECKPOINT
+from dstore.base.limits import ENTRY_CACHE_BYTES, PAGE_BYTES, WAL_PAGES_CHECKPOINT
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unknown
 from dstore.storage import entries
 from dstore.storage.entries import Entry
+from dstore.storage.entry_cache import EntryCache
 from dstore.storage.failures import gone, is_io_failure, stored_error
 from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.range_scan import Span, Walk
@@ -63,6 +64,7 @@ class Surroundings:
     wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
     is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
     walking: Lock = field(default_factory=Lock)
+    entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))
 
 
 class RangeFile:
@@ -83,7 +85,11 @@ class RangeFile:
             )
             upgrade(connection, Schema.RANGE)
             self._writer = RangeWriter(
-                connection, clock=around.clock, on_fatal=around.on_fatal, residency=writers
+                connection,
+                clock=around.clock,
+                on_fatal=around.on_fatal,
+                residency=writers,
+                cache=around.entries,
             )
             self._resident = opened.enter_context(
                 closing(
@@ -149,7 +155,7 @@ class RangeFile:
         """
         self._refuse_closing()
         try:
-            entry = entries.read_entry(self._resident, rid_id)
+            entry = entries.read_entry(self._resident, rid_id, self._around.entries)
         except (NotResident, apsw.BusyError):
             entry = await self._in_thread(lambda reader: entries.read_entry(reader, rid_id))
         except (apsw.Error, OSError) as error:
@@ -184,7 +190,7 @@ class RangeFile:
         self._refuse_closing()
         walk = Walk(span, collector)
         try:
-            walk.run(self._resident, rows_max=LOOP_ROWS_MAX, bytes_max=LOOP_BYTES_MAX)
+            walk.run_short(self._resident, self._around.entries)
         except (NotResident, apsw.BusyError):
             pass
         except (apsw.Error, OSError) as error:

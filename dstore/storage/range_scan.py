@@ -11,13 +11,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dstore.storage.entries import scan_entries
+from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX
+from dstore.storage.entries import read_entry, read_heads, scan_entries
 
 if TYPE_CHECKING:
     import apsw
 
     from dstore.storage.entries import Entry
+    from dstore.storage.entry_cache import EntryCache
 
+_HEADS_AT_ONCE: Final = 12  # a query of ten entries is one statement
 _NEXT: Final = b"\x00"  # the smallest bytes above x are x and a NUL
 
 
@@ -64,43 +67,45 @@ class Walk:
         self._collector = collector
         self.is_over = False
 
-    def run(
-        self,
-        connection: apsw.Connection,
-        *,
-        rows_max: int | None = None,
-        bytes_max: int | None = None,
-    ) -> None:
-        """Walk until the collector is full or the span ends, which sets `is_over`, or a bound.
-
-        Whatever is raised (a page is not resident), a later run goes on behind the last entry that
-        the collector took.
-
-        Args:
-            connection: where to read.
-            rows_max: stop behind the entry with which so many rows were read.
-            bytes_max: stop behind the entry with which the collector has taken so many bytes, and
-                before one that is large.
-        """
+    def run(self, connection: apsw.Connection) -> None:
+        """Walk until the collector is full or the span ends; for a thread."""
         collector = self._collector
+        with closing(scan_entries(connection, self._rest)) as found:
+            for rid_id, entry in found:
+                collector.add(rid_id, entry)
+                if collector.is_full:
+                    break
+        self.is_over = True
+
+    def run_short(self, connection: apsw.Connection, cache: EntryCache) -> None:
+        """Walk for a short while: until the collector is full, the span ends, or a bound.
+
+        The bounds are LOOP_ROWS_MAX, LOOP_BYTES_MAX and an entry that is large. Whatever is raised
+        (a page is not resident), a later run goes on behind the last entry that was taken.
+        """
         rows = 0
-        taken = b""
-        try:
-            with closing(scan_entries(connection, self._rest)) as found:
-                for rid_id, entry in found:
-                    if bytes_max is not None and entry.is_large:
+        collector = self._collector
+        while True:
+            heads = read_heads(connection, self._rest, limit=_HEADS_AT_ONCE)
+            taken = b""
+            try:
+                for rid_id, version in heads:
+                    entry = cache.get(version) or read_entry(connection, rid_id, cache)
+                    if entry is None:  # deleted since
+                        continue
+                    if entry.is_large:
                         return
                     collector.add(rid_id, entry)
                     taken = rid_id
+                    rows += len(entry.cells) + 1
                     if collector.is_full:
                         self.is_over = True
                         return
-                    rows += len(entry.cells) + 1
-                    if (rows_max is not None and rows >= rows_max) or (
-                        bytes_max is not None and collector.scanned_bytes >= bytes_max
-                    ):
+                    if rows >= LOOP_ROWS_MAX or collector.scanned_bytes >= LOOP_BYTES_MAX:
                         return
-            self.is_over = True
-        finally:
-            if taken and not self.is_over:
-                self._rest = self._rest.behind(taken)
+            finally:
+                if taken:
+                    self._rest = self._rest.behind(taken)
+            if len(heads) < _HEADS_AT_ONCE:
+                self.is_over = True
+                return

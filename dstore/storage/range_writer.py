@@ -26,6 +26,7 @@ from dstore.storage.vault.residency import Residency
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.model.values import Item
+    from dstore.storage.entry_cache import EntryCache
 
 WRITE_OVERHEAD_BYTES: Final = 512  # of a queued write beyond its item
 
@@ -89,6 +90,7 @@ class RangeWriter:
         clock: Clock,
         on_fatal: Callable[[BaseException], None],
         residency: Residency | None = None,
+        cache: EntryCache | None = None,
     ) -> None:
         """Take over a connection.
 
@@ -97,8 +99,10 @@ class RangeWriter:
             clock: tells when a write was done.
             on_fatal: ends the process: a failed sync leaves the disk's state unknown (B16).
             residency: the connection's switch, which `commit_unsynced` needs.
+            cache: where entries are looked up, and kept when they are written.
         """
         self._connection = connection
+        self._cache = cache
         self._residency = residency or Residency()
         self._clock = clock
         self._on_fatal = on_fatal
@@ -208,7 +212,7 @@ class RangeWriter:
             done = requests.find(connection, write.request, time_us=time_us)
             if done is not None:
                 return Applied(existed=done.existed, version=done.version)
-        previous = entries.read_entry(connection, write.rid_id)
+        previous = entries.read_entry(connection, write.rid_id, self._cache)
         if on_loop and previous is not None and previous.is_large:
             raise _Large
         try:
@@ -247,14 +251,17 @@ class RangeWriter:
             entries.delete_cells(connection, rid_id)
             end.quantity -= 1
             return Applied(existed=True, version=None, previous=previous, outcome=outcome)
+        cells = entries.cells_of(item)
         entries.write_cells(
             connection,
             rid_id,
             entry_hash=write.entry_hash,
             before=None if previous is None else previous.cells,
-            after=entries.cells_of(item),
+            after=cells,
             version=version,
         )
+        if self._cache is not None:  # nobody asks for the version if this rolls back
+            self._cache.put(Entry(cells, version))
         end.quantity += previous is None
         return Applied(
             existed=previous is not None, version=version, previous=previous, outcome=outcome

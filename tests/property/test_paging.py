@@ -18,9 +18,9 @@ from dstore.expressions import Expressions
 from dstore.model.keys import KeyKind, KeyValue
 from dstore.model.values import Item, item_bytes
 from dstore.service.queries import ItemPage, PageRequest, query_span, segment_span
-from dstore.storage import range_file
+from dstore.storage import range_scan
 from dstore.storage.range_scan import Span
-from tests.support.paging import Key, PagedTable, paged_table
+from tests.support.paging import Key, PagedTable, items_of, paged_table
 
 _POOLS: dict[KeyKind, list[KeyValue]] = {
     KeyKind.STRING: ["a", "ab", "abc", "b", "a\x00", "a\x00b", "\x00", "é", "\U0001f600", "\uffff"],
@@ -129,7 +129,7 @@ def test_segments_of_a_scan_are_the_table_once(
             span = segment_span(segment, segments)
             [whole] = await it.pages(PageRequest(table=it.table, span=span, bytes_max=_HUGE))
             assert whole.items is not None
-            keys = [it.key_in(item) for item in whole.items]
+            keys = [it.key_in(item) for item in items_of(whole)]
             partitions.append({key[0] for key in keys})
             seen += keys
             request = PageRequest(table=it.table, span=span, **bounded)
@@ -154,7 +154,7 @@ def _run(
                 await it.put(items.items())
                 await check(it)
 
-    with patch.object(range_file, "LOOP_ROWS_MAX", loop_rows):
+    with patch.object(range_scan, "LOOP_ROWS_MAX", loop_rows):
         asyncio.run(main())
 
 
@@ -171,7 +171,7 @@ def _check_pages(
     if request.is_count:
         assert all(page.items is None for page in pages)
     else:
-        assert [item for page in pages for item in page.items or ()] == shown
+        assert [item for page in pages for item in items_of(page)] == shown
     for page in pages[:-1]:
         assert page.scanned_count == request.limit or request.bytes_max < _HUGE
         assert 0 < page.scanned_count <= (request.limit or len(whole))

@@ -41,6 +41,7 @@ async def open_in(directory: Path, *, clock: ShiftedClock | None = None) -> Asyn
             directory=directory,
             location="NA",
             page_cache_bytes=4 << 20,
+            entry_cache_bytes=1 << 20,
             open_files_max=8,
             free_disk_bytes_min=0,
             wal_pages_checkpoint=8_000,

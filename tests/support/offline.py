@@ -33,6 +33,7 @@ def look(data: Path, work: Callable[[Node], Awaitable[Result]]) -> Result:
                 directory=data,
                 location="NA",
                 page_cache_bytes=8 * MIB,
+                entry_cache_bytes=1 << 20,
                 open_files_max=64,
                 free_disk_bytes_min=0,
                 wal_pages_checkpoint=8_000,

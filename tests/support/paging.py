@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from dstore.model.keys import KeyKind, KeyValue, encode_key
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import Item
@@ -63,6 +65,12 @@ class PagedTable:
         definition = self.table.definition
         partition = key_value(item, definition.partition)
         return partition, None if definition.sort is None else key_value(item, definition.sort)
+
+
+def items_of(page: ItemPage) -> list[Item]:
+    """Decode a page's items, of which some are JSON already."""
+    items: list[Item] = msgspec.json.decode(msgspec.json.encode(page.items))
+    return items
 
 
 @asynccontextmanager

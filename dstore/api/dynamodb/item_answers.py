@@ -11,7 +11,7 @@ from dstore.api.dynamodb.index_key_values import misfit_error
 from dstore.api.dynamodb.return_values import collection_metrics, returned
 from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.base.threads import in_thread_if
-from dstore.model.plain_numbers import plain_answer, plain_attribute
+from dstore.model.plain_numbers import plain_attribute
 from dstore.model.values import Item, item_bytes
 from dstore.service.item_writes import ItemMisfit
 from dstore.service.items import is_large
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from dstore.service.items import ItemKey
     from dstore.storage.entries import Entry
     from dstore.storage.range_writer import Applied, Apply
-
-
-def answered_item(entry: Entry, key: Item) -> Item:
-    """Put an item together for an answer; lists and maps stay the JSON that they are stored as.
-
-    Cost: 0.15 us a string.
-    """
-    item = key.copy()
-    for name, (data_type, data) in entry.cells.items():
-        if data_type == "String" and data is not None:  # the commonest, without a call
-            item[name] = {"S": data}
-        else:
-            item[name] = plain_answer(data_type, data)
-    return item
 
 
 def projected_item(entry: Entry, key: Item, projection: Projection) -> Item:
@@ -53,7 +39,7 @@ def projected_item(entry: Entry, key: Item, projection: Projection) -> Item:
 
 def entry_bytes(entry: Entry | None, key_bytes: int) -> int:
     """Count a stored item as DynamoDB does, its key included; 0 if there is none."""
-    return 0 if entry is None else item_bytes(entry.item) + key_bytes
+    return 0 if entry is None else entry.item_bytes + key_bytes
 
 
 def check_put_size(item: Item, call: Call) -> None:

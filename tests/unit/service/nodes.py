@@ -20,6 +20,7 @@ async def a_node(directory: Path, *, free_disk_bytes_min: int = 0) -> AsyncItera
             directory=directory,
             location="NA",
             page_cache_bytes=8 << 20,
+            entry_cache_bytes=1 << 20,
             open_files_max=8,
             free_disk_bytes_min=free_disk_bytes_min,
             wal_pages_checkpoint=8_000,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from dstore.model.values import Item, attribute_bytes, item_bytes
-from dstore.service.items import whole_item
-from dstore.service.page_sizes import evaluated, page_bytes, page_bytes_max
+from dstore.service.items import answered, whole_item
+from dstore.service.page_sizes import page_bytes, page_bytes_max
 from dstore.storage.entries import Entry, cells_of
 
 PAGE_BYTES = 1 << 20
 
 
 def test_item_is_whole_and_counted_as_every_operation_counts_it() -> None:
-    """One pass does what `whole_item` and `item_bytes` do, for every type."""
+    """An entry counts and writes itself as `whole_item` does, for every type."""
     entry = Entry(
         cells_of(
             {
@@ -33,9 +34,10 @@ def test_item_is_whole_and_counted_as_every_operation_counts_it() -> None:
         "",
     )
     key = {"id": {"S": "ü"}, "sk": {"N": "12"}}
-    item, counted = evaluated(entry, key, item_bytes(key))
-    assert item == whole_item(entry, key)
-    assert counted == item_bytes(item)
+    item = whole_item(entry, key)
+    assert msgspec.json.decode(answered(entry, key)) == item
+    assert entry.item_bytes + item_bytes(key) == item_bytes(item)
+    assert msgspec.json.decode(answered(Entry({}, ""), key)) == key
     assert key == {"id": {"S": "ü"}, "sk": {"N": "12"}}
 
 

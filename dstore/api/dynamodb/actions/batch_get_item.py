@@ -15,14 +15,14 @@ from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
-from dstore.api.dynamodb.item_answers import answered_item, projected_item
+from dstore.api.dynamodb.item_answers import projected_item
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
 from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_READ_KEYS_MAX
 from dstore.base.threads import in_thread_if
 from dstore.service.batches import BatchedRead, ReadItem, read_batch
-from dstore.service.items import is_large
+from dstore.service.items import answered, is_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ def _fitted(
 def _shown(entry: Entry, *, key: ItemKey, projection: Projection | None) -> Item | msgspec.Raw:
     """Make what the answer shows of an item; of a large one its JSON, which is all it takes."""
     if projection is None:
-        return answered_item(entry, key.attributes)
+        return answered(entry, key.attributes)
     item = projected_item(entry, key.attributes, projection)
     return msgspec.Raw(_encode(item)) if is_large((entry,)) else item
 

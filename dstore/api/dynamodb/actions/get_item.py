@@ -11,12 +11,12 @@ from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
-from dstore.api.dynamodb.item_answers import answered_item, entry_bytes, projected_item
+from dstore.api.dynamodb.item_answers import entry_bytes, projected_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
 from dstore.model.values import item_bytes
-from dstore.service.items import is_large
+from dstore.service.items import answered, is_large
 
 if TYPE_CHECKING:
     from dstore.expressions import Projection
@@ -56,7 +56,7 @@ def _answer(
     answer: dict[str, Any] = {}
     if entry is not None:
         answer["Item"] = (
-            answered_item(entry, key.attributes)
+            answered(entry, key.attributes)
             if projection is None
             else projected_item(entry, key.attributes, projection)
         )

@@ -1,0 +1,59 @@
+"""Entries that were read or written lately, by their versions.
+
+An entry's version is the beginning of a digest over its key, its content and all that was written
+before it, and is never used twice. So what has the version that the entry's head row shows is that
+entry, whoever changed the file meanwhile: nothing has to be invalidated, neither by other threads
+nor by a rollback. A read costs the head row instead of all of them.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
+
+if TYPE_CHECKING:
+    from dstore.storage.entries import Entry
+
+# What Python takes for an entry and for each of its attributes beyond their text, which stands in
+# the rows, and perhaps once more in the JSON of an answer.
+_ENTRY_BYTES: Final = 600
+_CELL_BYTES: Final = 300
+
+
+class EntryCache:
+    """A bounded two-generation cache, as the vault's of pages: what is looked up becomes young.
+
+    Large entries are not kept: copying them costs more than decoding their rows.
+    """
+
+    __slots__ = ("_generation_bytes_max", "_old", "_turning", "_young", "_young_bytes")
+
+    def __init__(self, *, bytes_max: int) -> None:
+        """Make an empty cache of at most about `bytes_max`; 0 keeps nothing for long."""
+        self._generation_bytes_max = bytes_max // 2
+        self._young: dict[str, Entry] = {}
+        self._old: dict[str, Entry] = {}
+        self._young_bytes = 0
+        self._turning = Lock()
+
+    def get(self, version: str) -> Entry | None:
+        """Return the entry of a version, or None."""
+        entry = self._young.get(version)
+        if entry is None:
+            entry = self._old.get(version)
+            if entry is not None:
+                self.put(entry)
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Remember an entry."""
+        data_bytes = entry.data_bytes
+        if data_bytes > LOOP_ENTRY_BYTES_MAX:
+            return
+        with self._turning:
+            self._young_bytes += 2 * data_bytes + _CELL_BYTES * len(entry.cells) + _ENTRY_BYTES
+            if self._young_bytes > self._generation_bytes_max:
+                self._old, self._young, self._young_bytes = self._young, {}, 0
+            self._young[entry.version] = entry

@@ -1,0 +1,88 @@
+"""Cached entries: found by version, bounded, and never older or newer than the file."""
+
+from pathlib import Path
+
+import pytest
+
+from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
+from dstore.model.errors import ConditionFailed
+from dstore.storage.entries import Entry
+from dstore.storage.entry_cache import EntryCache
+from dstore.storage.range_writer import Outcome, Put
+from tests.support.stores import put, rid, store, write
+
+
+def entry(version: str, text: str = "x") -> Entry:
+    return Entry({"text": ("String", text)}, version)
+
+
+def test_what_is_looked_up_stays_and_the_rest_goes() -> None:
+    """Memory is bounded, whatever is asked for."""
+    cache = EntryCache(bytes_max=20_000)
+    for at in range(100):
+        cache.put(entry(str(at)))
+        assert cache.get("0") is not None
+    assert cache.get("1") is None
+    assert len(cache._young) + len(cache._old) < 25
+
+
+def test_large_entries_are_not_kept() -> None:
+    """One of them would push out many."""
+    cache = EntryCache(bytes_max=1 << 30)
+    cache.put(entry("a", "x" * (LOOP_ENTRY_BYTES_MAX + 1)))
+    assert cache.get("a") is None
+
+
+async def test_a_read_never_finds_what_was_rolled_back(tmp_path: Path) -> None:
+    """An entry is kept when its row is written, whether or not the transaction lasts."""
+
+    class Full(Exception):
+        """Anything that undoes a batch."""
+
+    async with store(tmp_path) as it:
+        file = await it.open(await it.new_range())
+        first = await file.submit(put("a", {"n": {"N": "1"}}))
+        writer = file._writer
+        with pytest.MonkeyPatch.context() as patch:
+
+            def fail(*_: object) -> None:
+                raise Full
+
+            patch.setattr("dstore.storage.range_log.write_end", fail)
+            with pytest.raises(Full):
+                await file.submit(put("a", {"n": {"N": "2"}}))
+        assert writer._connection.in_transaction is False
+        found = await file.read(rid("a"))
+        assert found is not None
+        assert (found.version, found.item) == (first.version, {"n": {"N": "1"}})
+        seen: list[object] = []
+
+        def refuse(previous: Entry | None) -> Outcome:
+            seen.append(None if previous is None else previous.item)
+            raise ConditionFailed
+
+        with pytest.raises(ConditionFailed):
+            await file.submit(write("a", refuse))
+        assert seen == [{"n": {"N": "1"}}]
+
+
+async def test_an_entry_of_the_same_content_again_is_another(tmp_path: Path) -> None:
+    """Its version tells; a cached one is not taken for it, nor for one that was deleted."""
+    async with store(tmp_path) as it:
+        file = await it.open(await it.new_range())
+        first = await file.submit(put("a", {"n": {"N": "1"}}))
+        await file.submit(put("a", {"n": {"N": "2"}}))
+        again = await file.submit(put("a", {"n": {"N": "1"}}))
+        found = await file.read(rid("a"))
+        assert found is not None
+        assert found.version == again.version != first.version
+
+        def step(previous: Entry | None) -> Outcome:
+            assert previous is not None
+            return Put({"n": {"N": str(int(previous.item["n"]["N"]) + 1)}})
+
+        for _ in range(10):
+            await file.submit(write("a", step))
+        found = await file.read(rid("a"))
+        assert found is not None
+        assert found.item == {"n": {"N": "11"}}
