@@ -294,12 +294,15 @@ def test_batches_answer_in_the_order_of_the_request(tables: Tables) -> None:
 
 
 def test_a_name_and_an_arn_are_two_entries_of_a_batch(tables: Tables) -> None:
-    """One table, asked for by both, is answered and charged under both, duplicates included."""
+    """One table, asked for by both, is answered and charged under both; an item is put once."""
     name = tables.names["P"]
     arn = tables.dynamodb.do("DescribeTable", {"TableName": name})["Table"]["TableArn"]
-    key = {"p": {"S": "twice"}}
+    key = {"p": {"S": "one"}}
     put = [{"PutRequest": {"Item": key}}]
-    request = {"RequestItems": {name: put, arn: put}, "ReturnConsumedCapacity": "TOTAL"}
+    other = [{"PutRequest": {"Item": {"p": {"S": "other"}}}}]
+    refused = tables.dynamodb.call("BatchWriteItem", {"RequestItems": {name: put, arn: put}})
+    assert refused.status == 400
+    request = {"RequestItems": {name: put, arn: other}, "ReturnConsumedCapacity": "TOTAL"}
     written = tables.dynamodb.do("BatchWriteItem", request)
     assert {one["TableName"] for one in written["ConsumedCapacity"]} == {name, arn}
     asked = {"RequestItems": {name: {"Keys": [key]}, arn: {"Keys": [key]}}}

@@ -13,6 +13,7 @@ connection. A client belongs to one thread.
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -26,6 +27,7 @@ JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 PROBLEM: Final = "application/problem+json"
 TIMEOUT_S: Final = 20.0
+IDLE_S: Final = 30.0  # well below the server's 75 s
 
 
 class NoAnswer(Exception):
@@ -70,6 +72,7 @@ class Client:
         address = urlsplit(url).netloc
         self._connection = HTTPConnection(address, timeout=timeout_s)
         self._token = token
+        self._used_at_s = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +111,9 @@ class Client:
             sent["Content-Type"] = content_type
             content = _encoded(body)
         sent |= headers or {}
+        idle_s = time.monotonic() - self._used_at_s
+        if idle_s > IDLE_S:  # the server may be about to end the connection
+            self._connection.close()
         try:
             self._connection.request(method, path, content, sent)
             response = self._connection.getresponse()
@@ -116,6 +122,7 @@ class Client:
             with suppress(OSError):
                 self._connection.close()
             raise NoAnswer(f"{method} {path}: {type(error).__name__}: {error}") from error
+        self._used_at_s = time.monotonic()
         return Answer(
             status=response.status,
             headers={name.lower(): value for name, value in response.getheaders()},
