@@ -201,7 +201,9 @@ class _PageCollector:
 
     def add(self, rid_id: bytes, entry: Entry) -> None:
         """Evaluate the next entry."""
-        key, key_bytes = self._keys.read(rid_id)
+        if entry.key is None:
+            entry.key = self._keys.read(rid_id)
+        key, key_bytes = entry.key
         self._last = rid_id
         self._scanned_count += 1
         self.scanned_bytes += key_bytes + entry.item_bytes
@@ -212,7 +214,9 @@ class _PageCollector:
             return
         self._count += 1
         if self._items is not None:
-            self._items.append(answered(entry, key))
+            if entry.whole is None:
+                entry.whole = answered(entry, key)
+            self._items.append(entry.whole)
 
     def _pick(self, entry: Entry, key: Item) -> None:
         """Hold an item against the filter, and take what the projection asks for."""

@@ -48,10 +48,20 @@ Cells = dict[str, tuple[str, str | None]]
 class Entry:
     """A stored entry: its rows, its version, and what is made of the rows when it is asked for.
 
-    Never changed once it is made, since readers share it.
+    Never changed once it is made, since readers share it. Two things are kept with it for those who
+    answer: `key`, its key in wire form and what that counts in bytes, and `whole`, the item's JSON.
     """
 
-    __slots__ = ("_answer", "_data_bytes", "_item", "_item_bytes", "cells", "version")
+    __slots__ = (
+        "_answer",
+        "_data_bytes",
+        "_item",
+        "_item_bytes",
+        "cells",
+        "key",
+        "version",
+        "whole",
+    )
 
     def __init__(self, cells: Cells, version: str) -> None:
         """Keep the rows as they were read; `version` is what an ETag shows."""
@@ -60,6 +70,8 @@ class Entry:
         self._item: Item | None = None
         self._data_bytes = self._item_bytes = -1  # not counted yet
         self._answer: bytes | None = None
+        self.key: tuple[Item, int] | None = None
+        self.whole: msgspec.Raw | None = None
 
     @property
     def item(self) -> Item:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dstore.storage.entries import Entry
 
 # What Python takes for an entry and for each of its attributes beyond their text, which stands in
-# the rows, and perhaps once more in the JSON of an answer.
+# the rows, and perhaps twice more in the JSON of answers.
 _ENTRY_BYTES: Final = 600
 _CELL_BYTES: Final = 300
 
@@ -47,13 +47,18 @@ class EntryCache:
                 self.put(entry)
         return entry
 
-    def put(self, entry: Entry) -> None:
-        """Remember an entry."""
-        data_bytes = entry.data_bytes
-        if data_bytes > LOOP_ENTRY_BYTES_MAX:
+    def put(self, entry: Entry, *, instead_of: Entry | None = None) -> None:
+        """Remember an entry, and forget the one that it replaces: nobody will ask for that."""
+        if entry.data_bytes > LOOP_ENTRY_BYTES_MAX:
             return
         with self._turning:
-            self._young_bytes += 2 * data_bytes + _CELL_BYTES * len(entry.cells) + _ENTRY_BYTES
+            if instead_of is not None and self._young.pop(instead_of.version, None) is not None:
+                self._young_bytes -= _weight_bytes(instead_of)
+            self._young_bytes += _weight_bytes(entry)
             if self._young_bytes > self._generation_bytes_max:
                 self._old, self._young, self._young_bytes = self._young, {}, 0
             self._young[entry.version] = entry
+
+
+def _weight_bytes(entry: Entry) -> int:
+    return 3 * entry.data_bytes + _CELL_BYTES * len(entry.cells) + _ENTRY_BYTES

@@ -261,7 +261,7 @@ class RangeWriter:
             version=version,
         )
         if self._cache is not None:  # nobody asks for the version if this rolls back
-            self._cache.put(Entry(cells, version))
+            self._cache.put(Entry(cells, version), instead_of=previous)
         end.quantity += previous is None
         return Applied(
             existed=previous is not None, version=version, previous=previous, outcome=outcome
