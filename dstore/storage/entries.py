@@ -155,8 +155,8 @@ def read_heads(connection: apsw.Connection, span: Span, *, limit: int) -> list[t
 
 
 def cells_of(item: Item) -> Cells:
-    """Encode an item as rows."""
-    return {name: to_row(attribute) for name, attribute in item.items()}
+    """Encode an item as rows, in the order in which they are read back."""
+    return {name: to_row(item[name]) for name in sorted(item)}
 
 
 def write_cells(

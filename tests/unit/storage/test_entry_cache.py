@@ -86,3 +86,21 @@ async def test_an_entry_of_the_same_content_again_is_another(tmp_path: Path) -> 
         found = await file.read(rid("a"))
         assert found is not None
         assert found.item == {"n": {"N": "11"}}
+
+
+async def test_an_entry_looks_the_same_whether_it_was_kept_or_read(tmp_path: Path) -> None:
+    """Attributes are answered in the order of their rows, however they came."""
+    names = ["z", "a", "\U0001f600", "\uffff", "B", "é"]
+    async with store(tmp_path) as it:
+        range_id = await it.new_range()
+        file = await it.open(range_id)
+        await file.submit(put("a", {name: {"S": "x"} for name in names}))
+        kept = await file.read(rid("a"))
+        await it.files.close()
+        it.around.entries._young.clear()
+        it.around.entries._old.clear()
+        read = await (await it.open(range_id)).read(rid("a"))
+        assert kept is not None
+        assert read is not None
+        assert list(kept.cells.items()) == list(read.cells.items())
+        assert kept.answer == read.answer
