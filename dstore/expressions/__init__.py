@@ -23,6 +23,8 @@ Whatever is wrong raises `ExpressionError`, and `sentence(error)` is what AWS sa
 order of AWS's complaints is the order of the calls above; within one expression it is told in
 `check`. An update that fails has changed nothing: `apply` copies what it writes to.
 
+Each but the key condition keeps its `source`, from which another process reads it again.
+
 Where to read next: `GRAMMAR.md`, `ast`, `check`, `resolve`, `evaluate`.
 """
 
@@ -32,6 +34,7 @@ from dstore.expressions.keycond import KeyCondition, KeyRange, KeyTerm, SortRang
 from dstore.expressions.messages import sentence
 from dstore.expressions.project import Projection
 from dstore.expressions.request import Expressions
+from dstore.expressions.source import Source
 from dstore.expressions.update import Update
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "KeyTerm",
     "Projection",
     "SortRange",
+    "Source",
     "Update",
     "sentence",
 ]

@@ -30,19 +30,24 @@ from dstore.expressions.ast import (
 from dstore.expressions.compare import begins, equal, holds_inside, in_order, size_of
 from dstore.expressions.errors import Complaint
 from dstore.expressions.paths import check_avoids, check_key_paths
+from dstore.expressions.source import Source
 from dstore.model.values import Attribute, Item
 
 _NO_ITEM: Final[Item] = {}
 
 
 class Condition:
-    """A condition or filter that is ready to be held against items."""
+    """A condition or filter that is ready to be held against items.
 
-    __slots__ = ("tree",)
+    `source` is what it was read from; None if it was made of a tree, and then it cannot travel.
+    """
 
-    def __init__(self, tree: ConditionNode) -> None:
+    __slots__ = ("source", "tree")
+
+    def __init__(self, tree: ConditionNode, source: Source | None = None) -> None:
         """Take a tree that `resolve_condition` has made."""
         self.tree = tree
+        self.source = source
 
     def holds(self, item: Item | None) -> bool:
         """Say whether the condition holds for an item; an item that is not there has nothing."""

@@ -10,19 +10,21 @@ from collections.abc import Iterable
 
 from dstore.expressions.ast import Keys
 from dstore.expressions.paths import check_key_paths
+from dstore.expressions.source import Source
 from dstore.model.values import Attribute, Item
 
 _Picks = dict[str | int, "_Picks | None"]  # None: the whole of it
 
 
 class Projection:
-    """Paths that are ready to be picked out of items."""
+    """Paths that are ready to be picked out of items; `source` as a `Condition`'s."""
 
-    __slots__ = ("_picks", "paths")
+    __slots__ = ("_picks", "paths", "source")
 
-    def __init__(self, paths: Iterable[Keys]) -> None:
+    def __init__(self, paths: Iterable[Keys], source: Source | None = None) -> None:
         """Take paths that are apart from each other (`paths.check_apart`)."""
         self.paths = tuple(paths)
+        self.source = source
         self._picks: _Picks = {}
         for path in self.paths:
             picks = self._picks

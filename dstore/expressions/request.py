@@ -6,7 +6,7 @@ The texts are given one by one, in the order in which the operation is to compla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from dstore.expressions import check
@@ -23,6 +23,7 @@ from dstore.expressions.resolve import (
     resolve_projection,
     resolve_update,
 )
+from dstore.expressions.source import Source
 from dstore.expressions.update import Update
 from dstore.model.values import Attribute
 
@@ -39,12 +40,12 @@ _bare_projections: Final = ParsedCache[Projection]()
 class Expressions:
     """The names and values of a request, and the expressions that use them."""
 
-    __slots__ = ("_is_bare", "_substitutions")
+    __slots__ = ("_is_bare", "_names", "_substitutions", "_values")
 
     def __init__(
         self,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Attribute] | None = None,
+        names: dict[str, str] | None = None,
+        values: dict[str, Attribute] | None = None,
     ) -> None:
         """Check the maps.
 
@@ -54,6 +55,8 @@ class Expressions:
             values: ExpressionAttributeValues, the values themselves already checked; None the same.
         Raises: ExpressionError: about the maps' keys and sizes.
         """
+        self._names = names
+        self._values = values
         self._substitutions = Substitutions(names, values)
         self._is_bare = names is None and values is None
 
@@ -83,7 +86,7 @@ class Expressions:
         kind = ExpressionKind.UPDATE
         try:
             tree = _updates.get(kind, text, _parse_update)
-            return Update(resolve_update(tree, self._substitutions))
+            return Update(resolve_update(tree, self._substitutions), self._source(text))
         except ExpressionError as error:
             error.expression = kind
             raise
@@ -101,7 +104,7 @@ class Expressions:
         return self._make_condition(kind, text)
 
     def _make_condition(self, kind: ExpressionKind, text: str) -> Condition:
-        return Condition(self._condition(kind, text))
+        return Condition(self._condition(kind, text), self._source(text))
 
     def _projection(self, kind: ExpressionKind, text: str) -> Projection:
         try:
@@ -110,7 +113,10 @@ class Expressions:
         except ExpressionError as error:
             error.expression = kind
             raise
-        return Projection([route.keys for route in routes])
+        return Projection([route.keys for route in routes], self._source(text))
+
+    def _source(self, text: str) -> Source:
+        return Source(text, self._names, self._values)
 
     def _condition(self, kind: ExpressionKind, text: str) -> ConditionNode:
         try:

@@ -34,6 +34,7 @@ from dstore.expressions.ast import (
 from dstore.expressions.errors import Complaint, ExpressionError
 from dstore.expressions.evaluate import look, paths_in
 from dstore.expressions.paths import check_avoids, check_key_paths
+from dstore.expressions.source import Source
 from dstore.model import numbers
 from dstore.model.sets import in_order
 from dstore.model.values import Attribute, Item
@@ -46,13 +47,15 @@ class Update:
         actions: resolved, in the order of the text.
         touched: the actions' targets, in the same order; what UPDATED_OLD and UPDATED_NEW pick out
             of the old and the new item, by a `Projection` of them.
+        source: as a `Condition`'s.
     """
 
-    __slots__ = ("actions", "touched")
+    __slots__ = ("actions", "source", "touched")
 
-    def __init__(self, actions: tuple[Action, ...]) -> None:
+    def __init__(self, actions: tuple[Action, ...], source: Source | None = None) -> None:
         """Take actions that `resolve_update` has made."""
         self.actions = actions
+        self.source = source
         self.touched: tuple[Keys, ...] = tuple([_target(action) for action in actions])
 
     def apply(

@@ -1,0 +1,38 @@
+"""What an expression was read from, so that another process can read it again.
+
+The text travels, with the names and values that it uses; the tree never does, and stays free to
+change. At the other end `Expressions` parses the text through its cache, and checks it as it checks
+a client's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from dstore.model.values import Attribute
+
+# A name or value wherever it stands: the language has no quotes, and no word holds a sign.
+_ALIAS: Final = re.compile("[#:][A-Za-z0-9_]+")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """An expression's text, and the request's maps of names and values; None if it has none."""
+
+    text: str
+    names: dict[str, str] | None = None
+    values: dict[str, Attribute] | None = None
+
+    def condensed(self) -> Source:
+        """Leave out the names and values that only other expressions of the request use."""
+        if self.names is None and self.values is None:
+            return self
+        aliases = dict.fromkeys(_ALIAS.findall(self.text))
+        names, values = self.names or {}, self.values or {}
+        return Source(
+            self.text,
+            {alias: names[alias] for alias in aliases if alias in names} or None,
+            {alias: values[alias] for alias in aliases if alias in values} or None,
+        )
