@@ -138,6 +138,29 @@ LOG_RECORDS_KEPT: Final = 4_096
 LOG_RECORDS_TRIMMED: Final = 512  # at a time, so that trimming is a small part of any one batch
 REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more go than come
 
+# ------------------------------------------------------------------------------------ the trust
+
+DAY_S: Final = 24 * 3_600
+# Renewed at 2/3 of that, so control may be away for two days and a third.
+CERTIFICATE_LIFE_S: Final = 7 * DAY_S
+AUTHORITY_LIFE_S: Final = 3_650 * DAY_S  # ten years; then the next is trusted beside it
+# Between two machines of a cluster. SigV4 forgives 900 s, leases are not counted by wall clocks.
+CLOCK_SKEW_S_MAX: Final = 300
+CERTIFICATE_BYTES_MAX: Final = 16 * KIB  # of a certificate, a request or a key; ours have ~1 KiB
+AUTHORITIES_MAX: Final = 4  # trusted at a time: the present one, the next, and room for a mistake
+JOIN_TOKEN_LIFE_S: Final = 900  # as cluster-api has; an operator may ask for up to ..._MAX
+JOIN_TOKEN_LIFE_S_MAX: Final = 3_600
+JOIN_TOKEN_CHARS_MAX: Final = 2 * KIB
+JOIN_ADDRESSES_MAX: Final = 8  # of controls in one token
+ADDRESS_CHARS_MAX: Final = 128
+# Of access keys, handed out by control: today in any time zone of a clock's error, and three days
+# during which control may be away.
+SIGNING_DAYS_BEFORE: Final = 1
+SIGNING_DAYS_AHEAD: Final = 3
+KEY_COMMAND_TIMEOUT_S: Final = 30.0  # the command that prints control's own key: a KMS, a TPM
+KEY_COMMAND_OUTPUT_BYTES_MAX: Final = 4 * KIB
+ENROLMENTS_MAX: Final = 16  # control planes of one node
+
 # ------------------------------------------------------------------------------------- the disk
 
 PAGE_BYTES: Final = 4_096  # SQLite's page, a disk's block
@@ -153,6 +176,15 @@ FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for ever
 FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
 # 7 days: a weekend and more, to notice that the wrong node.db was restored.
 ORPHAN_GRACE_S: Final = 7 * 24 * 3_600
+
+# ---------------------------------------------------------------------------------- the topology
+
+COORDINATOR_TIMEOUT_S: Final = 5.0  # of one call, unless its caller says otherwise
+COORDINATOR_KEY_BYTES_MAX: Final = 2_048  # the longest path: two UUIDs and two 255-letter names
+COORDINATOR_REQUEST_BYTES_MAX: Final = 1 * MIB  # keys and values of one write; etcd takes 1.5 MiB
+COORDINATOR_PAGE_KEYS: Final = 1_000  # read at a time; a page of 1 KB values is 1 MB
+TRANSACTION_OPERATIONS_MAX: Final = 128  # compares, or operations of one branch; etcd's default
+LEASE_TTL_S_MAX: Final = 3_600  # a lease outlives its holder by so much at the most
 
 # ----------------------------------------------------------------------------------- the process
 
