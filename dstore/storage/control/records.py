@@ -1,0 +1,298 @@
+"""What control keeps, one frozen record a noun; a record is a row, its fields are the columns.
+
+Times are wall time in microseconds since 1970 (`_at_us`). Bytes named `sealed_` are under control's
+own key, by the caller (`security.envelope`); digests are of secrets that control never stores.
+JSON is text that whoever wrote it reads again: the store does not look inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+from dstore.model.hashing import HASH_MAX
+from dstore.model.tables import TableId
+
+NodeUuid = NewType("NodeUuid", str)
+ProxyUuid = NewType("ProxyUuid", str)
+ControlUuid = NewType("ControlUuid", str)
+RangeId = NewType("RangeId", str)
+TaskId = NewType("TaskId", str)
+JoinTokenId = NewType("JoinTokenId", str)
+
+
+class ComponentState(StrEnum):
+    """The life of a node, a proxy or a control process, as the operator decided it.
+
+    `MAINTENANCE`: serves what it has, is given nothing new. `REMOVED` is final: its certificate is
+    worth nothing any more, and its UUID never comes back.
+    """
+
+    JOINING = "joining"
+    ACTIVE = "active"
+    MAINTENANCE = "maintenance"
+    REMOVED = "removed"
+
+
+class ResourceStatus(StrEnum):
+    """The life of a tenant, a table or a range; what is deleted has no row."""
+
+    CREATING = "creating"
+    ACTIVE = "active"
+    UPDATING = "updating"
+    DELETING = "deleting"
+
+
+class TaskState(StrEnum):
+    """The life of a task; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlaneRecord:
+    """The control plane itself; there is one.
+
+    Attributes:
+        uuid: stands in every certificate's SAN.
+        ca_certificate: PEM.
+        sealed_ca_key: the authority's private key.
+        sealed_keys: the control plane's own 256-bit keys, a format of the caller's.
+        leader_epoch: of the newest leader that wrote here (`planes.act_as_leader`); 0 before.
+    """
+
+    uuid: str
+    location: str
+    ca_certificate: str
+    sealed_ca_key: bytes = field(repr=False)
+    sealed_keys: bytes = field(repr=False)
+    leader_epoch: int = 0
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlRecord:
+    """One control process; `uri` is its admin and join listener."""
+
+    uuid: ControlUuid
+    uri: str
+    state: ComponentState
+    certificate_serial: str
+    version: str
+    joined_at_us: int
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """A data node; `sealed_key` is the (node, control plane) share.
+
+    What changes by itself (load, free space, is it alive) is in etcd, not here.
+    """
+
+    uuid: NodeUuid
+    zone: str
+    uri: str
+    state: ComponentState
+    sealed_key: bytes = field(repr=False)
+    certificate_serial: str
+    capacity_bytes: int
+    version: str
+    joined_at_us: int
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyRecord:
+    """A proxy; `sealed_key` is the (proxy, control plane) share."""
+
+    uuid: ProxyUuid
+    zone: str
+    uri: str
+    state: ComponentState
+    sealed_key: bytes = field(repr=False)
+    certificate_serial: str
+    version: str
+    joined_at_us: int
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRecord:
+    """A tenant; `uuid` and `sealed_key` are those of (tenant, control plane), `limits` is JSON."""
+
+    name: str
+    uuid: str
+    sealed_key: bytes = field(repr=False)
+    limits: str
+    status: ResourceStatus
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRecord:
+    """A table; `definition` is the stored form of `model.tables.TableDefinition`, JSON."""
+
+    tenant: str
+    name: str
+    table_id: TableId
+    definition: str
+    status: ResourceStatus
+    created_at_us: int
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeRecord:
+    """A range as control placed it. The hash bounds are both inclusive.
+
+    `node` and `epoch` are control's last decision or the last it heard; once nodes swap primaries
+    by themselves, the value in etcd is the truth and this its copy.
+    """
+
+    range_id: RangeId
+    table_id: TableId
+    low_hash: int = 0
+    high_hash: int = HASH_MAX
+    epoch: int
+    node: NodeUuid
+    status: ResourceStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKeyRecord:
+    """An access key of a tenant; `sealed_secret` is what signs."""
+
+    id: str
+    tenant: str
+    sealed_secret: bytes = field(repr=False)
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BearerRecord:
+    """A bearer token's SHA-256; `tenant` is None for the operator's."""
+
+    id: str
+    tenant: str | None
+    digest: bytes = field(repr=False)
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinTokenRecord:
+    """A token that admits one component, once.
+
+    Attributes:
+        digest: SHA-256 of its secret, 32 bytes.
+        role: proxy, node, control or reporting.
+        used_at_us: None until it was used; then the three `used_` fields are all there.
+        used_by: the UUID of the component that it admitted.
+        used_key: fingerprint of the public key that was certified. The same key may ask once more
+            before the token expires, since an answer may get lost; any other is refused.
+    """
+
+    id: JoinTokenId
+    digest: bytes = field(repr=False)
+    role: str
+    created_at_us: int
+    expires_at_us: int
+    used_at_us: int | None = None
+    used_by: str | None = None
+    used_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """Work that takes longer than a request and survives a restart.
+
+    Attributes:
+        kind: which work; `subject` is on what, such as a table's RID. One unfinished task per
+            (kind, subject).
+        parameters: JSON, fixed; `progress` is JSON too, and what a restart goes on from.
+        error: the sentence of the last failure, "" if there was none.
+        attempts: how often it was begun.
+        due_at_us: not to be begun before.
+        owner: the control process that runs it; None while it waits.
+    """
+
+    id: TaskId
+    kind: str
+    subject: str
+    state: TaskState
+    parameters: str
+    progress: str
+    error: str = ""
+    attempts: int = 0
+    due_at_us: int
+    owner: ControlUuid | None = None
+    created_at_us: int
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRecord:
+    """What a node told control; `node` and `at_us` are its key, as in etcd; `details` is JSON."""
+
+    node: NodeUuid
+    at_us: int
+    kind: str
+    details: str
+    seen_at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """What somebody did: `actor` (a credential's public id, a component) did `action` to `subject`.
+
+    `result` is a word such as done or refused; `details` is JSON without secrets.
+    """
+
+    at_us: int
+    actor: str
+    action: str
+    subject: str
+    result: str
+    details: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """An entry in its place: numbered from 1 without gaps; `digest` chains it to the one before."""
+
+    sequence: int
+    entry: AuditEntry
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A write to etcd that follows from a transaction; see `outbox`.
+
+    Attributes:
+        value: None deletes the key.
+        mod_revision: what the key's must be for the write to happen, 0 for an absent key; None
+            writes in any case, as control may to keys that nobody else writes.
+    """
+
+    key: str
+    value: bytes | None
+    mod_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRecord:
+    """A publication that waits: `sequence` grows in the order of commits, from 1, without gaps.
+
+    `batch` is the sequence of the first publication of those appended together: they become visible
+    in etcd together.
+    """
+
+    sequence: int
+    batch: int
+    publication: Publication
