@@ -4,6 +4,7 @@
     ├── Refused          the client is wrong; `kind` is what sort of wrong, the message what to do
     ├── ConditionFailed  a condition that the client stated is false; nothing was written
     ├── Unavailable      not now, and definitely nothing was written; may be retried
+    │   └── NotMine      the range that was asked for is not here: find it again, then retry
     ├── Unknown          the write may have happened; only an idempotent retry or a read can tell
     └── Corrupt          stored bytes fail authentication; they are never taken for data
 
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from dstore.base.limits import RETRY_AFTER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +47,7 @@ class UnavailableKind(StrEnum):
     NO_SPACE = "no_space"
     LOCKED = "locked"
     DRAINING = "draining"
+    MOVED = "moved"
 
 
 class DStoreError(Exception):
@@ -100,6 +104,28 @@ class Unavailable(DStoreError):
         super().__init__(message)
         self.kind = kind
         self.retry_after_ms = retry_after_ms
+
+
+class NotMine(Unavailable):
+    """The range is not here, or not in the epoch that the caller knows; nothing was done.
+
+    The caller looks where the range is now and asks there; a client never has to.
+    """
+
+    def __init__(self, range_id: str | None, epoch: int = 0) -> None:
+        """Name the range.
+
+        Args:
+            range_id: the range's UUID; None if no range of the key is known.
+            epoch: the newest epoch of the range known here, > 0; 0 if none is.
+        """
+        super().__init__(
+            UnavailableKind.MOVED,
+            "The range of the entry is elsewhere, or on its way; retry.",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+        self.range_id = range_id
+        self.epoch = epoch
 
 
 class Unknown(DStoreError):

@@ -69,6 +69,7 @@ _SHORTAGES: Final[Mapping[UnavailableKind, tuple[int, str]]] = {
     UnavailableKind.NO_SPACE: (507, "The server's disk is full"),
     UnavailableKind.LOCKED: (503, "The keys of the data are not at hand"),
     UnavailableKind.DRAINING: (503, "The server is about to stop"),
+    UnavailableKind.MOVED: (503, "The range of the entry is moving"),
 }
 
 

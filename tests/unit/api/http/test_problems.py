@@ -12,6 +12,7 @@ from dstore.model.errors import (
     ConditionFailed,
     Corrupt,
     DStoreError,
+    NotMine,
     RefusalKind,
     Refused,
     Unavailable,
@@ -35,6 +36,7 @@ INSTANCES: list[tuple[DStoreError, int, str]] = [
     (Unavailable(UnavailableKind.NO_SPACE, SENTENCE), 507, "no-space"),
     (Unavailable(UnavailableKind.LOCKED, SENTENCE), 503, "locked"),
     (Unavailable(UnavailableKind.DRAINING, SENTENCE), 503, "draining"),
+    (NotMine("range", 7), 503, "moved"),
     (Unknown(SENTENCE), 500, "outcome-unknown"),
     (Corrupt(SENTENCE, file="f", where="page 1"), 500, "storage-damaged"),
 ]
