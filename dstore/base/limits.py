@@ -185,6 +185,48 @@ COORDINATOR_REQUEST_BYTES_MAX: Final = 1 * MIB  # keys and values of one write; 
 COORDINATOR_PAGE_KEYS: Final = 1_000  # read at a time; a page of 1 KB values is 1 MB
 TRANSACTION_OPERATIONS_MAX: Final = 128  # compares, or operations of one branch; etcd's default
 LEASE_TTL_S_MAX: Final = 3_600  # a lease outlives its holder by so much at the most
+URI_CHARS_MAX: Final = 512  # of a component's address: a scheme, a DNS name (253), a port, a path
+RANGE_REPLICAS_MAX: Final = 9  # of one range: a factor of 5 and learners beside it
+NOTICE_DETAILS_CHARS_MAX: Final = 4 * KIB
+TOPOLOGY_PROBLEMS_SHOWN: Final = 100  # bad values that `status` lists; all of them are counted
+TOPOLOGY_SUBSCRIBERS_MAX: Final = 64  # callbacks of one process
+# Of the embedded coordinator. Who watches lags behind by milliseconds; who asks later reads anew.
+EMBEDDED_HISTORY_REVISIONS_MAX: Final = 10_000
+EMBEDDED_HISTORY_BYTES_MAX: Final = 16 * MIB  # of keys and values that stood and stand no more
+EMBEDDED_WRITES_WAITING_MAX: Final = 1_024  # a second of work at a millisecond an fsync
+EMBEDDED_LEASES_MAX: Final = 10_000
+# What a watch skips in one go before others have a turn: about a millisecond.
+WATCH_SKIPPED_REVISIONS_MAX: Final = 2_000
+
+# ------------------------------------------------------------------------------------- the peers
+
+# A payload beyond it travels in parts of this size; small calls pass between two of them. 32 KiB
+# take ~10 us to seal and copy, and 0.3 ms on a 1 Gbit/s wire.
+PEER_PART_BYTES: Final = 32 * KIB
+PEER_FRAME_BYTES: Final = 128 * KIB  # what one frame aims at: some parts, or ~1,500 small calls
+PEER_FRAME_BYTES_MAX: Final = 512 * KIB  # of a frame that is read; ours stay below half of it
+PEER_FRAME_RECORDS_MAX: Final = 512  # calls or answers in one frame
+PEER_RECORDS_TURN: Final = 128  # handled before others have the event loop: ~1 ms
+PEER_PAYLOAD_BYTES_MAX: Final = 32 * MIB  # of one request or reply: twice a batch of AWS
+PEER_FAILURE_BYTES_MAX: Final = 2 * MIB  # of one error: an item of 400 KiB in wire form, and room
+PEER_CALLS_MAX: Final = 4_096  # in flight to one peer
+PEER_CALLS_WAITING_MAX: Final = 4_096  # that wait for room or for the connection; beyond it refused
+PEER_CALL_BYTES_MAX: Final = 64 * MIB  # of requests in flight to one peer
+PEER_REPLY_BYTES_MAX: Final = 128 * MIB  # of large replies that arrive from one peer in parts
+PEER_ANSWERS_MAX: Final = 8_192  # calls at work for one connection; two clients' PEER_CALLS_MAX
+PEER_ANSWER_BYTES_MAX: Final = 128 * MIB  # of requests at work for one connection
+PEER_SENT_BYTES_WAITING_MAX: Final = 64 * MIB  # of replies to one peer; beyond it no call is read
+PEER_DEADLINE_S_MAX: Final = 3_600.0  # of one call
+PEER_DEADLINE_STEP_S: Final = 0.01  # how exactly deadlines are kept
+PEER_BEAT_S: Final = 1.0  # who has said nothing for so long says that it lives
+PEER_SILENT_BEATS_MAX: Final = 4  # without a frame, or with one that nobody takes: 4 to 5 s
+PEER_DIAL_TIMEOUT_S: Final = 5.0  # from the first packet to the end of the greeting
+PEER_GREETING_TIMEOUT_S: Final = 5.0  # for the client's greeting
+PEER_CLOSE_TIMEOUT_S: Final = 1.0  # for the other side to agree to the end
+PEER_BACKOFF_S_MIN: Final = 0.05  # before a second attempt, doubled up to ..._MAX, with jitter
+PEER_BACKOFF_S_MAX: Final = 5.0
+PEER_STEADY_S: Final = 5.0  # a connection that lasted so long is replaced without waiting
+PEER_REASON_BYTES_MAX: Final = 123  # RFC 6455 5.5: a control frame has 125, two of them the code
 
 # ----------------------------------------------------------------------------------- the process
 
