@@ -1,0 +1,369 @@
+"""Every value of the coordinator: one struct for each kind of key, JSON, checked when it is read.
+
+SPEC.md's fields keep their names; fields that are added later are ignored by those who do not know
+them, so that processes of two versions read each other. A value that does not parse, or that cannot
+be true, is `Malformed`: whoever reads it keeps the last good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Any, Final, overload
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dstore.base.limits import (
+    COORDINATOR_REQUEST_BYTES_MAX,
+    LOG_TEXT_CHARS_MAX,
+    NOTICE_DETAILS_CHARS_MAX,
+    RANGE_REPLICAS_MAX,
+    URI_CHARS_MAX,
+)
+from dstore.model.errors import DStoreError
+from dstore.model.hashing import HASH_MAX
+from dstore.model.status import ResourceStatus
+from dstore.model.stored_definition import StoredSchema, definition_from, schema_of
+from dstore.model.table_settings import NO_SETTINGS, TableSettings
+from dstore.model.tables import TableDefinition, TableId
+from dstore.security.identity import UUID_FORM
+from dstore.topology import keyspace as keys
+
+Uuid = Annotated[str, Meta(pattern=rf"^{UUID_FORM}\Z")]
+Uri = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^\s]+\Z", max_length=URI_CHARS_MAX)]
+Hash = Annotated[int, Meta(ge=0, le=HASH_MAX)]
+Count = Annotated[int, Meta(ge=0)]
+Epoch = Annotated[int, Meta(ge=1)]
+Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
+Label = Annotated[str, Meta(max_length=128)]
+
+
+class Malformed(DStoreError):
+    """A value is not what its key should hold; `why` quotes no more of it than a field's name."""
+
+    def __init__(self, path: str, why: str) -> None:
+        """Name the key and what is wrong there."""
+        why = why[:LOG_TEXT_CHARS_MAX]
+        super().__init__(f"The value of {path} is malformed: {why}")
+        self.path = path
+        self.why = why
+
+
+class ComponentStatus(StrEnum):
+    """How a component says it is."""
+
+    OKAY = "okay"
+    STARTING = "starting"
+    LOCKED = "locked"  # it waits for control's share of its keys
+    NO_SPACE = "no_space"  # it reads and does not write
+    DRAINING = "draining"  # it is about to stop
+    FAILING = "failing"
+
+
+class RangeState(StrEnum):
+    """Whether everything acknowledged is known to be in a range."""
+
+    OKAY = "okay"
+    POSSIBLE_LOSS = "possible_loss"  # an operator chose it so (RELIABILITY.md, B10)
+
+
+class ReplicaState(StrEnum):
+    """Whether a replica holds every acknowledged write."""
+
+    IN_SYNC = "in_sync"
+    LEARNER = "learner"
+
+
+class HeldStatus(StrEnum):
+    """How a node's part of a table is."""
+
+    OKAY = "okay"
+    OPENING = "opening"
+    LOCKED = "locked"
+    NO_SPACE = "no_space"
+    DAMAGED = "damaged"
+
+
+class _Value(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What all values share."""
+
+
+class Details(_Value, frozen=True, kw_only=True):
+    """Of `…/details`, written on change only; `uri` is the peer listener's.
+
+    `apiUri` is where clients reach it, if they do. A node's `freeBytes` and `loadPercent` are
+    rounded by it, so that the key is not written all the time.
+    """
+
+    status: ComponentStatus
+    uri: Uri
+    api_uri: Uri | None = None
+    zone: Label = ""
+    version: Label = ""
+    started_at_us: Count = 0
+    free_bytes: Count = 0
+    capacity_bytes: Count = 0
+    load_percent: Count = 0
+
+
+class Alive(_Value, frozen=True, kw_only=True):
+    """Of `…/alive`: which life of the component holds the lease.
+
+    `session` is drawn anew at each start, so that two processes with one UUID tell each other
+    apart; `boot` is a node's boot number, 0 for the others.
+    """
+
+    session: Uuid
+    boot: Count = 0
+
+
+class NodeBoot(_Value, frozen=True, kw_only=True):
+    """Of `node/{uuid}/boot`: the last counted start of a node (REPLICATION.md, identity)."""
+
+    number: Epoch
+    nonce: Label
+    incarnation: Uuid
+
+
+class HeldRange(_Value, frozen=True, kw_only=True):
+    """A range that a node is to hold; both hashes are inclusive."""
+
+    low_hash: Hash
+    high_hash: Hash
+    range_id: Uuid
+
+
+class NodeRanges(_Value, frozen=True, kw_only=True):
+    """Of `node/…/hash`: SPEC.md's two fields are those of the first range."""
+
+    low_hash: Hash
+    high_hash: Hash
+    table_id: Uuid
+    ranges: Annotated[tuple[HeldRange, ...], Meta(min_length=1)]
+
+
+class HeldReport(_Value, frozen=True, kw_only=True):
+    """How one range of a table is on a node; quantities are estimates."""
+
+    range_id: Uuid
+    status: HeldStatus
+    entries: Count = 0
+    stored_bytes: Count = 0
+
+
+class NodeTableDetails(_Value, frozen=True, kw_only=True):
+    """Of `node/…/{tenantResource}/details`: the worst status among `ranges`, and each."""
+
+    status: HeldStatus
+    ranges: tuple[HeldReport, ...] = ()
+
+
+class Replica(_Value, frozen=True, kw_only=True):
+    """One copy of a range: (node, disk incarnation), and where its peer listener is."""
+
+    node: Uuid
+    incarnation: Uuid
+    uri: Uri
+    state: ReplicaState
+
+
+class RangePlacement(_Value, frozen=True, kw_only=True):
+    """Of `tenant/{tenant}/{tenantResource}/{lowHash}`: who has a range; `node` is its primary.
+
+    `status` is the life of the range in control's hands, `state` what is known of its content.
+    """
+
+    node: Uuid
+    high_hash: Hash
+    uri: Uri
+    table_id: Uuid
+    range_id: Uuid
+    epoch: Epoch
+    replicas: Annotated[tuple[Replica, ...], Meta(min_length=1, max_length=RANGE_REPLICAS_MAX)]
+    status: ResourceStatus = ResourceStatus.ACTIVE
+    state: RangeState = RangeState.OKAY
+
+
+class TenantLimits(_Value, frozen=True, kw_only=True):
+    """What a tenant may use; None is no limit of its own."""
+
+    requests_per_s: Count | None = None
+    read_units_per_s: Count | None = None
+    write_units_per_s: Count | None = None
+    stored_bytes_max: Count | None = None
+    tables_max: Count | None = None
+
+
+class TenantValue(_Value, frozen=True, kw_only=True):
+    """Of `tenant/{tenant}`; `uuid` is that of (tenant, control plane)."""
+
+    uuid: Uuid
+    status: ResourceStatus = ResourceStatus.ACTIVE
+    limits: TenantLimits = TenantLimits()
+    created_at_us: Count = 0
+
+
+class TableValue(_Value, frozen=True, kw_only=True, omit_defaults=True):
+    """Of `table/{tenant}/{tenantResource}`; `settings` is left out by a table that has none."""
+
+    table_id: Uuid
+    schema: StoredSchema
+    settings: TableSettings = NO_SETTINGS
+    status: ResourceStatus
+
+    @classmethod
+    def of(cls, definition: TableDefinition, status: ResourceStatus) -> TableValue:
+        """Make the value of a table."""
+        return cls(
+            table_id=definition.table_id,
+            schema=schema_of(definition),
+            settings=NO_SETTINGS if definition.settings == NO_SETTINGS else definition.settings,
+            status=status,
+        )
+
+    def definition(self, path: keys.TablePath) -> TableDefinition:
+        """Put the table's definition together. Raises: Malformed: a later format."""
+        try:
+            return definition_from(
+                self.schema,
+                self.settings,
+                tenant=path.tenant,
+                name=path.table,
+                table_id=TableId(self.table_id),
+            )
+        except ValueError as error:
+            raise Malformed(path.path, str(error)) from None
+
+
+class Notice(_Value, frozen=True, kw_only=True):
+    """Of `notice/{uuid}/{timestamp}`: what a component tells control, in a sentence."""
+
+    details: Annotated[str, Meta(max_length=NOTICE_DETAILS_CHARS_MAX)]
+    kind: Word = "other"
+
+
+class Leader(_Value, frozen=True, kw_only=True):
+    """Of `control/leader`: the control process that leads."""
+
+    control: Uuid
+    uri: Uri
+
+
+Value = (
+    Details
+    | Alive
+    | NodeBoot
+    | NodeRanges
+    | NodeTableDetails
+    | RangePlacement
+    | TenantValue
+    | TableValue
+    | Notice
+    | Leader
+)
+
+_TYPE_OF: Final[dict[type[keys.Path], type[Value]]] = {
+    keys.DetailsPath: Details,
+    keys.AlivePath: Alive,
+    keys.NodeBootPath: NodeBoot,
+    keys.NodeRangesPath: NodeRanges,
+    keys.NodeTablePath: NodeTableDetails,
+    keys.TenantPath: TenantValue,
+    keys.RangePath: RangePlacement,
+    keys.TablePath: TableValue,
+    keys.NoticePath: Notice,
+    keys.LeaderPath: Leader,
+}
+_DECODERS: Final[dict[type[keys.Path], msgspec.json.Decoder[Any]]] = {
+    path: msgspec.json.Decoder(value) for path, value in _TYPE_OF.items()
+}
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encode(value: Value) -> bytes:
+    """Write a value, at most COORDINATOR_REQUEST_BYTES_MAX bytes; whoever makes one checks it."""
+    return _encoder.encode(value)
+
+
+@overload
+def decode(path: keys.DetailsPath, encoded: bytes) -> Details: ...
+@overload
+def decode(path: keys.AlivePath, encoded: bytes) -> Alive: ...
+@overload
+def decode(path: keys.NodeBootPath, encoded: bytes) -> NodeBoot: ...
+@overload
+def decode(path: keys.NodeRangesPath, encoded: bytes) -> NodeRanges: ...
+@overload
+def decode(path: keys.NodeTablePath, encoded: bytes) -> NodeTableDetails: ...
+@overload
+def decode(path: keys.TenantPath, encoded: bytes) -> TenantValue: ...
+@overload
+def decode(path: keys.RangePath, encoded: bytes) -> RangePlacement: ...
+@overload
+def decode(path: keys.TablePath, encoded: bytes) -> TableValue: ...
+@overload
+def decode(path: keys.NoticePath, encoded: bytes) -> Notice: ...
+@overload
+def decode(path: keys.LeaderPath, encoded: bytes) -> Leader: ...
+
+
+def decode(path: keys.Path, encoded: bytes) -> Value:
+    """Read the value of a key and check that it can be true.
+
+    Raises: Malformed: it is not JSON, lacks a field, has one of another type or out of bounds, or
+        contradicts itself or its key.
+    Cost: 1 to 5 µs.
+    """
+    if len(encoded) > COORDINATOR_REQUEST_BYTES_MAX:
+        raise Malformed(path.path, f"it has {len(encoded)} bytes")
+    try:
+        value: Value = _DECODERS[type(path)].decode(encoded)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(path.path, str(error)) from None
+    complaint = _complaint(path, value)
+    if complaint is not None:
+        raise Malformed(path.path, complaint)
+    return value
+
+
+def _complaint(path: keys.Path, value: Value) -> str | None:
+    match path, value:
+        case keys.RangePath(low_hash=low), RangePlacement():
+            return _placement_complaint(low, value)
+        case _, NodeRanges():
+            return _held_complaint(value)
+        case _:
+            return None
+
+
+def _placement_complaint(low: int, value: RangePlacement) -> str | None:
+    if low > value.high_hash:
+        return f"highHash {value.high_hash} is below {low}, where the range begins"
+    replicas = value.replicas
+    if len(replicas) > 1 and len({replica.node for replica in replicas}) < len(replicas):
+        return "a node is named twice among the replicas"
+    for replica in replicas:
+        if replica.node == value.node:
+            if replica.state is not ReplicaState.IN_SYNC:
+                return "the primary is not in sync"
+            if replica.uri != value.uri:
+                return "the primary has two URIs"
+            return None
+    return "the primary is not among the replicas"
+
+
+def _held_complaint(value: NodeRanges) -> str | None:
+    first = value.ranges[0]
+    if (first.low_hash, first.high_hash) != (value.low_hash, value.high_hash):
+        return "lowHash and highHash are not those of the first range"
+    return _order_complaint(value.ranges)
+
+
+def _order_complaint(held: Sequence[HeldRange]) -> str | None:
+    if any(each.low_hash > each.high_hash for each in held):
+        return "a range ends below its beginning"
+    if any(former.high_hash >= latter.low_hash for former, latter in pairwise(held)):
+        return "the ranges overlap or are not in order"
+    return None
