@@ -228,6 +228,19 @@ PEER_BACKOFF_S_MAX: Final = 5.0
 PEER_STEADY_S: Final = 5.0  # a connection that lasted so long is replaced without waiting
 PEER_REASON_BYTES_MAX: Final = 123  # RFC 6455 5.5: a control frame has 125, two of them the code
 
+# ---------------------------------------------------------------------------- control's own store
+
+CONTROL_TRANSACTION_TIMEOUT_S: Final = 10.0  # the wait for the turn and the commit included
+CONTROL_CONNECT_TIMEOUT_S: Final = 5.0  # to PostgreSQL, TLS and password included
+CONTROL_READERS_MAX: Final = 4  # snapshots at a time; with the one writer, PostgreSQL's connections
+CONTROL_WAITING_MAX: Final = 256  # transactions that wait for a turn; at ~3 ms each under a second
+CONTROL_PAGE_MAX: Final = 1_000  # rows read at a time, ~1 KB each
+CONTROL_BUSY_TIMEOUT_MS: Final = 5_000  # for another process that writes the same SQLite file
+RANGES_PER_TABLE_MAX: Final = 1_000  # read at once, as a page of them is
+OUTBOX_BATCH_MAX: Final = 100  # published together; room for their cursor within an etcd transaction
+AUDIT_TEXT_CHARS_MAX: Final = 4 * KIB  # of one field of an entry
+NOTICES_KEPT: Final = 10_000  # the newest ones
+
 # ----------------------------------------------------------------------------------- the process
 
 ENTROPY_BYTES_MAX: Final = 1 * MIB  # of one request for randomness; a key needs 32

@@ -1,0 +1,1 @@
+"""How the components of a cluster talk to each other, and how ranges are replicated."""
