@@ -237,7 +237,7 @@ CONTROL_WAITING_MAX: Final = 256  # transactions that wait for a turn; at ~3 ms 
 CONTROL_PAGE_MAX: Final = 1_000  # rows read at a time, ~1 KB each
 CONTROL_BUSY_TIMEOUT_MS: Final = 5_000  # for another process that writes the same SQLite file
 RANGES_PER_TABLE_MAX: Final = 1_000  # read at once, as a page of them is
-OUTBOX_BATCH_MAX: Final = 100  # published together; room for their cursor within an etcd transaction
+OUTBOX_BATCH_MAX: Final = 100  # published together; an etcd transaction has room for more
 AUDIT_TEXT_CHARS_MAX: Final = 4 * KIB  # of one field of an entry
 NOTICES_KEPT: Final = 10_000  # the newest ones
 

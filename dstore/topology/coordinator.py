@@ -307,6 +307,14 @@ class Coordinator(Protocol):
         With None the first batch is a `Resync` of the newest revision.
         """
 
+    async def compact(
+        self, revision: Revision, *, timeout_s: float = COORDINATOR_TIMEOUT_S
+    ) -> None:
+        """Forget what stood before a revision that exists; fine if it is forgotten already.
+
+        Without it the history grows until there is no space left. Raises no OutcomeUnknown.
+        """
+
     async def cluster_id(self, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> str:
         """Name this coordinator's cluster: 16 hexadecimal digits, for its whole life."""
 
