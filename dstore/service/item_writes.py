@@ -1,4 +1,4 @@
-"""DynamoDB's writes of one item, each a pure function of the entry before.
+"""DynamoDB's writes of one item, each a value that decides from the entry before, purely.
 
 An item comes in whole and leaves for its rows without its key (ADR 0004). Conditions see numbers
 plainly spelled; what an update does not touch keeps its spelling, for v1 to read.
@@ -6,9 +6,10 @@ plainly spelled; what an update does not touch keeps its spelling, for v1 to rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from dstore.base.limits import (
     ITEM_BYTES_MAX,
@@ -22,7 +23,7 @@ from dstore.model.keys import KeyKind
 from dstore.model.tables import IndexKey, index_keys
 from dstore.model.values import Attribute, Item, attribute_bytes, item_bytes
 from dstore.service.items import ItemKey, whole_item
-from dstore.storage.range_writer import Apply, Delete, Outcome, Put
+from dstore.storage.range_writer import Delete, Outcome, Put
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dstore.storage.entries import Entry
 
 _REMOVING: Final = frozenset({SectionKind.REMOVE, SectionKind.DELETE})
+_DELETE: Final = Delete()
 
 
 class Misfit(StrEnum):
@@ -60,8 +62,7 @@ class ItemMisfit(Refused):
         self.key = key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
     """What must hold of the item as it is.
 
     `shows_item` lets the refusal carry the item, for clients that ask for it.
@@ -76,70 +77,100 @@ class Guard:
             raise ConditionFailed(previous=item if self.shows_item else None)
 
 
-def put(item: Item, *, key: ItemKey, guard: Guard | None) -> Apply:
+class PutItem(msgspec.Struct, frozen=True, kw_only=True):
     """Store an item in place of whatever is there.
+
+    `item` has no key attributes; they are `key`, in wire form and plainly spelled, here as below.
+    """
+
+    item: Item
+    key: Item
+    guard: Guard | None = None
+
+    def apply(self, previous: Entry | None) -> Outcome:
+        """Decide from the entry before. Raises: ConditionFailed: `guard` does not hold."""
+        if self.guard is not None:
+            self.guard.check(_whole(previous, self.key))
+        return Put(self.item)
+
+    __call__ = apply
+
+
+class DeleteItem(msgspec.Struct, frozen=True, kw_only=True):
+    """Remove the item, if there is one."""
+
+    key: Item
+    guard: Guard | None = None
+
+    def apply(self, previous: Entry | None) -> Outcome:
+        """Decide from the entry before. Raises: ConditionFailed: `guard` does not hold."""
+        if self.guard is not None:
+            self.guard.check(_whole(previous, self.key))
+        return _DELETE
+
+    __call__ = apply
+
+
+class UpdateItem(msgspec.Struct, frozen=True, kw_only=True):
+    """Update the item; one that is not there begins with its key alone.
+
+    An update that only removes leaves an item that is not there as it is; one that says nothing
+    (`change` is None) makes it. (Found out on AWS: https://github.com/scylladb/scylladb/issues/5862.)
+    `index_keys` are what the new item must fit (`model.tables.index_keys`).
+    """
+
+    change: Update | None
+    key: Item
+    index_keys: Sequence[IndexKey] = ()
+    guard: Guard | None = None
+
+    def apply(self, previous: Entry | None) -> Outcome:
+        """Decide from the entry before.
+
+        Raises: ConditionFailed: `guard` does not hold. ExpressionError: about what `change` meets
+            in the item. ItemMisfit: the new item cannot be stored.
+        """
+        if self.guard is not None:
+            self.guard.check(_whole(previous, self.key))
+        change = self.change
+        if change is None:
+            return Put({} if previous is None else previous.item)
+        before = None if previous is None else {**self.key, **previous.item}
+        after, touched = change.apply(before, key=self.key)
+        if previous is None and all(action.kind in _REMOVING for action in change.actions):
+            return _DELETE
+        heads = dict.fromkeys([str(path[0]) for path in touched])
+        _check_fit(after, [name for name in heads if name in after], self.index_keys)
+        return Put(_without_key(after, self.key), touched)
+
+    __call__ = apply
+
+
+def put(item: Item, *, key: ItemKey, guard: Guard | None) -> PutItem:
+    """Make a put of an item.
 
     Args:
         item: whole, of a size that was checked.
         key: the item's own.
         guard: what must hold of the item that is there.
-    Returns: what raises ConditionFailed if `guard` does not hold.
     """
-    outcome = Put(_without_key(item, key))
-
-    def apply(previous: Entry | None) -> Outcome:
-        if guard is not None:
-            guard.check(_whole(previous, key))
-        return outcome
-
-    return apply
+    names = key.attributes
+    return PutItem(item=_without_key(item, names), key=names, guard=guard)
 
 
-def delete(*, key: ItemKey, guard: Guard | None) -> Apply:
-    """Remove the item, if there is one.
-
-    Returns: what raises ConditionFailed if `guard` does not hold.
-    """
-    outcome = Delete()
-
-    def apply(previous: Entry | None) -> Outcome:
-        if guard is not None:
-            guard.check(_whole(previous, key))
-        return outcome
-
-    return apply
+def delete(*, key: ItemKey, guard: Guard | None) -> DeleteItem:
+    """Make a delete of the item that a key names."""
+    return DeleteItem(key=key.attributes, guard=guard)
 
 
-def update(change: Update | None, *, key: ItemKey, guard: Guard | None) -> Apply:
-    """Update the item; one that is not there begins with its key alone.
-
-    An update that only removes leaves an item that is not there as it is; one that says nothing
-    makes it. (Found out on AWS: https://github.com/scylladb/scylladb/issues/5862.)
-
-    Args:
-        change: None if the request says nothing about what to change.
-        key: the item's.
-        guard: what must hold of the item before.
-    Returns: what raises ConditionFailed; ExpressionError about what `change` meets in the item;
-        or ItemMisfit.
-    """
-    only_removes = change is not None and all(action.kind in _REMOVING for action in change.actions)
-    keys_of_indexes = index_keys(key.table.definition)
-
-    def apply(previous: Entry | None) -> Outcome:
-        if guard is not None:
-            guard.check(_whole(previous, key))
-        if change is None:
-            return Put({} if previous is None else previous.item)
-        before = None if previous is None else {**key.attributes, **previous.item}
-        after, touched = change.apply(before, key=key.attributes)
-        if previous is None and only_removes:
-            return Delete()
-        heads = dict.fromkeys([str(path[0]) for path in touched])
-        _check_fit(after, [name for name in heads if name in after], keys_of_indexes)
-        return Put(_without_key(after, key), touched)
-
-    return apply
+def update(change: Update | None, *, key: ItemKey, guard: Guard | None) -> UpdateItem:
+    """Make an update of the item that a key names; None if the request says nothing to change."""
+    return UpdateItem(
+        change=change,
+        key=key.attributes,
+        index_keys=index_keys(key.table.definition),
+        guard=guard,
+    )
 
 
 def has_indexable_size(attribute: Attribute, key: IndexKey) -> bool:
@@ -203,10 +234,9 @@ def _is_too_deep(attribute: Attribute, level: int = 1) -> bool:
     return any(_is_too_deep(element, level + 1) for element in content)
 
 
-def _whole(previous: Entry | None, key: ItemKey) -> Item | None:
-    return None if previous is None else whole_item(previous, key.attributes)
+def _whole(previous: Entry | None, key: Item) -> Item | None:
+    return None if previous is None else whole_item(previous, key)
 
 
-def _without_key(item: Item, key: ItemKey) -> Item:
-    names = key.attributes
-    return {name: attribute for name, attribute in item.items() if name not in names}
+def _without_key(item: Item, key: Item) -> Item:
+    return {name: attribute for name, attribute in item.items() if name not in key}

@@ -4,31 +4,42 @@ The patch is plain JSON; the item is not: attributes that the patch does not nam
 binaries and sets included. A value that it does name becomes what plain JSON can say.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from dstore.model.values import Attribute, Item, check_names, from_plain
 
+Patch = dict[str, Attribute | None]
+"""A patch in wire form: None removes, a map (M) merges its own patch, the rest replaces."""
 
-def merged(item: Item, patch: dict[str, Any]) -> Item:
-    """Return the item with the patch applied; neither argument is changed.
+
+def patch_of(plain: dict[str, Any]) -> Patch:
+    """Put a patch into wire form.
 
     Args:
-        item: the stored item.
-        patch: as the strict decoder made it; null removes, an object merges, the rest replaces.
-    Raises: Refused: a new value is nested too deeply, or a name is out of bounds.
+        plain: as the strict decoder made it, which bounds its depth.
+    Raises: Refused: a value is nested too deeply, or a name is out of bounds.
     """
-    check_names(patch)
+    check_names(plain)
+    return {name: _patch_of_value(value) for name, value in plain.items()}
+
+
+def merged(item: Item, patch: Patch) -> Item:
+    """Return the item with the patch applied; neither argument is changed."""
     result = dict(item)
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)
-        elif isinstance(value, dict):
-            before = result.get(name)
-            result[name] = _merged_map(before if before and "M" in before else {"M": {}}, value)
+        elif "M" in value:
+            before = result.get(name) or {}
+            result[name] = {"M": merged(before.get("M", {}), value["M"])}
         else:
-            result[name] = from_plain(value)
+            result[name] = value
     return result
 
 
-def _merged_map(before: Attribute, patch: dict[str, Any]) -> Attribute:
-    return {"M": merged(before["M"], patch)}
+def _patch_of_value(value: object) -> Attribute | None:
+    if value is None:
+        return None
+    return {"M": patch_of(value)} if isinstance(value, dict) else from_plain(value)

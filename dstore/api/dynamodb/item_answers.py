@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
     from dstore.expressions import Projection
     from dstore.service.items import ItemKey
+    from dstore.service.mutations import ItemMutation
     from dstore.storage.entries import Entry
-    from dstore.storage.range_writer import Applied, Apply
+    from dstore.storage.range_writer import Applied
 
 
 def projected_item(entry: Entry, key: Item, projection: Projection) -> Item:
@@ -50,13 +51,13 @@ def check_put_size(item: Item, call: Call) -> None:
         raise validation("Item size has exceeded the maximum allowed size")
 
 
-async def write_item(call: Call, key: ItemKey, apply: Apply) -> dict[str, Any]:
+async def write_item(call: Call, key: ItemKey, mutation: ItemMutation) -> dict[str, Any]:
     """Write an item for PutItem, UpdateItem or DeleteItem, and make the answer.
 
     Raises: AwsError: the update makes an item that cannot be stored; and what `Items.write` does.
     """
     try:
-        applied = await call.node.items.write(key, apply, body_bytes=call.body_bytes)
+        applied = await call.node.items.write(key, mutation, body_bytes=call.body_bytes)
     except ItemMisfit as misfit:
         raise misfit_error(misfit) from None
     is_heavy = call.is_large or touches_large(applied)

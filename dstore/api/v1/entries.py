@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
     from dstore.model.tables import TableDefinition
     from dstore.service.items import EntryKey
+    from dstore.service.mutations import EntryMutation
     from dstore.service.node import Node
     from dstore.storage.entries import Entry
     from dstore.storage.range_file import Page
-    from dstore.storage.range_writer import Applied, Apply
+    from dstore.storage.range_writer import Applied
 
 CONSISTENCY: Final = "consistency"
 _encode = msgspec.json.Encoder().encode
@@ -113,11 +114,11 @@ class EntryHandlers:
         key = self._locate(exchange)
         preconditions = _preconditions(exchange)
         plan = partial(plan_body, verb, exchange.body, key=key, preconditions=preconditions)
-        apply = await in_thread(plan) if exchange.is_large else plan()
+        mutation = await in_thread(plan) if exchange.is_large else plan()
         if _wants_async(exchange):
             return await self._defer(exchange, verb, key=key, preconditions=preconditions)
         applied = await self._node.items.write(
-            key, apply, request=exchange.request_name(), body_bytes=len(exchange.body)
+            key, mutation, request=exchange.request_name(), body_bytes=len(exchange.body)
         )
         self._audit(exchange, verb)
         return self._written(exchange, verb, applied)
@@ -196,8 +197,10 @@ class EntryHandlers:
         )
 
 
-def plan_body(verb: Verb, body: bytes, *, key: EntryKey, preconditions: Preconditions) -> Apply:
-    """Build the pure function that a write is. Raises: Refused: the body is no entry."""
+def plan_body(
+    verb: Verb, body: bytes, *, key: EntryKey, preconditions: Preconditions
+) -> EntryMutation:
+    """Build the write that a body asks for. Raises: Refused: the body is no entry."""
     if verb is Verb.DELETE:
         return entry_writes.delete(preconditions=preconditions)
     entry = decode_object(body, what="entry")
@@ -215,8 +218,8 @@ def plan_body(verb: Verb, body: bytes, *, key: EntryKey, preconditions: Precondi
             return entry_writes.merge(entry, key=key, preconditions=preconditions)
 
 
-def plan_deferred(write: DeferredWrite, key: EntryKey) -> Apply:
-    """Build the pure function of a write that was accepted earlier."""
+def plan_deferred(write: DeferredWrite, key: EntryKey) -> EntryMutation:
+    """Build the write that was accepted earlier."""
     return plan_body(write.verb, write.body, key=key, preconditions=write.preconditions)
 
 

@@ -78,7 +78,7 @@ def an_entry(**attributes: Attribute) -> Entry:
 
 
 def merged(patch: dict[str, Any], before: Item) -> Outcome:
-    return merge(patch, key=KEY, preconditions=NO_PRECONDITIONS)(an_entry(**before))
+    return merge(patch, key=KEY, preconditions=NO_PRECONDITIONS).apply(an_entry(**before))
 
 
 @pytest.mark.parametrize(("entry", "sentence"), MISFITS, ids=lambda value: str(value)[:20])
@@ -87,7 +87,7 @@ def test_entries_fit_the_indexes(write: Any, entry: dict[str, Any], sentence: st
     """What an index would be sorted by is a key, through this door as through DynamoDB's."""
     given = entry if write is merge else item_from_plain(entry)
     with pytest.raises(Refused) as refused:
-        write(given, key=KEY, preconditions=NO_PRECONDITIONS)(an_entry())
+        write(given, key=KEY, preconditions=NO_PRECONDITIONS).apply(an_entry())
     assert refused.value.kind is RefusalKind.INVALID
     [name] = entry
     assert refused.value.message == f"'{name}' is a key of the index {sentence}"
@@ -97,7 +97,7 @@ def test_keys_of_indexes() -> None:
     """Values of the right types are stored, and so is an entry without any."""
     for entry in ({"color": "x" * 2_048, "size": NumberText("1.5"), "name": "x" * 1_024}, {}):
         item = item_from_plain(entry)
-        assert create(item, key=KEY, preconditions=NO_PRECONDITIONS)(None) == Put(item)
+        assert create(item, key=KEY, preconditions=NO_PRECONDITIONS).apply(None) == Put(item)
 
 
 def test_a_merge_leaves_alone_what_it_does_not_name() -> None:

@@ -18,9 +18,10 @@ from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import Attribute, Item
 from dstore.service.item_writes import Guard, ItemMisfit, Misfit, delete, put, update
 from dstore.service.items import ItemKey, key_attributes, whole_item
+from dstore.service.mutations import ItemMutation
 from dstore.storage.entries import Entry, cells_of
 from dstore.storage.node_records import RangeRecord, TableRecord
-from dstore.storage.range_writer import Apply, Delete, Outcome, Put
+from dstore.storage.range_writer import Delete, Outcome, Put
 
 DEFINITION = TableDefinition(
     tenant="acme",
@@ -68,22 +69,22 @@ def a_guard(text: str, *, shows_item: bool = False) -> Guard:
 
 
 def updated(text: str, previous: Entry | None, **values: Attribute) -> Outcome:
-    return update(changing(text, **values), key=a_key(), guard=None)(previous)
+    return update(changing(text, **values), key=a_key(), guard=None).apply(previous)
 
 
 def test_put_leaves_out_the_key() -> None:
     """The key stands in RID_ID; an attribute row of it would be a second truth (ADR 0004)."""
-    apply = put({"id": {"S": "x"}, "a": {"N": "1"}}, key=a_key(), guard=None)
-    assert Put({"a": {"N": "1"}}) == apply(an_entry(b={"S": "gone"}))
+    mutation = put({"id": {"S": "x"}, "a": {"N": "1"}}, key=a_key(), guard=None)
+    assert Put({"a": {"N": "1"}}) == mutation.apply(an_entry(b={"S": "gone"}))
 
 
 def test_conditions_see_the_key_and_plain_numbers() -> None:
     """A condition looks at the whole item, key included, whoever stored it."""
     seen = a_guard("attribute_exists(id)", shows_item=True)
-    assert Delete() == delete(key=a_key(), guard=seen)(an_entry())
+    assert Delete() == delete(key=a_key(), guard=seen).apply(an_entry())
     absent = a_guard("attribute_not_exists(id)", shows_item=True)
     with pytest.raises(ConditionFailed) as failed:
-        delete(key=a_key(), guard=absent)(an_entry(n={"N": "1.50"}))
+        delete(key=a_key(), guard=absent).apply(an_entry(n={"N": "1.50"}))
     assert failed.value.previous == {"id": {"S": "x"}, "n": {"N": "1.5"}}
 
 
@@ -92,21 +93,21 @@ def test_a_condition_on_nothing(shows_item: bool) -> None:
     """Where there is no item, nothing can be shown."""
     guard = a_guard("attribute_exists(id)", shows_item=shows_item)
     with pytest.raises(ConditionFailed) as failed:
-        put({"id": {"S": "x"}}, key=a_key(), guard=guard)(None)
+        put({"id": {"S": "x"}}, key=a_key(), guard=guard).apply(None)
     assert failed.value.previous is None
 
 
 def test_a_failed_condition_does_not_show_the_item_unasked() -> None:
     """ReturnValuesOnConditionCheckFailure is NONE unless the client says otherwise."""
     with pytest.raises(ConditionFailed) as failed:
-        delete(key=a_key(), guard=a_guard("attribute_not_exists(id)"))(an_entry())
+        delete(key=a_key(), guard=a_guard("attribute_not_exists(id)")).apply(an_entry())
     assert failed.value.previous is None
 
 
 def test_update_makes_an_item() -> None:
     """An update of an item that is not there begins with its key alone."""
     assert Put({"a": {"N": "1"}}, (("a",),)) == updated("SET a = :a", None, a={"N": "1"})
-    assert Put({}) == update(None, key=a_key(), guard=None)(None)
+    assert Put({}) == update(None, key=a_key(), guard=None).apply(None)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_update_keeps_spellings() -> None:
     """What an update does not touch stays as v1 spelled it."""
     outcome = updated("SET b = :b", an_entry(a={"N": "1.50"}), b={"N": "2"})
     assert Put({"a": {"N": "1.50"}, "b": {"N": "2"}}, (("b",),)) == outcome
-    assert Put({"a": {"N": "1.50"}}) == update(None, key=a_key(), guard=None)(
+    assert Put({"a": {"N": "1.50"}}) == update(None, key=a_key(), guard=None).apply(
         an_entry(a={"N": "1.50"})
     )
 
@@ -164,17 +165,17 @@ def test_update_keeps_within_32_levels() -> None:
 )
 def test_update_keeps_index_keys(value: Attribute, misfit: Misfit) -> None:
     """What an index is sorted by must be a key when the update is done, wherever it came from."""
-    apply = update(changing("SET color = a"), key=a_key(definition=INDEXED), guard=None)
+    mutation = update(changing("SET color = a"), key=a_key(definition=INDEXED), guard=None)
     with pytest.raises(ItemMisfit) as refused:
-        apply(an_entry(a=value))
+        mutation.apply(an_entry(a=value))
     assert misfit is refused.value.misfit
-    assert isinstance(apply(an_entry(a={"S": "red"})), Put)
+    assert isinstance(mutation.apply(an_entry(a={"S": "red"})), Put)
 
 
 def test_update_leaves_a_wrong_index_key_alone() -> None:
     """An item that was there before the index is not refused for what an update leaves alone."""
-    apply = update(changing("SET b = a"), key=a_key(definition=INDEXED), guard=None)
-    assert isinstance(apply(an_entry(a={"N": "1"}, color={"N": "1"})), Put)
+    mutation = update(changing("SET b = a"), key=a_key(definition=INDEXED), guard=None)
+    assert isinstance(mutation.apply(an_entry(a={"N": "1"}, color={"N": "1"})), Put)
 
 
 def test_update_fails_on_the_item() -> None:
@@ -213,7 +214,7 @@ steps = st.one_of(
 )
 
 
-def planned(step: tuple[str, Any], key: ItemKey) -> Apply:
+def planned(step: tuple[str, Any], key: ItemKey) -> ItemMutation:
     """Make the write of a step."""
     what, given_ = step
     match what:
@@ -276,15 +277,15 @@ def test_sequences_against_a_dict(sequence: list[tuple[str, Any]]) -> None:
     entry: Entry | None = None
     model: Item | None = None
     for step in sequence:
-        apply = planned(step, key)
+        mutation = planned(step, key)
         try:
             model = modelled(step, model)
         except KeyError:
             with pytest.raises((ConditionFailed, ExpressionError)):
-                apply(entry)
+                mutation.apply(entry)
             continue
-        outcome = apply(entry)
-        assert outcome == apply(entry), "a write is evaluated twice when a batch is"
+        outcome = mutation.apply(entry)
+        assert outcome == mutation.apply(entry), "a write is evaluated twice when a batch is"
         entry = None if isinstance(outcome, Delete) else Entry(cells_of(outcome.item), "1")
         expected = None if model is None else {**key.attributes, **model}
         assert expected == (None if entry is None else whole_item(entry, key.attributes))

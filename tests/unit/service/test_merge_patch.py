@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dstore.model.values import Item, NumberText, item_from_plain
-from dstore.service.merge_patch import merged
+from dstore.service.merge_patch import merged, patch_of
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_examples_of_the_rfc(
     """The published examples decide what a merge is."""
     item = item_from_plain(target)
     before = item_from_plain(target)
-    assert merged(item, patch) == item_from_plain(expected)
+    assert merged(item, patch_of(patch)) == item_from_plain(expected)
     assert item == before, "a pure function changes no argument"
 
 
@@ -40,7 +40,7 @@ def test_types_of_attributes_not_named_stay() -> None:
         "set": {"SS": ["a", "b"]},
         "map": {"M": {"bytes": {"B": "AAE="}, "gone": {"S": "x"}}},
     }
-    patched = merged(item, {"new": NumberText("1.50"), "map": {"gone": None}})
+    patched = merged(item, patch_of({"new": NumberText("1.50"), "map": {"gone": None}}))
     assert patched == {
         "set": {"SS": ["a", "b"]},
         "map": {"M": {"bytes": {"B": "AAE="}}},

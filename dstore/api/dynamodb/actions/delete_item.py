@@ -15,11 +15,10 @@ from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.return_values import check_old_only
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
-from dstore.service.item_writes import delete
+from dstore.service.item_writes import DeleteItem, delete
 
 if TYPE_CHECKING:
     from dstore.service.items import ItemKey
-    from dstore.storage.range_writer import Apply
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("ConditionExpression",), former=("Expected", "ConditionalOperator")
@@ -28,11 +27,11 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 async def run(call: Call) -> dict[str, Any]:
     """Delete the item and answer."""
-    key, apply = await in_thread_if(call.is_large, partial(_plan, call))
-    return await write_item(call, key, apply)
+    key, mutation = await in_thread_if(call.is_large, partial(_plan, call))
+    return await write_item(call, key, mutation)
 
 
-def _plan(call: Call) -> tuple[ItemKey, Apply]:
+def _plan(call: Call) -> tuple[ItemKey, DeleteItem]:
     """Check the request in AWS's order, and make the write that it asks for."""
     members = call.members
     _EXPRESSIONS.check_together(members)

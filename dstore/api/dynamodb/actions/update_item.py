@@ -20,14 +20,13 @@ from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import check_new_key, key_of_map
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
-from dstore.service.item_writes import update
+from dstore.service.item_writes import UpdateItem, update
 from dstore.service.items import key_names
 
 if TYPE_CHECKING:
     from dstore.expressions import Update
     from dstore.model.tables import TableDefinition
     from dstore.service.items import ItemKey
-    from dstore.storage.range_writer import Apply
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("UpdateExpression", "ConditionExpression"),
@@ -37,11 +36,11 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 async def run(call: Call) -> dict[str, Any]:
     """Update the item and answer."""
-    key, apply = await in_thread_if(call.is_large, partial(_plan, call))
-    return await write_item(call, key, apply)
+    key, mutation = await in_thread_if(call.is_large, partial(_plan, call))
+    return await write_item(call, key, mutation)
 
 
-def _plan(call: Call) -> tuple[ItemKey, Apply]:
+def _plan(call: Call) -> tuple[ItemKey, UpdateItem]:
     """Check the request in AWS's order, and make the write that it asks for."""
     members = call.members
     _EXPRESSIONS.check_together(members)
