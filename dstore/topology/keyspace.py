@@ -238,6 +238,11 @@ def parse(path: str) -> Path | None:
             return None
 
 
+def held_name(tenant: str, table: str) -> str:
+    """Name a table among those of a node: a key's part between `id/` and the last slash."""
+    return f"{tenant}/{table}"
+
+
 def is_component_id(text: str) -> bool:
     """Tell whether a text is a UUID in the one spelling that keys have."""
     return _UUID.fullmatch(text) is not None
