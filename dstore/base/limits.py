@@ -104,6 +104,11 @@ LIST_BYTES_MAX: Final = 1 * MIB  # a page ends here whatever its limit, as a Dyn
 CURSOR_CHARS_MAX: Final = 8 * KIB  # `after`: the longest RID_ID in base64url: ~6.2 KiB
 
 PAGE_EVALUATED_BYTES_MAX: Final = 1 * MIB  # of a Query or Scan, before its filter; DynamoDB's
+# Of a page's JSON: numbers are answered spelled out, so 1E125 thrice counts 6 bytes and takes 400. A
+# page ends behind the item that gets there, which alone may have 20 MiB: less than a peer's payload.
+PAGE_JSON_BYTES_MAX: Final = 8 * MIB
+MUTATION_BYTES_MAX: Final = 24 * MIB  # of one write between components; 400 KiB of 1E125 are 18 MiB
+PAGE_ASK_BYTES_MAX: Final = 24 * MIB  # of what is asked of a page; its filter's values
 SCAN_SEGMENTS_MAX: Final = 1_000_000  # DynamoDB's
 # What the event loop walks at most before a thread goes on: about a millisecond with the filter.
 LOOP_ROWS_MAX: Final = 400  # 36 items of 10 attributes
@@ -190,6 +195,15 @@ RANGE_REPLICAS_MAX: Final = 9  # of one range: a factor of 5 and learners beside
 NOTICE_DETAILS_CHARS_MAX: Final = 4 * KIB
 TOPOLOGY_PROBLEMS_SHOWN: Final = 100  # bad values that `status` lists; all of them are counted
 TOPOLOGY_SUBSCRIBERS_MAX: Final = 64  # callbacks of one process
+# Of the connection to etcd, whose servers allow a ping every 5 s (--grpc-keepalive-min-time).
+ETCD_PING_S: Final = 10.0  # and 3 s for its answer, while any call or watch is open
+ETCD_PING_TIMEOUT_S: Final = 3.0
+ETCD_RECONNECT_S_MIN: Final = 0.1  # doubled after each failure, half of it by chance
+ETCD_RECONNECT_S_MAX: Final = 2.0
+ETCD_MESSAGE_BYTES_MAX: Final = 64 * MIB  # received; a page of 1,000 values of 64 KiB
+ETCD_WATCH_PROBE_S: Final = 2.0  # how often a watch asks for a sign of life
+ETCD_WATCH_SILENCE_S_MAX: Final = 6.0  # three of them; then it is taken up elsewhere
+WATCH_BATCHES_WAITING_MAX: Final = 64  # read ahead of a watcher; each one revision, <= 1 MiB
 # Of the embedded coordinator. Who watches lags behind by milliseconds; who asks later reads anew.
 EMBEDDED_HISTORY_REVISIONS_MAX: Final = 10_000
 EMBEDDED_HISTORY_BYTES_MAX: Final = 16 * MIB  # of keys and values that stood and stand no more
