@@ -13,7 +13,8 @@ body runs once, and no caller writes a loop of retries. Control writes tens of t
 most; what is frequent (heartbeats, details of nodes) goes through etcd.
 
 **What a caller is told.** `Unavailable`: nothing was written. `Unknown`: the connection or the disk
-failed while the commit was under way; read, then decide. `Refused`: the statement broke a rule of
+failed while the commit was under way; look in a new `transaction` (a `snapshot` waits for nobody,
+so it may come before the commit), then decide. `Refused`: the statement broke a rule of
 the schema. A transaction in which a statement failed never commits, whatever its body does with
 the error. A cancelled caller knows nothing, as ever: its transaction committed whole or not at all.
 

@@ -1,0 +1,45 @@
+"""Notices: what nodes told control. The newest NOTICES_KEPT stay."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dstore.base.limits import CONTROL_PAGE_MAX, NOTICES_KEPT
+from dstore.storage.control.records import NodeUuid, NoticeRecord
+from dstore.storage.control.relation import Relation
+from dstore.storage.control.store import Key, Page, Transaction
+
+_NOTICES: Final = Relation(NoticeRecord, "notice", key=("node", "at_us"), noun="A notice")
+
+
+async def insert(tx: Transaction, notice: NoticeRecord) -> bool:
+    """Keep a notice. Returns: False if it is kept already (etcd delivers it again)."""
+    return await _NOTICES.insert_new(tx, notice)
+
+
+async def mark_seen(tx: Transaction, node: NodeUuid, at_us: int, *, now_us: int) -> bool:
+    """Note that an operator saw one. Returns: whether there is one that nobody saw."""
+    changed = await tx.change(
+        "UPDATE notice SET seen_at_us = $3 WHERE node = $1 AND at_us = $2 AND seen_at_us IS NULL",
+        node,
+        at_us,
+        now_us,
+    )
+    return changed == 1
+
+
+async def page(
+    tx: Transaction, *, after: Key | None = None, limit: int = CONTROL_PAGE_MAX
+) -> Page[NoticeRecord]:
+    """List notices, the newest first; `after` is (at_us, node)."""
+    return await _NOTICES.page(tx, after=after, limit=limit, order=("at_us", "node"), descends=True)
+
+
+async def trim(tx: Transaction, *, kept: int = NOTICES_KEPT) -> int:
+    """Remove all but the newest ones. Returns: how many."""
+    return await tx.change(
+        "DELETE FROM notice WHERE (at_us, node) IN "
+        "(SELECT at_us, node FROM notice ORDER BY at_us DESC, node DESC LIMIT $1 OFFSET $2)",
+        CONTROL_PAGE_MAX,
+        kept,
+    )
