@@ -6,7 +6,7 @@ The texts are given one by one, in the order in which the operation is to compla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from dstore.expressions import check
@@ -44,8 +44,8 @@ class Expressions:
 
     def __init__(
         self,
-        names: dict[str, str] | None = None,
-        values: dict[str, Attribute] | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Attribute] | None = None,
     ) -> None:
         """Check the maps.
 

@@ -8,6 +8,7 @@ a client's.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -22,8 +23,8 @@ class Source(msgspec.Struct, frozen=True):
     """An expression's text, and the request's maps of names and values; None if it has none."""
 
     text: str
-    names: dict[str, str] | None = None
-    values: dict[str, Attribute] | None = None
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Attribute] | None = None
 
     def condensed(self) -> Source:
         """Leave out the names and values that only other expressions of the request use."""
