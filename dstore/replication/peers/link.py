@@ -32,6 +32,7 @@ from dstore.replication.peers.records import (
 )
 
 _BEAT: Final = Beat()
+_FINISH_STEP_S: Final = 0.005
 
 
 class Link:
@@ -93,6 +94,11 @@ class Link:
         """Tell whether anything can still be sent."""
         return self._ended is None
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether anything is still to be sent, on a link that can send it."""
+        return self._ended is None and (bool(self._outgoing) or self._is_sending)
+
     def put(self, record: Record, payload_bytes: int, *, ticket: Ticket | None = None) -> None:
         """Send a record at the end of this turn of the loop; a payload is PEER_PART_BYTES at most.
 
@@ -116,28 +122,24 @@ class Link:
         """
         writer = self._tasks.spawn(self._write(), name="peer_writer")
         beat = self._tasks.spawn(self._beat(), name="peer_beat")
+        closed = Closed(CloseCode.LOST, "ended")
         try:
             closed = await self._read(handle)
         except Malformed as error:
             closed = Closed(CloseCode.MALFORMED, str(error))
-            self._ended = self._ended or closed
-            await self._socket.close(closed)
+            await self.close(closed)
         finally:
             writer.cancel()
             beat.cancel()
-            self._ended = self._ended or Closed(CloseCode.LOST, "ended")
-            self._socket.abort()
-        self._ended = self._ended if self._ended.code != CloseCode.LOST else closed
-        return self._ended
+            self._abort(closed)
+        return self._ended or closed
 
     async def finish(self, closed: Closed, *, timeout_s: float) -> None:
         """Send what waits, up to `timeout_s`, then close with a reason."""
-        if self._ended is not None:
-            return
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        while (self._outgoing or self._is_sending) and self._ended is None and loop.time() < until:
-            await asyncio.sleep(min(0.005, timeout_s))
+        while self.is_busy and loop.time() < until:  # noqa: ASYNC110 -- seldom
+            await asyncio.sleep(_FINISH_STEP_S)
         await self.close(closed)
 
     async def close(self, closed: Closed) -> None:
@@ -145,13 +147,15 @@ class Link:
         if self._ended is None:
             self._ended = closed
             await self._socket.close(closed)
-            self._socket.abort()
+            self._abort(closed)
 
     def _abort(self, closed: Closed) -> None:
         """End without a word: the other side does not listen anyway."""
         if self._ended is None:
             self._ended = closed
         self._socket.abort()
+        if self._relieved is not None and not self._relieved.done():
+            self._relieved.set_result(None)  # the reader goes on, and finds the end
 
     def _wake(self) -> None:
         waiter = self._waiter

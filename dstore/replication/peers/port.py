@@ -23,7 +23,9 @@ class PeerRequest(msgspec.Struct, Generic[Reply], frozen=True, array_like=True):
 class Peer(Protocol):
     """Another component, to be called."""
 
-    async def call(self, request: PeerRequest[Reply], *, deadline_s: float) -> Reply:
+    async def call(
+        self, request: PeerRequest[Reply], *, deadline_s: float, request_id: str = ""
+    ) -> Reply:
         """Do at the other component what `request` asks for.
 
         A caller that is cancelled gives up the answer only: the work at the other side goes on.
@@ -32,6 +34,8 @@ class Peer(Protocol):
             request: of a type that the peer's calls know.
             deadline_s: seconds from now until the answer is of no use any more,
                 0 < deadline_s <= PEER_DEADLINE_S_MAX; kept to about 10 ms.
+            request_id: of the client's request that leads to this call, for the log over there;
+                at most 128 characters.
 
         Raises:
             Refused, ConditionFailed, Unavailable, Unknown, Corrupt, NotMine: as the other side
@@ -47,7 +51,7 @@ class Peer(Protocol):
         """End; calls under way fail as if the connection were lost. Safe to call twice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Received:
     """What a handler may know of a call beside its request."""
 

@@ -15,7 +15,7 @@ to read all others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Annotated, Final, Protocol
 
@@ -32,12 +32,12 @@ VERSION: Final = 1
 
 _ID_MAX: Final = 2**53
 _NAME_CHARS_MAX: Final = 128
-_TEXT_CHARS_MAX: Final = 512
+TEXT_CHARS_MAX: Final = 512
 _SIZE_MIN: Final = 1
 
 CallId = Annotated[int, msgspec.Meta(ge=1, le=_ID_MAX)]
 Name = Annotated[str, msgspec.Meta(max_length=_NAME_CHARS_MAX)]
-Text = Annotated[str, msgspec.Meta(max_length=_TEXT_CHARS_MAX)]
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS_MAX)]
 Size = Annotated[int, msgspec.Meta(ge=_SIZE_MIN, le=PEER_PAYLOAD_BYTES_MAX)]
 Data = Annotated[bytes, msgspec.Meta(min_length=1, max_length=PEER_PART_BYTES)]
 BudgetMs = Annotated[int, msgspec.Meta(ge=0, le=_ID_MAX)]
@@ -149,8 +149,9 @@ class FrameSocket(Protocol):
     async def close(self, closed: Closed) -> None:
         """Say why, and end; takes at most about PEER_CLOSE_TIMEOUT_S. Never raises."""
 
-    def abort(self) -> None:
-        """End at once, without a word."""
+    @property
+    def abort(self) -> Callable[[], None]:
+        """End at once, without a word; may be called again."""
 
 
 def encode_frame(records: Sequence[Record]) -> bytes:

@@ -1,0 +1,1 @@
+"""The peer surface: other components call this one."""
