@@ -217,7 +217,7 @@ def require_key_fits(key_pem: bytes, certificate_pem: bytes) -> None:
 
     Raises: CertificateRefused(MALFORMED): it is not, or one of the two is damaged.
     """
-    if _certificate(certificate_pem).public_key() != _private_key(key_pem).public_key():
+    if _public_key(_certificate(certificate_pem)) != _private_key(key_pem).public_key():
         raise malformed("A private key does not belong to the certificate beside it.")
 
 
@@ -321,8 +321,18 @@ def _certificate(encoded: bytes) -> x509.Certificate:
         if _bounded(encoded).lstrip().startswith(_PEM_MARK):
             return x509.load_pem_x509_certificate(encoded)
         return x509.load_der_x509_certificate(encoded)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise malformed("A certificate cannot be read.") from None
+
+
+def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise malformed("A certificate's key cannot be read.") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p256(key.curve):
+        raise malformed("A certificate's key is not ECDSA P-256.")
+    return key
 
 
 def _requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
@@ -330,7 +340,7 @@ def _requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(_bounded(request_pem))
         key = request.public_key()
         is_signed = request.is_signature_valid
-    except (ValueError, InvalidSignature, UnsupportedAlgorithm):
+    except (ValueError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm):
         raise malformed("The request for a certificate cannot be read.") from None
     if not is_signed:
         raise malformed("The request for a certificate is not signed by its own key.")
@@ -367,7 +377,7 @@ def _authority_of(certificate: x509.Certificate) -> str:
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:
-    spki = certificate.public_key().public_bytes(
+    spki = _public_key(certificate).public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return hashlib.sha256(spki).hexdigest()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX
 from dstore.base.private_files import read_private, write_private
@@ -57,13 +57,6 @@ class Credentials:
         certificate = read_certificate(self.certificate_pem)
         require_key_fits(self.key_pem, self.certificate_pem)
         return certificate
-
-
-class Presenting(Protocol):
-    """A connection that knows the other side's certificate: `ssl.SSLObject`, `ssl.SSLSocket`."""
-
-    def getpeercert(self, binary_form: bool = False, /) -> object:  # noqa: FBT001, FBT002 - ssl's
-        """Return the certificate, DER if `binary_form`, or None."""
 
 
 def store_credentials(directory: Path, credentials: Credentials) -> None:
@@ -173,14 +166,16 @@ def joining_context(authorities_pem: bytes | None) -> ssl.SSLContext:
     return context
 
 
-def presented(connection: Presenting) -> Certificate | None:
+def presented(connection: ssl.SSLObject | ssl.SSLSocket) -> Certificate | None:
     """Read the certificate that the other side of an open connection proved to hold.
+
+    `connection` is a transport's `get_extra_info("ssl_object")`.
 
     Returns: None if it showed none, which only the joining listener lets happen.
     Raises: CertificateRefused(MALFORMED): the authority signed it, but it names no component.
     """
-    encoded = connection.getpeercert(True)  # noqa: FBT003 - positional in the standard library
-    return read_certificate(encoded) if isinstance(encoded, bytes) and encoded else None
+    encoded = connection.getpeercert(binary_form=True)
+    return read_certificate(encoded) if encoded else None
 
 
 def handshake_problem(error: ssl.SSLError) -> CertificateRefused | None:
@@ -193,7 +188,7 @@ def handshake_problem(error: ssl.SSLError) -> CertificateRefused | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         found = _VERIFY_CODES.get(error.verify_code, (CertificateProblem.FOREIGN, _NOT_OURS))
     else:
-        reason = error.reason or ""
+        reason = getattr(error, "reason", None) or ""  # absent when nothing of OpenSSL's failed
         known = _REASONS.get(reason.removeprefix("SSLV3_").removeprefix("TLSV1_"))
         if known is None:
             return None
