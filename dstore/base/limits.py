@@ -17,6 +17,7 @@ MIB: Final = 1_024 * KIB
 ITEM_BYTES_MAX: Final = 400 * KIB  # 409,600: names and values together, model.values.item_bytes
 PARTITION_KEY_BYTES_MAX: Final = 2_048
 SORT_KEY_BYTES_MAX: Final = 1_024
+RID_ID_BYTES_MAX: Final = 6_152  # both keys of NULs, each two bytes: 4 + 2 * 3,072 + 2 * 2
 KEY_BYTES_MIN: Final = 1  # a key is never empty
 ATTRIBUTE_NAME_BYTES_MAX: Final = 65_535  # 64 KiB - 1
 NESTING_DEPTH_MAX: Final = 32  # lists and maps in each other; the outermost object is level 1
@@ -104,11 +105,12 @@ LIST_BYTES_MAX: Final = 1 * MIB  # a page ends here whatever its limit, as a Dyn
 CURSOR_CHARS_MAX: Final = 8 * KIB  # `after`: the longest RID_ID in base64url: ~6.2 KiB
 
 PAGE_EVALUATED_BYTES_MAX: Final = 1 * MIB  # of a Query or Scan, before its filter; DynamoDB's
-# Of a page's JSON: numbers are answered spelled out, so 1E125 thrice counts 6 bytes and takes 400. A
-# page ends behind the item that gets there, which alone may have 20 MiB: less than a peer's payload.
+# Of a page's JSON, where numbers are spelled out: 1E125 counts 3 bytes and takes 137. A page ends
+# behind the item that gets there, which alone may have 20 MiB: less than a peer's payload.
 PAGE_JSON_BYTES_MAX: Final = 8 * MIB
-MUTATION_BYTES_MAX: Final = 24 * MIB  # of one write between components; 400 KiB of 1E125 are 18 MiB
+MUTATION_BYTES_MAX: Final = 24 * MIB  # of one write between components; 400 KiB of 1E125: 18 MiB
 PAGE_ASK_BYTES_MAX: Final = 24 * MIB  # of what is asked of a page; its filter's values
+PAGE_BYTES_MAX: Final = 31 * MIB  # of a page between components; the two bounds above, and room
 SCAN_SEGMENTS_MAX: Final = 1_000_000  # DynamoDB's
 # What the event loop walks at most before a thread goes on: about a millisecond with the filter.
 LOOP_ROWS_MAX: Final = 400  # 36 items of 10 attributes
@@ -194,6 +196,7 @@ URI_CHARS_MAX: Final = 512  # of a component's address: a scheme, a DNS name (25
 RANGE_REPLICAS_MAX: Final = 9  # of one range: a factor of 5 and learners beside it
 NOTICE_DETAILS_CHARS_MAX: Final = 4 * KIB
 TOPOLOGY_PROBLEMS_SHOWN: Final = 100  # bad values that `status` lists; all of them are counted
+TOPOLOGY_REPLICA_SETS_SHARED: Final = 10_000  # different ones kept as one object each, ~1 KiB
 TOPOLOGY_SUBSCRIBERS_MAX: Final = 64  # callbacks of one process
 # Of the connection to etcd, whose servers allow a ping every 5 s (--grpc-keepalive-min-time).
 ETCD_PING_S: Final = 10.0  # and 3 s for its answer, while any call or watch is open

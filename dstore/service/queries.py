@@ -8,10 +8,12 @@ guide, "Paginating table query results"; dynalite's `db/index.js`, whose suite w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX
+import msgspec
+from msgspec import structs
+
+from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX, PAGE_JSON_BYTES_MAX
 from dstore.model.hashing import string_bytes
 from dstore.model.keys import (
     HASH_MAX,
@@ -29,7 +31,7 @@ from dstore.service.page_sizes import page_bytes, page_bytes_max
 from dstore.storage.range_scan import Span
 
 if TYPE_CHECKING:
-    import msgspec
+    from collections.abc import Sequence
 
     from dstore.expressions import Condition, KeyRange, Projection, SortRange
     from dstore.model.keys import KeyValue
@@ -40,39 +42,42 @@ if TYPE_CHECKING:
     from dstore.storage.range_file import RangeFile
 
 _HASHES: Final = HASH_MAX + 1
+_encode: Final = msgspec.json.Encoder().encode
 _NEXT: Final = b"\x00"  # the smallest bytes above x are x and a NUL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageRequest:
-    """Which items to evaluate, up to where, and what to make of them.
+class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """Which items of a range to evaluate, up to where, and what to make of them.
 
-    `span` begins behind the former page's last key already.
+    `span` begins behind the former page's last key already. `is_part` says that the page may go on
+    in the next range (`rest_of`).
     """
 
-    table: TableRecord
     span: Span
     limit: int | None = None  # evaluated items, > 0
-    bytes_max: int = PAGE_EVALUATED_BYTES_MAX
+    bytes_max: int = PAGE_EVALUATED_BYTES_MAX  # as `page_sizes.page_bytes` counts
     filter: Condition | None = None
     projection: Projection | None = None
     is_count: bool = False
+    is_part: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemPage:
+class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page: its items (None if only their count was asked for) and what reading it cost.
 
-    Items that nothing was to be picked out of are the JSON that they are answered as.
+    Each of `items` is the JSON of an item as it is answered, or of several with commas between.
 
-    `evaluated_bytes` are what capacity counts; `last_key` is None if no item is left.
+    `evaluated_bytes` are what capacity counts; `last` is the stored key of the last item that was
+    evaluated, None if the page ended with its span. `page_bytes` are what of the ask's `bytes_max`
+    is taken, 0 unless the ask says `is_part`.
     """
 
-    items: list[Item | msgspec.Raw] | None
+    items: list[msgspec.Raw] | None
     count: int
     scanned_count: int
     evaluated_bytes: int
-    last_key: Item | None
+    last: bytes | None
+    page_bytes: int = 0
 
 
 class Files(Protocol):
@@ -82,17 +87,48 @@ class Files(Protocol):
         """Return the table's file, open."""
 
 
-async def read_page(files: Files, request: PageRequest) -> ItemPage:
+async def read_page(files: Files, table: TableRecord, ask: PageAsk) -> ItemPage:
+    """Read a page of a table; as `page_of`. Raises: Refused: the table was deleted meanwhile."""
+    return await page_of(await files.file(table), table.definition, ask)
+
+
+async def page_of(file: RangeFile, definition: TableDefinition, ask: PageAsk) -> ItemPage:
     """Read a page; each item is the newest acknowledged version at the moment it is reached.
 
     A short page in memory is made on the event loop, any other in a thread.
 
-    Raises: Refused: the table was deleted meanwhile. Corrupt: a page on the way is damaged.
+    Raises: Corrupt: a page on the way is damaged.
     """
-    file = await files.file(request.table)
-    collector = _PageCollector(request)
-    await file.walk(request.span, collector)
+    collector = _PageCollector(ask, definition)
+    await file.walk(ask.span, collector)
     return collector.page()
+
+
+def rest_of(ask: PageAsk, page: ItemPage) -> PageAsk | None:
+    """Give what is left to ask of the next range; None if the page is full.
+
+    Args:
+        ask: what was asked of the range before, with `is_part`.
+        page: what came of it.
+    """
+    if page.last is not None:
+        return None
+    limit = None if ask.limit is None else ask.limit - page.scanned_count
+    return structs.replace(ask, limit=limit, bytes_max=ask.bytes_max - page.page_bytes)
+
+
+def joined(pages: Sequence[ItemPage]) -> ItemPage:
+    """Make one page of those of ranges next to each other, at least one."""
+    return ItemPage(
+        items=None
+        if pages[0].items is None
+        else [one for page in pages for one in page.items or ()],
+        count=sum(page.count for page in pages),
+        scanned_count=sum(page.scanned_count for page in pages),
+        evaluated_bytes=sum(page.evaluated_bytes for page in pages),
+        last=pages[-1].last,
+        page_bytes=sum(page.page_bytes for page in pages),
+    )
 
 
 def query_span(keys: KeyRange, *, is_reverse: bool) -> Span:
@@ -170,13 +206,14 @@ class _PageCollector:
     """Makes a page of the entries of a walk."""
 
     __slots__ = (
+        "_ask",
         "_count",
         "_is_picky",
         "_items",
+        "_json_bytes",
         "_keys",
         "_last",
         "_page_bytes",
-        "_request",
         "_scanned_count",
         "_sort_name",
         "_uncounted",
@@ -184,13 +221,14 @@ class _PageCollector:
         "scanned_bytes",
     )
 
-    def __init__(self, request: PageRequest) -> None:
-        self._request = request
-        self._keys = _KeyReader(request.table.definition)
-        sort = request.table.definition.sort
+    def __init__(self, ask: PageAsk, definition: TableDefinition) -> None:
+        self._ask = ask
+        self._keys = _KeyReader(definition)
+        sort = definition.sort
         self._sort_name = None if sort is None else sort.name
-        self._is_picky = request.filter is not None or request.projection is not None
-        self._items: list[Item | msgspec.Raw] | None = None if request.is_count else []
+        self._is_picky = ask.filter is not None or ask.projection is not None
+        self._items: list[msgspec.Raw] | None = None if ask.is_count else []
+        self._json_bytes = 0
         self._count = 0
         self._scanned_count = 0
         self._page_bytes: int | None = None  # not counted yet
@@ -207,7 +245,7 @@ class _PageCollector:
         self._last = rid_id
         self._scanned_count += 1
         self.scanned_bytes += key_bytes + entry.item_bytes
-        if self._scanned_count == self._request.limit or self._is_page_full(entry, key):
+        if self._scanned_count == self._ask.limit or self._is_page_full(entry, key):
             self.is_full = True
         if self._is_picky:
             self._pick(entry, key)
@@ -216,40 +254,51 @@ class _PageCollector:
         if self._items is not None:
             if entry.whole is None:
                 entry.whole = answered(entry, key)
-            self._items.append(entry.whole)
+            self._show(self._items, entry.whole)
 
     def _pick(self, entry: Entry, key: Item) -> None:
         """Hold an item against the filter, and take what the projection asks for."""
-        request, item = self._request, whole_item(entry, key)
-        if request.filter is not None and not request.filter.holds(item):
+        ask, item = self._ask, whole_item(entry, key)
+        if ask.filter is not None and not ask.filter.holds(item):
             return
         self._count += 1
         if self._items is not None:
-            projection = request.projection
-            self._items.append(item if projection is None else projection.apply(item))
+            shown = item if ask.projection is None else ask.projection.apply(item)
+            self._show(self._items, msgspec.Raw(_encode(shown)))
+
+    def _show(self, items: list[msgspec.Raw], item: msgspec.Raw) -> None:
+        items.append(item)
+        self._json_bytes += len(item)
+        if self._json_bytes >= PAGE_JSON_BYTES_MAX:
+            self.is_full = True
 
     def _is_page_full(self, entry: Entry, key: Item) -> bool:
         """Say whether an item just scanned ends the page; most pages are far from that."""
-        bytes_max = self._request.bytes_max
+        bytes_max = self._ask.bytes_max
         if self._page_bytes is not None:
             self._page_bytes += page_bytes(whole_item(entry, key), self._sort_name)
         else:
             self._uncounted.append((entry, key))
             if page_bytes_max(self.scanned_bytes, self._scanned_count) < bytes_max:
                 return False
-            self._page_bytes = sum(
-                page_bytes(whole_item(*one), self._sort_name) for one in self._uncounted
-            )
-            self._uncounted.clear()
+            self._page_bytes = self._counted()
         return self._page_bytes >= bytes_max
+
+    def _counted(self) -> int:
+        """Count exactly what was not counted so far."""
+        counted = sum(page_bytes(whole_item(*one), self._sort_name) for one in self._uncounted)
+        self._uncounted.clear()
+        return counted
 
     def page(self) -> ItemPage:
         """Give the page, once the walk is over."""
-        definition: TableDefinition = self._request.table.definition
+        if self._page_bytes is None and self._ask.is_part and not self.is_full:
+            self._page_bytes = self._counted()
         return ItemPage(
             items=self._items,
             count=self._count,
             scanned_count=self._scanned_count,
             evaluated_bytes=self.scanned_bytes,
-            last_key=key_attributes(definition, self._last) if self.is_full else None,
+            last=self._last if self.is_full else None,
+            page_bytes=(self._page_bytes or 0) if self._ask.is_part else 0,
         )

@@ -8,15 +8,21 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX
 from dstore.model.errors import DStoreError
+from dstore.model.keys import KeyKind, encode_key
 from dstore.model.values import Item
 from dstore.service.items import ItemKey
 from dstore.service.mutation_wire import decode_mutation, encode_mutation
 from dstore.service.mutations import Mutation
+from dstore.service.page_wire import decode_ask, decode_page, encode_ask, encode_page
+from dstore.service.queries import ItemPage, PageAsk, _PageCollector, joined, rest_of
 from dstore.service.wire_expressions import sent
 from dstore.service.wire_form import Unreadable
-from dstore.storage.entries import Entry
+from dstore.storage.entries import Entry, cells_of
+from dstore.storage.range_scan import Span
 from tests.support.mutations import (
     A_KEY,
     entries,
@@ -137,3 +143,107 @@ def test_a_key_of_another_table() -> None:
     """An entry's key that is not of the table's types is the peer's fault, not a damaged file."""
     with pytest.raises(Unreadable):
         decode_mutation(packed("delete_item"), definition=A_KEY.table.definition, rid_id=b"\x00")
+
+
+def an_ask(**members: Any) -> PageAsk:
+    """Make one; hypothesis would look up the types of the class itself, and not find them."""
+    return PageAsk(**members)
+
+
+asks = st.builds(
+    an_ask,
+    span=st.builds(
+        Span,
+        low=st.binary(max_size=9),
+        high=st.none() | st.binary(max_size=9),
+        is_reverse=st.booleans(),
+    ),
+    limit=st.none() | st.integers(1, 2**31),
+    bytes_max=st.integers(1, PAGE_EVALUATED_BYTES_MAX),
+    filter=st.none() | read_conditions(),
+    projection=st.none() | read_projections(),
+    is_count=st.booleans(),
+    is_part=st.booleans(),
+)
+
+
+def collected(ask: PageAsk, found: list[Item]) -> ItemPage:
+    """Collect a page of items, in memory."""
+    collector = _PageCollector(ask, A_KEY.table.definition)
+    for at, item in enumerate(found):
+        collector.add(encode_key((KeyKind.STRING, f"{at}")), Entry(cells_of(item), "1"))
+        if collector.is_full:
+            break
+    return collector.page()
+
+
+@given(asks, st.lists(stored_items, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_a_sent_ask_collects_the_same_page(ask: PageAsk, found: list[Item]) -> None:
+    """What is asked, and the page that comes of it, arrive as they left, items as JSON."""
+    encoded = encode_ask(ask)
+    arrived = decode_ask(encoded)
+    assert encode_ask(arrived) == encoded
+    assert arrived.span == ask.span
+    page = collected(ask, found)
+    assert collected(arrived, found) == page
+    shown = decode_page(encode_page(page))
+    assert structs.replace(shown, items=None) == structs.replace(page, items=None)
+    assert (shown.items is None) is ask.is_count
+    assert msgspec.json.encode(shown.items) == msgspec.json.encode(page.items)
+
+
+@given(asks, st.binary(max_size=30), st.integers(0, 200), st.integers(0, 10))
+@settings(max_examples=200, deadline=None)
+def test_damaged_asks_are_refused_or_read(ask: PageAsk, junk: bytes, at: int, cut: int) -> None:
+    """As of writes: one error, or something that can be asked."""
+    encoded = encode_ask(ask)
+    at %= len(encoded) + 1
+    try:
+        arrived = decode_ask(encoded[:at] + junk + encoded[at + cut :])
+    except Unreadable:
+        return
+    collected(arrived, [{"a": {"N": "1"}}, {}])
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        packed(b"", None, False, 0, 1, None, None, False, False),
+        packed(b"", None, False, None, 2**40, None, None, False, False),
+        packed(bytes(7_000), None, False, None, 1, None, None, False, False),
+        packed(b"", None, False, None, 1, ["a = ", None, None], None, False, False),
+        packed(b"", None, False, None, 1),
+    ],
+)
+def test_what_nobody_asks(encoded: bytes) -> None:
+    """An ask is held to its bounds before anything is read for it."""
+    with pytest.raises(Unreadable):
+        decode_ask(encoded)
+
+
+@given(
+    st.lists(st.lists(stored_items, max_size=4), min_size=1, max_size=3),
+    st.none() | st.integers(1, 8),
+    st.integers(1, 400),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_page_over_several_ranges_is_one_page(
+    parts: list[list[Item]], limit: int | None, bytes_max: int
+) -> None:
+    """A page that goes on in the next range ends where it would if there were one range."""
+    whole = [item for part in parts for item in part]
+    ask: PageAsk | None = PageAsk(span=Span(), limit=limit, bytes_max=bytes_max, is_part=True)
+    assert ask is not None
+    expected = collected(ask, whole)
+    pages = []
+    for part in parts:
+        assert ask is not None
+        pages.append(collected(ask, part))
+        ask = rest_of(ask, pages[-1])
+        if ask is None:
+            break
+    found = joined(pages)
+    assert found.count == expected.count
+    assert (found.last is None) == (expected.last is None)
+    assert found.page_bytes == expected.page_bytes

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dstore.expressions import Expressions
 from dstore.model.keys import KeyKind, KeyValue
 from dstore.model.values import Item, item_bytes
-from dstore.service.queries import ItemPage, PageRequest, query_span, segment_span
+from dstore.service.queries import ItemPage, PageAsk, query_span, segment_span
 from dstore.storage import range_scan
 from dstore.storage.range_scan import Span
 from tests.support.paging import Key, PagedTable, items_of, paged_table
@@ -104,7 +104,7 @@ def test_query_pages_are_the_sorted_partition(
             if key[0] == wanted and _holds(sort, operator, key[1], operands)
         ]
         span = query_span(keys, is_reverse=is_reverse)
-        request = PageRequest(table=it.table, span=span, **bounded)
+        request = PageAsk(span=span, **bounded)
         _check_pages(it, await it.pages(request), request, [(key, items[key]) for key in found])
 
     _run(table, check, loop_rows=loop_rows)
@@ -127,16 +127,16 @@ def test_segments_of_a_scan_are_the_table_once(
         partitions: list[set[KeyValue]] = []
         for segment in range(segments):
             span = segment_span(segment, segments)
-            [whole] = await it.pages(PageRequest(table=it.table, span=span, bytes_max=_HUGE))
+            [whole] = await it.pages(PageAsk(span=span, bytes_max=_HUGE))
             assert whole.items is not None
             keys = [it.key_in(item) for item in items_of(whole)]
             partitions.append({key[0] for key in keys})
             seen += keys
-            request = PageRequest(table=it.table, span=span, **bounded)
+            request = PageAsk(span=span, **bounded)
             _check_pages(it, await it.pages(request), request, [(key, items[key]) for key in keys])
         assert seen == stored
         assert sum(map(len, partitions)) == len(set[KeyValue]().union(*partitions))
-        request = PageRequest(table=it.table, span=Span(), **bounded)
+        request = PageAsk(span=Span(), **bounded)
         _check_pages(it, await it.pages(request), request, [(key, items[key]) for key in stored])
 
     _run(table, check, loop_rows=loop_rows)
@@ -159,7 +159,7 @@ def _run(
 
 
 def _check_pages(
-    it: PagedTable, pages: list[ItemPage], request: PageRequest, found: list[tuple[Key, Item]]
+    it: PagedTable, pages: list[ItemPage], request: PageAsk, found: list[tuple[Key, Item]]
 ) -> None:
     """Hold pages against all items that they have to evaluate, in order."""
     whole = [_whole(it, key) | item for key, item in found]

@@ -6,15 +6,16 @@ from asyncio import gather
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from dstore.model.keys import KeyKind, KeyValue, encode_key
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import Item
-from dstore.service.queries import ItemPage, PageRequest, read_page
+from dstore.service.queries import ItemPage, PageAsk, read_page
 from dstore.storage.entries import Entry
 from dstore.storage.node_records import RangeRecord, TableRecord
 from dstore.storage.range_file import RangeFile
@@ -49,16 +50,19 @@ class PagedTable:
         """Store items, given without their key attributes, in as few batches as there may be."""
         await gather(*(self.range_file.submit(_put(self.rid_id(key), item)) for key, item in items))
 
-    async def pages(self, request: PageRequest) -> list[ItemPage]:
+    async def page(self, ask: PageAsk) -> ItemPage:
+        """Read a page."""
+        return await read_page(self, self.table, ask)
+
+    async def pages(self, ask: PageAsk) -> list[ItemPage]:
         """Read a page, and all behind it."""
         pages = []
         while True:
-            page = await read_page(self, request)
+            page = await self.page(ask)
             pages.append(page)
-            if page.last_key is None:
+            if page.last is None:
                 return pages
-            behind = request.span.behind(self.rid_id(self.key_in(page.last_key)))
-            request = replace(request, span=behind)
+            ask = structs.replace(ask, span=ask.span.behind(page.last))
 
     def key_in(self, item: Item) -> Key:
         """Take an item's key out of it."""
@@ -68,7 +72,7 @@ class PagedTable:
 
 
 def items_of(page: ItemPage) -> list[Item]:
-    """Decode a page's items, of which some are JSON already."""
+    """Decode a page's items."""
     items: list[Item] = msgspec.json.decode(msgspec.json.encode(page.items))
     return items
 

@@ -19,14 +19,15 @@ from dstore.api.dynamodb.index_key_values import index_key_names
 from dstore.base.limits import LOOP_BYTES_MAX
 from dstore.base.threads import in_thread
 from dstore.expressions import Condition, Projection
-from dstore.service.items import key_names
-from dstore.service.queries import PageRequest, read_page
+from dstore.service.items import key_attributes, key_names
+from dstore.service.queries import PageAsk, read_page
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call, Members, Reply
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
     from dstore.service.queries import ItemPage
+    from dstore.storage.node_records import TableRecord
 
 INVALID_START: Final = "The provided starting key is invalid"
 
@@ -116,24 +117,27 @@ def check_paths(definition: TableDefinition, *expressions: Condition | Projectio
             )
 
 
-async def page_reply(call: Call, request: PageRequest) -> Reply:
+async def page_reply(call: Call, table: TableRecord, ask: PageAsk) -> Reply:
     """Read a page and make the answer; a long one is encoded in a thread.
 
     A consistent read and one that is not are the same on one node, but they are charged
     differently.
     """
     # No name is kept for the page: a megabyte of items takes the loop a while to give back.
-    reply, is_long = _reply_of(call.members, await read_page(call.node.catalog, request))
+    page = read_page(call.node.catalog, table, ask)
+    reply, is_long = _reply_of(call.members, table.definition, await page)
     return await in_thread(partial(_encoded, reply)) if is_long else reply
 
 
-def _reply_of(members: Members, page: ItemPage) -> tuple[dict[str, Any], bool]:
+def _reply_of(
+    members: Members, definition: TableDefinition, page: ItemPage
+) -> tuple[dict[str, Any], bool]:
     """Make the answer. Returns: it, and whether its items are many or large."""
     reply: dict[str, Any] = {"Count": page.count, "ScannedCount": page.scanned_count}
     if page.items is not None:
         reply["Items"] = page.items
-    if page.last_key is not None:
-        reply["LastEvaluatedKey"] = page.last_key
+    if page.last is not None:
+        reply["LastEvaluatedKey"] = key_attributes(definition, page.last)
     mode = members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
         is_consistent = members.get("ConsistentRead") or False
@@ -143,9 +147,9 @@ def _reply_of(members: Members, page: ItemPage) -> tuple[dict[str, Any], bool]:
 
 
 def _encoded(reply: dict[str, Any]) -> bytes:
-    """Encode an answer item by item, so that other threads have their turns in between."""
-    items = [_encode(item) for item in reply.pop("Items")]
-    return b'%b,"Items":[%b]}' % (_encode(reply)[:-1], b",".join(items))
+    """Encode an answer whose items are JSON already."""
+    items = b",".join(reply.pop("Items"))
+    return b'%b,"Items":[%b]}' % (_encode(reply)[:-1], items)
 
 
 def is_count(members: Members) -> bool:

@@ -10,9 +10,9 @@ from dstore.expressions import Expressions
 from dstore.model.hashing import HASH_MAX, KeyKind
 from dstore.model.keys import partition_prefix, prefix_end
 from dstore.service.page_sizes import page_bytes
-from dstore.service.queries import PageRequest, query_span, read_page, segment_span
+from dstore.service.queries import PageAsk, query_span, segment_span
 from dstore.storage.range_scan import Span
-from tests.support.paging import paged_table, table_record
+from tests.support.paging import items_of, paged_table, table_record
 
 
 async def test_page_ends_behind_the_item_that_reaches_the_bound(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ async def test_page_ends_behind_the_item_that_reaches_the_bound(tmp_path: Path) 
             (sum(sizes), [3, 0], True),
             (sum(sizes) + 1, [3], False),
         ]:
-            request = PageRequest(table=it.table, span=Span(), bytes_max=bytes_max)
+            request = PageAsk(span=Span(), bytes_max=bytes_max)
             pages = await it.pages(request)
             assert [page.count for page in pages] == counts
             assert (pages[-1].scanned_count == 0) is is_followed
@@ -43,10 +43,10 @@ async def test_last_key_is_of_the_last_evaluated_item_whatever_the_filter_says(
     async with paged_table(tmp_path, sort=KeyKind.NUMBER) as it:
         await it.put([(("x", str(number)), {"a": {"S": "b"}}) for number in range(4)])
         nothing = Expressions(None, None).filter("attribute_exists(b)")
-        request = PageRequest(table=it.table, span=Span(), limit=2, filter=nothing)
-        page = await read_page(it, request)
+        request = PageAsk(span=Span(), limit=2, filter=nothing)
+        page = await it.page(request)
         assert (page.items, page.count, page.scanned_count) == ([], 0, 2)
-        assert page.last_key == {"id": {"S": "x"}, "sk": {"N": "1"}}
+        assert page.last == it.rid_id(("x", "1"))
 
 
 async def test_items_come_whole_with_plain_numbers(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ async def test_items_come_whole_with_plain_numbers(tmp_path: Path) -> None:
     async with paged_table(tmp_path, sort=None) as it:
         await it.put([(("x", None), {"n": {"N": "1.50"}, "l": {"L": [{"N": "1E2"}]}})])
         kept = Expressions(None, {":n": {"N": "1.5"}}).filter("n = :n")
-        page = await read_page(it, PageRequest(table=it.table, span=Span(), filter=kept))
-        assert page.items == [{"id": {"S": "x"}, "n": {"N": "1.5"}, "l": {"L": [{"N": "100"}]}}]
-        assert page.last_key is None
+        page = await it.page(PageAsk(span=Span(), filter=kept))
+        assert items_of(page) == [{"id": {"S": "x"}, "n": {"N": "1.5"}, "l": {"L": [{"N": "100"}]}}]
+        assert page.last is None
 
 
 def test_query_without_a_sort_condition_covers_its_partition() -> None:

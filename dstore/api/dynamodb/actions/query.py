@@ -29,7 +29,7 @@ from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
 from dstore.model.keys import partition_prefix
 from dstore.service.items import key_names
-from dstore.service.queries import PageRequest, query_span
+from dstore.service.queries import PageAsk, query_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
@@ -53,11 +53,11 @@ _ERROR_PREFIX: Final = "1 validation error detected: "
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    request = await in_thread_if(call.is_large, partial(_plan, call))
-    return await page_reply(call, request)
+    table, ask = await in_thread_if(call.is_large, partial(_plan, call))
+    return await page_reply(call, table, ask)
 
 
-def _plan(call: Call) -> PageRequest:
+def _plan(call: Call) -> tuple[TableRecord, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _check_limit(members.get("Limit"))
@@ -88,8 +88,7 @@ def _plan(call: Call) -> PageRequest:
         kept.check_avoids_keys(key_names(definition))
         check_paths(definition, kept)
     span = query_span(keys, is_reverse=members.get("ScanIndexForward") is False)
-    return PageRequest(
-        table=table,
+    return table, PageAsk(
         span=span if behind is None else span.behind(behind),
         limit=members.get("Limit"),
         filter=kept,

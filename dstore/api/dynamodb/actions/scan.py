@@ -28,7 +28,7 @@ from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import SCAN_SEGMENTS_MAX
 from dstore.base.threads import in_thread_if
-from dstore.service.queries import PageRequest, segment_span
+from dstore.service.queries import PageAsk, segment_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
@@ -46,11 +46,11 @@ _SEGMENT: Final = of.Member("Segment", Integer(min=0, max=SCAN_SEGMENTS_MAX - 1)
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    request = await in_thread_if(call.is_large, partial(_plan, call))
-    return await page_reply(call, request)
+    table, ask = await in_thread_if(call.is_large, partial(_plan, call))
+    return await page_reply(call, table, ask)
 
 
-def _plan(call: Call) -> PageRequest:
+def _plan(call: Call) -> tuple[TableRecord, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _EXPRESSIONS.check_together(members)
@@ -69,8 +69,7 @@ def _plan(call: Call) -> PageRequest:
         _check_start(behind, span, segment=segment, segments=segments)
         span = span.behind(behind)
     check_paths(table.definition, projection, kept)
-    return PageRequest(
-        table=table,
+    return table, PageAsk(
         span=span,
         limit=members.get("Limit"),
         filter=kept,
