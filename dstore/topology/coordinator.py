@@ -310,9 +310,10 @@ class Coordinator(Protocol):
     async def compact(
         self, revision: Revision, *, timeout_s: float = COORDINATOR_TIMEOUT_S
     ) -> None:
-        """Forget what stood before a revision that exists; fine if it is forgotten already.
+        """Forget what stood before a revision; fine if it is forgotten already.
 
-        Without it the history grows until there is no space left. Raises no OutcomeUnknown.
+        Without it the history grows until there is no space left. Raises: RolledBack: the revision
+        is to come yet. No OutcomeUnknown.
         """
 
     async def cluster_id(self, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> str:

@@ -16,7 +16,6 @@ from dstore.topology.coordinator import (
     NO_REVISION,
     Compacted,
     Compare,
-    CoordinatorRefused,
     CreateRevisionIs,
     Delete,
     Event,
@@ -140,9 +139,9 @@ class Versions:
             self.compact(Revision(self.compacted + 1 + len(self._history) // 4))
 
     def compact(self, revision: Revision) -> None:
-        """Forget what stood before a revision. Raises: CoordinatorRefused: it is to come yet."""
+        """Forget what stood before a revision. Raises: RolledBack: it is to come yet."""
         if revision > self.revision:
-            raise CoordinatorRefused(f"Revision {revision} is to come yet; nothing is compacted.")
+            raise rolled_back(seen=revision, found=self.revision)
         if revision <= self.compacted:
             return
         forgotten = self._history[: revision - self.compacted]

@@ -1,0 +1,142 @@
+"""A real etcd of a test's own: on free ports, in a scratch directory, ended by its pid."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dstore.base.clock import SystemClock
+from dstore.base.entropy import SystemEntropy
+from dstore.topology.etcd import EtcdCoordinator
+from dstore.topology.etcd_wire import EtcdTls
+
+START_S_MAX = 20.0
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(kw_only=True)
+class EtcdServer:
+    """One member, which a test may stop, pause and start again."""
+
+    directory: Path
+    options: tuple[str, ...] = ()
+    scheme: str = "http"
+    name: str = "only"
+    client_port: int = field(default_factory=free_port)
+    peer_port: int = field(default_factory=free_port)
+    cluster: str = ""  # name=url of every member; its own alone if empty
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.client_port}"
+
+    @property
+    def peer_url(self) -> str:
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    def start(self, *, waits: bool = True) -> None:
+        """Start the server on its directory and wait until it answers."""
+        client_url = f"{self.scheme}://{self.address}"
+        self.directory.mkdir(exist_ok=True)
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "etcd",
+                    f"--name={self.name}",
+                    f"--data-dir={self.directory / 'data'}",
+                    f"--listen-client-urls={client_url}",
+                    f"--advertise-client-urls={client_url}",
+                    f"--listen-peer-urls={self.peer_url}",
+                    f"--initial-advertise-peer-urls={self.peer_url}",
+                    f"--initial-cluster={self.cluster or f'{self.name}={self.peer_url}'}",
+                    "--logger=zap",
+                    *self.options,
+                ],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "ETCD_UNSUPPORTED_ARCH": os.uname().machine},
+            )
+        if waits:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the server takes connections."""
+        assert self._process is not None
+        ends_at = time.monotonic() + START_S_MAX
+        while time.monotonic() < ends_at and self._process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.client_port), 0.2):
+                return
+            time.sleep(0.02)
+        raise AssertionError((self.directory / "log").read_text()[-2_000:])
+
+    def stop(self) -> None:
+        """Kill the server; what it acknowledged is on its disk."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let the server hang with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End `pause`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def running(server: EtcdServer) -> Iterator[EtcdServer]:
+    """Start a server and kill it at the end."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def running_together(directory: Path, count: int) -> Iterator[tuple[EtcdServer, ...]]:
+    """Start a cluster of several members."""
+    servers = tuple(
+        EtcdServer(directory=directory / f"m{index}", name=f"m{index}") for index in range(count)
+    )
+    cluster = ",".join(f"{server.name}={server.peer_url}" for server in servers)
+    try:
+        for server in servers:
+            server.cluster = cluster
+            server.start(waits=False)
+        for server in servers:
+            server.wait()
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def coordinator_of(
+    *servers: EtcdServer, tls: EtcdTls | None = None, namespace: str = ""
+) -> EtcdCoordinator:
+    """Connect to servers; call it within a running loop, and close what it returns."""
+    return EtcdCoordinator(
+        [server.address for server in servers],
+        tls=tls,
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        namespace=namespace,
+    )
