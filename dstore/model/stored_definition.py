@@ -69,9 +69,13 @@ def definition_from(
         sort=None if schema.sort is None else _key_attribute(schema.sort),
         door=schema.door,
         created_at_us=schema.created_at_us,
-        # Most tables have none: they share one object.
-        settings=NO_SETTINGS if settings == NO_SETTINGS else settings,
+        settings=shared_settings(settings),
     )
+
+
+def shared_settings(settings: TableSettings) -> TableSettings:
+    """Return settings as given, but one object for all tables that have none, which are most."""
+    return NO_SETTINGS if settings is NO_SETTINGS or settings == NO_SETTINGS else settings
 
 
 def encode_definition(definition: TableDefinition) -> str:

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from dstore.model.status import ResourceStatus
 from dstore.security.identity import ComponentRole
@@ -290,14 +293,21 @@ class Fold:
     def _settled(self, name: TableName, draft: _TableDraft) -> TableView | None:
         """Show the table's placements if they fit together, else those that last did."""
         view, prefix = draft.view, keys.ranges_prefix(*name)
-        placed = sorted(draft.placed.values(), key=lambda each: each.low_hash)
+        placed = list(draft.placed.values())
+        if len(placed) > 1:
+            placed.sort(key=_low_hash_of)
         self.problems.pop(prefix, None)
         if view is not None:
             table_id = view.definition.table_id
             own = [each for each in placed if each.placement.table_id == table_id]
             complaint = coverage_complaint(own)
             if complaint is None:
-                view = replace(view, ranges=tuple(own))
+                view = TableView(
+                    definition=view.definition,
+                    status=view.status,
+                    mod_revision=view.mod_revision,
+                    ranges=tuple(own),
+                )
             elif view.status not in _UNSETTLED:
                 revision = max([view.mod_revision, *(each.mod_revision for each in placed)])
                 self.problems[prefix] = Problem(path=prefix, why=complaint, revision=revision)
@@ -336,6 +346,7 @@ def _is_known(component: ComponentView) -> bool:
     return any(known is not None for known in single) or bool(component.held or component.reported)
 
 
+_low_hash_of: Final = attrgetter("low_hash")
 _FIELD_OF: Final = {
     ComponentRole.NODE: "nodes",
     ComponentRole.PROXY: "proxies",

@@ -12,14 +12,16 @@ A path is a frozen type with its key as `path`; `parse` is the inverse, total, a
 spelling of each. A key has the tenant as a part of its own, so {tenantResource} is the last part of
 the RID: the table's name. Names of tenants and tables (`model.rid`) have no slash and nothing that
 needs escaping; {lowHash} and {timestamp} (microseconds since 1970) are decimal without leading
-zeros; UUIDs are lower case with hyphens.
+zeros; UUIDs are lower case with hyphens. Paths are structs since they are made by the hundred
+thousand, when a process begins to watch: a third of a dataclass's time, and no collector's concern.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, NewType
+
+from msgspec import Struct
 
 from dstore.model.errors import Refused
 from dstore.model.hashing import HASH_MAX
@@ -33,8 +35,7 @@ _UUID: Final = re.compile(UUID_FORM)
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class DetailsPath:
+class DetailsPath(Struct, frozen=True, gc=False):
     """What a component says of itself; only it writes this."""
 
     role: ComponentRole
@@ -46,8 +47,7 @@ class DetailsPath:
         return f"{self.role}/{self.component}/details"
 
 
-@dataclass(frozen=True, slots=True)
-class AlivePath:
+class AlivePath(Struct, frozen=True, gc=False):
     """There as long as the component's lease; only it writes this."""
 
     role: ComponentRole
@@ -59,8 +59,7 @@ class AlivePath:
         return f"{self.role}/{self.component}/alive"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeBootPath:
+class NodeBootPath(Struct, frozen=True, gc=False):
     """A node's boot counter (REPLICATION.md, identity); only the node writes it."""
 
     node: ComponentId
@@ -71,8 +70,7 @@ class NodeBootPath:
         return f"node/{self.node}/boot"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRangesPath:
+class NodeRangesPath(Struct, frozen=True, gc=False):
     """Which ranges of a table a node holds, as control decided."""
 
     node: ComponentId
@@ -85,8 +83,7 @@ class NodeRangesPath:
         return f"node/{self.node}/id/{self.tenant}/{self.table}/hash"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTablePath:
+class NodeTablePath(Struct, frozen=True, gc=False):
     """How a node's part of a table is, as the node says."""
 
     node: ComponentId
@@ -99,8 +96,7 @@ class NodeTablePath:
         return f"node/{self.node}/id/{self.tenant}/{self.table}/details"
 
 
-@dataclass(frozen=True, slots=True)
-class TenantPath:
+class TenantPath(Struct, frozen=True, gc=False):
     """A tenant: its UUID, limits and status."""
 
     tenant: str
@@ -111,8 +107,7 @@ class TenantPath:
         return f"tenant/{self.tenant}"
 
 
-@dataclass(frozen=True, slots=True)
-class RangePath:
+class RangePath(Struct, frozen=True, gc=False):
     """Where a range is served; 0 <= low_hash <= HASH_MAX, and its high end is in the value."""
 
     tenant: str
@@ -125,8 +120,7 @@ class RangePath:
         return f"tenant/{self.tenant}/{self.table}/{self.low_hash}"
 
 
-@dataclass(frozen=True, slots=True)
-class TablePath:
+class TablePath(Struct, frozen=True, gc=False):
     """A table: its id, schema, settings and status."""
 
     tenant: str
@@ -138,8 +132,7 @@ class TablePath:
         return f"table/{self.tenant}/{self.table}"
 
 
-@dataclass(frozen=True, slots=True)
-class NoticePath:
+class NoticePath(Struct, frozen=True, gc=False):
     """What a component tells control; two in one microsecond are the writer's to keep apart."""
 
     component: ComponentId
@@ -151,8 +144,7 @@ class NoticePath:
         return f"notice/{self.component}/{self.at_us}"
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderPath:
+class LeaderPath(Struct, frozen=True, gc=False):
     """Which control process leads."""
 
     @property

@@ -7,6 +7,7 @@ be true, is `Malformed`: whoever reads it keeps the last good one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -14,25 +15,36 @@ from typing import Annotated, Any, Final, overload
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from dstore.base.limits import (
     COORDINATOR_REQUEST_BYTES_MAX,
     LOG_TEXT_CHARS_MAX,
     NOTICE_DETAILS_CHARS_MAX,
     RANGE_REPLICAS_MAX,
+    TOPOLOGY_REPLICA_SETS_SHARED,
     URI_CHARS_MAX,
 )
 from dstore.model.errors import DStoreError
 from dstore.model.hashing import HASH_MAX
 from dstore.model.status import ResourceStatus
-from dstore.model.stored_definition import StoredSchema, definition_from, schema_of
+from dstore.model.stored_definition import (
+    StoredSchema,
+    definition_from,
+    schema_of,
+    shared_settings,
+)
 from dstore.model.table_settings import NO_SETTINGS, TableSettings
 from dstore.model.tables import TableDefinition, TableId
 from dstore.security.identity import UUID_FORM
 from dstore.topology import keyspace as keys
 
+_URI_FORM: Final = r"^[a-z][a-z0-9+.-]*://[^\s]+\Z"
 Uuid = Annotated[str, Meta(pattern=rf"^{UUID_FORM}\Z")]
-Uri = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^\s]+\Z", max_length=URI_CHARS_MAX)]
+Uri = Annotated[str, Meta(pattern=_URI_FORM, max_length=URI_CHARS_MAX)]
+# Of placements, the most numerous values: their form is checked by `_placement_complaint`.
+_RawUuid = Annotated[str, Meta(min_length=36, max_length=36)]
+_RawUri = Annotated[str, Meta(max_length=URI_CHARS_MAX)]
 Hash = Annotated[int, Meta(ge=0, le=HASH_MAX)]
 Count = Annotated[int, Meta(ge=0)]
 Epoch = Annotated[int, Meta(ge=1)]
@@ -86,11 +98,11 @@ class HeldStatus(StrEnum):
     DAMAGED = "damaged"
 
 
-class _Value(Struct, frozen=True, kw_only=True, rename="camel"):
+class _Value(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """What all values share."""
 
 
-class Details(_Value, frozen=True, kw_only=True):
+class Details(_Value, frozen=True, kw_only=True, gc=False):
     """Of `…/details`, written on change only; `uri` is the peer listener's.
 
     `apiUri` is where clients reach it, if they do. A node's `freeBytes` and `loadPercent` are
@@ -108,7 +120,7 @@ class Details(_Value, frozen=True, kw_only=True):
     load_percent: Count = 0
 
 
-class Alive(_Value, frozen=True, kw_only=True):
+class Alive(_Value, frozen=True, kw_only=True, gc=False):
     """Of `…/alive`: which life of the component holds the lease.
 
     `session` is drawn anew at each start, so that two processes with one UUID tell each other
@@ -119,7 +131,7 @@ class Alive(_Value, frozen=True, kw_only=True):
     boot: Count = 0
 
 
-class NodeBoot(_Value, frozen=True, kw_only=True):
+class NodeBoot(_Value, frozen=True, kw_only=True, gc=False):
     """Of `node/{uuid}/boot`: the last counted start of a node (REPLICATION.md, identity)."""
 
     number: Epoch
@@ -127,7 +139,7 @@ class NodeBoot(_Value, frozen=True, kw_only=True):
     incarnation: Uuid
 
 
-class HeldRange(_Value, frozen=True, kw_only=True):
+class HeldRange(_Value, frozen=True, kw_only=True, gc=False):
     """A range that a node is to hold; both hashes are inclusive."""
 
     low_hash: Hash
@@ -135,7 +147,7 @@ class HeldRange(_Value, frozen=True, kw_only=True):
     range_id: Uuid
 
 
-class NodeRanges(_Value, frozen=True, kw_only=True):
+class NodeRanges(_Value, frozen=True, kw_only=True, gc=False):
     """Of `node/…/hash`: SPEC.md's two fields are those of the first range."""
 
     low_hash: Hash
@@ -144,7 +156,7 @@ class NodeRanges(_Value, frozen=True, kw_only=True):
     ranges: Annotated[tuple[HeldRange, ...], Meta(min_length=1)]
 
 
-class HeldReport(_Value, frozen=True, kw_only=True):
+class HeldReport(_Value, frozen=True, kw_only=True, gc=False):
     """How one range of a table is on a node; quantities are estimates."""
 
     range_id: Uuid
@@ -153,40 +165,40 @@ class HeldReport(_Value, frozen=True, kw_only=True):
     stored_bytes: Count = 0
 
 
-class NodeTableDetails(_Value, frozen=True, kw_only=True):
+class NodeTableDetails(_Value, frozen=True, kw_only=True, gc=False):
     """Of `node/…/{tenantResource}/details`: the worst status among `ranges`, and each."""
 
     status: HeldStatus
     ranges: tuple[HeldReport, ...] = ()
 
 
-class Replica(_Value, frozen=True, kw_only=True):
+class Replica(_Value, frozen=True, kw_only=True, gc=False):
     """One copy of a range: (node, disk incarnation), and where its peer listener is."""
 
-    node: Uuid
-    incarnation: Uuid
-    uri: Uri
+    node: _RawUuid
+    incarnation: _RawUuid
+    uri: _RawUri
     state: ReplicaState
 
 
-class RangePlacement(_Value, frozen=True, kw_only=True):
+class RangePlacement(_Value, frozen=True, kw_only=True, gc=False):
     """Of `tenant/{tenant}/{tenantResource}/{lowHash}`: who has a range; `node` is its primary.
 
     `status` is the life of the range in control's hands, `state` what is known of its content.
     """
 
-    node: Uuid
+    node: _RawUuid
     high_hash: Hash
-    uri: Uri
-    table_id: Uuid
-    range_id: Uuid
+    uri: _RawUri
+    table_id: _RawUuid
+    range_id: _RawUuid
     epoch: Epoch
     replicas: Annotated[tuple[Replica, ...], Meta(min_length=1, max_length=RANGE_REPLICAS_MAX)]
     status: ResourceStatus = ResourceStatus.ACTIVE
     state: RangeState = RangeState.OKAY
 
 
-class TenantLimits(_Value, frozen=True, kw_only=True):
+class TenantLimits(_Value, frozen=True, kw_only=True, gc=False):
     """What a tenant may use; None is no limit of its own."""
 
     requests_per_s: Count | None = None
@@ -196,7 +208,7 @@ class TenantLimits(_Value, frozen=True, kw_only=True):
     tables_max: Count | None = None
 
 
-class TenantValue(_Value, frozen=True, kw_only=True):
+class TenantValue(_Value, frozen=True, kw_only=True, gc=False):
     """Of `tenant/{tenant}`; `uuid` is that of (tenant, control plane)."""
 
     uuid: Uuid
@@ -205,7 +217,7 @@ class TenantValue(_Value, frozen=True, kw_only=True):
     created_at_us: Count = 0
 
 
-class TableValue(_Value, frozen=True, kw_only=True, omit_defaults=True):
+class TableValue(_Value, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Of `table/{tenant}/{tenantResource}`; `settings` is left out by a table that has none."""
 
     table_id: Uuid
@@ -219,7 +231,7 @@ class TableValue(_Value, frozen=True, kw_only=True, omit_defaults=True):
         return cls(
             table_id=definition.table_id,
             schema=schema_of(definition),
-            settings=NO_SETTINGS if definition.settings == NO_SETTINGS else definition.settings,
+            settings=shared_settings(definition.settings),
             status=status,
         )
 
@@ -237,14 +249,14 @@ class TableValue(_Value, frozen=True, kw_only=True, omit_defaults=True):
             raise Malformed(path.path, str(error)) from None
 
 
-class Notice(_Value, frozen=True, kw_only=True):
+class Notice(_Value, frozen=True, kw_only=True, gc=False):
     """Of `notice/{uuid}/{timestamp}`: what a component tells control, in a sentence."""
 
     details: Annotated[str, Meta(max_length=NOTICE_DETAILS_CHARS_MAX)]
     kind: Word = "other"
 
 
-class Leader(_Value, frozen=True, kw_only=True):
+class Leader(_Value, frozen=True, kw_only=True, gc=False):
     """Of `control/leader`: the control process that leads."""
 
     control: Uuid
@@ -280,6 +292,10 @@ _DECODERS: Final[dict[type[keys.Path], msgspec.json.Decoder[Any]]] = {
     path: msgspec.json.Decoder(value) for path, value in _TYPE_OF.items()
 }
 _encoder: Final = msgspec.json.Encoder()
+_TWO_UUIDS: Final = re.compile(UUID_FORM * 2)  # each has 36 characters, as the decoder has checked
+_URI: Final = re.compile(_URI_FORM)
+# Sets of replicas that were checked, each once: ranges by the hundred thousand lie on few nodes.
+_shared_replicas: Final[dict[tuple[Replica, ...], tuple[Replica, ...]]] = {}
 
 
 def encode(value: Value) -> bytes:
@@ -341,17 +357,43 @@ def _complaint(path: keys.Path, value: Value) -> str | None:
 def _placement_complaint(low: int, value: RangePlacement) -> str | None:
     if low > value.high_hash:
         return f"highHash {value.high_hash} is below {low}, where the range begins"
-    replicas = value.replicas
-    if len(replicas) > 1 and len({replica.node for replica in replicas}) < len(replicas):
-        return "a node is named twice among the replicas"
+    if _TWO_UUIDS.fullmatch(value.table_id + value.range_id) is None:
+        return "tableId or rangeId is no UUID"
+    replicas = _shared_replicas.get(value.replicas)
+    if replicas is None:
+        complaint = _replicas_complaint(value.replicas)
+        if complaint is not None:
+            return complaint
+        if len(_shared_replicas) >= TOPOLOGY_REPLICA_SETS_SHARED:
+            _shared_replicas.clear()
+        replicas = _shared_replicas[value.replicas] = value.replicas
     for replica in replicas:
         if replica.node == value.node:
             if replica.state is not ReplicaState.IN_SYNC:
                 return "the primary is not in sync"
             if replica.uri != value.uri:
                 return "the primary has two URIs"
+            _share(value, replicas, replica)
             return None
     return "the primary is not among the replicas"
+
+
+def _share(value: RangePlacement, replicas: tuple[Replica, ...], primary: Replica) -> None:
+    """Let a placement hold the texts that others hold: equal ones, and nobody else has it yet."""
+    force_setattr(value, "replicas", replicas)
+    force_setattr(value, "node", primary.node)
+    force_setattr(value, "uri", primary.uri)
+
+
+def _replicas_complaint(replicas: tuple[Replica, ...]) -> str | None:
+    if len({replica.node for replica in replicas}) < len(replicas):
+        return "a node is named twice among the replicas"
+    for replica in replicas:
+        if _TWO_UUIDS.fullmatch(replica.node + replica.incarnation) is None:
+            return "a replica's node or incarnation is no UUID"
+        if _URI.match(replica.uri) is None:
+            return "a replica's uri is no URI"
+    return None
 
 
 def _held_complaint(value: NodeRanges) -> str | None:
