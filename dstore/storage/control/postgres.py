@@ -17,10 +17,9 @@ from __future__ import annotations
 from asyncio import timeout
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from dstore.base.limits import (
     CONTROL_CONNECT_TIMEOUT_S,
@@ -57,7 +56,11 @@ _SERVER_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": str(int(CONTROL_TRANSACTION_TIMEOUT_S * _MS_PER_S)),
 }
 
-Connection = PoolConnectionProxy[asyncpg.Record]
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
 Password = Callable[[], str]
 
 
@@ -199,7 +202,7 @@ class _PostgresSession:
     async def commit(self) -> None:
         """Commit. Raises: Unknown, unless the server itself said no, or was gone before."""
         connection = self._open
-        if connection.is_closed():
+        if _is_gone(connection):
             raise unreachable("The connection to PostgreSQL broke; nothing was written. Retry.")
         try:
             status = await connection.execute("COMMIT")
@@ -212,8 +215,6 @@ class _PostgresSession:
     async def rollback(self) -> None:
         """Undo; if that fails, `leave` cuts the connection, and the server undoes it."""
         connection = self._open
-        if connection.is_closed():
-            return
         with suppress(*FAILURES):
             await connection.execute("ROLLBACK", timeout=_ROLLBACK_TIMEOUT_S)
             self._is_clean = True
@@ -223,7 +224,7 @@ class _PostgresSession:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if not self._is_clean:
+        if not self._is_clean and not _is_gone(connection):
             connection.terminate()
         await self._pool.release(connection)
 
@@ -231,6 +232,14 @@ class _PostgresSession:
     def _open(self) -> Connection:
         assert self._connection is not None, "not begun"
         return self._connection
+
+
+def _is_gone(connection: Connection) -> bool:
+    """Tell whether a connection broke; the pool then takes it back by itself."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 async def _nothing_to_reset(_connection: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache
@@ -49,10 +50,11 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # what is deleted here is often a key, sealed as it is
     "PRAGMA temp_store = MEMORY",
-    f"PRAGMA busy_timeout = {CONTROL_BUSY_TIMEOUT_MS}",
 )
 # A closed connection is a ValueError; an integer beyond 64 bits is an OverflowError.
 _FAILURES: Final = (sqlite3.Error, ValueError, OverflowError)
+_POLL_S: Final = 0.01
+_MS_PER_S: Final = 1_000
 _PRIMARY_CODE: Final = 0xFF  # an extended result code's low byte
 
 
@@ -93,7 +95,7 @@ class SqliteStore:
         try:
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._writer = await self._connect()
+            self._writer = await self._connect(busy_timeout_ms=0)
         except OSError as error:
             raise unreachable(f"Control's store can't be opened: {error.strerror}.") from error
         except sqlite3.Error as error:
@@ -101,7 +103,7 @@ class SqliteStore:
         async with self.transaction() as tx:
             await bring_up_to_date(tx)
         for _ in range(CONTROL_READERS_MAX):
-            self._readers.append(await self._connect())
+            self._readers.append(await self._connect(busy_timeout_ms=CONTROL_BUSY_TIMEOUT_MS))
 
     def transaction(
         self, *, timeout_s: float | None = None
@@ -121,10 +123,12 @@ class SqliteStore:
         self._readers.clear()
         await self._opened.aclose()
 
-    async def _connect(self) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(self._path, isolation_level=None)
+    async def _connect(self, *, busy_timeout_ms: int) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(
+            self._path, isolation_level=None, timeout=CONTROL_BUSY_TIMEOUT_MS / _MS_PER_S
+        )
         self._opened.push_async_callback(connection.close)
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"PRAGMA busy_timeout = {busy_timeout_ms}"):
             await connection.execute_fetchall(pragma)
         return connection
 
@@ -155,7 +159,8 @@ class SqliteStore:
 class _SqliteSession:
     """A connection while a transaction has it.
 
-    A cancelled call goes on in the connection's thread; whatever follows queues behind it there.
+    A cancelled call goes on in the connection's thread. Whatever follows queues behind it there,
+    from its first step on, even if it is cancelled too: so every failure is followed by a rollback.
     """
 
     __slots__ = ("_connection", "_on_failed_commit")
@@ -172,11 +177,26 @@ class _SqliteSession:
     async def begin(self, *, writes: bool) -> None:
         """Take the file's lock, or begin a snapshot, which its first SELECT then fixes."""
         try:
-            if self._connection.in_transaction:  # a rollback was cancelled
+            while not await self._has_begun("BEGIN IMMEDIATE" if writes else "BEGIN"):  # noqa: ASYNC110 - no event tells
+                # Another process writes. Waiting inside SQLite would block the thread, and go on
+                # there, and take the lock for nobody, after the caller has given up.
+                await sleep(_POLL_S)
+        except BaseException as error:
+            await self.rollback()
+            if isinstance(error, _FAILURES):
+                raise _translated(error) from error
+            raise
+
+    async def _has_begun(self, statement: str) -> bool:
+        try:
+            if self._connection.in_transaction:  # a rollback failed
                 await self._connection.rollback()
-            await self._connection.execute_fetchall("BEGIN IMMEDIATE" if writes else "BEGIN")
-        except _FAILURES as error:
-            raise _translated(error) from error
+            await self._connection.execute_fetchall(statement)
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        return True
 
     async def rows(self, statement: str, values: Sequence[Value]) -> Sequence[Row]:
         """Run a statement and read all of its rows."""
@@ -228,7 +248,7 @@ def _translated(error: Exception) -> DStoreError:
     if isinstance(error, ValueError | sqlite3.ProgrammingError):
         assert "closed" in str(error) or "no active" in str(error), error
         return _closed()
-    code: int = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    code = _code(error)
     match code:
         case sqlite3.SQLITE_CONSTRAINT:
             return broken_rule()
@@ -244,6 +264,11 @@ def _translated(error: Exception) -> DStoreError:
                 file="control",
                 where="disk" if code == sqlite3.SQLITE_IOERR else "structure",
             )
+
+
+def _code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY_CODE
 
 
 def _closed() -> Unavailable:

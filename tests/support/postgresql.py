@@ -1,0 +1,179 @@
+"""A PostgreSQL of our own: a cluster in a temporary directory, on a Unix socket and a free port.
+
+    with running_postgresql() as server:
+        address = server.new_database()      # postgresql://…, no password in it
+        server.restart(mode="immediate")     # as a crash would
+        server.terminate_backends("name")    # cuts the connections to one database
+
+PostgreSQL refuses to run as root; root then runs it as the user `postgres` of Debian's package.
+The texts of its databases sort as an ICU locale does, unlike SQLite's, unless a statement says
+otherwise. Only processes that were started here are ended.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+SUPERUSER: Final = "dstore_admin"
+PASSWORD: Final = "not-so-secret-1f6d"  # for connections over TCP
+_SYSTEM_USER: Final = "postgres"
+_INSTALLED: Final = Path("/usr/lib/postgresql")
+_CONFIGURATION: Final = """
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = '{socket_directory}'
+max_connections = 60
+shared_buffers = 16MB
+fsync = off
+autovacuum = off
+logging_collector = off
+"""
+
+
+class PostgreSQL:
+    """One running cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        """Prepare; `start` makes the cluster on its first call."""
+        self.directory = directory
+        self.socket_directory = directory / "socket"
+        self.log = directory / "log"
+        self.port = _free_port()
+        self._data = directory / "data"
+
+    def start(self) -> None:
+        """Start the server, and wait until it takes connections."""
+        if not self._data.exists():
+            self._make()
+        self._pg_ctl("start", "-w", "-t", "60", "-l", str(self.log))
+
+    def stop(self, *, mode: str = "fast") -> None:
+        """Stop it: `fast` rolls back what runs, `immediate` is a crash."""
+        self._pg_ctl("stop", "-w", "-t", "60", "-m", mode)
+
+    def restart(self, *, mode: str = "fast") -> None:
+        """Stop and start it."""
+        self.stop(mode=mode)
+        self.start()
+
+    def new_database(self, *, encoding: str = "UTF8") -> str:
+        """Make an empty database. Returns: its address, over the socket."""
+        name = f"test_{secrets.token_hex(6)}"
+        wanted = (
+            "TEMPLATE template0"
+            if encoding == "UTF8"
+            else f"TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
+        )
+        self.run(f"CREATE DATABASE {name} {wanted}")
+        return self.address(name)
+
+    def address(self, database: str) -> str:
+        """Name a database over the socket."""
+        return f"postgresql://{SUPERUSER}@/{database}?host={self.socket_directory}&port={self.port}"
+
+    def tcp_address(self, database: str) -> str:
+        """Name a database over TCP, which asks for PASSWORD."""
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    def run(self, statement: str, *, database: str = "postgres") -> str:
+        """Run a statement as an operator would, with psql. Returns: its rows, unadorned."""
+        return self._as_owner(
+            "psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h",
+            str(self.socket_directory), "-p", str(self.port), "-U", SUPERUSER, "-d", database,
+            "-c", statement,
+        )  # fmt: skip
+
+    def terminate_backends(self, database: str) -> None:
+        """Cut every connection to a database, as an operator or a failing server would."""
+        self.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - our own name
+            f"WHERE datname = '{database}'"
+        )
+
+    def _make(self) -> None:
+        self.socket_directory.mkdir()
+        password = self.directory / "password"
+        password.write_text(PASSWORD + "\n")
+        if os.getuid() == 0:
+            shutil.chown(self.directory, _SYSTEM_USER)
+            shutil.chown(self.socket_directory, _SYSTEM_USER)
+            shutil.chown(password, _SYSTEM_USER)
+        self.directory.chmod(0o755)  # the tests connect as another user
+        self._as_owner(
+            "initdb", "-D", str(self._data), "-U", SUPERUSER, "-E", "UTF8", "--no-sync",
+            "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US",
+            "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}",
+        )  # fmt: skip
+        self._write(
+            self._data / "postgresql.auto.conf",
+            _CONFIGURATION.format(port=self.port, socket_directory=self.socket_directory),
+        )
+
+    def _pg_ctl(self, *arguments: str) -> None:
+        self._as_owner("pg_ctl", "-D", str(self._data), *arguments)
+
+    def _write(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        if os.getuid() == 0:
+            shutil.chown(path, _SYSTEM_USER)
+
+    def _as_owner(self, program: str, *arguments: str) -> str:
+        command: Sequence[str] = (str(_programs() / program), *arguments)
+        is_root = os.getuid() == 0
+        # A file, not a pipe: the server that pg_ctl starts keeps it open.
+        with tempfile.TemporaryFile() as output:
+            ended = subprocess.run(
+                command,
+                user=_SYSTEM_USER if is_root else None,
+                group=pwd.getpwnam(_SYSTEM_USER).pw_gid if is_root else None,
+                extra_groups=() if is_root else None,
+                cwd=self.directory,
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            output.seek(0)
+            said = output.read().decode()
+        assert ended.returncode == 0, f"{program}: {said}"
+        return said.strip()
+
+
+@contextmanager
+def running_postgresql() -> Iterator[PostgreSQL]:
+    """Run a cluster of its own for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="dstore-postgresql-") as name:
+        server = PostgreSQL(Path(name))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop(mode="immediate")
+
+
+def _programs() -> Path:
+    """Find Debian's programs, the newest version's; they are not on PATH."""
+    versions = sorted(
+        (path for path in _INSTALLED.glob("*/bin") if (path / "initdb").exists()),
+        key=lambda path: float(path.parent.name),
+    )
+    assert versions, "PostgreSQL is not installed; scripts/test installs it."
+    return versions[-1]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
