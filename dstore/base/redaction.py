@@ -39,9 +39,10 @@ _PUBLIC_IDS: Final = frozenset({"access_key_id", "key_id", "token_id"})
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 # Secrets inside longer texts, each with what is left of it, and cheap signs that one may be there.
-_HINTS: Final = ("dst_", "bearer", "signature=", "token=", "/id/")
+_HINTS: Final = ("dst_", "dstore-join-", "bearer", "signature=", "token=", "/id/")
 _SCRUBS: Final = (
     (re.compile(r"\b(dst_[a-z0-9]+_)[A-Za-z0-9_-]+"), r"\1" + HIDDEN),
+    (re.compile(r"(?i)\b(dstore-join-v[0-9]+\.)[A-Za-z0-9_-]+"), r"\1" + HIDDEN),
     (re.compile(r"(?i)\b(bearer\s+)[^\s,;]+"), r"\1" + HIDDEN),
     (re.compile(r"(?i)\b((?:x-amz-)?signature=)[^\s&,]+"), r"\1" + HIDDEN),
     (re.compile(r"(?i)\b(x-amz-security-token=)[^\s&,]+"), r"\1" + HIDDEN),

@@ -221,6 +221,15 @@ def require_key_fits(key_pem: bytes, certificate_pem: bytes) -> None:
         raise malformed("A private key does not belong to the certificate beside it.")
 
 
+def requested_fingerprint(request_pem: bytes) -> str:
+    """Compute the fingerprint of the key that a request is about, as `fingerprint_of` does.
+
+    Control remembers it beside a used token: the same key may ask again when an answer got lost.
+    Raises: CertificateRefused(MALFORMED): as `CertificateAuthority.issue`.
+    """
+    return _key_fingerprint(_requested_key(request_pem))
+
+
 def fingerprint_of(certificate_pem: bytes) -> str:
     """Compute what pins an authority: SHA-256 of its public key (SPKI, DER), 64 hex digits.
 
@@ -377,7 +386,11 @@ def _authority_of(certificate: x509.Certificate) -> str:
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:
-    spki = _public_key(certificate).public_bytes(
+    return _key_fingerprint(_public_key(certificate))
+
+
+def _key_fingerprint(key: ec.EllipticCurvePublicKey) -> str:
+    spki = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return hashlib.sha256(spki).hexdigest()

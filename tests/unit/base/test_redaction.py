@@ -69,6 +69,7 @@ def test_measure_that_holds_a_text_is_hidden() -> None:
     [
         f"Authorization: Bearer {CANARY}",
         f"token dst_abcdefgh2345_{CANARY} refused",
+        f"joined with dstore-join-v1.{CANARY}",
         f"GET /v1/tenant/t/table/x/id/{CANARY}?a=b",
         f"GET /v1/tenant/t/table/x/id/{{id}}{CANARY}",
         f"Signature={CANARY}, SignedHeaders=host",
