@@ -197,7 +197,20 @@ RANGE_REPLICAS_MAX: Final = 9  # of one range: a factor of 5 and learners beside
 NOTICE_DETAILS_CHARS_MAX: Final = 4 * KIB
 TOPOLOGY_PROBLEMS_SHOWN: Final = 100  # bad values that `status` lists; all of them are counted
 TOPOLOGY_REPLICA_SETS_SHARED: Final = 10_000  # different ones kept as one object each, ~1 KiB
+TOPOLOGY_TURN_EVENTS: Final = 64  # folded or told of before others have the loop; ~3 ms
+TOPOLOGY_RETRY_S: Final = 1.0  # after the coordinator refused to be watched
+TOPOLOGY_SILENCE_S: Final = 15.0  # of the coordinator, before `status` speaks of it
+# Between two copies of the view on the disk: at least so long, and so many times what one takes.
+TOPOLOGY_COPY_INTERVAL_S: Final = 5.0
+TOPOLOGY_COPY_REST: Final = 20
+TOPOLOGY_COPY_BYTES_MAX: Final = 1_024 * MIB  # of one file; a million tables have 700 MiB
+TOPOLOGY_COPY_BLOCK_BYTES: Final = 512 * KIB  # sealed at a time, and one value more
 TOPOLOGY_SUBSCRIBERS_MAX: Final = 64  # callbacks of one process
+LEASE_TTL_S: Final = 5  # of a node's life and of the leadership
+# Of a lease that its holder no longer relies on: clocks that differ by 1 %, counted twice, of 5 s,
+# and 0.4 s of a stalled process.
+LEASE_MARGIN_S: Final = 0.5
+LEASE_RENEWALS: Final = 3  # tries within a lease's time
 # Of the connection to etcd, whose servers allow a ping every 5 s (--grpc-keepalive-min-time).
 ETCD_PING_S: Final = 10.0  # and 3 s for its answer, while any call or watch is open
 ETCD_PING_TIMEOUT_S: Final = 3.0

@@ -11,8 +11,8 @@ from typing import Final
 
 from dstore.base.clock import NS_PER_S, Clock
 from dstore.base.entropy import Entropy
-from dstore.base.limits import ETCD_RECONNECT_S_MAX, ETCD_RECONNECT_S_MIN
 from dstore.base.logging import get_logger
+from dstore.topology.backoff import Backoff
 from dstore.topology.coordinator import (
     Compacted,
     CoordinatorError,
@@ -30,27 +30,6 @@ _log: Final = get_logger(__name__)
 
 _RETRIED: Final = frozenset({FailureKind.NOT_DONE, FailureKind.UNKNOWN})
 _CALL_S_MIN: Final = 0.05  # less is no time for an answer
-
-
-class Backoff:
-    """Seconds between two tries: doubled each time, the upper half by chance."""
-
-    __slots__ = ("_entropy", "_next_s")
-
-    def __init__(self, entropy: Entropy) -> None:
-        """Begin with ETCD_RECONNECT_S_MIN."""
-        self._entropy = entropy
-        self._next_s = ETCD_RECONNECT_S_MIN
-
-    def reset(self) -> None:
-        """Begin anew, after a success."""
-        self._next_s = ETCD_RECONNECT_S_MIN
-
-    def next_s(self) -> float:
-        """Return how long to wait now, <= ETCD_RECONNECT_S_MAX."""
-        full_s = self._next_s
-        self._next_s = min(2 * full_s, ETCD_RECONNECT_S_MAX)
-        return full_s * (0.5 + self._entropy.token(1)[0] / 510)
 
 
 class ReplyTooLarge(CoordinatorRefused):

@@ -27,6 +27,7 @@ from dstore.base.limits import (
 )
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
+from dstore.topology.backoff import Backoff
 from dstore.topology.coordinator import (
     Compacted,
     CoordinatorError,
@@ -42,7 +43,7 @@ from dstore.topology.coordinator import (
     RolledBack,
     WatchBatch,
 )
-from dstore.topology.etcd_calls import Backoff, EtcdCalls
+from dstore.topology.etcd_calls import EtcdCalls
 from dstore.topology.etcd_messages import KeyCodec
 from dstore.topology.etcd_wire import CallFailed, Message, Stream, read, write
 
