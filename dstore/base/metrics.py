@@ -126,6 +126,10 @@ class Metrics:
     wal_bytes: Gauge
     disk_free_bytes: Gauge
 
+    topology_revision: Gauge
+    topology_problems: Gauge
+    topology_values_refused: Counter
+
     loop_lag_seconds: Gauge
     tasks_failed: Counter
 
@@ -184,6 +188,11 @@ def create_metrics() -> Metrics:
         files_open=gauge("files_open", "Range files open."),
         wal_bytes=gauge("wal_bytes", "Bytes in the logs of all open files."),
         disk_free_bytes=gauge("disk_free_bytes", "Free bytes under the data directory."),
+        topology_revision=gauge("topology_revision", "Revision of the coordinator in the view."),
+        topology_problems=gauge("topology_problems", "Values kept out of the view now."),
+        topology_values_refused=counter(
+            "topology_values_refused", "Values that were kept out of the view."
+        ),
         loop_lag_seconds=gauge("loop_lag_seconds", "Latest delay of the event loop."),
         tasks_failed=counter("tasks_failed", "Background tasks that ended with an error."),
     )

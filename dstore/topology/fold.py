@@ -10,7 +10,7 @@ An event costs a walk over the ranges of its table and the copying of a few chun
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
@@ -21,7 +21,8 @@ from dstore.model.status import ResourceStatus
 from dstore.security.identity import ComponentRole
 from dstore.topology import keyspace as keys
 from dstore.topology import values
-from dstore.topology.coordinator import Event, Revision
+from dstore.topology.coordinator import NO_REVISION, Event, KeyValue, Revision
+from dstore.topology.scopes import Scope, everything
 from dstore.topology.sorted_map import SortedMap
 from dstore.topology.view import (
     EMPTY_VIEW,
@@ -35,31 +36,10 @@ from dstore.topology.view import (
     coverage_complaint,
 )
 
-Scope = Callable[[keys.Path], bool]
 TableName = tuple[str, str]  # the tenant's and the table's
 
 # What of a table is settled while it lasts: these two come and go in several transactions.
 _UNSETTLED: Final = frozenset({ResourceStatus.CREATING, ResourceStatus.DELETING})
-
-
-def everything(_: keys.Path) -> bool:
-    """Take in every key."""
-    return True
-
-
-def routing(path: keys.Path) -> bool:
-    """Take in what a proxy routes by: not what nodes hold and say of each table, no notices."""
-    return not isinstance(path, keys.NodeRangesPath | keys.NodeTablePath | keys.NoticePath)
-
-
-def routing_and(node: keys.ComponentId) -> Scope:
-    """Take in what a proxy does and what one node is to hold: the scope of that node."""
-
-    def is_taken(path: keys.Path) -> bool:
-        is_own = isinstance(path, keys.NodeRangesPath | keys.NodeTablePath) and path.node == node
-        return is_own or routing(path)
-
-    return is_taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +81,7 @@ class _Draft:
 class Fold:
     """The newest view, and what is kept out of it."""
 
-    __slots__ = ("_scope", "_withheld", "ignored_keys", "problems", "view")
+    __slots__ = ("_found", "_scope", "_withheld", "ignored_keys", "problems", "view")
 
     def __init__(self, *, scope: Scope = everything) -> None:
         """Begin with an empty view of the keys that `scope` takes in."""
@@ -109,6 +89,7 @@ class Fold:
         self.problems: dict[str, Problem] = {}
         self.ignored_keys = 0  # events of keys that this version does not know
         self._scope = scope
+        self._found: list[Problem] = []  # since they were last taken
         # Every placement of the tables whose view does not show just these.
         self._withheld: dict[TableName, dict[int, PlacedRange]] = {}
 
@@ -134,21 +115,11 @@ class Fold:
         self._settle(draft)
         return changed
 
-    def is_current(self, path: keys.Path, revision: Revision) -> bool:
-        """Tell whether the view has what this revision wrote to a key of a table or a tenant."""
-        match path:
-            case keys.RangePath():
-                placed = self._placed(path)
-                return placed is not None and placed.mod_revision == revision
-            case keys.TablePath():
-                table = self._table(path.tenant, path.table)
-                return table is not None and table.mod_revision == revision
-            case keys.TenantPath():
-                tenant = self.view.tenants.get(path.tenant)
-                known = tenant.known if tenant is not None else None
-                return known is not None and known.mod_revision == revision
-            case _:
-                return False
+    def newer(self, kvs: Iterable[KeyValue]) -> list[Event]:
+        """Pick what is not known yet of a listing: with 100,000 tables most of it mostly is."""
+        if self.view.revision == NO_REVISION:
+            return [Event(key=kv.key, kv=kv) for kv in kvs]
+        return [Event(key=kv.key, kv=kv) for kv in kvs if not self._is_current(kv)]
 
     def known_keys(self) -> Iterator[str]:
         """Walk every key that the fold has anything of, bad ones included, some of them twice."""
@@ -161,7 +132,33 @@ class Fold:
             if not problem.endswith("/"):
                 yield problem
 
+    def take_new_problems(self) -> list[Problem]:
+        """Return what was found bad since the last call and is bad still."""
+        found = [each for each in self._found if self.problems.get(each.path) is each]
+        self._found.clear()
+        return found
+
     # ------------------------------------------------------------------------- one event
+
+    def _is_current(self, kv: KeyValue) -> bool:
+        """Tell whether a tenant, a table or a range is as this key has it; others are few."""
+        known: Known[Any] | TableView | PlacedRange | None = None
+        match keys.parse(kv.key):
+            case keys.RangePath() as path:
+                known = self._placed(path)
+            case keys.TablePath(tenant, table):
+                known = self._table(tenant, table)
+            case keys.TenantPath(tenant):
+                found = self.view.tenants.get(tenant)
+                known = None if found is None else found.known
+            case _:
+                pass
+        return known is not None and known.mod_revision == kv.mod_revision
+
+    def _note(self, problem: Problem) -> None:
+        if self.problems.get(problem.path) != problem:  # a resync brings the same value again
+            self.problems[problem.path] = problem
+            self._found.append(problem)
 
     def _take(self, draft: _Draft, path: keys.Path, event: Event) -> bool:
         """Put one event into the draft; a bad value becomes a problem instead."""
@@ -174,7 +171,7 @@ class Fold:
             self._put(draft, path, Known(values.decode(path, kv.value), kv.mod_revision))
         except values.Malformed as error:
             problem = Problem(path=event.key, why=error.why, revision=kv.mod_revision)
-            self.problems[event.key] = problem
+            self._note(problem)
             return False
         self.problems.pop(event.key, None)
         return True
@@ -296,7 +293,7 @@ class Fold:
         placed = list(draft.placed.values())
         if len(placed) > 1:
             placed.sort(key=_low_hash_of)
-        self.problems.pop(prefix, None)
+        former = self.problems.pop(prefix, None)
         if view is not None:
             table_id = view.definition.table_id
             own = [each for each in placed if each.placement.table_id == table_id]
@@ -310,7 +307,11 @@ class Fold:
                 )
             elif view.status not in _UNSETTLED:
                 revision = max([view.mod_revision, *(each.mod_revision for each in placed)])
-                self.problems[prefix] = Problem(path=prefix, why=complaint, revision=revision)
+                problem = Problem(path=prefix, why=complaint, revision=revision)
+                if former is not None and former.why == complaint:
+                    self.problems[prefix] = former  # reported already
+                else:
+                    self._note(problem)
         shown = view.ranges if view is not None else ()
         if list(shown) != placed:
             self._withheld[name] = draft.placed
