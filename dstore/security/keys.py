@@ -38,7 +38,6 @@ class Purpose(StrEnum):
     DEFERRED = "deferred"  # seals writes that were accepted with 202, until they are done
     ACCESS_KEY = "access-key"  # seals the secrets of access keys
     CONTROL_STORE = "control-store"  # seals one kind of key or secret in control's store
-    LAST_VIEW = "last-view"  # seals a component's last-known-good view of the topology
     TOPOLOGY_COPY = "topology-copy"  # seals a process's last known good topology
 
 

@@ -106,4 +106,6 @@ def test_words_of_purpose_are_pinned() -> None:
         "tenant-file",
         "access-key",
         "deferred",
+        "control-store",
+        "topology-copy",
     }
