@@ -112,6 +112,11 @@ MUTATION_BYTES_MAX: Final = 24 * MIB  # of one write between components; 400 KiB
 PAGE_ASK_BYTES_MAX: Final = 24 * MIB  # of what is asked of a page; its filter's values
 WRITE_ANSWER_BYTES_MAX: Final = 24 * MIB  # of its answer; an item spelled out, as above
 PAGE_BYTES_MAX: Final = 31 * MIB  # of a page between components; the two bounds above, and room
+# On one node, for what tries several ranges there; in a cluster control decides.
+NEW_TABLE_RANGES_MAX: Final = 64
+MOVES_FOLLOWED_MAX: Final = 4  # times that one request looks for a range anew before it gives up
+# Reads of a batch that are under way at once where they are of several ranges: 6.4 MB at most.
+BATCH_READS_AT_ONCE: Final = 16
 SCAN_SEGMENTS_MAX: Final = 1_000_000  # DynamoDB's
 # What the event loop walks at most before a thread goes on: about a millisecond with the filter.
 LOOP_ROWS_MAX: Final = 400  # 36 items of 10 attributes

@@ -84,7 +84,7 @@ class RangeMap:
             return self.refs
         first = max(bisect_right(self._lows, low) - 1, 0)
         end = len(self.refs) if high is None else bisect_left(self._lows, high)
-        found = self.refs[first:end]
+        found = self.refs[first : max(end, first + 1)]  # one even for a span of no keys
         expected: bytes | None = low
         for ref in found:
             ref_low, ref_end = hash_bounds(ref.low, ref.high)
@@ -103,3 +103,11 @@ class Table:
 
     definition: TableDefinition
     ranges: RangeMap
+
+
+def even_ranges(count: int) -> Sequence[tuple[int, int]]:
+    """Cut the hashes into `count` equal parts, 1 to HASH_MAX + 1: bounds, both inclusive."""
+    hashes = HASH_MAX + 1
+    assert 1 <= count <= hashes, count
+    starts = [hashes * part // count for part in range(count + 1)]
+    return [(low, behind - 1) for low, behind in pairwise(starts)]

@@ -1,4 +1,4 @@
-"""Several items at once, of any tables: reads one after the other, writes side by side.
+"""Several items at once, of any tables: of a range one after the other, of several side by side.
 
 A batch is no transaction: each of its writes is done or not done by itself.
 """
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from dstore.base.limits import BATCH_READ_BYTES_MAX, KIB
+from dstore.base.limits import BATCH_READ_BYTES_MAX, BATCH_READS_AT_ONCE, KIB
 from dstore.base.threads import in_thread_if
-from dstore.model.errors import Unavailable
+from dstore.model.errors import NotMine, Unavailable
 from dstore.model.values import item_bytes
 from dstore.service.items import is_large
 from dstore.storage.range_writer import Applied, Apply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from dstore.service.items import ItemKey, Items
     from dstore.storage.entries import Entry
@@ -56,28 +56,60 @@ class BatchedWrite:
 
 
 async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadItem]:
-    """Read items in order, until 16 MB are full.
+    """Read items in order, until 16 MB are full; of several ranges side by side.
 
     Returns: what was read, which is fewer than `reads` if the next item did not fit any more.
     Raises: as `Items.read`.
     """
     found: list[ReadItem] = []
     total_bytes = turn_bytes = 0
-    for read in reads:
-        entry = await items.read(read.key)
-        item, size_bytes = None, 0
-        if entry is not None:
-            render = partial(_rendered, read, entry)
-            item, size_bytes = await in_thread_if(is_large((entry,)), render)
-        total_bytes += size_bytes
-        if total_bytes > BATCH_READ_BYTES_MAX:
-            break
-        found.append(ReadItem(item=item, size_bytes=size_bytes))
-        turn_bytes += size_bytes
-        if turn_bytes > _TURN_BYTES:
-            turn_bytes = 0
-            await sleep(0)
+    at_once = 1 if len(_by_range(reads)) <= 1 else BATCH_READS_AT_ONCE
+    for start in range(0, len(reads), at_once):
+        ahead = reads[start : start + at_once]
+        for read, entry in zip(ahead, await _read_all(items, ahead), strict=True):
+            item, size_bytes = None, 0
+            if entry is not None:
+                render = partial(_rendered, read, entry)
+                item, size_bytes = await in_thread_if(is_large((entry,)), render)
+            total_bytes += size_bytes
+            if total_bytes > BATCH_READ_BYTES_MAX:
+                return found
+            found.append(ReadItem(item=item, size_bytes=size_bytes))
+            turn_bytes += size_bytes
+            if turn_bytes > _TURN_BYTES:
+                turn_bytes = 0
+                await sleep(0)
     return found
+
+
+async def _read_all(items: Items, reads: Sequence[BatchedRead]) -> Sequence[Entry | None]:
+    """Read a few items: of one range one by one, of several side by side."""
+    if len(reads) == 1:
+        return [await items.read(reads[0].key)]
+    entries: dict[int, Entry | None] = {}
+
+    async def read_those(places: Sequence[int]) -> None:
+        for place in places:
+            entries[place] = await items.read(reads[place].key)
+
+    await gather(*(read_those(places) for places in _by_range(reads)))
+    return [entries[place] for place in range(len(reads))]
+
+
+def _by_range(batch: Sequence[BatchedRead | BatchedWrite]) -> Collection[Sequence[int]]:
+    """Group the places of a batch by the ranges of their keys."""
+    groups: dict[str | None, list[int]] = {}
+    for place, each in enumerate(batch):
+        groups.setdefault(_range_of(each.key), []).append(place)
+    return groups.values()
+
+
+def _range_of(key: ItemKey) -> str | None:
+    """Name the range of a key; None if it is not known, which asking for the key will find out."""
+    try:
+        return key.table.ranges.at(key.rid_id).range_id
+    except NotMine:
+        return None
 
 
 def _rendered(read: BatchedRead, entry: Entry) -> tuple[Any, int]:
@@ -91,17 +123,25 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Appl
     Raises: Unavailable: nothing of the batch was written. Unknown, or what else went wrong with
         one of them: others may have been written, and all may be written again.
     """
-    queued: list[Future[Applied] | Unavailable] = []
-    for write in writes:
-        try:
-            queued.append(await items.submit(write.key, write.apply, body_bytes=write.size_bytes))
-        except Unavailable as error:
-            queued.append(error)
-    futures = [each for each in queued if isinstance(each, Future)]
+    queued: dict[int, Future[Applied] | Unavailable] = {}
+
+    async def submit_those(places: Sequence[int]) -> None:
+        for place in places:
+            queued[place] = await _submitted(items, writes[place])
+
+    groups = _by_range(writes)
+    if len(groups) <= 1:
+        await submit_those(range(len(writes)))
+    else:
+        await gather(*(submit_those(places) for places in groups))
+    in_order = [queued[place] for place in range(len(writes))]
+    futures = [each for each in in_order if isinstance(each, Future)]
     done = iter(await gather(*futures, return_exceptions=True))
     answers: list[Applied | Unavailable] = []
-    for each in queued:
+    for write, each in zip(writes, in_order, strict=True):
         answer = next(done) if isinstance(each, Future) else each
+        if isinstance(answer, NotMine):
+            answer = await _written(items, write)
         if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
             raise answer
         answers.append(answer)
@@ -109,3 +149,18 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Appl
     if len(failed) == len(answers):
         raise failed[0]
     return answers
+
+
+async def _submitted(items: Items, write: BatchedWrite) -> Future[Applied] | Unavailable:
+    try:
+        return await items.submit(write.key, write.apply, body_bytes=write.size_bytes)
+    except Unavailable as error:
+        return error
+
+
+async def _written(items: Items, write: BatchedWrite) -> Applied | Unavailable:
+    """Write where the range is now."""
+    try:
+        return await items.write(write.key, write.apply, body_bytes=write.size_bytes)
+    except Unavailable as error:
+        return error

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.security.keys import Key256
-    from dstore.service.catalog import Catalog, Tenant
+    from dstore.service.catalog import Catalog
+    from dstore.service.holdings import Tenant
     from dstore.storage.node_database import NodeDatabase
     from dstore.storage.node_keys import NodeKeys
 

@@ -9,26 +9,29 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
-from dstore.base.limits import INLINE_JSON_BYTES_MAX, LIST_BYTES_MAX
-from dstore.model.errors import RefusalKind, Refused
-from dstore.model.keys import KeyKind, KeyValue, decode_key, encode_key
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
+from dstore.model.errors import NotMine, RefusalKind, Refused
+from dstore.model.keys import HASH_BYTES, KeyKind, KeyValue, decode_key, encode_key
 from dstore.model.plain_numbers import plain_attribute
 from dstore.model.tables import KeyAttribute, TableDefinition, format_id, parse_id
 from dstore.model.values import Attribute, Item
+from dstore.service.entry_forms import EntryForm
+from dstore.service.moves import follow
 from dstore.storage.range_writer import Applied, Apply, Write
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Iterable
 
-    from dstore.service.catalog import Catalog
-    from dstore.service.disk_space import DiskSpace
+    from dstore.model.ranges import Table
+    from dstore.service.directory import Directory
+    from dstore.service.range_walks import RangeWalks
+    from dstore.service.ranges import Ranges
     from dstore.storage.entries import Entry
-    from dstore.storage.node_records import TableRecord
     from dstore.storage.range_file import Page
     from dstore.storage.requests import RequestName
 
@@ -44,7 +47,9 @@ _encode: Final = msgspec.json.Encoder().encode
 class EntryKey:
     """Which entry of which table: the key as a v1 client gave it, and as it is stored."""
 
-    table: TableRecord
+    form: ClassVar = EntryForm.ROWS
+
+    table: Table
     key: Key
     rid_id: bytes
 
@@ -56,18 +61,21 @@ class ItemKey:
     `attributes` are the table's key attributes in wire form, numbers in their plain spelling.
     """
 
-    table: TableRecord
+    form: ClassVar = EntryForm.ANSWER
+
+    table: Table
     rid_id: bytes
     attributes: Item
 
 
 class Items:
-    """Reads and writes of entries on a stand-alone node."""
+    """Reads and writes of entries, wherever their ranges are."""
 
-    def __init__(self, catalog: Catalog, disk: DiskSpace) -> None:
-        """`disk` refuses writes that would not fit."""
-        self._catalog = catalog
-        self._disk = disk
+    def __init__(self, directory: Directory, ranges: Ranges, walks: RangeWalks) -> None:
+        """Find tables in `directory`, and their entries in `ranges`, by `walks` page by page."""
+        self._directory = directory
+        self._ranges = ranges
+        self._walks = walks
 
     def locate(self, tenant: str, table_name: str, id_text: str) -> EntryKey:
         """Find the table and read the ID as its type wants it.
@@ -75,7 +83,7 @@ class Items:
         Raises: Refused: no such tenant or table, not one's type of ID, or a table whose entries
             have two keys.
         """
-        table = self._catalog.table(tenant, table_name)
+        table = self._directory.table(tenant, table_name)
         definition = table.definition
         _check_single_key(definition)
         key = parse_id(definition.id_type, id_text, door=definition.door)
@@ -83,15 +91,22 @@ class Items:
 
     async def read(self, entry: EntryKey | ItemKey) -> Entry | None:
         """Read the newest acknowledged version, or None."""
-        file = await self._catalog.file(entry.table)
-        return await file.read(entry.rid_id)
+        table, rid_id = entry.table, entry.rid_id
+        try:
+            return await self._ranges.read(table.ranges.at(rid_id), rid_id, form=entry.form)
+        except NotMine as moved:
+            return await follow(
+                self._directory,
+                table,
+                moved,
+                ask=lambda it: self._ranges.read(it.ranges.at(rid_id), rid_id, form=entry.form),
+            )
 
     async def list(self, tenant: str, table_name: str, *, after: bytes, limit: int) -> Page:
         """Read a page of a table's entries in key order (which is the order of their hashes)."""
-        table = self._catalog.table(tenant, table_name)
+        table = self._directory.table(tenant, table_name)
         _check_single_key(table.definition)
-        file = await self._catalog.file(table)
-        return await file.scan(after=after, before=None, limit=limit, bytes_max=LIST_BYTES_MAX)
+        return await self._walks.entries(table, after=after, limit=limit)
 
     async def write(
         self,
@@ -107,7 +122,16 @@ class Items:
 
         Raises: what `apply` refuses; Unavailable (nothing written) or Unknown (perhaps written).
         """
-        return await (await self.submit(entry, apply, request=request, body_bytes=body_bytes))
+        try:
+            return await (await self.submit(entry, apply, request=request, body_bytes=body_bytes))
+        except NotMine as moved:
+            write = _write(entry.rid_id, apply, request)
+
+            async def again(table: Table) -> Applied:
+                ref = table.ranges.at(entry.rid_id)
+                return await (await self._ranges.submit(ref, write, body_bytes=body_bytes))
+
+            return await follow(self._directory, entry.table, moved, ask=again)
 
     async def submit(
         self,
@@ -117,16 +141,13 @@ class Items:
         request: RequestName | None = None,
         body_bytes: int = 0,
     ) -> Future[Applied]:
-        """Queue a write behind those submitted before; the future holds its answer."""
-        self._disk.check_write()
-        file = await self._catalog.file(entry.table)
-        write = Write(
-            rid_id=entry.rid_id,
-            entry_hash=int.from_bytes(entry.rid_id[:4], "big"),
-            apply=apply,
-            request=request,
-        )
-        return file.submit(write, item_bytes=body_bytes)
+        """Queue a write behind those submitted before; the future holds its answer.
+
+        Raises: Unavailable: nothing was queued; NotMine among them, which `write` follows.
+        """
+        rid_id = entry.rid_id
+        ref = entry.table.ranges.at(rid_id)
+        return await self._ranges.submit(ref, _write(rid_id, apply, request), body_bytes=body_bytes)
 
 
 def entry_id(definition: TableDefinition, key_value: KeyValue) -> str:
@@ -191,6 +212,11 @@ def key_attribute(key: KeyAttribute, value: KeyValue) -> Attribute:
     """Write a decoded key in wire form."""
     text = b64encode(value).decode() if isinstance(value, bytes) else value
     return {key.kind.value: text}
+
+
+def _write(rid_id: bytes, apply: Apply, request: RequestName | None) -> Write:
+    entry_hash = int.from_bytes(rid_id[:HASH_BYTES], "big")
+    return Write(rid_id=rid_id, entry_hash=entry_hash, apply=apply, request=request)
 
 
 def is_large(entries: Iterable[Entry]) -> bool:

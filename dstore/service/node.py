@@ -16,7 +16,11 @@ from dstore.service.deferred import Deferred
 from dstore.service.deferred_store import DeferredStore
 from dstore.service.disk_space import DiskSpace
 from dstore.service.entry_audit import EntryAudit
+from dstore.service.holdings import Holdings
 from dstore.service.items import Items
+from dstore.service.range_duties import RangeDuties
+from dstore.service.range_walks import RangeWalks
+from dstore.service.ranges import LocalRanges
 from dstore.service.shredding import Shredder
 from dstore.service.tables import Tables
 from dstore.service.tenant_keys import TenantKeys
@@ -24,10 +28,10 @@ from dstore.storage import node_records
 from dstore.storage.entry_cache import EntryCache
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
-from dstore.storage.node_records import NODE_FILE
 from dstore.storage.orphans import Orphans
 from dstore.storage.range_file import Surroundings
 from dstore.storage.range_files import RangeFiles
+from dstore.storage.table_records import NODE_FILE
 from dstore.storage.threads import StorageThreads
 from dstore.storage.vault.vault import Vault
 
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.service.deferred import Plan
+    from dstore.service.ranges import Ranges
     from dstore.storage.node_keys import NodeKeys
 
 _log = get_logger(__name__)
@@ -84,20 +89,25 @@ class Node:
         self.files = files
         self.disk = DiskSpace(options.directory, free_bytes_min=options.free_disk_bytes_min)
         self.shredder = Shredder(database)
-        self.catalog = Catalog(
+        self.holdings = Holdings(
             database=database,
             files=files,
             keys=TenantKeys(keys, entropy),
-            disk=self.disk,
             shredder=self.shredder,
+        )
+        self.catalog = Catalog(
+            self.holdings,
+            disk=self.disk,
             clock=clock,
             entropy=entropy,
             location=options.location,
         )
+        self.ranges: Ranges = LocalRanges(self.holdings, self.disk)
+        self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
-        self.items = Items(self.catalog, self.disk)
+        self.items = Items(self.catalog, self.ranges, self.walks)
         self.tables = Tables(self.catalog, clock)
         store = DeferredStore(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
@@ -106,18 +116,19 @@ class Node:
         self.entry_audit = EntryAudit()
         self.orphans_count = 0  # ranges set aside because no record names them
         self._orphans = Orphans(options.directory)
+        self.duties = RangeDuties(self.holdings, orphans=self._orphans, disk=self.disk, clock=clock)
         self._clock = clock
         self._database = database
         self._executor = executor
 
     async def load(self) -> None:
         """Read what the node knows, before anything is served."""
-        contents = await self.catalog.load()
+        contents = await self.holdings.load()
         await self.settings()  # if they are damaged, this start fails here, and not a job later
         await self.shredder.shred_if_due()
         self.access.load(contents)
         await self.deferred.load()
-        known = {table.range.range_id for table in contents.tables}
+        known = {held.range_id for held in contents.ranges}
         await self._in_thread(lambda: self._orphans.sort(known, now_s=self._now_s()))
         await self._look_at_orphans()
 
@@ -187,7 +198,7 @@ class Node:
     async def _note_quantities(self) -> None:
         """Store the estimates; on a full disk they stay as they are, and nothing else stops."""
         with suppress(Unavailable):
-            await self.catalog.store_quantities()
+            await self.holdings.store_quantities()
 
 
 async def open_node(

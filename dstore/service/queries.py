@@ -8,12 +8,13 @@ guide, "Paginating table query results"; dynalite's `db/index.js`, whose suite w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import structs
 
-from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX, PAGE_JSON_BYTES_MAX
+from dstore.base.limits import LOOP_BYTES_MAX, PAGE_EVALUATED_BYTES_MAX, PAGE_JSON_BYTES_MAX
+from dstore.base.threads import in_thread_if
 from dstore.model.hashing import string_bytes
 from dstore.model.keys import (
     HASH_MAX,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
     from dstore.storage.entries import Entry
-    from dstore.storage.node_records import TableRecord
     from dstore.storage.range_file import RangeFile
 
 _HASHES: Final = HASH_MAX + 1
@@ -80,18 +80,6 @@ class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
     page_bytes: int = 0
 
 
-class Files(Protocol):
-    """Where a table's file is found; `catalog.Catalog` is one."""
-
-    async def file(self, table: TableRecord) -> RangeFile:
-        """Return the table's file, open."""
-
-
-async def read_page(files: Files, table: TableRecord, ask: PageAsk) -> ItemPage:
-    """Read a page of a table; as `page_of`. Raises: Refused: the table was deleted meanwhile."""
-    return await page_of(await files.file(table), table.definition, ask)
-
-
 async def page_of(file: RangeFile, definition: TableDefinition, ask: PageAsk) -> ItemPage:
     """Read a page; each item is the newest acknowledged version at the moment it is reached.
 
@@ -101,7 +89,8 @@ async def page_of(file: RangeFile, definition: TableDefinition, ask: PageAsk) ->
     """
     collector = _PageCollector(ask, definition)
     await file.walk(ask.span, collector)
-    return collector.page()
+    is_long = ask.is_part and collector.scanned_bytes > LOOP_BYTES_MAX  # all of it is counted
+    return await in_thread_if(is_long, collector.page)
 
 
 def rest_of(ask: PageAsk, page: ItemPage) -> PageAsk | None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstore.base.clock import Clock
+    from dstore.model.ranges import Table
     from dstore.model.table_settings import TableSettings
     from dstore.model.tables import TableDefinition
-    from dstore.service.catalog import Catalog, Declared
-    from dstore.storage.node_records import TableRecord
+    from dstore.service.directory import Declared, Registrar
 
 DAY_US: Final = 24 * 3_600 * US_PER_S
 
@@ -27,36 +27,36 @@ DAY_US: Final = 24 * 3_600 * US_PER_S
 class Tables:
     """The tables of tenants, for the DynamoDB API. Used from one event loop."""
 
-    def __init__(self, catalog: Catalog, clock: Clock) -> None:
-        """Work on the tables of `catalog`."""
-        self._catalog = catalog
+    def __init__(self, registrar: Registrar, clock: Clock) -> None:
+        """Have `registrar` change the tables."""
+        self._registrar = registrar
         self._clock = clock
 
     def now_us(self) -> int:
         """Tell the wall time in microseconds since 1970, by which changes are dated."""
         return self._clock.wall_us()
 
-    async def create(self, tenant: str, declared: Declared) -> TableRecord:
+    async def create(self, tenant: str, declared: Declared) -> Table:
         """Create a table. Raises: Refused: there is one of that name. Unavailable: no space."""
-        return await self._catalog.declare_table(tenant, declared)
+        return await self._registrar.declare_table(tenant, declared)
 
     async def update(
         self, tenant: str, name: str, change: Callable[[TableDefinition, int], TableSettings]
-    ) -> TableRecord:
+    ) -> Table:
         """Set a table's settings to what `change` makes of its definition and of now's wall time.
 
         Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
         """
-        return await self._catalog.set_table(
+        return await self._registrar.set_table(
             tenant, name, lambda definition: change(definition, self.now_us())
         )
 
-    async def delete(self, tenant: str, name: str) -> TableRecord:
+    async def delete(self, tenant: str, name: str) -> Table:
         """Delete a table. Returns: what it was.
 
         Raises: Refused: there is no such table, or it is protected against deletion.
         """
-        return await self._catalog.delete_table(tenant, name)
+        return await self._registrar.delete_table(tenant, name)
 
 
 def decreases_today(throughput: Throughput, *, now_us: int) -> int:

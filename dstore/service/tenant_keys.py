@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
+from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.security.envelope import WrappedKey, WrongKey, framed
 from dstore.security.keys import Key256, new_key
-from dstore.storage.node_keys import new_file_key
-from dstore.storage.node_records import NODE_FILE, RangeRecord, TableRecord, TenantRecord
+from dstore.storage.node_keys import STANDALONE, new_file_key
+from dstore.storage.node_records import TenantRecord
 from dstore.storage.schema import Schema, newest
+from dstore.storage.table_records import NODE_FILE, RangeRecord
 from dstore.storage.vault.layout import FileKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstore.base.entropy import Entropy
+    from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition, TableId
     from dstore.storage.node_keys import NodeKeys
+
+_WAITING: Final = "locked: waiting for control, which holds a share of this tenant's keys; retry."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlShare:
+    """A tenant's (tenant, control) share, and the UUID of the control plane that it came from.
+
+    It is in memory only, and gone with the process (DESIGN section 5).
+    """
+
+    control_plane: str
+    key: Key256 = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """What of a tenant's keys is at hand: the node's own share, and perhaps control's."""
+
+    node: Key256 = field(repr=False)
+    control: ControlShare | None = None
 
 
 class TenantKeys:
@@ -28,7 +53,9 @@ class TenantKeys:
         self._keys = keys
         self._entropy = entropy
 
-    def new_tenant(self, name: str, *, created_at_us: int) -> tuple[TenantRecord, Key256]:
+    def new_tenant(
+        self, name: str, *, created_at_us: int, tenant_id: str | None = None
+    ) -> tuple[TenantRecord, Key256]:
         """Draw a tenant's UUID and key share. Returns: its record, and the share in clear."""
         uuid, share = self._entropy.uuid(), new_key(self._entropy)
         wrapped = WrappedKey.wrap(
@@ -39,7 +66,11 @@ class TenantKeys:
             entropy=self._entropy,
         )
         record = TenantRecord(
-            name=name, uuid=uuid, node_key=wrapped.to_bytes(), created_at_us=created_at_us
+            name=name,
+            uuid=uuid,
+            node_key=wrapped.to_bytes(),
+            created_at_us=created_at_us,
+            tenant_id=tenant_id,
         )
         return record, share
 
@@ -58,35 +89,45 @@ class TenantKeys:
         return Key256(share)
 
     def new_range(
-        self, tenant: TenantRecord, share: Key256, definition: TableDefinition
-    ) -> tuple[TableRecord, FileKey]:
-        """Draw a range of the whole hash space and its file's key, wrapped for the record."""
-        range_id, key = self._entropy.uuid(), new_file_key(self._entropy)
-        wrapped = WrappedKey.wrap(
-            self._wrapping_key(tenant, share, definition.table_id),
-            key.secret,
-            key_id=range_id,
-            context=_file_context(range_id, key.generation),
-            entropy=self._entropy,
-        )
+        self,
+        tenant: TenantRecord,
+        shares: Shares,
+        definition: TableDefinition,
+        *,
+        ref: RangeRef,
+    ) -> tuple[RangeRecord, FileKey]:
+        """Draw the key of a new range's file, wrapped for the record with all shares at hand."""
+        key = new_file_key(self._entropy)
         held = RangeRecord(
-            range_id=range_id,
+            tenant=tenant.name,
+            table=definition.name,
+            range_id=ref.range_id,
+            epoch=ref.epoch,
+            hash_start=ref.low,
+            hash_end=ref.high,
             tenant_uuid=tenant.uuid,
             table_version=newest(Schema.RANGE),
             file_uuid=key.file_uuid,
             generation=key.generation,
-            file_key=wrapped.to_bytes(),
+            file_key=b"",
         )
-        return TableRecord(definition=definition, range=held), key
+        return self._wrapped(held, key, shares, table_id=definition.table_id), key
 
-    def file_key(self, tenant: TenantRecord, share: Key256, table: TableRecord) -> FileKey:
-        """Open the key of a table's file. Raises: Unavailable: the node's key does not."""
-        held = table.range
+    def file_key(self, held: RangeRecord, shares: Shares, *, table_id: TableId) -> FileKey:
+        """Open the key of a range's file.
+
+        Raises: Unavailable: control's share is needed and not at hand, or the keys do not fit.
+        """
+        control = None
+        if held.enrolment != STANDALONE:
+            control = shares.control
+            if control is None or control.control_plane != held.enrolment:
+                raise Unavailable(UnavailableKind.LOCKED, _WAITING, retry_after_ms=RETRY_AFTER_MS)
         where = f"file key of range {held.range_id}"
         wrapped = WrappedKey.from_bytes(held.file_key, file=NODE_FILE, where=where)
         secret = _unlocked(
             lambda: wrapped.unwrap(
-                self._wrapping_key(tenant, share, table.definition.table_id),
+                self._wrapping_key(held, shares.node, control, table_id=table_id),
                 context=_file_context(held.range_id, held.generation),
                 file=NODE_FILE,
                 where=where,
@@ -94,8 +135,39 @@ class TenantKeys:
         )
         return FileKey(file_uuid=held.file_uuid, generation=held.generation, secret=secret)
 
-    def _wrapping_key(self, tenant: TenantRecord, share: Key256, table_id: TableId) -> Key256:
-        return self._keys.file_wrapping_key(tenant.uuid, tenant_share=share, table_id=table_id)
+    def rewrapped(
+        self, held: RangeRecord, before: Shares, after: Shares, *, table_id: TableId
+    ) -> RangeRecord:
+        """Wrap a range's file key anew, under other shares; the file itself stays as it is.
+
+        Raises: as `file_key`.
+        """
+        key = self.file_key(held, before, table_id=table_id)
+        return self._wrapped(held, key, after, table_id=table_id)
+
+    def _wrapped(
+        self, held: RangeRecord, key: FileKey, shares: Shares, *, table_id: TableId
+    ) -> RangeRecord:
+        control = shares.control
+        wrapped = WrappedKey.wrap(
+            self._wrapping_key(held, shares.node, control, table_id=table_id),
+            key.secret,
+            key_id=held.range_id,
+            context=_file_context(held.range_id, held.generation),
+            entropy=self._entropy,
+        )
+        enrolment = STANDALONE if control is None else control.control_plane
+        return replace(held, file_key=wrapped.to_bytes(), enrolment=enrolment)
+
+    def _wrapping_key(
+        self, held: RangeRecord, share: Key256, control: ControlShare | None, *, table_id: TableId
+    ) -> Key256:
+        return self._keys.file_wrapping_key(
+            held.tenant_uuid,
+            tenant_share=share,
+            table_id=table_id,
+            control_share=None if control is None else control.key,
+        )
 
 
 def _unlocked(unwrap: Callable[[], bytes]) -> bytes:

@@ -12,8 +12,7 @@ from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import (
     Corrupt,
     DStoreError,
-    RefusalKind,
-    Refused,
+    NotMine,
     Unavailable,
     UnavailableKind,
 )
@@ -62,9 +61,9 @@ def stored_error(error: Exception, *, file: str) -> Exception:
             return error
 
 
-def gone() -> Refused:
-    """Refuse what asks for a range that is being, or was, deleted."""
-    return Refused(RefusalKind.NOT_FOUND, "The table was deleted.")
+def gone(range_id: str) -> NotMine:
+    """Refuse what asks for a range whose file is being, or was, deleted."""
+    return NotMine(range_id)
 
 
 def is_io_failure(error: BaseException) -> bool:

@@ -14,9 +14,9 @@ from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused, Unknown
 from dstore.storage.failures import no_space, stored_error, translated
 from dstore.storage.group_commit import GroupCommit
-from dstore.storage.node_records import NODE_FILE
 from dstore.storage.range_files import FOLDER
 from dstore.storage.schema import Schema, upgrade
+from dstore.storage.table_records import NODE_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -86,15 +86,24 @@ class NodeKeys:
             context=[self.uuid, tenant_uuid],
         )
 
-    def file_wrapping_key(self, tenant_uuid: str, *, tenant_share: Key256, table_id: str) -> Key256:
+    def file_wrapping_key(
+        self,
+        tenant_uuid: str,
+        *,
+        tenant_share: Key256,
+        table_id: str,
+        control_share: Key256 | None = None,
+    ) -> Key256:
         """The key that wraps the data keys of a table's range files.
 
         SPEC.md composes node, (tenant, node) and (tenant, control); a stand-alone node has no
         control, so the third share is absent until the files are wrapped again at enrolment.
         """
+        shares = [self.local_key, tenant_share]
+        if control_share is not None:
+            shares.append(control_share)
         return derive(
-            self.local_key,
-            tenant_share,
+            *shares,
             purpose=Purpose.TENANT_FILE,
             context=[self.uuid, tenant_uuid, table_id],
         )

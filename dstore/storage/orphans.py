@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ORPHANS: Final = "orphans"
 # A range's folder has two characters, so that a glob of them never meets the folder of orphans.
 _IN_PLACE: Final = "??/*.db*"
+_DISOWNED: Final = "replaced-"  # with it a name is of no range
 _SET_ASIDE: Final = re.compile(r"([0-9]{1,12})-(.+)")
 _log = get_logger(__name__)
 
@@ -68,6 +69,18 @@ class Orphans:
             if _range_id(path.name) not in known:
                 _move(path, self._folder / f"{now_s}-{path.name}")
                 _log.warning("orphan_set_aside", file=path.name, kept_s=ORPHAN_GRACE_S)
+
+    def disown(self, range_id: str) -> None:
+        """See to it that what is set aside of a range is never brought back: it gets a new file.
+
+        A log must not come to lie beside a database that it is not of. Who put the wrong `node.db`
+        back still finds the files, under another name, for what is left of the grace time.
+        """
+        for orphan in self._all():
+            if orphan.range_id == range_id:
+                target = self._folder / f"{orphan.set_aside_s}-{_DISOWNED}{orphan.name}"
+                _move(orphan.path, target)
+                _log.warning("orphan_disowned", file=orphan.name)
 
     def delete_due(self, *, now_s: int) -> None:
         """Delete what was set aside ORPHAN_GRACE_S ago or earlier."""

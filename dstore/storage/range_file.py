@@ -42,10 +42,14 @@ CHECKPOINT_REST_PAGES: Final = 256  # left for the pause between two batches: ~1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page of a scan: entries by RID_ID in key order, and whether more may follow."""
+    """A page of a scan: entries by RID_ID in key order, and whether more may follow.
+
+    `size_bytes` is what they count towards the page's bound.
+    """
 
     entries: tuple[tuple[bytes, Entry], ...]
     is_last: bool
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +155,7 @@ class RangeFile:
     async def read(self, rid_id: bytes) -> Entry | None:
         """Read one entry, newest committed version: at once if it is in memory, else in a thread.
 
-        Raises: Corrupt: a page on the way is damaged. Refused: the range is being deleted.
+        Raises: Corrupt: a page on the way is damaged. NotMine: the range is being deleted.
         """
         self._refuse_closing()
         try:
@@ -170,7 +174,7 @@ class RangeFile:
         Args:
             after: b"" for the beginning.
             before: None for the end.
-            limit: entries at most, > 0.
+            limit: entries at most, >= 0; with 0 the page tells only whether there is one.
             bytes_max: stop behind the entry that reaches it.
         Raises: as `read`.
         """
@@ -250,7 +254,7 @@ class RangeFile:
     def submit(self, write: Write, *, item_bytes: int = 0) -> Future[Applied]:
         """Queue a write; the future holds its answer once it is durable (I1).
 
-        Raises: Unavailable: the queue is full. Refused: the range is being deleted.
+        Raises: Unavailable: the queue is full. NotMine: the range is being deleted.
         """
         self._refuse_closing()
         future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
@@ -340,7 +344,7 @@ class RangeFile:
 
     def _refuse_closing(self) -> None:
         if self._is_closing:
-            raise gone()
+            raise gone(self.path.stem)
 
     async def drain(self) -> None:
         """Return when every queued write is answered, and no thread reads or folds any more."""
@@ -377,7 +381,7 @@ def _scan(
     for rid_id, entry in rows:
         if len(found) == limit or size_bytes >= bytes_max:
             rows.close()
-            return Page(entries=tuple(found), is_last=False)
+            return Page(entries=tuple(found), is_last=False, size_bytes=size_bytes)
         found.append((rid_id, entry))
         size_bytes += sum(len(name) + len(data or "") for name, (_, data) in entry.cells.items())
-    return Page(entries=tuple(found), is_last=True)
+    return Page(entries=tuple(found), is_last=True, size_bytes=size_bytes)

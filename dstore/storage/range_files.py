@@ -37,7 +37,7 @@ _SUFFIXES: Final = ("-shm", "-wal", "")
 _FRESH_NS: Final = NS_PER_S  # a file used within this second is not closed
 _GONE_MAX: Final = 4_096  # deleted ranges remembered: more than requests can be under way
 _NEW_META: Final = (
-    "INSERT INTO meta (ID, RANGE_ID, EPOCH, SEQ, DIGEST, QUANTITY) VALUES (1, ?, 1, 0, ?, 0)"
+    "INSERT INTO meta (ID, RANGE_ID, EPOCH, SEQ, DIGEST, QUANTITY) VALUES (1, ?, ?, 0, ?, 0)"
 )
 _EMPTY_DIGEST: Final = bytes(32)
 
@@ -46,7 +46,7 @@ class RangeFiles:
     """Opens, keeps and closes the files under `<data>/ranges`. Used from one event loop.
 
     A range is opened, closed or deleted by one task at a time, which ends whatever becomes of the
-    request that began it. A range that was deleted is never opened again.
+    request that began it. A range that was deleted is never opened again, unless it is made anew.
     """
 
     def __init__(self, directory: Path, around: Surroundings, *, open_files_max: int) -> None:
@@ -108,12 +108,12 @@ class RangeFiles:
     async def open(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         """Return the range's file, opening it in a thread; `key` is asked for only then.
 
-        Raises: Corrupt, TooNew, WrongKey: the file cannot be opened. Refused: the range was
+        Raises: Corrupt, TooNew, WrongKey: the file cannot be opened. NotMine: the range was
             deleted. Unavailable: too many files are open and in use.
         """
         while (file := self.peek(range_id)) is None:
             if range_id in self._gone:
-                raise gone()
+                raise gone(range_id)
             moving = self._moving.get(range_id)
             if moving is None:
                 if len(self._open) + len(self._moving) >= 2 * self._open_files_max:
@@ -125,9 +125,17 @@ class RangeFiles:
                 raise error
         return file
 
-    async def create(self, range_id: str, key: FileKey) -> None:
-        """Make the empty file of a new range. Until a record names the range, it is an orphan."""
-        await self._in_thread(self._create, range_id, key)
+    async def create(self, range_id: str, key: FileKey, *, epoch: int = 1) -> None:
+        """Make the empty file of a range that no record names yet; until one does, it is an orphan.
+
+        What is left of a former file of the range, which nobody has the key of, goes. A range that
+        was deleted here may come back.
+        """
+        while (moving := self._moving.get(range_id)) is not None:
+            await shield(moving)
+        assert range_id not in self._open, range_id
+        await self._in_thread(self._create, range_id, key, epoch)
+        self._gone.pop(range_id, None)
 
     async def delete(self, range_id: str) -> None:
         """Close a range's file, once its writes are answered, and delete it, whatever comes."""
@@ -234,18 +242,20 @@ class RangeFiles:
     def _path(self, range_id: str) -> Path:
         return self._directory / range_id[:2] / f"{range_id}.db"
 
-    def _create(self, range_id: str, key: FileKey) -> None:
+    def _create(self, range_id: str, key: FileKey, epoch: int) -> None:
         path, vault = self._path(range_id), self._around.vault
         try:
             with translated(str(path)):
-                self._create_at(path, range_id, key)
+                if path.parent.exists() and any(path.parent.glob(f"{path.name}*")):
+                    self._unlink(range_id)
+                self._create_at(path, range_id, key, epoch=epoch)
         except DStoreError:
             self._unlink(range_id)
             raise
         finally:
             vault.forget(path)
 
-    def _create_at(self, path: Path, range_id: str, key: FileKey) -> None:
+    def _create_at(self, path: Path, range_id: str, key: FileKey, *, epoch: int) -> None:
         vault = self._around.vault
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -253,7 +263,7 @@ class RangeFiles:
         vault.register(path, key)
         with closing(vault.create(path)) as connection:
             upgrade(connection, Schema.RANGE)
-            connection.execute(_NEW_META, (range_id, _EMPTY_DIGEST))
+            connection.execute(_NEW_META, (range_id, epoch, _EMPTY_DIGEST))
 
     def _open_path(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         path = self._path(range_id)

@@ -13,8 +13,10 @@ from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dstore.expressions import Expressions
+from dstore.model.hashing import HASH_MAX, key_hash
 from dstore.model.keys import KeyKind, KeyValue
 from dstore.model.values import Item, item_bytes
 from dstore.service.queries import ItemPage, PageAsk, query_span, segment_span
@@ -76,6 +78,14 @@ def bounds(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def cuts(partition: KeyKind) -> st.SearchStrategy[list[int]]:
+    """Draw where ranges after the first begin; often right at a key, or right behind it."""
+    hashes = [key_hash(partition, value) for value in _POOLS[partition]]
+    near = st.sampled_from([at + more for at in hashes for more in (0, 1) if at + more > 0])
+    anywhere = st.integers(1, HASH_MAX)
+    return st.lists(near | anywhere, max_size=6, unique=True).map(sorted)
+
+
 @given(tables(), bounds(), st.data(), st.booleans(), st.sampled_from([1, 7, 10_000]))
 @settings(max_examples=80, deadline=None)
 def test_query_pages_are_the_sorted_partition(
@@ -107,19 +117,20 @@ def test_query_pages_are_the_sorted_partition(
         request = PageAsk(span=span, **bounded)
         _check_pages(it, await it.pages(request), request, [(key, items[key]) for key in found])
 
-    _run(table, check, loop_rows=loop_rows)
+    _run(table, check, loop_rows=loop_rows, starts=data.draw(cuts(partition)))
 
 
-@given(tables(), bounds(), st.integers(1, 5), st.sampled_from([1, 7, 10_000]))
+@given(tables(), bounds(), st.integers(1, 5), st.sampled_from([1, 7, 10_000]), st.data())
 @settings(max_examples=60, deadline=None)
 def test_segments_of_a_scan_are_the_table_once(
     table: tuple[KeyKind, KeyKind | None, dict[Key, Item]],
     bounded: dict[str, Any],
     segments: int,
     loop_rows: int,
+    data: st.DataObject,
 ) -> None:
     """Segments are disjoint, whole partitions, in the order of keys, and complete together."""
-    _, _, items = table
+    partition, _, items = table
 
     async def check(it: PagedTable) -> None:
         stored = sorted(items, key=it.rid_id)
@@ -139,18 +150,50 @@ def test_segments_of_a_scan_are_the_table_once(
         request = PageAsk(span=Span(), **bounded)
         _check_pages(it, await it.pages(request), request, [(key, items[key]) for key in stored])
 
-    _run(table, check, loop_rows=loop_rows)
+    _run(table, check, loop_rows=loop_rows, starts=data.draw(cuts(partition)))
+
+
+@given(tables(), bounds(), st.booleans(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_pages_end_where_those_of_one_range_end(
+    table: tuple[KeyKind, KeyKind | None, dict[Key, Item]],
+    bounded: dict[str, Any],
+    is_reverse: bool,
+    data: st.DataObject,
+) -> None:
+    """A client must not see from its pages how many ranges there are, forward or backward."""
+    seen: list[list[ItemPage]] = []
+
+    async def note(it: PagedTable) -> None:
+        span = Span(is_reverse=is_reverse)
+        pages = await it.pages(PageAsk(span=span, **bounded))
+        seen.append([structs.replace(page, items=items_of(page), page_bytes=0) for page in pages])
+
+    for starts in ([], data.draw(cuts(table[0]))):
+        _run(table, note, loop_rows=10_000, starts=starts)
+    assert seen[0] == seen[1]
 
 
 def _run(
-    table: tuple[KeyKind, KeyKind | None, dict[Key, Item]], check: Any, *, loop_rows: int
+    table: tuple[KeyKind, KeyKind | None, dict[Key, Item]],
+    check: Any,
+    *,
+    loop_rows: int,
+    starts: list[int],
 ) -> None:
-    """Store the items and check them, the event loop walking at most so many rows."""
+    """Store the items and check them, the event loop walking at most so many rows.
+
+    Every range after the first begins at one of `starts`.
+    """
     partition, sort, items = table
+    ends = [start - 1 for start in starts]
+    ranges = list(zip([0, *starts], [*ends, HASH_MAX], strict=True))
 
     async def main() -> None:
         with TemporaryDirectory() as directory:
-            async with paged_table(Path(directory), partition=partition, sort=sort) as it:
+            async with paged_table(
+                Path(directory), partition=partition, sort=sort, bounds=ranges
+            ) as it:
                 await it.put(items.items())
                 await check(it)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dstore.expressions import Condition, ExpressionError, Expressions, Projection, Update
 from dstore.model.keys import KeyKind, encode_key
+from dstore.model.ranges import RangeMap, RangeRef, Table
 from dstore.model.table_settings import Index, ProjectionType, TableSettings
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import NumberText
@@ -18,7 +19,6 @@ from dstore.service.items import EntryKey, ItemKey, key_attributes
 from dstore.service.mutations import Mutation
 from dstore.service.preconditions import Preconditions
 from dstore.storage.entries import Entry, cells_of
-from dstore.storage.node_records import RangeRecord, TableRecord
 from tests.property.test_expressions import (
     NAMES,
     conditions,
@@ -38,8 +38,8 @@ INDEXED = TableSettings(
 KEY_TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 
 
-def a_table(kind: KeyKind, *, has_sort: bool, settings: TableSettings) -> TableRecord:
-    return TableRecord(
+def a_table(kind: KeyKind, *, has_sort: bool, settings: TableSettings) -> Table:
+    return Table(
         definition=TableDefinition(
             tenant="acme",
             name="table",
@@ -50,14 +50,7 @@ def a_table(kind: KeyKind, *, has_sort: bool, settings: TableSettings) -> TableR
             created_at_us=0,
             settings=settings,
         ),
-        range=RangeRecord(
-            range_id="r",
-            tenant_uuid="t",
-            table_version=1,
-            file_uuid=b"",
-            generation=1,
-            file_key=b"",
-        ),
+        ranges=RangeMap.of([RangeRef(range_id="r")]),
     )
 
 

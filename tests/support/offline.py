@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.base.limits import MIB
+from dstore.model.ranges import Table
 from dstore.service.node import Node, NodeOptions, open_node
 from dstore.storage.range_files import FOLDER
 
@@ -83,7 +84,7 @@ def overflow_pages(data: Path, table: str) -> list[int]:
     """Tell which pages of a table of tenant `default` hold the long values of its entries."""
 
     async def pages(node: Node) -> list[int]:
-        file = await node.catalog.file(node.catalog.table("default", table))
+        file = await _only_file(node, node.catalog.table("default", table))
         return await file._in_thread(
             lambda connection: [
                 row[0]
@@ -100,14 +101,18 @@ def range_path(data: Path, table: str) -> Path:
     """Tell in which file the entries of a table of tenant `default` are."""
 
     async def path(node: Node) -> Path:
-        return (await node.catalog.file(node.catalog.table("default", table))).path
+        return (await _only_file(node, node.catalog.table("default", table))).path
 
     return look(data, path)
 
 
 async def _files(node: Node) -> list[RangeFile]:
-    tables = [table for tenant in node.catalog.tenants() for table in tenant.tables.values()]
-    return [await node.catalog.file(table) for table in tables]
+    return [await node.holdings.open(held.ref) for held in node.holdings.ranges.values()]
+
+
+async def _only_file(node: Node, table: Table) -> RangeFile:
+    [ref] = table.ranges.refs
+    return await node.holdings.open(ref)
 
 
 def _integrity_of(connection: apsw.Connection) -> str:

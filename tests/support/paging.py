@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from asyncio import gather
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from msgspec import structs
 
 from dstore.model.keys import KeyKind, KeyValue, encode_key
+from dstore.model.ranges import RangeMap, RangeRef, Table, even_ranges
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import Item
-from dstore.service.queries import ItemPage, PageAsk, read_page
+from dstore.service.directory import Directory
+from dstore.service.disk_space import DiskSpace
+from dstore.service.queries import ItemPage, PageAsk
+from dstore.service.range_walks import RangeWalks
+from dstore.service.ranges import LocalRanges
 from dstore.storage.entries import Entry
-from dstore.storage.node_records import RangeRecord, TableRecord
 from dstore.storage.range_file import RangeFile
 from dstore.storage.range_writer import Put, Write
 from tests.support.stores import store
@@ -27,15 +32,18 @@ Key = tuple[KeyValue, KeyValue | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagedTable:
-    """A table of keys `id` and maybe `sk`, whose open file it holds."""
+    """A table of keys `id` and maybe `sk` in one range or more, whose open files it holds."""
 
-    table: TableRecord
-    range_file: RangeFile
+    table: Table
+    range_files: Mapping[str, RangeFile]
 
-    async def file(self, table: TableRecord) -> RangeFile:
-        """Be where `read_page` finds the file."""
-        assert table is self.table
-        return self.range_file
+    def peek(self, ref: RangeRef) -> RangeFile:
+        """Be where the files of ranges are found."""
+        return self.range_files[ref.range_id]
+
+    async def open(self, ref: RangeRef) -> RangeFile:
+        """Be where the files of ranges are found."""
+        return self.peek(ref)
 
     def rid_id(self, key: Key) -> bytes:
         """Encode a key."""
@@ -48,11 +56,14 @@ class PagedTable:
 
     async def put(self, items: Iterable[tuple[Key, Item]]) -> None:
         """Store items, given without their key attributes, in as few batches as there may be."""
-        await gather(*(self.range_file.submit(_put(self.rid_id(key), item)) for key, item in items))
+        writes = [_put(self.rid_id(key), item) for key, item in items]
+        at = self.table.ranges.at
+        await gather(*(self.peek(at(write.rid_id)).submit(write) for write in writes))
 
     async def page(self, ask: PageAsk) -> ItemPage:
         """Read a page."""
-        return await read_page(self, self.table, ask)
+        ranges = LocalRanges(self, cast("DiskSpace", None))  # nothing is written through it
+        return await RangeWalks(cast("Directory", None), ranges).page(self.table, ask)
 
     async def pages(self, ask: PageAsk) -> list[ItemPage]:
         """Read a page, and all behind it."""
@@ -79,21 +90,29 @@ def items_of(page: ItemPage) -> list[Item]:
 
 @asynccontextmanager
 async def paged_table(
-    directory: Path, *, partition: KeyKind = KeyKind.STRING, sort: KeyKind | None = KeyKind.STRING
+    directory: Path,
+    *,
+    partition: KeyKind = KeyKind.STRING,
+    sort: KeyKind | None = KeyKind.STRING,
+    bounds: Sequence[tuple[int, int]] = even_ranges(1),
 ) -> AsyncIterator[PagedTable]:
-    """Make an empty table."""
+    """Make an empty table whose ranges have these bounds."""
     async with store(directory) as it:
+        refs = [RangeRef(range_id=await it.new_range(), low=low, high=high) for low, high in bounds]
         yield PagedTable(
-            table=table_record(partition=partition, sort=sort),
-            range_file=await it.open(await it.new_range()),
+            table=a_table(partition=partition, sort=sort, refs=refs),
+            range_files={ref.range_id: await it.open(ref.range_id) for ref in refs},
         )
 
 
-def table_record(
-    *, partition: KeyKind = KeyKind.STRING, sort: KeyKind | None = KeyKind.STRING
-) -> TableRecord:
-    """Make the record of a table that no catalog knows."""
-    return TableRecord(
+def a_table(
+    *,
+    partition: KeyKind = KeyKind.STRING,
+    sort: KeyKind | None = KeyKind.STRING,
+    refs: Sequence[RangeRef] = (RangeRef(range_id="range"),),
+) -> Table:
+    """Make a table that no catalog knows."""
+    return Table(
         definition=TableDefinition(
             tenant="tenant",
             name="table",
@@ -103,14 +122,7 @@ def table_record(
             door=Door.DYNAMODB,
             created_at_us=0,
         ),
-        range=RangeRecord(
-            range_id="range",
-            tenant_uuid="",
-            table_version=1,
-            file_uuid=b"",
-            generation=1,
-            file_key=b"",
-        ),
+        ranges=RangeMap.of(refs),
     )
 
 

@@ -153,7 +153,7 @@ class CredentialHandlers:
 
     def _tenant(self, request: web.Request) -> str:
         """Name the tenant in the path. Raises: Refused: there is none."""
-        return self._node.catalog.tenant(request.match_info["tenant"]).record.name
+        return self._node.catalog.tenant(request.match_info["tenant"]).name
 
     def _owner(self, request: web.Request) -> str | None:
         return self._tenant(request) if "tenant" in request.match_info else None

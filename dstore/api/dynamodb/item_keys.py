@@ -21,9 +21,9 @@ from dstore.model.tables import Door, is_integer_id
 from dstore.service.items import ItemKey
 
 if TYPE_CHECKING:
+    from dstore.model.ranges import Table
     from dstore.model.tables import KeyAttribute, TableDefinition
     from dstore.model.values import Attribute, Item
-    from dstore.storage.node_records import TableRecord
 
 NO_MATCH: Final = "The provided key element does not match the schema"
 DUPLICATES: Final = "Provided list of item keys contains duplicates"
@@ -41,7 +41,7 @@ _NUMBER: Final = KeyKind.NUMBER
 _UTF8_BYTES_PER_CHAR_MAX: Final = 4
 
 
-def key_of_map(given: Item, table: TableRecord) -> ItemKey:
+def key_of_map(given: Item, table: Table) -> ItemKey:
     """Read a `Key`, or another map that holds the key attributes and nothing else.
 
     Args:
@@ -62,7 +62,7 @@ def key_of_map(given: Item, table: TableRecord) -> ItemKey:
     return ItemKey(table=table, rid_id=rid_id, attributes=given)
 
 
-def key_of_item(item: Item, table: TableRecord) -> ItemKey:
+def key_of_item(item: Item, table: Table) -> ItemKey:
     """Read the key that an item to be put holds among its attributes.
 
     Args:
@@ -85,7 +85,7 @@ def key_of_item(item: Item, table: TableRecord) -> ItemKey:
     return ItemKey(table=table, rid_id=rid_id, attributes=attributes)
 
 
-def key_of_batched_item(item: Item, table: TableRecord) -> ItemKey:
+def key_of_batched_item(item: Item, table: Table) -> ItemKey:
     """Read the key of an item of a batch; as `key_of_item`, but AWS says less there."""
     for key in (table.definition.partition, table.definition.sort):
         if key is not None and (key.name not in item or key.kind not in item[key.name]):

@@ -20,14 +20,13 @@ from dstore.base.limits import LOOP_BYTES_MAX
 from dstore.base.threads import in_thread
 from dstore.expressions import Condition, Projection
 from dstore.service.items import key_attributes, key_names
-from dstore.service.queries import PageAsk, read_page
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call, Members, Reply
+    from dstore.model.ranges import Table
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
-    from dstore.service.queries import ItemPage
-    from dstore.storage.node_records import TableRecord
+    from dstore.service.queries import ItemPage, PageAsk
 
 INVALID_START: Final = "The provided starting key is invalid"
 
@@ -117,14 +116,14 @@ def check_paths(definition: TableDefinition, *expressions: Condition | Projectio
             )
 
 
-async def page_reply(call: Call, table: TableRecord, ask: PageAsk) -> Reply:
+async def page_reply(call: Call, table: Table, ask: PageAsk) -> Reply:
     """Read a page and make the answer; a long one is encoded in a thread.
 
     A consistent read and one that is not are the same on one node, but they are charged
     differently.
     """
     # No name is kept for the page: a megabyte of items takes the loop a while to give back.
-    page = read_page(call.node.catalog, table, ask)
+    page = call.node.walks.page(table, ask)
     reply, is_long = _reply_of(call.members, table.definition, await page)
     return await in_thread(partial(_encoded, reply)) if is_long else reply
 

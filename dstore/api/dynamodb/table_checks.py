@@ -33,7 +33,7 @@ from dstore.api.dynamodb.table_setting_checks import (
 from dstore.api.dynamodb.table_tags import tags_at_creation
 from dstore.model.table_settings import BillingMode, TableSettings
 from dstore.model.tables import KeyAttribute
-from dstore.service.catalog import Declared
+from dstore.service.directory import Declared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,8 @@ from dstore.service.tables import decreases_today
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
+    from dstore.model.ranges import Table
     from dstore.model.tables import TableDefinition
-    from dstore.storage.node_records import TableRecord
 
 Description = dict[str, Any]
 
@@ -39,7 +39,7 @@ class TableStatus(StrEnum):
     DELETING = "DELETING"
 
 
-def described(call: Call, table: TableRecord, status: TableStatus) -> Description:
+def described(call: Call, table: Table, status: TableStatus) -> Description:
     """Describe a table that is there."""
     definition, settings = table.definition, table.definition.settings
     answer = deleted(call, table) | {
@@ -66,7 +66,7 @@ def described(call: Call, table: TableRecord, status: TableStatus) -> Descriptio
     return answer
 
 
-def created(call: Call, table: TableRecord) -> Description:
+def created(call: Call, table: Table) -> Description:
     """Describe a table as CreateTable does: without what AWS knows only when it is made."""
     settings = table.definition.settings
     answer = described(call, table, TableStatus.CREATING)
@@ -82,7 +82,7 @@ def created(call: Call, table: TableRecord) -> Description:
     return answer
 
 
-def deleted(call: Call, table: TableRecord) -> Description:
+def deleted(call: Call, table: Table) -> Description:
     """Describe a table as DeleteTable does: without its keys, indexes and birthday."""
     definition, settings = table.definition, table.definition.settings
     count = call.node.catalog.quantity(table)
@@ -113,7 +113,7 @@ def deleted(call: Call, table: TableRecord) -> Description:
 
 
 def updated(
-    call: Call, before: TableDefinition, after: TableRecord, *, status: TableStatus
+    call: Call, before: TableDefinition, after: Table, *, status: TableStatus
 ) -> Description:
     """Describe a table as UpdateTable does, which answers while AWS is still at it.
 

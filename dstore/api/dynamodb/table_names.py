@@ -16,7 +16,7 @@ from dstore.base.limits import TABLE_NAME_CHARS_MAX, TABLE_NAME_CHARS_MIN
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
-    from dstore.storage.node_records import TableRecord
+    from dstore.model.ranges import Table
 
 ACCOUNT: Final = "000000000000"
 NAME_PATTERN: Final = "[a-zA-Z0-9_.-]+"
@@ -31,7 +31,7 @@ _ARN_FORMAT: Final = (
 )
 
 
-def table_of(call: Call, given: str) -> TableRecord:
+def table_of(call: Call, given: str) -> Table:
     """Find the table that `given` names, by its name or ARN; a name costs two look-ups.
 
     Raises: AwsError: there is none (ResourceNotFoundException, in the words of item operations),
@@ -43,7 +43,7 @@ def table_of(call: Call, given: str) -> TableRecord:
     return found
 
 
-def described_table(call: Call, given: str) -> TableRecord:
+def described_table(call: Call, given: str) -> Table:
     """Find a table as `table_of` does, for an operation on tables, whose refusal says the name."""
     found = _find(call, given)
     if found is None:
@@ -109,7 +109,7 @@ def table_arn(region: str, name: str) -> str:
     return f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{name}"
 
 
-def _find(call: Call, given: str) -> TableRecord | None:
+def _find(call: Call, given: str) -> Table | None:
     tables = call.node.catalog.tenant(call.tenant).tables
     found = tables.get(given)
     return tables.get(name_of(given)) if found is None else found

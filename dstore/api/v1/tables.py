@@ -15,8 +15,8 @@ from dstore.model.tables import IdType
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from dstore.model.ranges import Table
     from dstore.service.node import Node
-    from dstore.storage.node_records import TableRecord
 
 _ID_TYPES: Final = {id_type.value: id_type for id_type in IdType}
 
@@ -70,7 +70,7 @@ class TableHandlers:
     def _audit(self, exchange: Exchange, operation: str) -> None:
         exchange.audit(operation, tenant=exchange.value("tenant"), table=exchange.value("table"))
 
-    def _summary(self, table: TableRecord) -> dict[str, Any]:
+    def _summary(self, table: Table) -> dict[str, Any]:
         definition = table.definition
         return {
             "table": definition.name,
@@ -79,7 +79,7 @@ class TableHandlers:
             "entries": self._node.catalog.quantity(table),
         }
 
-    def _described(self, table: TableRecord, *, status: int = 200) -> Answer:
+    def _described(self, table: Table, *, status: int = 200) -> Answer:
         definition = table.definition
         description = self._summary(table) | {
             "tableId": definition.table_id,
@@ -88,7 +88,7 @@ class TableHandlers:
         }
         return json_answer(description, status=status, headers={RID: self._rid(table)})
 
-    def _rid(self, table: TableRecord) -> str:
+    def _rid(self, table: Table) -> str:
         definition = table.definition
         location = self._node.catalog.location
         return str(table_rid(definition.tenant, definition.name, location=location))

@@ -15,7 +15,7 @@ from dstore.service.access import require_operator
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from dstore.service.catalog import Tenant
+    from dstore.service.directory import KnownTenant
     from dstore.service.node import Node
 
 
@@ -30,7 +30,7 @@ class TenantHandlers:
         """List the tenants that the principal may see: all, or its own."""
         exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
         own, catalog = exchange.principal.tenant, self._node.catalog
-        seen = catalog.tenant_names() if own is None else [catalog.tenant(own).record.name]
+        seen = catalog.tenant_names() if own is None else [catalog.tenant(own).name]
         names, after = page_of_names(seen, exchange)
         return json_answer(
             {"tenants": [self._summary(catalog.tenant(name)) for name in names], "after": after}
@@ -51,7 +51,7 @@ class TenantHandlers:
                 raise invalid("A tenant has no settings yet; send no body, or {}.")
         tenant, is_new = await self._node.catalog.create_tenant(exchange.value("tenant"))
         if is_new:
-            exchange.audit("create_tenant", tenant=tenant.record.name)
+            exchange.audit("create_tenant", tenant=tenant.name)
         return self._described(tenant, status=201 if is_new else 200)
 
     async def delete(self, request: web.Request) -> Answer:
@@ -64,20 +64,19 @@ class TenantHandlers:
         rid = tenant_rid(name, location=self._node.catalog.location)
         return Answer(status=204, headers={RID: str(rid)})
 
-    def _summary(self, tenant: Tenant) -> dict[str, Any]:
-        record = tenant.record
+    def _summary(self, tenant: KnownTenant) -> dict[str, Any]:
         return {
-            "tenant": record.name,
+            "tenant": tenant.name,
             "rid": self._rid(tenant),
-            "createdAt": instant(record.created_at_us),
+            "createdAt": instant(tenant.created_at_us),
         }
 
-    def _described(self, tenant: Tenant, *, status: int = 200) -> Answer:
+    def _described(self, tenant: KnownTenant, *, status: int = 200) -> Answer:
         description = self._summary(tenant) | {
-            "uuid": tenant.record.uuid,
+            "uuid": tenant.uuid,
             "tables": len(tenant.tables),
         }
         return json_answer(description, status=status, headers={RID: self._rid(tenant)})
 
-    def _rid(self, tenant: Tenant) -> str:
-        return str(tenant_rid(tenant.record.name, location=self._node.catalog.location))
+    def _rid(self, tenant: KnownTenant) -> str:
+        return str(tenant_rid(tenant.name, location=self._node.catalog.location))

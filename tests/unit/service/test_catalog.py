@@ -12,7 +12,7 @@ from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKi
 from dstore.model.tables import IdType
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
-from dstore.storage import node_records
+from dstore.storage import node_records, table_records
 from dstore.storage.range_files import FOLDER, RangeFiles
 from tests.unit.service.nodes import a_node
 
@@ -103,11 +103,11 @@ async def test_a_table_found_before_its_deletion_is_not_opened_after(tmp_path: P
         table, _ = await node.catalog.create_table("acme", "abc", id_type=IdType.STRING)
         await node.catalog.delete_table("acme", "abc")
         with pytest.raises(Refused) as refused:
-            await node.catalog.file(table)
+            await node.walks.entries(table, after=b"", limit=1)
         assert refused.value.kind is RefusalKind.NOT_FOUND
         await node.catalog.create_table("acme", "abc", id_type=IdType.STRING)
         with pytest.raises(Refused):
-            await node.catalog.file(table)
+            await node.walks.entries(table, after=b"", limit=1)
 
 
 async def test_a_table_that_is_not_recorded_leaves_no_file(
@@ -116,7 +116,7 @@ async def test_a_table_that_is_not_recorded_leaves_no_file(
     """Whoever asks again and again on a full disk must not fill it further."""
     async with a_node(tmp_path / "data") as node:
         await node.catalog.create_tenant("acme")
-        monkeypatch.setattr(node_records, "insert_table", _no_space)
+        monkeypatch.setattr(table_records, "insert_table", _no_space)
         with pytest.raises(Unavailable):
             await node.catalog.create_table("acme", "abc", id_type=IdType.STRING)
         assert not list((tmp_path / "data" / FOLDER).glob("??/*"))
@@ -145,7 +145,7 @@ async def test_names_asked_for_leave_nothing_behind(tmp_path: Path) -> None:
             with pytest.raises(Refused):
                 await node.catalog.delete_tenant(f"no-{number}", force=True)
         await node.catalog.create_tenant("acme")
-        assert node.catalog._changes.names == 0
+        assert node.holdings.changes.names == 0
 
 
 async def test_counts_survive_the_closing_of_a_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.keys import KeyKind, encode_key
+from dstore.model.ranges import RangeMap, RangeRef, Table
 from dstore.model.table_settings import Index, ProjectionType, TableSettings
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import Attribute, Item, NumberText, item_from_plain
@@ -16,7 +17,6 @@ from dstore.service.entry_writes import create, merge, replace
 from dstore.service.items import EntryKey
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.storage.entries import Entry, cells_of
-from dstore.storage.node_records import RangeRecord, TableRecord
 from dstore.storage.range_writer import Outcome, Put
 
 INDEX = Index(
@@ -43,17 +43,7 @@ DEFINITION = TableDefinition(
     ),
 )
 KEY = EntryKey(
-    table=TableRecord(
-        definition=DEFINITION,
-        range=RangeRecord(
-            range_id="r",
-            tenant_uuid="t",
-            table_version=1,
-            file_uuid=b"",
-            generation=1,
-            file_key=b"",
-        ),
-    ),
+    table=Table(definition=DEFINITION, ranges=RangeMap.of([RangeRef(range_id="r")])),
     key=(KeyKind.STRING, "x"),
     rid_id=encode_key((KeyKind.STRING, "x")),
 )

@@ -13,6 +13,7 @@ from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.expressions import ExpressionError, Expressions
 from dstore.model.errors import ConditionFailed
 from dstore.model.keys import KeyKind, encode_key
+from dstore.model.ranges import RangeMap, RangeRef, Table
 from dstore.model.table_settings import Index, ProjectionType, TableSettings
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.model.values import Attribute, Item
@@ -20,7 +21,6 @@ from dstore.service.item_writes import Guard, ItemMisfit, Misfit, delete, put, u
 from dstore.service.items import ItemKey, key_attributes, whole_item
 from dstore.service.mutations import ItemMutation
 from dstore.storage.entries import Entry, cells_of
-from dstore.storage.node_records import RangeRecord, TableRecord
 from dstore.storage.range_writer import Delete, Outcome, Put
 
 DEFINITION = TableDefinition(
@@ -44,11 +44,8 @@ NAMES = ("a", "b", "c")
 
 
 def a_key(text: str = "x", definition: TableDefinition = DEFINITION) -> ItemKey:
-    held = RangeRecord(
-        range_id="r", tenant_uuid="t", table_version=1, file_uuid=b"", generation=1, file_key=b""
-    )
     return ItemKey(
-        table=TableRecord(definition=definition, range=held),
+        table=Table(definition=definition, ranges=RangeMap.of([RangeRef(range_id="r")])),
         rid_id=encode_key((KeyKind.STRING, text)),
         attributes={"id": {"S": text}},
     )

@@ -12,7 +12,7 @@ from dstore.model.keys import partition_prefix, prefix_end
 from dstore.service.page_sizes import page_bytes
 from dstore.service.queries import PageAsk, query_span, segment_span
 from dstore.storage.range_scan import Span
-from tests.support.paging import items_of, paged_table, table_record
+from tests.support.paging import a_table, items_of, paged_table
 
 
 async def test_page_ends_behind_the_item_that_reaches_the_bound(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_items_come_whole_with_plain_numbers(tmp_path: Path) -> None:
 
 def test_query_without_a_sort_condition_covers_its_partition() -> None:
     """Keys of other partitions are outside, whatever hash they have."""
-    definition = table_record().definition
+    definition = a_table().definition
     condition = Expressions(None, {":id": {"S": "a"}}).key_condition("id = :id")
     keys = condition.range_in(definition.partition, definition.sort)
     prefix = partition_prefix((KeyKind.STRING, "a"))

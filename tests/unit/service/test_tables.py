@@ -22,10 +22,10 @@ from dstore.model.table_settings import (
     UnitPair,
 )
 from dstore.model.tables import Door, IdType, KeyAttribute, TableDefinition, TableId, index_keys
-from dstore.service.catalog import Declared
+from dstore.service.directory import Declared
 from dstore.service.node import Node
 from dstore.service.tables import DAY_US, changed_throughput, decreases_today
-from dstore.storage import node_records
+from dstore.storage import table_records
 from dstore.storage.range_files import FOLDER
 from tests.unit.service.nodes import a_node
 
@@ -90,7 +90,7 @@ async def test_a_restart_keeps_what_was_set_later(tmp_path: Path) -> None:
             "acme", "both", lambda one, _: replace(one.settings, is_protected=False, tags={})
         )
         assert after.definition.table_id == made.definition.table_id
-        assert after.range == made.range
+        assert after.ranges == made.ranges
     async with a_node(data) as node:
         settings = node.catalog.table("acme", "both").definition.settings
         assert settings == replace(SETTINGS, is_protected=False, tags={})
@@ -178,11 +178,11 @@ async def test_what_is_refused_changes_nothing(
         await node.tables.create("acme", DECLARED)
         with pytest.raises(Refused, match="no"):
             await node.tables.update("acme", "both", refuse)
-        monkeypatch.setattr(node_records, "update_table", no_space)
+        monkeypatch.setattr(table_records, "update_table", no_space)
         with pytest.raises(Unavailable):
             await node.tables.update("acme", "both", lambda _one, _: NO_SETTINGS)
         assert node.catalog.table("acme", "both").definition.settings == SETTINGS
-        monkeypatch.setattr(node_records, "insert_table", no_space)
+        monkeypatch.setattr(table_records, "insert_table", no_space)
         with pytest.raises(Unavailable):
             await node.tables.create("acme", replace(DECLARED, name="other"))
         assert len(list((tmp_path / "data" / FOLDER).glob("??/*.db"))) == 1

@@ -25,8 +25,8 @@ from dstore.service.batches import BatchedWrite, write_batch
 from dstore.service.item_writes import delete, put
 
 if TYPE_CHECKING:
+    from dstore.model.ranges import Table
     from dstore.model.tables import TableId
-    from dstore.storage.node_records import TableRecord
     from dstore.storage.range_writer import Applied
 
 
@@ -113,7 +113,7 @@ def _values(call: Call, request: dict[str, Any]) -> tuple[bool, Item]:
     return False, check_item(request["DeleteRequest"]["Key"])
 
 
-def _write(table: TableRecord, item: Item, *, is_put: bool, size_bytes: int) -> BatchedWrite:
+def _write(table: Table, item: Item, *, is_put: bool, size_bytes: int) -> BatchedWrite:
     """Hold the values against their table, and make the write."""
     if not is_put:
         key = key_of_map(item, table)

@@ -34,8 +34,8 @@ from dstore.service.queries import PageAsk, query_span
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
     from dstore.expressions import KeyRange
+    from dstore.model.ranges import Table
     from dstore.model.values import Item
-    from dstore.storage.node_records import TableRecord
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("ProjectionExpression", "FilterExpression", "KeyConditionExpression"),
@@ -57,7 +57,7 @@ async def run(call: Call) -> Reply:
     return await page_reply(call, table, ask)
 
 
-def _plan(call: Call) -> tuple[TableRecord, PageAsk]:
+def _plan(call: Call) -> tuple[Table, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _check_limit(members.get("Limit"))
@@ -115,7 +115,7 @@ def _check_together(members: Members) -> None:
     _KEY_CONDITIONS.check_together({"KeyConditions": members["KeyConditions"]})
 
 
-def _key_of_start(start: Item, table: TableRecord) -> bytes:
+def _key_of_start(start: Item, table: Table) -> bytes:
     """Read ExclusiveStartKey as a key of the table. Raises: AwsError: it is none."""
     names = key_names(table.definition)
     if len(start) != len(names) or not start.keys() >= set(names):
@@ -123,7 +123,7 @@ def _key_of_start(start: Item, table: TableRecord) -> bytes:
     return key_of_map(start, table).rid_id
 
 
-def _check_start(start: Item, *, table: TableRecord, keys: KeyRange, rid_id: bytes) -> None:
+def _check_start(start: Item, *, table: Table, keys: KeyRange, rid_id: bytes) -> None:
     """Refuse a starting key that the query itself could not have come to."""
     is_same_partition = rid_id.startswith(partition_prefix(keys.partition))
     sort = table.definition.sort

@@ -32,8 +32,8 @@ from dstore.service.queries import PageAsk, segment_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
+    from dstore.model.ranges import Table
     from dstore.model.values import Item
-    from dstore.storage.node_records import TableRecord
     from dstore.storage.range_scan import Span
 
 _EXPRESSIONS: Final = ExpressionMembers(
@@ -50,7 +50,7 @@ async def run(call: Call) -> Reply:
     return await page_reply(call, table, ask)
 
 
-def _plan(call: Call) -> tuple[TableRecord, PageAsk]:
+def _plan(call: Call) -> tuple[Table, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _EXPRESSIONS.check_together(members)
@@ -101,7 +101,7 @@ def _segment_of(members: Members) -> tuple[int, int]:
     return segment, segments
 
 
-def _key_of_start(start: Item, table: TableRecord) -> bytes:
+def _key_of_start(start: Item, table: Table) -> bytes:
     """Read ExclusiveStartKey as a key of the table. Raises: AwsError: it is none."""
     try:
         return key_of_map(start, table).rid_id

@@ -1,0 +1,122 @@
+"""The ports through which use cases and surfaces see tenants and tables.
+
+On a stand-alone node `catalog.Catalog` is both; a proxy has a directory made of the topology, and
+has control change what there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dstore.model.errors import NotMine
+    from dstore.model.ranges import Table
+    from dstore.model.tables import IdType, TableDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What somebody declares about a table that is to be made."""
+
+    name: str
+    partition: KeyAttribute
+    sort: KeyAttribute | None = None
+    settings: TableSettings = NO_SETTINGS
+
+
+class KnownTenant(Protocol):
+    """A tenant with its tables. `created_at_us` is wall time in microseconds since 1970."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def uuid(self) -> str:
+        """Its UUID: one that is deleted and made again under its name has another."""
+
+    @property
+    def created_at_us(self) -> int:
+        """When it was made."""
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Its tables by name; not to be changed."""
+
+    @property
+    def table_names(self) -> Sequence[str]:
+        """The names of its tables, sorted; not to be changed."""
+
+
+class Directory(Protocol):
+    """What tenants and tables there are, and where. Look-ups only, all of them in memory."""
+
+    @property
+    def location(self) -> str:
+        """The location that stands in RIDs."""
+
+    def tenant_names(self) -> Sequence[str]:
+        """The names of all tenants, sorted; not to be changed."""
+
+    def tenant(self, name: str) -> KnownTenant:
+        """Find a tenant. Raises: Refused: there is none."""
+
+    def table(self, tenant: str, name: str) -> Table:
+        """Find a table. Raises: Refused: there is no such tenant or table."""
+
+    async def moved(self, table: Table, at: NotMine) -> Table:
+        """Find a table anew, after one of its ranges was not where `table` says.
+
+        It may wait, briefly, until it knows more than `table` does.
+
+        Raises: Refused: the table was deleted. `at`: nothing newer is known.
+        """
+
+    def quantity(self, table: Table) -> int:
+        """Estimate a table's entries, as last known."""
+
+    def size_bytes(self, table: Table) -> int:
+        """Measure a table's databases, as last known."""
+
+
+class Registrar(Protocol):
+    """Changes what tenants and tables there are; each change is durable when it returns."""
+
+    async def create_tenant(self, name: str) -> tuple[KnownTenant, bool]:
+        """Create a tenant. Returns: it, and whether it is new. Raises: Refused: a bad name."""
+
+    async def delete_tenant(self, name: str, *, force: bool) -> None:
+        """Delete a tenant with all that is its.
+
+        Raises: Refused: there is no such tenant, or it still has tables and `force` is false.
+        """
+
+    async def create_table(
+        self, tenant_name: str, name: str, *, id_type: IdType
+    ) -> tuple[Table, bool]:
+        """Create a v1 table. Returns: it, and whether it is new.
+
+        Raises: Refused: a bad name, no such tenant, or a different table of that name.
+        """
+
+    async def declare_table(self, tenant_name: str, declared: Declared) -> Table:
+        """Create a DynamoDB table.
+
+        Raises: Refused: a bad name, no such tenant, or there is a table of that name.
+        """
+
+    async def set_table(
+        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+    ) -> Table:
+        """Set a table's settings to what `change`, which is pure, makes of its definition.
+
+        Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
+        """
+
+    async def delete_table(self, tenant_name: str, name: str) -> Table:
+        """Delete a table. Returns: what it was. Raises: Refused: there is none, or protected."""

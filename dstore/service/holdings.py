@@ -1,0 +1,347 @@
+"""What this node holds: tenants with their key shares, tables, and the files of their ranges.
+
+It lives in memory and in the node database; memory changes only after the database has committed,
+and in the same turn of the event loop. Who decides what is held stands above: `catalog.Catalog` on
+a stand-alone node, control, through `range_duties.RangeDuties`, in a cluster. Changes to one tenant
+happen one after another (`turn`), and each goes on to its end even if whoever asked is cancelled.
+
+Crash rules: a range's file exists before its record and goes after it, so a crash leaves at worst
+a file that no record names; the next start sets it aside (`storage.orphans`). A tenant's key share
+goes in one transaction, which also notes that the database's log has to be cut behind it
+(`service.shredding`): without the share its files cannot be opened by anybody, wherever copies of
+them lie.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dstore.base.logging import get_logger
+from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused, Unknown, excerpt
+from dstore.model.ranges import RangeMap, Table
+from dstore.service.changes import Changes
+from dstore.service.range_counts import RangeCounts
+from dstore.service.tenant_keys import ControlShare, Shares
+from dstore.storage import node_records, table_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from dstore.model.ranges import RangeRef
+    from dstore.model.tables import TableDefinition
+    from dstore.security.keys import Key256
+    from dstore.service.shredding import Shredder
+    from dstore.service.tenant_keys import TenantKeys
+    from dstore.storage.node_database import NodeDatabase
+    from dstore.storage.node_records import NodeContents, TenantRecord
+    from dstore.storage.range_file import RangeFile
+    from dstore.storage.range_files import RangeFiles
+    from dstore.storage.table_records import RangeRecord
+    from dstore.storage.vault.layout import FileKey
+
+_log = get_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, kw_only=True)
+class Tenant:
+    """A tenant with its tables by name; `share` is its (tenant, node) key, in memory only."""
+
+    record: TenantRecord
+    share: Key256 = field(repr=False)
+    control: ControlShare | None = None
+    tables: dict[str, Table] = field(default_factory=dict)
+    table_names: list[str] = field(default_factory=list)  # sorted
+
+    @property
+    def name(self) -> str:
+        """What the tenant is called."""
+        return self.record.name
+
+    @property
+    def uuid(self) -> str:
+        """The tenant's UUID: control's, or this node's own where there is no control."""
+        return self.record.tenant_id or self.record.uuid
+
+    @property
+    def created_at_us(self) -> int:
+        """When it was made, wall time in microseconds since 1970."""
+        return self.record.created_at_us
+
+    @property
+    def shares(self) -> Shares:
+        """What is at hand of its keys."""
+        return Shares(node=self.share, control=self.control)
+
+    def put(self, table: Table) -> None:
+        """Take a table in, or what it has become."""
+        name = table.definition.name
+        if name not in self.tables:
+            insort(self.table_names, name)
+        self.tables[name] = table
+
+    def remove(self, name: str) -> None:
+        """Drop a table."""
+        del self.tables[name]
+        del self.table_names[bisect_left(self.table_names, name)]
+
+
+class Holdings:
+    """The node's tenants, tables and ranges. Used from one event loop."""
+
+    def __init__(
+        self, *, database: NodeDatabase, files: RangeFiles, keys: TenantKeys, shredder: Shredder
+    ) -> None:
+        """Start empty; `load` fills it."""
+        self._database = database
+        self._files = files
+        self._keys = keys
+        self._shredder = shredder
+        self._tenants: dict[str, Tenant] = {}
+        self._tenant_names: list[str] = []  # sorted
+        self._ranges: dict[str, RangeRecord] = {}
+        self.changes = Changes()
+        self.counts = RangeCounts(files)
+
+    # ------------------------------------------------------------------------------- looking
+
+    def tenant_names(self) -> Sequence[str]:
+        """The names of all tenants, sorted; not to be changed."""
+        return self._tenant_names
+
+    @property
+    def tenants(self) -> Mapping[str, Tenant]:
+        """All tenants by name; not to be changed."""
+        return self._tenants
+
+    @property
+    def ranges(self) -> Mapping[str, RangeRecord]:
+        """All ranges by their ids; not to be changed."""
+        return self._ranges
+
+    def tenant(self, name: str) -> Tenant:
+        """Find a tenant. Raises: Refused: there is none."""
+        found = self._tenants.get(name)
+        if found is None:
+            raise no_such("tenant", name)
+        return found
+
+    def table(self, tenant: str, name: str) -> Table:
+        """Find a table. Raises: Refused: there is no such tenant or table."""
+        found = self.tenant(tenant).tables.get(name)
+        if found is None:
+            raise no_such("table", name)
+        return found
+
+    def table_of(self, range_id: str) -> Table:
+        """Find the table of a range that is held here. Raises: NotMine: it is not."""
+        held = self._ranges.get(range_id)
+        if held is None:
+            raise NotMine(range_id)
+        return self._tenants[held.tenant].tables[held.table]
+
+    def peek(self, ref: RangeRef) -> RangeFile | None:
+        """Return the range's file if it is open.
+
+        Raises: NotMine: the range is not held here, or not in the epoch that the caller knows.
+        """
+        held = self._ranges.get(ref.range_id)
+        if held is None or held.epoch != ref.epoch:
+            raise NotMine(ref.range_id, 0 if held is None else held.epoch)
+        return self._files.peek(ref.range_id)
+
+    async def open(self, ref: RangeRef) -> RangeFile:
+        """Open the range's file, or return it open.
+
+        Raises: NotMine: as `peek`. Unavailable: control's share of its key is not at hand, or too
+            many files are in use. Corrupt: the file cannot be opened.
+        """
+        file = self.peek(ref)
+        if file is None:
+            file = await self._files.open(ref.range_id, self._file_key(ref.range_id))
+            self.peek(ref)  # it may have been dropped meanwhile
+        return file
+
+    # -------------------------------------------------------------------------------- loading
+
+    async def load(self) -> NodeContents:
+        """Read what is held, and unwrap the tenants' shares."""
+        contents = await self._database.read(node_records.load)
+        for record in contents.tenants:
+            self._tenants[record.name] = Tenant(record=record, share=self._keys.share(record))
+        for table in contents.tables:
+            self._tenants[table.definition.tenant].tables[table.definition.name] = table
+        for tenant in self._tenants.values():
+            tenant.table_names.extend(sorted(tenant.tables))
+        self._tenant_names.extend(sorted(self._tenants))
+        for held in contents.ranges:
+            self._take(held)
+        return contents
+
+    async def store_quantities(self) -> None:
+        """Write the counts that changed into the table of tables."""
+        counts = self.counts.untold()
+        if not counts:
+            return
+        try:
+            await self._database.run(lambda db: table_records.set_quantities(db, counts))
+        except BaseException:
+            self.counts.tell_again(counts)
+            raise
+
+    # ------------------------------------------------------------------------------- changing
+    # What follows runs inside `turn`, but for `turn` itself and `set_control_share`.
+
+    async def turn(self, tenant: str, change: Coroutine[Any, Any, Result]) -> Result:
+        """Run a change of a tenant when those before it are done, whole; see `Changes.run`."""
+        return await self.changes.run(tenant, change)
+
+    def set_control_share(self, tenant: str, share: ControlShare | None) -> None:
+        """Keep control's share of a tenant's keys, or forget it. Raises: Refused: no tenant."""
+        self.tenant(tenant).control = share
+
+    async def add_tenant(
+        self, name: str, *, created_at_us: int, tenant_id: str | None = None
+    ) -> Tenant:
+        """Make a tenant that is not there, with its key share."""
+        record, share = self._keys.new_tenant(
+            name, created_at_us=created_at_us, tenant_id=tenant_id
+        )
+        await self._database.run(lambda db: node_records.insert_tenant(db, record))
+        tenant = self._tenants[name] = Tenant(record=record, share=share)
+        insort(self._tenant_names, name)
+        return tenant
+
+    async def remove_tenant(self, name: str, *, then: Callable[[], None]) -> None:
+        """Remove a tenant and all that is its; its keys are shredded, then its files deleted.
+
+        `then` is called as soon as it is gone from the records, before anything else can happen.
+        """
+        await self._database.run(lambda db: node_records.delete_tenant(db, name))
+        tenant = self._tenants.pop(name)
+        del self._tenant_names[bisect_left(self._tenant_names, name)]
+        refs = [ref for table in tenant.tables.values() for ref in table.ranges.refs]
+        self._drop(refs)
+        then()
+        await self._shredder.shred_if_due()
+        await self._delete_files(refs)
+
+    async def add_ranges(self, definition: TableDefinition, refs: Sequence[RangeRef]) -> Table:
+        """Make ranges with their empty files; the table too, if nothing of it is here yet.
+
+        All of them come into being or none; they do not overlap each other nor what is held.
+        """
+        tenant = self.tenant(definition.tenant)
+        known = tenant.tables.get(definition.name)
+        held_refs = () if known is None else known.ranges.refs
+        table = Table(definition=definition, ranges=RangeMap.of((*held_refs, *refs)))
+        made: list[RangeRecord] = []
+        try:
+            for ref in refs:
+                held, key = self._keys.new_range(tenant.record, tenant.shares, definition, ref=ref)
+                await self._files.create(ref.range_id, key, epoch=ref.epoch)
+                made.append(held)
+            await self._database.run(
+                lambda db: (
+                    table_records.insert_table(db, definition, made)
+                    if known is None
+                    else table_records.insert_ranges(db, made)
+                )
+            )
+        except DStoreError as error:
+            if not isinstance(error, Unknown):  # then the records may be there
+                await self._delete_files([held.ref for held in made])
+            raise
+        # Its definition may have been replaced on the way only by a change in this same turn.
+        tenant.put(table)
+        for held in made:
+            self._take(held)
+        return table
+
+    async def put_definition(self, definition: TableDefinition) -> Table:
+        """Replace the definition of a table that is there; its ranges stay as they are."""
+        await self._database.run(lambda db: table_records.update_table(db, definition))
+        tenant = self.tenant(definition.tenant)
+        table = replace(tenant.tables[definition.name], definition=definition)
+        tenant.put(table)
+        return table
+
+    async def raise_epoch(self, range_id: str, epoch: int) -> None:
+        """Serve a range in a higher epoch from now on; who knows an older one is refused."""
+        await self._database.run(lambda db: table_records.set_epoch(db, range_id, epoch))
+        held = self._ranges[range_id] = replace(self._ranges[range_id], epoch=epoch)
+        tenant, table = self._tenants[held.tenant], self.table_of(range_id)
+        refs = (held.ref if ref.range_id == range_id else ref for ref in table.ranges.refs)
+        tenant.put(replace(table, ranges=RangeMap.of(refs)))
+
+    async def remove_table(self, tenant_name: str, name: str) -> Table:
+        """Remove a table with its ranges and their files. Returns: what it was."""
+
+        def remove(connection: Any) -> None:
+            node_records.note_shred_due(connection)
+            table_records.delete_table(connection, tenant_name, name)
+
+        await self._database.run(remove)
+        tenant = self.tenant(tenant_name)
+        table = tenant.tables[name]
+        tenant.remove(name)
+        self._drop(table.ranges.refs)
+        await self._delete_files(table.ranges.refs)
+        return table
+
+    async def remove_range(self, range_id: str) -> None:
+        """Remove a range with its file; with the last one of a table, the table's record too."""
+        table = self.table_of(range_id)
+        definition = table.definition
+        left = [ref for ref in table.ranges.refs if ref.range_id != range_id]
+        if not left:
+            await self.remove_table(definition.tenant, definition.name)
+            return
+
+        def remove(connection: Any) -> None:
+            node_records.note_shred_due(connection)
+            table_records.delete_range(connection, range_id)
+
+        ref = self._ranges[range_id].ref
+        await self._database.run(remove)
+        self.tenant(definition.tenant).put(replace(table, ranges=RangeMap.of(left)))
+        self._drop([ref])
+        await self._delete_files([ref])
+
+    # ------------------------------------------------------------------------------- the rest
+
+    def _take(self, held: RangeRecord) -> None:
+        self._ranges[held.range_id] = held
+        self.counts.count_in(held.range_id, held.quantity)
+
+    def _drop(self, refs: Sequence[RangeRef]) -> None:
+        for ref in refs:
+            del self._ranges[ref.range_id]
+            self.counts.count_out(ref.range_id)
+
+    async def _delete_files(self, refs: Sequence[RangeRef]) -> None:
+        """Delete files of ranges that are gone; what can't be deleted waits for the next start.
+
+        Their keys are gone by then, so nobody can open them.
+        """
+        for ref in refs:
+            try:
+                await self._files.delete(ref.range_id)
+            except (DStoreError, OSError) as error:
+                _log.warning("file_left", range=ref.range_id, error=type(error).__name__)
+
+    def _file_key(self, range_id: str) -> Callable[[], FileKey]:
+        """Make what opens a range's key, in a thread."""
+        held, definition = self._ranges[range_id], self.table_of(range_id).definition
+        shares = self._tenants[held.tenant].shares
+        return partial(self._keys.file_key, held, shares, table_id=definition.table_id)
+
+
+def no_such(what: str, name: str) -> Refused:
+    """Say that there is no such tenant or table."""
+    message = f"There is no {what} {excerpt(name)}; create it first."
+    return Refused(RefusalKind.NOT_FOUND, message)

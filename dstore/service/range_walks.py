@@ -1,0 +1,119 @@
+"""Walks over a table's entries that go on from range to range: a Query's or Scan's page, v1's list.
+
+A walk asks one range after the other, in the order of keys or backwards, each for what the page has
+room for, and ends where a walk over a single range would have ended. A Query never leaves its
+partition's range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from dstore.base.limits import LIST_BYTES_MAX
+from dstore.model.errors import NotMine
+from dstore.model.keys import hash_bounds
+from dstore.service.moves import follow
+from dstore.service.queries import joined, rest_of
+from dstore.storage.range_file import Page
+
+if TYPE_CHECKING:
+    from dstore.model.ranges import RangeRef, Table
+    from dstore.service.directory import Directory
+    from dstore.service.queries import ItemPage, PageAsk
+    from dstore.service.ranges import Ranges
+    from dstore.storage.entries import Entry
+    from dstore.storage.range_scan import Span
+
+
+class RangeWalks:
+    """Reads pages of tables, wherever their ranges are."""
+
+    def __init__(self, directory: Directory, ranges: Ranges) -> None:
+        """Ask `ranges`, and `directory` for those that have moved."""
+        self._directory = directory
+        self._ranges = ranges
+
+    async def page(self, table: Table, ask: PageAsk) -> ItemPage:
+        """Read a page; each item is the newest acknowledged version at the moment it is reached.
+
+        Raises: Refused: the table was deleted meanwhile. Corrupt: a page on the way is damaged.
+        """
+        walk = _PageWalk(self._ranges, ask)
+        try:
+            return await walk.go_on(table)
+        except NotMine as moved:
+            return await follow(self._directory, table, moved, ask=walk.go_on)
+
+    async def entries(self, table: Table, *, after: bytes, limit: int) -> Page:
+        """Read a page of entries behind a key; b"" for the beginning. Raises: as `page`."""
+        walk = _EntryWalk(self._ranges, after=after, limit=limit)
+        try:
+            return await walk.go_on(table)
+        except NotMine as moved:
+            return await follow(self._directory, table, moved, ask=walk.go_on)
+
+
+class _PageWalk:
+    """A page in the making: `_ask` is what is left of it, behind the ranges that were asked."""
+
+    __slots__ = ("_ask", "_ranges", "_taken")
+
+    def __init__(self, ranges: Ranges, ask: PageAsk) -> None:
+        self._ranges = ranges
+        self._ask = ask
+        self._taken: list[ItemPage] = []
+
+    async def go_on(self, table: Table) -> ItemPage:
+        """Ask the ranges that are left, until the page is full or there are no more.
+
+        Raises: NotMine: one is elsewhere; go on with a table that knows better.
+        """
+        span = self._ask.span
+        refs = table.ranges.crossing(span.low, span.high)
+        if span.is_reverse:
+            refs = refs[::-1]
+        for place, ref in enumerate(refs, start=1):
+            ask = structs.replace(self._ask, is_part=place < len(refs))
+            found = await self._ranges.page(ref, table.definition, ask)
+            self._taken.append(found)
+            rest = rest_of(ask, found) if ask.is_part else None
+            if rest is None:
+                break
+            self._ask = structs.replace(rest, span=_beyond(span, ref))
+        return self._taken[0] if len(self._taken) == 1 else joined(self._taken)
+
+
+class _EntryWalk:
+    """A page of v1's list in the making: what is left of it."""
+
+    __slots__ = ("_after", "_bytes_left", "_limit", "_ranges", "_taken")
+
+    def __init__(self, ranges: Ranges, *, after: bytes, limit: int) -> None:
+        self._ranges = ranges
+        self._after = after
+        self._limit = limit
+        self._bytes_left = LIST_BYTES_MAX
+        self._taken: list[tuple[bytes, Entry]] = []
+
+    async def go_on(self, table: Table) -> Page:
+        """Ask the ranges that are left; behind a full page, whether one more entry follows."""
+        for ref in table.ranges.crossing(self._after, None):
+            found = await self._ranges.entries(
+                ref, after=self._after, limit=self._limit, bytes_max=self._bytes_left
+            )
+            self._taken += found.entries
+            if not found.is_last:
+                return Page(entries=tuple(self._taken), is_last=False)
+            self._after = hash_bounds(ref.low, ref.high)[1] or self._after
+            self._limit -= len(found.entries)
+            self._bytes_left -= found.size_bytes
+        return Page(entries=tuple(self._taken), is_last=True)
+
+
+def _beyond(span: Span, ref: RangeRef) -> Span:
+    """Give what of a span a walk finds behind a range that is not the last."""
+    low, end = hash_bounds(ref.low, ref.high)
+    return replace(span, high=low) if span.is_reverse else replace(span, low=end or span.low)

@@ -1,0 +1,190 @@
+"""Tables and the ranges that a node holds of them, as rows of its database.
+
+Functions take the node database's connection inside a transaction that somebody else owns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.model.errors import Corrupt
+from dstore.model.hashing import HASH_MAX
+from dstore.model.ranges import RangeMap, RangeRef, Table
+from dstore.model.stored_definition import decode_definition, encode_definition
+from dstore.model.tables import TableId
+from dstore.storage.node_keys import STANDALONE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from dstore.model.tables import TableDefinition
+
+NODE_FILE: Final = "node.db"
+
+_RANGES = (
+    "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
+    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT FROM range_of_table"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeRecord:
+    """A range that this node holds of a table, and the wrapped key of its file.
+
+    The hash bounds are both inclusive. `quantity` is the number of entries as last noted.
+    `enrolment` is the UUID of the control plane whose share is part of what wraps `file_key`;
+    STANDALONE if there is none.
+    """
+
+    tenant: str
+    table: str
+    range_id: str
+    epoch: int = 1
+    hash_start: int = 0
+    hash_end: int = HASH_MAX
+    quantity: int = 0
+    tenant_uuid: str
+    table_version: int
+    file_uuid: bytes
+    generation: int
+    file_key: bytes = field(repr=False)
+    enrolment: str = STANDALONE
+
+    @property
+    def ref(self) -> RangeRef:
+        """The range as callers name it."""
+        return RangeRef(
+            range_id=self.range_id, epoch=self.epoch, low=self.hash_start, high=self.hash_end
+        )
+
+
+def load_tables(
+    connection: apsw.Connection,
+) -> tuple[tuple[Table, ...], tuple[RangeRecord, ...]]:
+    """Read all tables with what is held of them, and all ranges; about 10 µs a table."""
+    ranges = tuple(_range(row) for row in connection.execute(_RANGES))
+    refs: defaultdict[tuple[str, str], list[RangeRef]] = defaultdict(list)
+    for held in ranges:
+        refs[held.tenant, held.table].append(held.ref)
+    tables = tuple(
+        Table(
+            definition=_definition(tenant, name, table_id, encoded=encoded),
+            ranges=RangeMap.of(refs[tenant, name]),
+        )
+        for tenant, name, table_id, encoded in connection.execute(
+            "SELECT TENANT, NAME, TABLE_ID, DEFINITION FROM table_definition"
+        )
+    )
+    return tables, ranges
+
+
+def insert_table(
+    connection: apsw.Connection, definition: TableDefinition, ranges: Sequence[RangeRecord]
+) -> None:
+    """Add a table and its ranges; the ranges' files exist already."""
+    connection.execute(
+        "INSERT INTO table_definition (TENANT, NAME, TABLE_ID, DEFINITION) VALUES (?, ?, ?, ?)",
+        (definition.tenant, definition.name, definition.table_id, encode_definition(definition)),
+    )
+    insert_ranges(connection, ranges)
+
+
+def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) -> None:
+    """Add ranges of a table that is there; their files exist already."""
+    connection.executemany(
+        "INSERT INTO range_of_table (RID_TENANT, RID_TABLE, HASH_START, HASH_END, QUANTITY, UUID, "
+        "TABLE_VERSION, RANGE_ID, FILE_UUID, GENERATION, FILE_KEY, EPOCH, ENROLMENT) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                held.tenant,
+                held.table,
+                held.hash_start,
+                held.hash_end,
+                held.quantity,
+                held.tenant_uuid,
+                held.table_version,
+                held.range_id,
+                held.file_uuid,
+                held.generation,
+                held.file_key,
+                held.epoch,
+                held.enrolment,
+            )
+            for held in ranges
+        ],
+    )
+
+
+def update_table(connection: apsw.Connection, definition: TableDefinition) -> None:
+    """Write a table's definition anew; its ranges stay as they are."""
+    connection.execute(
+        "UPDATE table_definition SET DEFINITION = ?3 WHERE TENANT = ?1 AND NAME = ?2",
+        (definition.tenant, definition.name, encode_definition(definition)),
+    )
+
+
+def set_epoch(connection: apsw.Connection, range_id: str, epoch: int) -> None:
+    """Note a range's epoch; it never falls."""
+    connection.execute(
+        "UPDATE range_of_table SET EPOCH = MAX(EPOCH, ?2) WHERE RANGE_ID = ?1", (range_id, epoch)
+    )
+
+
+def set_file_key(connection: apsw.Connection, held: RangeRecord) -> None:
+    """Note a file's key as it was wrapped anew, and whose share is part of the wrapping."""
+    connection.execute(
+        "UPDATE range_of_table SET FILE_KEY = ?2, ENROLMENT = ?3 WHERE RANGE_ID = ?1",
+        (held.range_id, held.file_key, held.enrolment),
+    )
+
+
+def set_quantities(connection: apsw.Connection, counts: Sequence[tuple[str, int]]) -> None:
+    """Bring the estimates of ranges' entries up to date; `counts` are (range id, entries)."""
+    connection.executemany("UPDATE range_of_table SET QUANTITY = ?2 WHERE RANGE_ID = ?1", counts)
+
+
+def delete_table(connection: apsw.Connection, tenant: str, name: str) -> None:
+    """Remove a table and its ranges, keys included; the caller notes that a shred is due."""
+    connection.execute(
+        "DELETE FROM range_of_table WHERE RID_TENANT = ? AND RID_TABLE = ?", (tenant, name)
+    )
+    connection.execute("DELETE FROM table_definition WHERE TENANT = ? AND NAME = ?", (tenant, name))
+
+
+def delete_range(connection: apsw.Connection, range_id: str) -> None:
+    """Remove a range, its key included; the caller notes that a shred is due."""
+    connection.execute("DELETE FROM range_of_table WHERE RANGE_ID = ?", (range_id,))
+
+
+def _range(row: tuple[Any, ...]) -> RangeRecord:
+    tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
+    file_uuid, generation, file_key, enrolment = row[9:]
+    return RangeRecord(
+        tenant=tenant,
+        table=table,
+        range_id=range_id,
+        epoch=epoch,
+        hash_start=start,
+        hash_end=end,
+        quantity=quantity,
+        tenant_uuid=uuid,
+        table_version=version,
+        file_uuid=file_uuid,
+        generation=generation,
+        file_key=file_key,
+        enrolment=enrolment,
+    )
+
+
+def _definition(tenant: str, name: str, table_id: str, *, encoded: str) -> TableDefinition:
+    try:
+        return decode_definition(encoded, tenant=tenant, name=name, table_id=TableId(table_id))
+    except ValueError as error:
+        raise Corrupt(
+            "A table's definition cannot be read.", file=NODE_FILE, where="tables"
+        ) from error
