@@ -92,8 +92,8 @@ def parse_address(address: str, *, is_insecure: bool = False) -> SplitResult:
             "The address of control's store holds a password; write it into a file that only this "
             "user can read, and name that file."
         )
-    host = parameters.get("host", host)
-    is_local = not host or host.startswith("/") or host in _LOOPBACK
+    hosts = parameters.get("host", host).split(",")
+    is_local = all(not host or host.startswith("/") or host in _LOOPBACK for host in hosts)
     if not (is_local or is_insecure or parameters.get("sslmode") in _VERIFYING):
         raise invalid(
             "PostgreSQL is on another machine; add sslmode=verify-full and sslrootcert to its "

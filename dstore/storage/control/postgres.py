@@ -78,7 +78,7 @@ async def open_postgres(address: str, *, password: Password | None = None) -> Po
         pool = await asyncpg.create_pool(
             address,
             password=password,
-            min_size=1,
+            min_size=0,  # none is made before it is needed, nor behind our back
             max_size=CONTROL_READERS_MAX + 1,
             timeout=CONTROL_CONNECT_TIMEOUT_S,
             command_timeout=CONTROL_TRANSACTION_TIMEOUT_S,
