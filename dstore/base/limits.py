@@ -166,10 +166,11 @@ JOIN_TOKEN_LIFE_S_MAX: Final = 3_600
 JOIN_TOKEN_CHARS_MAX: Final = 2 * KIB
 JOIN_ADDRESSES_MAX: Final = 8  # of controls in one token
 ADDRESS_CHARS_MAX: Final = 128
-# Of access keys, handed out by control: today in any time zone of a clock's error, and three days
-# during which control may be away.
-SIGNING_DAYS_BEFORE: Final = 1
+# Of access keys, handed out by control. Back: a signature in a query lives 7 days at the most.
+# Ahead: control may be away for three days.
+SIGNING_DAYS_BEFORE: Final = 7
 SIGNING_DAYS_AHEAD: Final = 3
+SIGNING_KEYS_KEPT_MAX: Final = 4_096  # one per access key, day, region and service in use
 KEY_COMMAND_TIMEOUT_S: Final = 30.0  # the command that prints control's own key: a KMS, a TPM
 KEY_COMMAND_OUTPUT_BYTES_MAX: Final = 4 * KIB
 ENROLMENTS_MAX: Final = 16  # control planes of one node

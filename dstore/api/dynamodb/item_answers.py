@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 from dstore.api.dynamodb.capacity import consumed, is_wanted, write_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import misfit_error
-from dstore.api.dynamodb.return_values import collection_metrics, returned
+from dstore.api.dynamodb.return_values import ask_of, collection_metrics
 from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.base.threads import in_thread_if
 from dstore.model.plain_numbers import plain_attribute
 from dstore.model.values import Item, item_bytes
 from dstore.service.item_writes import ItemMisfit
 from dstore.service.items import is_large
-from dstore.storage.range_writer import Put
+from dstore.service.write_answers import written
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
     from dstore.expressions import Projection
     from dstore.service.items import ItemKey
     from dstore.service.mutations import ItemMutation
+    from dstore.service.write_answers import Written
     from dstore.storage.entries import Entry
     from dstore.storage.range_writer import Applied
 
@@ -71,13 +72,13 @@ def touches_large(applied: Applied) -> bool:
 
 def _answer(call: Call, key: ItemKey, applied: Applied) -> dict[str, Any]:
     members = call.members
+    done = written(applied, ask_of(members), key=key.attributes)
     answer: dict[str, Any] = {}
-    attributes = returned(members.get("ReturnValues"), applied, key)
-    if attributes is not None:
-        answer["Attributes"] = attributes
+    if done.attributes is not None:
+        answer["Attributes"] = done.attributes
     mode = members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
-        units = written_units(applied, key)
+        units = written_units(done)
         answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
     metrics = collection_metrics(key, members.get("ReturnItemCollectionMetrics"))
     if metrics is not None:
@@ -85,8 +86,6 @@ def _answer(call: Call, key: ItemKey, applied: Applied) -> dict[str, Any]:
     return answer
 
 
-def written_units(applied: Applied, key: ItemKey) -> float:
-    """Count what a write costs: the larger of the item before and the item after."""
-    key_bytes = item_bytes(key.attributes)
-    after = item_bytes(applied.outcome.item) + key_bytes if isinstance(applied.outcome, Put) else 0
-    return write_units(max(entry_bytes(applied.previous, key_bytes), after))
+def written_units(done: Written) -> float:
+    """Count what a write costs whose sizes were asked for: the larger of the two."""
+    return write_units(max(done.before_bytes, done.after_bytes))

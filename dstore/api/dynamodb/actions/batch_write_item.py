@@ -23,11 +23,14 @@ from dstore.model.errors import Unavailable
 from dstore.model.values import Item
 from dstore.service.batches import BatchedWrite, write_batch
 from dstore.service.item_writes import delete, put
+from dstore.service.write_answers import WriteAsk, written
 
 if TYPE_CHECKING:
-    from dstore.model.ranges import Table
     from dstore.model.tables import TableId
+    from dstore.model.ranges import Table
     from dstore.storage.range_writer import Applied
+
+_COUNTED: Final = WriteAsk(is_counted=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +65,8 @@ def _told(call: Call, done: list[tuple[_Asked, Applied]]) -> dict[str, Any]:
     if is_wanted(mode):
         units: dict[str, float] = {}
         for each, applied in done:
-            written = written_units(applied, each.write.key)
-            units[each.name] = units.get(each.name, 0.0) + written
+            done_here = written(applied, _COUNTED, key=each.write.key.attributes)
+            units[each.name] = units.get(each.name, 0.0) + written_units(done_here)
         told["ConsumedCapacity"] = [
             consumed(name, units=sum_units, mode=mode) for name, sum_units in units.items()
         ]

@@ -1,0 +1,120 @@
+"""What a writer wants to hear of its write, and what it hears: no more has to travel to it.
+
+`Applied` holds the entry before and what was decided; of both a client mostly wants nothing. A
+refusal is an answer too; what it shows of the item, the write itself says (`item_writes.Guard`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dstore.expressions import Projection
+from dstore.model.plain_numbers import plain
+from dstore.model.values import item_bytes
+from dstore.service.items import answered, whole_item
+from dstore.storage.range_writer import Put
+
+if TYPE_CHECKING:
+    from dstore.model.values import Item
+    from dstore.storage.range_writer import Applied
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ReturnValues(StrEnum):
+    """What of an item a write returns; DynamoDB's words. None of it is v1's choice too."""
+
+    NONE = "NONE"
+    ALL_OLD = "ALL_OLD"
+    UPDATED_OLD = "UPDATED_OLD"
+    ALL_NEW = "ALL_NEW"
+    UPDATED_NEW = "UPDATED_NEW"
+
+
+_OLD: Final = frozenset({ReturnValues.ALL_OLD, ReturnValues.UPDATED_OLD})
+_ALL: Final = frozenset({ReturnValues.ALL_OLD, ReturnValues.ALL_NEW})
+
+
+class WriteAsk(msgspec.Struct, frozen=True, array_like=True):
+    """What a writer wants to hear beside whether there was an entry, and its version now.
+
+    `is_counted` asks for the sizes before and after, which capacity is counted from.
+    """
+
+    returns: ReturnValues = ReturnValues.NONE
+    is_counted: bool = False
+
+
+NOTHING_ASKED: Final = WriteAsk()
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """What a write did, as far as it was asked.
+
+    `version` is what an ETag shows, None if there is no entry now. `attributes` are JSON, None if
+    there is nothing to return. The sizes are of whole items, 0 if there is none or nobody asked.
+    """
+
+    existed: bool
+    version: str | None
+    attributes: msgspec.Raw | None = None
+    before_bytes: int = 0
+    after_bytes: int = 0
+
+
+def written(applied: Applied, ask: WriteAsk, *, key: Item) -> Written:
+    """Answer what was asked; `key` are the entry's key attributes in wire form, plainly spelled.
+
+    Of a repeated request only `existed` and `version` are known. Cost: O(size) if anything is
+    asked, so a large item belongs into a thread.
+
+    Raises: Corrupt: a row of the entry before is not what it says.
+    """
+    if ask is NOTHING_ASKED:
+        return Written(existed=applied.existed, version=applied.version)
+    before_bytes = after_bytes = 0
+    if ask.is_counted:
+        key_bytes = item_bytes(key)
+        if applied.previous is not None:
+            before_bytes = applied.previous.item_bytes + key_bytes
+        if isinstance(applied.outcome, Put):
+            after_bytes = item_bytes(applied.outcome.item) + key_bytes
+    return Written(
+        existed=applied.existed,
+        version=applied.version,
+        attributes=_returned(ask.returns, applied, key),
+        before_bytes=before_bytes,
+        after_bytes=after_bytes,
+    )
+
+
+def _returned(mode: ReturnValues, applied: Applied, key: Item) -> msgspec.Raw | None:
+    """Give the attributes to return, None if there are none.
+
+    What was touched comes back as a projection of the touched paths, so that of a list only the
+    elements at their numbers show; nothing of an item that is not there, and no empty map.
+    Source: Alternator's suite, test_returnvalues.py, which runs against AWS.
+    """
+    if mode is ReturnValues.NONE:
+        return None
+    previous, outcome = applied.previous, applied.outcome
+    if mode is ReturnValues.ALL_OLD:
+        return None if previous is None else answered(previous, key)
+    if mode in _OLD:
+        item = None if previous is None else whole_item(previous, key)
+    else:
+        item = _new_item(outcome, key) if isinstance(outcome, Put) else None
+    if item is not None and mode not in _ALL:
+        item = Projection(outcome.touched if isinstance(outcome, Put) else ()).apply(item) or None
+    return None if item is None else msgspec.Raw(_encode(item))
+
+
+def _new_item(outcome: Put, key: Item) -> Item:
+    """Put the new item together, as `whole_item` would once it is stored."""
+    item = key.copy()
+    for name, attribute in outcome.item.items():
+        item[name] = plain(attribute)
+    return item
