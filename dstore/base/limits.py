@@ -110,6 +110,7 @@ PAGE_EVALUATED_BYTES_MAX: Final = 1 * MIB  # of a Query or Scan, before its filt
 PAGE_JSON_BYTES_MAX: Final = 8 * MIB
 MUTATION_BYTES_MAX: Final = 24 * MIB  # of one write between components; 400 KiB of 1E125: 18 MiB
 PAGE_ASK_BYTES_MAX: Final = 24 * MIB  # of what is asked of a page; its filter's values
+READ_ANSWER_BYTES_MAX: Final = 24 * MIB  # of one entry between components; the same
 WRITE_ANSWER_BYTES_MAX: Final = 24 * MIB  # of its answer; an item spelled out, as above
 PAGE_BYTES_MAX: Final = 31 * MIB  # of a page between components; the two bounds above, and room
 # On one node, for what tries several ranges there; in a cluster control decides.
