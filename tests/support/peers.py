@@ -142,7 +142,7 @@ class Node:
         self.done += 1
         return Said(request.data)
 
-    def write(self, request: Write, _received: Received) -> asyncio.Future[Said]:
+    def write(self, _request: Write, _received: Received) -> asyncio.Future[Said]:
         self.begun += 1
         future: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
         self.futures.append(future)

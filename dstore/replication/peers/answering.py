@@ -8,7 +8,8 @@ when the caller gives up or the connection ends: half a write helps nobody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -73,6 +74,7 @@ class Answering:
         "_link",
         "_methods",
         "_methods_of_role",
+        "_request_id",
         "_tasks",
         "answered",
         "bytes",
@@ -109,26 +111,33 @@ class Answering:
         self._tasks = tasks
         self._answers_max = answers_max
         self._gathering: dict[int, _Gathering] = {}
+        self._request_id = ""  # that this connection's reader is bound to
         self.calls = 0  # at work
         self.bytes = 0  # of their requests, and of those that are still arriving
         self.answered = 0
         self.refused = 0
         self.dropped = 0  # their callers had given up
 
-    def handle(self, record: Record) -> None:
-        """Take a record of the other side. Raises: Malformed."""
-        match record:
-            case Call():
-                deadline_ns = self._deadline_ns(record.budget_ms)
+    def handle(self, records: Sequence[Record]) -> None:
+        """Take records of the other side. Raises: Malformed."""
+        now_ns = self._clock.monotonic_ns()
+        for record in records:
+            if type(record) is Call:
+                deadline_ns = _deadline_ns(record.budget_ms, now_ns)
                 refusal = self._refusal(record.method)
                 if refusal is None:
                     self._begin(record, record.payload, deadline_ns=deadline_ns)
                 else:
                     self._refuse(record.id, refusal)
+            else:
+                self._handle_other(record, now_ns)
+
+    def _handle_other(self, record: Record, now_ns: int) -> None:
+        match record:
             case Part():
                 self._gather(record)
             case LargeCall():
-                self._begin_gathering(record)
+                self._begin_gathering(record, _deadline_ns(record.budget_ms, now_ns))
             case Beat():
                 return
             case _:
@@ -140,9 +149,6 @@ class Answering:
             if gathering.data is not None:
                 self.bytes -= gathering.call.size
         self._gathering.clear()
-
-    def _deadline_ns(self, budget_ms: int) -> int:
-        return self._clock.monotonic_ns() + min(budget_ms, _BUDGET_MS_MAX) * NS_PER_MS
 
     def _refusal(self, name: str) -> DStoreError | None:
         """Tell why a call can't be taken on now, None if it can."""
@@ -172,7 +178,9 @@ class Answering:
             del error  # it quotes the request
             self._refuse(call.id, refused_as_invalid(f"The request of {method.name} is malformed."))
             return
-        bind_request_id(call.request_id)
+        if call.request_id != self._request_id:
+            self._request_id = call.request_id
+            bind_request_id(call.request_id)
         received = Received(self._caller, deadline_ns, call.request_id)
         try:
             outcome = method.handler(request, received)
@@ -194,33 +202,65 @@ class Answering:
         deadline_ns: int,
     ) -> None:
         """Answer when a future is done, or when a coroutine has ended as a task."""
-        future: asyncio.Future[Any]
-        if isinstance(outcome, asyncio.Future):
-            future = outcome
-        else:
-            assert isinstance(outcome, Coroutine), type(outcome)
-            future = self._tasks.spawn(_caught(outcome), name=method.name)
         self.calls += 1
         self.bytes += size
+        if isinstance(outcome, asyncio.Future):
+            answer = partial(self._answer, call_id, method, size=size, deadline_ns=deadline_ns)
+            outcome.add_done_callback(answer)
+        else:
+            assert isinstance(outcome, Coroutine), type(outcome)
+            work = self._work(call_id, method, outcome, size=size, deadline_ns=deadline_ns)
+            self._tasks.spawn(work, name=method.name)
 
-        def answer(done: asyncio.Future[Any]) -> None:
-            self.calls -= 1
-            self.bytes -= size
-            is_late = self._clock.monotonic_ns() > deadline_ns
-            error: BaseException | None = (
-                asyncio.CancelledError() if done.cancelled() else done.exception()
-            )
-            result = None if error is not None else done.result()
-            if isinstance(result, _Raised):
-                error = result.error
-            if is_late or not self._link.is_open:
-                self.dropped += 1
-            elif error is not None:
+    async def _work(
+        self,
+        call_id: int,
+        method: Method,
+        outcome: Coroutine[Any, Any, Any],
+        *,
+        size: int,
+        deadline_ns: int,
+    ) -> None:
+        """Run a handler that is a coroutine, and answer; the task itself never fails."""
+        try:
+            reply = await outcome
+        except asyncio.CancelledError as error:
+            self._ended(size)
+            self._fail(call_id, method, error)
+            raise
+        except Exception as error:  # noqa: BLE001 -- the map from errors to answers is total
+            if self._ended(size, deadline_ns):
                 self._fail(call_id, method, error)
-            else:
-                self._reply(call_id, method, result)
+        else:
+            if self._ended(size, deadline_ns):
+                self._reply(call_id, method, reply)
 
-        future.add_done_callback(answer)
+    def _answer(
+        self,
+        call_id: int,
+        method: Method,
+        done: asyncio.Future[Any],
+        *,
+        size: int,
+        deadline_ns: int,
+    ) -> None:
+        """Answer with what a future holds."""
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if not self._ended(size, deadline_ns):
+            return
+        if error is None:
+            self._reply(call_id, method, done.result())
+        else:
+            self._fail(call_id, method, error)
+
+    def _ended(self, size: int, deadline_ns: int = 0) -> bool:
+        """Count a call as done. Returns: whether anybody waits for its answer."""
+        self.calls -= 1
+        self.bytes -= size
+        if self._clock.monotonic_ns() <= deadline_ns and self._link.is_open:
+            return True
+        self.dropped += 1
+        return False
 
     def _reply(self, call_id: int, method: Method, reply: Any) -> None:
         try:
@@ -257,13 +297,12 @@ class Answering:
         else:
             self._link.put_large(LargeAnswer(call_id, is_error, size), call_id, payload=payload)
 
-    def _begin_gathering(self, call: LargeCall) -> None:
+    def _begin_gathering(self, call: LargeCall, deadline_ns: int) -> None:
         """Make room for a large call, or pass over its parts."""
         if call.id in self._gathering:
             raise Malformed("announced one call twice")
         if len(self._gathering) >= self._answers_max:
             raise Malformed("announced more calls than it may make")
-        deadline_ns = self._deadline_ns(call.budget_ms)
         refusal = self._refusal(call.method)
         data = None
         if refusal is None:
@@ -292,17 +331,5 @@ class Answering:
         self._begin(gathering.call, gathering.data, deadline_ns=gathering.deadline_ns)
 
 
-class _Raised:
-    """What a handler raised, carried as a result: its task has not failed, it has answered."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-async def _caught(work: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return await work
-    except Exception as error:  # noqa: BLE001 -- the map from errors to answers is total
-        return _Raised(error)
+def _deadline_ns(budget_ms: int, now_ns: int) -> int:
+    return now_ns + min(budget_ms, _BUDGET_MS_MAX) * NS_PER_MS

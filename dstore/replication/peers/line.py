@@ -8,7 +8,7 @@ depends on two facts: whether it had left, and whether it only reads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +45,8 @@ class Pending:
 
     __slots__ = ("bytes_count", "call", "deadline_ns", "future", "id", "is_sent", "line")
 
-    def __init__(
-        self, line: Line, call: AskedCall, *, call_id: int, deadline_ns: int, bytes_count: int
+    def __init__(  # noqa: PLR0917 -- by place: this is made for every call
+        self, line: Line, call: AskedCall, call_id: int, deadline_ns: int, bytes_count: int
     ) -> None:
         """Begin unsent."""
         self.line = line
@@ -150,9 +150,7 @@ class Line:
         """Send a call at the end of this turn. Returns: its answer to be, still encoded."""
         self._last_id = call_id = self._last_id + 1
         bytes_count = len(payload)
-        pending = Pending(
-            self, call, call_id=call_id, deadline_ns=deadline_ns, bytes_count=bytes_count
-        )
+        pending = Pending(self, call, call_id, deadline_ns, bytes_count)
         self._pending[call_id] = pending
         if deadline_ns < self._timer_ns:
             self._arm(deadline_ns, now_ns)
@@ -165,15 +163,21 @@ class Line:
             self._link.put_large(opening, call_id, payload=payload, ticket=pending)
         return pending.future
 
-    def handle(self, record: Record) -> None:
-        """Take a record of the other side. Raises: Malformed."""
-        match record:
-            case Answer():
-                pending = self._pending.pop(record.id, None)
+    def handle(self, records: Sequence[Record]) -> None:
+        """Take records of the other side. Raises: Malformed."""
+        pop = self._pending.pop
+        for record in records:
+            if type(record) is Answer:
+                pending = pop(record.id, None)
                 if pending is None:
                     self._unexpected(record.id)
-                    return
-                self._finish(pending, record.payload, is_error=record.is_error)
+                else:
+                    self._finish(pending, record.payload, is_error=record.is_error)
+            else:
+                self._handle_other(record)
+
+    def _handle_other(self, record: Record) -> None:
+        match record:
             case Part():
                 self._gather(record)
             case LargeAnswer():

@@ -9,7 +9,7 @@ asleep does not take that for the silence of everybody else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from dstore.base.limits import (
@@ -30,6 +30,8 @@ from dstore.replication.peers.records import (
     Record,
     decode_frame,
 )
+
+Handle = Callable[[Sequence[Record]], None]
 
 _BEAT: Final = Beat()
 _FINISH_STEP_S: Final = 0.005
@@ -115,8 +117,8 @@ class Link:
         self._outgoing.put_large(opening, call_id, payload=payload, ticket=ticket)
         self._wake()
 
-    async def run(self, handle: Callable[[Record], None]) -> Closed:
-        """Hand every record to `handle` until the connection ends. Returns: how it ended.
+    async def run(self, handle: Handle) -> Closed:
+        """Hand the records of each turn to `handle` until the connection ends. Returns: how it ended.
 
         `handle` raises `Malformed` for what breaks the protocol; it never waits.
         """
@@ -188,7 +190,7 @@ class Link:
             if outgoing:
                 await asyncio.sleep(0)  # a long queue leaves the loop to others in between
 
-    async def _read(self, handle: Callable[[Record], None]) -> Closed:
+    async def _read(self, handle: Handle) -> Closed:
         receive = self._socket.receive
         while True:
             frame = await receive()
@@ -198,19 +200,17 @@ class Link:
             self.frames_received += 1
             records = decode_frame(frame)
             if len(records) <= PEER_RECORDS_TURN:
-                for record in records:
-                    handle(record)
+                handle(records)
             else:
                 await self._handle_in_turns(records, handle)
             if self._outgoing.bytes_waiting > PEER_SENT_BYTES_WAITING_MAX:
                 await self._until_relieved()
 
     async def _handle_in_turns(
-        self, records: list[Record], handle: Callable[[Record], None]
+        self, records: list[Record], handle: Handle
     ) -> None:
         for start in range(0, len(records), PEER_RECORDS_TURN):
-            for record in records[start : start + PEER_RECORDS_TURN]:
-                handle(record)
+            handle(records[start : start + PEER_RECORDS_TURN])
             await asyncio.sleep(0)
 
     async def _until_relieved(self) -> None:

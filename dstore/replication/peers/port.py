@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -51,8 +50,7 @@ class Peer(Protocol):
         """End; calls under way fail as if the connection were lost. Safe to call twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """What a handler may know of a call beside its request."""
 
     caller: Identity

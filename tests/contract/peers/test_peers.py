@@ -141,15 +141,15 @@ async def test_errors_arrive_as_themselves(peer: Peer, number: int) -> None:
 
 async def test_a_mistake_over_there_is_unknown_to_a_writer(peer: Peer) -> None:
     """A handler that breaks may have written: a reader may retry, a writer must find out."""
-    with pytest.raises(Unreachable, match="its log says why"):
+    with pytest.raises(Unreachable, match=r"its log says why"):
         await peer.call(Fail(len(ERRORS) - 1), deadline_s=5)
-    with pytest.raises(Unknown, match="its log says why"):
+    with pytest.raises(Unknown, match=r"its log says why"):
         await peer.call(FailWrite(len(ERRORS) - 1), deadline_s=5)
 
 
 async def test_the_role_decides_what_may_be_called(build: Build, node: Node) -> None:
     """A proxy may not replicate; a node may (DESIGN section 8)."""
-    with pytest.raises(Refused, match="A proxy may not call test.replicate") as caught:
+    with pytest.raises(Refused, match=r"A proxy may not call test.replicate") as caught:
         await build().call(Replicate(), deadline_s=5)
     assert caught.value.kind is RefusalKind.FORBIDDEN
     assert node.begun == 0
