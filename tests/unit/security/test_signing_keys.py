@@ -9,6 +9,7 @@ import pytest
 
 from dstore.base.limits import SIGNING_DAYS_AHEAD, SIGNING_DAYS_BEFORE
 from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.security import signing_keys
 from dstore.security.signing_keys import (
     AccessKeyDays,
     SigningKeys,
@@ -16,7 +17,6 @@ from dstore.security.signing_keys import (
     day_text,
     derive_days,
 )
-from dstore.security import signing_keys
 from dstore.security.sigv4 import SignatureProblem, SignatureRefused, date_key
 from dstore.security.sigv4_request import read_claim
 from tests.unit.security.builders import KEY, NOW_US, SERVICES, SeededEntropy, Wire, boto_signed
