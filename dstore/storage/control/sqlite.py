@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from asyncio import sleep
+from asyncio import shield, sleep
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache
@@ -23,6 +23,7 @@ from dstore.base.limits import (
     CONTROL_READERS_MAX,
     CONTROL_WAITING_MAX,
 )
+from dstore.base.tasks import Tasks
 from dstore.model.errors import (
     Corrupt,
     DStoreError,
@@ -88,6 +89,7 @@ class SqliteStore:
         self._writer: aiosqlite.Connection | None = None
         self._readers: list[aiosqlite.Connection] = []  # those that are free
         self._opened = AsyncExitStack()
+        self._tasks = Tasks(on_fatal)  # commits, which outlive a caller that is cancelled
         self._is_halted = False
 
     async def start(self) -> None:
@@ -121,6 +123,7 @@ class SqliteStore:
         """Close every connection, each after what it is doing."""
         self._writer = None
         self._readers.clear()
+        await self._tasks.drain()
         await self._opened.aclose()
 
     async def _connect(self, *, busy_timeout_ms: int) -> aiosqlite.Connection:
@@ -137,7 +140,7 @@ class SqliteStore:
         async with self._writing.turn():
             if self._writer is None or self._is_halted:
                 raise _closed()
-            yield _SqliteSession(self._writer, on_failed_commit=self._halt)
+            yield self._session(self._writer)
 
     @asynccontextmanager
     async def _reading_session(self) -> AsyncIterator[Session]:
@@ -146,10 +149,13 @@ class SqliteStore:
                 raise _closed()
             connection = self._readers.pop()
             try:
-                yield _SqliteSession(connection, on_failed_commit=self._halt)
+                yield self._session(connection)
             finally:
                 if self._writer is not None:  # not closed meanwhile
                     self._readers.append(connection)
+
+    def _session(self, connection: aiosqlite.Connection) -> Session:
+        return _SqliteSession(connection, tasks=self._tasks, on_failed_commit=self._halt)
 
     def _halt(self, error: BaseException) -> None:
         self._is_halted = True
@@ -163,15 +169,17 @@ class _SqliteSession:
     from its first step on, even if it is cancelled too: so every failure is followed by a rollback.
     """
 
-    __slots__ = ("_connection", "_on_failed_commit")
+    __slots__ = ("_connection", "_on_failed_commit", "_tasks")
 
     def __init__(
         self,
         connection: aiosqlite.Connection,
         *,
+        tasks: Tasks,
         on_failed_commit: Callable[[BaseException], None],
     ) -> None:
         self._connection = connection
+        self._tasks = tasks
         self._on_failed_commit = on_failed_commit
 
     async def begin(self, *, writes: bool) -> None:
@@ -214,16 +222,25 @@ class _SqliteSession:
             raise _translated(error) from error
 
     async def commit(self) -> None:
-        """Commit; a full disk is a definite refusal, any other failure leaves it open."""
+        """Commit; a full disk is a definite refusal, any other failure leaves it open.
+
+        Whether the disk failed must be known even if the caller is cancelled meanwhile.
+        """
+        failure = await shield(self._tasks.spawn(self._commit(), name="control_store_commit"))
+        if failure is not None:
+            raise failure
+
+    async def _commit(self) -> DStoreError | None:
         try:
             await self._connection.execute_fetchall("COMMIT")
         except _FAILURES as error:
             failure = _translated(error)
             await self.rollback()
             if isinstance(failure, Unavailable | Refused):
-                raise failure from error
+                return failure
             self._on_failed_commit(error)
-            raise unknown() from error
+            return unknown()
+        return None
 
     async def rollback(self) -> None:
         """Undo; if that fails too, the next `begin` tries again."""

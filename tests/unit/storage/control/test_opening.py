@@ -140,4 +140,4 @@ async def test_without_the_extra_the_choice_is_explained(
     for name in ("postgres", "postgres_failures"):
         monkeypatch.delitem(sys.modules, f"dstore.storage.control.{name}", raising=False)
     with pytest.raises(Refused, match=r"pip install 'dstore\[postgres\]'"):
-        await open_store("postgresql:///dstore", directory=tmp_path, on_fatal=pytest.fail)
+        await open_store("postgresql:///dstore", directory=tmp_path, on_fatal=print)

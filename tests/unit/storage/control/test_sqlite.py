@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -60,10 +61,14 @@ class _Failing:
         assert self.connection is not None
         self.real = self.connection.execute_fetchall
         self.code = code
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.go_on.set()
 
     async def execute_fetchall(self, statement: str, values: tuple[object, ...] = ()) -> object:
         if statement != "COMMIT":
             return await self.real(statement, values)
+        self.begun.set()
+        await self.go_on.wait()
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = self.code
         raise error
@@ -93,6 +98,29 @@ async def test_a_sync_that_fails_ends_the_process(
         async with store.snapshot():
             pytest.fail("it went on")
     await store.close()
+
+
+async def test_a_failed_sync_is_noticed_though_its_caller_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that was cancelled during its commit must not hide what became of the disk."""
+    fatal: list[BaseException] = []
+    store = await open_sqlite(tmp_path / "control.db", on_fatal=fatal.append)
+    failing = _Failing(store, sqlite3.SQLITE_IOERR_FSYNC)
+    failing.go_on.clear()
+    monkeypatch.setattr(failing.connection, "execute_fetchall", failing.execute_fetchall)
+
+    async def write() -> None:
+        async with store.transaction() as tx:
+            await tenants.insert(tx, tenant())
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(write())
+        await failing.begun.wait()
+        task.cancel()
+    failing.go_on.set()
+    await store.close()
+    assert len(fatal) == 1
 
 
 async def test_a_full_disk_is_a_definite_answer(
