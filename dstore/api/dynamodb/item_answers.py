@@ -11,7 +11,6 @@ from dstore.api.dynamodb.index_key_values import misfit_error
 from dstore.api.dynamodb.return_values import ask_of, collection_metrics
 from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.base.threads import in_thread_if
-from dstore.model.plain_numbers import plain_attribute
 from dstore.model.values import Item, item_bytes
 from dstore.service.item_writes import ItemMisfit
 from dstore.service.items import is_large
@@ -19,24 +18,11 @@ from dstore.service.write_answers import written
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
-    from dstore.expressions import Projection
     from dstore.service.items import ItemKey
     from dstore.service.mutations import ItemMutation
     from dstore.service.write_answers import Written
     from dstore.storage.entries import Entry
     from dstore.storage.range_writer import Applied
-
-
-def projected_item(entry: Entry, key: Item, projection: Projection) -> Item:
-    """Pick a projection out of an item; what it does not name is not even decoded."""
-    item, cells = {}, entry.cells
-    for path in projection.paths:
-        name = str(path[0])
-        if name in key:
-            item[name] = key[name]
-        elif name in cells and name not in item:
-            item[name] = plain_attribute(*cells[name])
-    return projection.apply(item)
 
 
 def entry_bytes(entry: Entry | None, key_bytes: int) -> int:

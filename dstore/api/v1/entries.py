@@ -19,9 +19,8 @@ from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
 from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, invalid
-from dstore.model.keys import decode_key
 from dstore.model.rid import entry_rid, table_rid
-from dstore.model.values import item_from_plain, plain_from_row
+from dstore.model.values import item_from_plain
 from dstore.service import entry_writes, items
 from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.entry_audit import EntryWrites
@@ -32,6 +31,7 @@ from dstore.service.preconditions import (
     is_matched,
     read_preconditions,
 )
+from dstore.service.read_answers import PLAIN_ENTRY, listing_of, shown
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -71,8 +71,8 @@ class EntryHandlers:
             if wanted.none_match is not None and is_matched(wanted.none_match, entry):
                 return Answer(status=304, headers=headers)
         if items.is_large((entry,)):
-            return Answer(await in_thread(lambda: _encode(_plain(entry))), headers=headers)
-        return Answer(_encode(_plain(entry)), headers=headers)
+            return Answer(await in_thread(lambda: _body(entry)), headers=headers)
+        return Answer(_body(entry), headers=headers)
 
     async def list(self, request: web.Request) -> Answer:
         """List entries in the order of their keys' hashes."""
@@ -223,18 +223,14 @@ def plan_deferred(write: DeferredWrite, key: EntryKey) -> EntryMutation:
     return plan_body(write.verb, write.body, key=key, preconditions=write.preconditions)
 
 
-def _plain(entry: Entry) -> dict[str, object]:
-    return {name: plain_from_row(kind, data) for name, (kind, data) in entry.cells.items()}
+def _body(entry: Entry) -> bytes:
+    return bytes(shown(entry, PLAIN_ENTRY, key={}))  # a Raw is none when the program runs
 
 
 def _rendered(page: Page, definition: TableDefinition) -> bytes:
-    kind = definition.partition.kind
-    entries = [
-        {"id": items.entry_id(definition, decode_key(rid_id, kind)[1]), "data": _plain(entry)}
-        for rid_id, entry in page.entries
-    ]
-    after = None if page.is_last else after_text(page.entries[-1][0])
-    return _encode({"entries": entries, "after": after})
+    listing = listing_of(page, definition)
+    after = None if listing.last is None else after_text(listing.last)
+    return _encode({"entries": listing.entries, "after": after})
 
 
 def _preconditions(exchange: Exchange) -> Preconditions:

@@ -15,27 +15,23 @@ from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
-from dstore.api.dynamodb.item_answers import projected_item
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
 from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_READ_KEYS_MAX
 from dstore.base.threads import in_thread_if
 from dstore.service.batches import BatchedRead, ReadItem, read_batch
-from dstore.service.items import answered, is_large
+from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAsk, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dstore.expressions import Projection
     from dstore.model.values import Item
-    from dstore.service.items import ItemKey
-    from dstore.storage.entries import Entry
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("ProjectionExpression",), former=("AttributesToGet",)
 )
-_encode: Final = msgspec.json.Encoder().encode
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -104,21 +100,15 @@ def _fitted(
     """Hold a block against its table. Raises: AwsError, ExpressionError."""
     table = table_of(call, name)
     item_keys = [key_of_map(key, table) for key in keys]
+    ask = WHOLE_ITEM
     if projection is not None:
         check_paths(projection, table.definition)
+        ask = ReadAsk(form=Form.ITEM, projection=projection)
     reads = [
-        BatchedRead(key=key, render=partial(_shown, key=key, projection=projection))
+        BatchedRead(key=key, render=partial(shown, ask=ask, key=key.attributes))
         for key in item_keys
     ]
     return _Asked(name=name, given=block, reads=reads)
-
-
-def _shown(entry: Entry, *, key: ItemKey, projection: Projection | None) -> Item | msgspec.Raw:
-    """Make what the answer shows of an item; of a large one its JSON, which is all it takes."""
-    if projection is None:
-        return answered(entry, key.attributes)
-    item = projected_item(entry, key.attributes, projection)
-    return msgspec.Raw(_encode(item)) if is_large((entry,)) else item
 
 
 def _answer(call: Call, asked: list[_Asked], found: list[ReadItem]) -> dict[str, Any]:

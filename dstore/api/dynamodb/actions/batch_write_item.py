@@ -26,8 +26,8 @@ from dstore.service.item_writes import delete, put
 from dstore.service.write_answers import WriteAsk, written
 
 if TYPE_CHECKING:
-    from dstore.model.tables import TableId
     from dstore.model.ranges import Table
+    from dstore.model.tables import TableId
     from dstore.storage.range_writer import Applied
 
 _COUNTED: Final = WriteAsk(is_counted=True)

@@ -11,15 +11,15 @@ from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
-from dstore.api.dynamodb.item_answers import entry_bytes, projected_item
+from dstore.api.dynamodb.item_answers import entry_bytes
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
 from dstore.model.values import item_bytes
-from dstore.service.items import answered, is_large
+from dstore.service.items import is_large
+from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAsk, shown
 
 if TYPE_CHECKING:
-    from dstore.expressions import Projection
     from dstore.service.items import ItemKey
     from dstore.storage.entries import Entry
 
@@ -30,13 +30,13 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer; a consistent read and one that is not are the same on one node."""
-    key, projection = await in_thread_if(call.is_large, partial(_plan, call))
+    key, ask = await in_thread_if(call.is_large, partial(_plan, call))
     entry = await call.node.items.read(key)
-    render = partial(_answer, call, key=key, projection=projection, entry=entry)
+    render = partial(_answer, call, key=key, ask=ask, entry=entry)
     return await in_thread_if(entry is not None and is_large((entry,)), render)
 
 
-def _plan(call: Call) -> tuple[ItemKey, Projection | None]:
+def _plan(call: Call) -> tuple[ItemKey, ReadAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _EXPRESSIONS.check_together(members)
@@ -44,22 +44,17 @@ def _plan(call: Call) -> tuple[ItemKey, Projection | None]:
     projection = read_projection(members)
     table = table_of(call, members["TableName"])
     key = key_of_map(given, table)
-    if projection is not None:
-        check_paths(projection, table.definition)
-    return key, projection
+    if projection is None:
+        return key, WHOLE_ITEM
+    check_paths(projection, table.definition)
+    return key, ReadAsk(form=Form.ITEM, projection=projection)
 
 
-def _answer(
-    call: Call, *, key: ItemKey, projection: Projection | None, entry: Entry | None
-) -> dict[str, Any]:
+def _answer(call: Call, *, key: ItemKey, ask: ReadAsk, entry: Entry | None) -> dict[str, Any]:
     members = call.members
     answer: dict[str, Any] = {}
     if entry is not None:
-        answer["Item"] = (
-            answered(entry, key.attributes)
-            if projection is None
-            else projected_item(entry, key.attributes, projection)
-        )
+        answer["Item"] = shown(entry, ask, key=key.attributes)
     mode = members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
         read_bytes = entry_bytes(entry, item_bytes(key.attributes))

@@ -1,0 +1,121 @@
+"""What a reader is shown of an entry, as the JSON that its client is answered.
+
+Made where the entry is, so that what lies between passes it on untouched.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dstore.model.keys import decode_key
+from dstore.model.plain_numbers import plain_attribute
+from dstore.model.values import Item, plain_from_row
+from dstore.service.items import answered, entry_id
+
+if TYPE_CHECKING:
+    from dstore.expressions import Projection
+    from dstore.model.tables import TableDefinition
+    from dstore.storage.entries import Entry
+    from dstore.storage.range_file import Page
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Form(StrEnum):
+    """How an entry is written."""
+
+    ITEM = "item"  # DynamoDB's: whole, each attribute with its type, numbers plainly spelled
+    PLAIN = "plain"  # v1's: as it was stored, without its key
+
+
+class ReadAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show of an entry; a projection is of an item."""
+
+    form: Form
+    projection: Projection | None = None
+
+
+class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry as it was asked for.
+
+    `version` is what an ETag shows; `item_bytes` what capacity counts, the key left out.
+    """
+
+    version: str
+    body: msgspec.Raw
+    item_bytes: int
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries in the order of their keys, as v1 lists them.
+
+    Each of `entries` is an object's JSON, or several with commas between. `size_bytes` are what
+    they count towards a page's bound; `last` is the stored key of the last, None if no entry
+    follows it.
+    """
+
+    entries: list[msgspec.Raw]
+    count: int
+    size_bytes: int
+    last: bytes | None
+
+
+WHOLE_ITEM: Final = ReadAsk(form=Form.ITEM)
+PLAIN_ENTRY: Final = ReadAsk(form=Form.PLAIN)
+
+
+def answer_of(entry: Entry, ask: ReadAsk, *, key: Item) -> ReadAnswer:
+    """Answer a read, with all that must be known of the entry; as `shown`."""
+    return ReadAnswer(
+        version=entry.version, body=shown(entry, ask, key=key), item_bytes=entry.item_bytes
+    )
+
+
+def shown(entry: Entry, ask: ReadAsk, *, key: Item) -> msgspec.Raw:
+    """Write what is asked of an entry. O(size): of a large one in a thread (`items.is_large`).
+
+    Args:
+        entry: as it is stored.
+        ask: what to show.
+        key: the entry's key attributes in wire form, plainly spelled.
+    Raises: Corrupt: a row is not what it says.
+    """
+    if ask.form is Form.PLAIN:
+        return msgspec.Raw(_encode(_plain(entry)))
+    if ask.projection is None:
+        return answered(entry, key)
+    return msgspec.Raw(_encode(_projected(entry, key, ask.projection)))
+
+
+def listing_of(page: Page, definition: TableDefinition) -> Listing:
+    """Write a page of entries. O(size), as `shown`. Raises: Corrupt: as there."""
+    kind = definition.partition.kind
+    entries = [
+        _encode({"id": entry_id(definition, decode_key(rid_id, kind)[1]), "data": _plain(entry)})
+        for rid_id, entry in page.entries
+    ]
+    return Listing(
+        entries=[msgspec.Raw(entry) for entry in entries],
+        count=len(entries),
+        size_bytes=page.size_bytes,
+        last=None if page.is_last else page.entries[-1][0],
+    )
+
+
+def _plain(entry: Entry) -> dict[str, object]:
+    return {name: plain_from_row(kind, data) for name, (kind, data) in entry.cells.items()}
+
+
+def _projected(entry: Entry, key: Item, projection: Projection) -> Item:
+    """Pick a projection out of an item; what it does not name is not even decoded."""
+    item, cells = {}, entry.cells
+    for path in projection.paths:
+        name = str(path[0])
+        if name in key:
+            item[name] = key[name]
+        elif name in cells and name not in item:
+            item[name] = plain_attribute(*cells[name])
+    return projection.apply(item)
