@@ -278,6 +278,32 @@ class Holdings:
         refs = (held.ref if ref.range_id == range_id else ref for ref in table.ranges.refs)
         tenant.put(replace(table, ranges=RangeMap.of(refs)))
 
+    async def rewrap(self, range_id: str, control: ControlShare | None) -> None:
+        """Wrap the key of a range's file anew, with another share of control's, or with none.
+
+        Joining a control plane does so with every range, one by one, and may do so again; the share
+        is the tenant's from the first one on, which opens the ranges that are still without.
+
+        Raises: Unavailable: the key can't be opened with the shares at hand.
+        """
+        held, table = self._ranges[range_id], self.table_of(range_id)
+        tenant = self._tenants[held.tenant]
+        after = Shares(node=tenant.share, control=control)
+        wrapped = self._keys.rewrapped(
+            held, tenant.shares, after, table_id=table.definition.table_id
+        )
+
+        def store(connection: Any) -> None:
+            node_records.note_shred_due(connection)  # the former wrap is in the log
+            table_records.set_file_key(connection, wrapped)
+
+        await self._database.run(store)
+        self._ranges[range_id] = replace(
+            self._ranges[range_id], file_key=wrapped.file_key, enrolment=wrapped.enrolment
+        )
+        if control is not None:
+            tenant.control = control
+
     async def remove_table(self, tenant_name: str, name: str) -> Table:
         """Remove a table with its ranges and their files. Returns: what it was."""
 

@@ -64,3 +64,21 @@ def test_a_file_in_place_is_never_replaced_by_a_set_aside_one(tmp_path: Path) ->
     assert (folder / "abcd.db").read_bytes() == b"new"
     assert (aside / f"{NOW_S}-abcd.db").read_bytes() == b"old"
     assert (aside / "notes").exists()
+
+
+def test_disowned_files_are_never_brought_back(tmp_path: Path) -> None:
+    """A range that comes back has a file of its own; a former log beside it would damage it."""
+    folder = tmp_path / FOLDER / "ab"
+    folder.mkdir(parents=True)
+    for suffix in ("", "-wal"):
+        (folder / f"abcd.db{suffix}").write_bytes(b"former")
+    orphans = Orphans(tmp_path)
+    orphans.sort(set(), now_s=NOW_S)
+    for _ in range(2):
+        orphans.disown("abcd")
+    (folder / "abcd.db").write_bytes(b"new")
+    orphans.sort({"abcd"}, now_s=NOW_S + 1)
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("abcd.db", b"new")]
+    assert orphans.count() == 1
+    orphans.delete_due(now_s=NOW_S + ORPHAN_GRACE_S)
+    assert orphans.count() == 0

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dstore.base.entropy import SystemEntropy
 from dstore.model.errors import Corrupt, NotMine, Unavailable
+from dstore.storage.node_keys import new_file_key
 from dstore.storage.range_files import FOLDER
 from tests.support.stores import put, rid, store
 
@@ -120,3 +122,15 @@ async def test_counts_outlive_their_open_file(tmp_path: Path) -> None:
         assert it.files.quantity(range_id) == 1
         assert it.files.take_changed_quantities() == {range_id: 1}
         assert it.files.take_changed_quantities() == {}
+
+
+async def test_a_deleted_range_may_be_made_anew(tmp_path: Path) -> None:
+    """A range that was placed elsewhere may come back, over whatever a crash has left of it."""
+    async with store(tmp_path) as it:
+        range_id = await it.new_range()
+        await (await it.open(range_id)).submit(put("k", {}))
+        await it.files.delete(range_id)
+        for _ in range(2):  # the second time over the first one's file
+            it.keys[range_id] = new_file_key(SystemEntropy())
+            await it.files.create(range_id, it.keys[range_id], epoch=7)
+        assert await (await it.open(range_id)).read(rid("k")) is None
