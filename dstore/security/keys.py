@@ -8,6 +8,7 @@ K11 ^ K12 ^ K21 = K22, and three leaked keys would give the fourth.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
 
@@ -39,6 +40,21 @@ class Purpose(StrEnum):
     ACCESS_KEY = "access-key"  # seals the secrets of access keys
     CONTROL_STORE = "control-store"  # seals one kind of key or secret in control's store
     TOPOLOGY_COPY = "topology-copy"  # seals a process's last known good topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlShare:
+    """A share that a control plane holds: of a node's database, or of a tenant's files.
+
+    It is in memory only, and gone with the process (DESIGN section 5).
+
+    Attributes:
+        control_plane: the UUID of whom it came from.
+        key: the (node, control) or the (tenant, control) key.
+    """
+
+    control_plane: str
+    key: Key256 = field(repr=False)
 
 
 def new_key(entropy: Entropy) -> Key256:

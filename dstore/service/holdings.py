@@ -24,7 +24,7 @@ from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused, Unkn
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
 from dstore.service.range_counts import RangeCounts
-from dstore.service.tenant_keys import ControlShare, Shares
+from dstore.service.tenant_keys import Shares
 from dstore.storage import node_records, table_records
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
-    from dstore.security.keys import Key256
+    from dstore.security.keys import ControlShare, Key256
     from dstore.service.shredding import Shredder
     from dstore.service.tenant_keys import TenantKeys
     from dstore.storage.node_database import NodeDatabase

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
+    from dstore.security.keys import ControlShare
     from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings, Tenant
-    from dstore.service.tenant_keys import ControlShare
     from dstore.storage.orphans import Orphans
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.security.envelope import WrappedKey, WrongKey, framed
-from dstore.security.keys import Key256, new_key
+from dstore.security.keys import ControlShare, Key256, new_key
 from dstore.storage.node_keys import STANDALONE, new_file_key
 from dstore.storage.node_records import TenantRecord
 from dstore.storage.schema import Schema, newest
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from dstore.storage.node_keys import NodeKeys
 
 _WAITING: Final = "locked: waiting for control, which holds a share of this tenant's keys; retry."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlShare:
-    """A tenant's (tenant, control) share, and the UUID of the control plane that it came from.
-
-    It is in memory only, and gone with the process (DESIGN section 5).
-    """
-
-    control_plane: str
-    key: Key256 = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
