@@ -36,6 +36,10 @@ class ReplyTooLarge(CoordinatorRefused):
     """A reply over ETCD_MESSAGE_BYTES_MAX; ask for less."""
 
 
+class NotTrusted(CoordinatorRefused):
+    """A certificate is missing, expired or of another authority, on either end."""
+
+
 class _Patience:
     """What is left of a call's time."""
 
@@ -215,9 +219,8 @@ def error_of(failure: CallFailed) -> CoordinatorError:
 
 
 def _gave_up(failure: CallFailed) -> CoordinatorError:
-    # grpc tells of a refused certificate as of any failed connection, in OpenSSL's words.
-    if "certificate" in failure.reason.lower():
-        return CoordinatorRefused(
-            f"etcd and this process do not trust each other: {failure.reason}."
-        )
+    # grpc tells of a refused certificate as of any lost connection, in its TLS layer's words: by a
+    # handshake that failed, or, with TLS 1.3, by a first message that is an alert.
+    if "TSI_" in failure.reason:
+        return NotTrusted(f"etcd and this process do not trust each other: {failure.reason}.")
     return CoordinatorUnavailable(f"etcd can't be reached: {failure.reason}.")

@@ -43,7 +43,7 @@ from dstore.topology.coordinator import (
     RolledBack,
     WatchBatch,
 )
-from dstore.topology.etcd_calls import EtcdCalls
+from dstore.topology.etcd_calls import EtcdCalls, NotTrusted
 from dstore.topology.etcd_messages import KeyCodec
 from dstore.topology.etcd_wire import CallFailed, Message, Stream, read, write
 
@@ -167,15 +167,15 @@ class EtcdWatch:
             except Compacted:
                 _log.info("etcd_watch_compacted", prefix=self._prefix, position=self._position)
                 self._position = None
-            except (CoordinatorRefused, RolledBack) as error:
-                await self._queue.put(error)
-                return
-            except (CallFailed, CoordinatorUnavailable, TimeoutError) as error:
+            except (CallFailed, CoordinatorUnavailable, NotTrusted, TimeoutError) as error:
                 if not self._is_interrupted:
                     why = str(error) or "silence"
                     _log.warning("etcd_watch_interrupted", prefix=self._prefix, why=why)
                 self._is_interrupted = True
                 await asyncio.sleep(backoff.next_s())
+            except (CoordinatorRefused, RolledBack) as error:
+                await self._queue.put(error)
+                return
 
     async def _follow(self, backoff: Backoff) -> None:
         """Read one stream until it ends, in an error."""

@@ -6,6 +6,7 @@ and `CallFailed`.
 """
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -206,6 +207,8 @@ def _kind_of(code: Any, details: str) -> FailureKind:
 
 
 def _channel(address: str, tls: EtcdTls | None) -> Any:
+    # grpc's core writes to stderr by itself, in a form of its own; what it says is in the errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if tls is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
     credentials = grpc.ssl_channel_credentials(
