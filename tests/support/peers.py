@@ -245,9 +245,7 @@ def remote(
 ) -> RemotePeer:
     """Make a peer that calls over TLS."""
     clock = clock or SystemClock()
-    dialer = WebSocketDialer(
-        url, here=here, wanted=wanted, context=lambda: context.client, clock=clock
-    )
+    dialer = WebSocketDialer(url, here=here, wanted=wanted, tls=context, clock=clock)
     return RemotePeer(
         dialer,
         identity=wanted,

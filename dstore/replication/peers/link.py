@@ -102,7 +102,7 @@ class Link:
         return self._ended is None and (bool(self._outgoing) or self._is_sending)
 
     def put(self, record: Record, payload_bytes: int, *, ticket: Ticket | None = None) -> None:
-        """Send a record at the end of this turn of the loop; a payload is PEER_PART_BYTES at most.
+        """Send a record at the end of this turn; a payload has PEER_PART_BYTES at most.
 
         Nothing happens on a link that has ended.
         """
@@ -192,7 +192,7 @@ class Link:
 
     async def _read(self, handle: Handle) -> Closed:
         receive = self._socket.receive
-        while True:
+        while self._ended is None:
             frame = await receive()
             if isinstance(frame, Closed):
                 return frame
@@ -203,14 +203,16 @@ class Link:
                 handle(records)
             else:
                 await self._handle_in_turns(records, handle)
-            if self._outgoing.bytes_waiting > PEER_SENT_BYTES_WAITING_MAX:
+            is_choked = self._outgoing.bytes_waiting > PEER_SENT_BYTES_WAITING_MAX
+            if is_choked and self._ended is None:
                 await self._until_relieved()
+        return self._ended  # what has arrived before is of no use: nobody could be answered
 
-    async def _handle_in_turns(
-        self, records: list[Record], handle: Handle
-    ) -> None:
+    async def _handle_in_turns(self, records: list[Record], handle: Handle) -> None:
         for start in range(0, len(records), PEER_RECORDS_TURN):
             handle(records[start : start + PEER_RECORDS_TURN])
+            if self._ended is not None:
+                return
             await asyncio.sleep(0)
 
     async def _until_relieved(self) -> None:

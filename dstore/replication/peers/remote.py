@@ -249,6 +249,11 @@ class RemotePeer:
                 attempts += 1
                 await self._back_off(str(error), attempts)
                 continue
+            except Exception as error:  # noqa: BLE001 -- a mistake of ours; the peer may be fine
+                _log.error("peer_dial_failed", peer=self._identity.uri, exc_info=error)
+                attempts += 1
+                await self._back_off("could not be dialled; the log here says why", attempts)
+                continue
             began_ns = self._clock.monotonic_ns()
             self._begin(dialled)
             await self._redial.wait()

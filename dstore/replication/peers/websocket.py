@@ -26,8 +26,8 @@ from dstore.replication.peers.calls import Calls
 from dstore.replication.peers.greeting import NotWelcome, greet, shortened, turn_away
 from dstore.replication.peers.records import CloseCode, Closed
 from dstore.replication.peers.remote import CannotDial, Dialled, RemotePeer
-from dstore.security.identity import Certificate, CertificateRefused, Identity
-from dstore.security.tls import handshake_problem, presented
+from dstore.security.identity import Certificate, CertificateRefused, Identity, require_valid
+from dstore.security.tls import TlsContexts, handshake_problem, presented
 
 PATH: Final = "/peer/v1"
 
@@ -106,7 +106,7 @@ class WebSocketDialer:
         *,
         here: Identity,
         wanted: Identity,
-        context: Callable[[], ssl.SSLContext],
+        tls: TlsContexts,
         clock: Clock,
         timeout_s: float = PEER_DIAL_TIMEOUT_S,
     ) -> None:
@@ -116,14 +116,14 @@ class WebSocketDialer:
             url: of the component's peer surface, "https://host:port".
             here: this component.
             wanted: the one that must answer at `url`; whoever else does is refused.
-            context: returns the newest context to dial with (`TlsContexts.client`).
+            tls: what this component shows and trusts; each dial takes what is newest.
             clock: for certificates' ends.
             timeout_s: for everything up to the end of the greeting.
         """
         self._url = url.rstrip("/") + PATH
         self._here = here
         self._wanted = wanted
-        self._context = context
+        self._tls = tls
         self._clock = clock
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
@@ -136,7 +136,7 @@ class WebSocketDialer:
         except TimeoutError:
             raise CannotDial(f"does not answer at {self._url}") from None
         except CertificateRefused as error:
-            raise CannotDial(f"can't be trusted at {self._url}: {error.message}") from error
+            raise CannotDial(f"can't be called at {self._url}: {error.message}") from error
         except NotWelcome as error:
             raise CannotDial(f"({self._url}) {error.closed.reason}") from error
         except aiohttp.WSServerHandshakeError as error:
@@ -151,6 +151,8 @@ class WebSocketDialer:
             await session.close()
 
     async def _dial(self) -> Dialled:
+        # Whoever refuses a certificate can't say so with asyncio, which drops the alert.
+        require_valid(self._tls.certificate, now_us=self._clock.wall_us())
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True, limit=0),
@@ -159,7 +161,7 @@ class WebSocketDialer:
             )
         socket = await self._session.ws_connect(
             self._url,
-            ssl=self._context(),
+            ssl=self._tls.client,
             max_msg_size=PEER_FRAME_BYTES_MAX,
             compress=0,
             timeout=aiohttp.ClientWSTimeout(ws_close=PEER_CLOSE_TIMEOUT_S),
@@ -190,11 +192,17 @@ class WebSocketDialer:
         """Say what is wrong with a connection that did not come about."""
         cause: BaseException | None = error
         for _ in range(_CAUSES_MAX):
+            # aiohttp's own certificate error is one of ssl's without what those tell.
+            cause = getattr(cause, "certificate_error", cause)
             if isinstance(cause, ssl.SSLError) and (problem := handshake_problem(cause)):
                 return f"can't be trusted at {self._url}, or does not trust this: {problem.message}"
-            cause = cause and (getattr(cause, "certificate_error", None) or _next(cause))
+            if cause is not None:
+                cause = cause.__cause__ or cause.__context__
         if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
-            return f"closed the connection at {self._url}; its log says why"
+            return (
+                f"ended the handshake at {self._url}, most likely since it does not trust this "
+                "component's certificate; its log says why"
+            )
         if isinstance(error, OSError) and error.strerror:
             return f"can't be reached at {self._url}: {error.strerror}"
         return f"can't be reached at {self._url}"
@@ -205,18 +213,14 @@ def websocket_peer(
     *,
     here: Identity,
     wanted: Identity,
-    context: Callable[[], ssl.SSLContext],
+    tls: TlsContexts,
     calls: Calls,
     clock: Clock,
     entropy: Entropy,
 ) -> RemotePeer:
     """Make the peer at `url`; see `WebSocketDialer` and `RemotePeer`. It dials when it is used."""
-    dialer = WebSocketDialer(url, here=here, wanted=wanted, context=context, clock=clock)
+    dialer = WebSocketDialer(url, here=here, wanted=wanted, tls=tls, clock=clock)
     return RemotePeer(dialer, identity=wanted, calls=calls, clock=clock, entropy=entropy)
-
-
-def _next(error: BaseException) -> BaseException | None:
-    return error.__cause__ or error.__context__
 
 
 def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
