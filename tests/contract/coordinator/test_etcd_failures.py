@@ -270,8 +270,8 @@ async def test_a_server_restored_from_a_copy_is_not_believed(tmp_path: Path) -> 
             (server.directory / "data").rename(server.directory / "copy")
             copytree(server.directory / "copy", server.directory / "data")
             server.start()
-            for _ in range(5):
-                start = await coordinator.put("w/a", b"2")
+            await coordinator.put("w/a", b"2")
+            start = await coordinator.put("w/a", b"3")
             async with aclosing(coordinator.watch("w/", after_revision=start)) as watch:
                 server.stop()
                 rmtree(server.directory / "data")

@@ -95,7 +95,7 @@ async def test_one_leads_and_the_next_follows(coordinator: Coordinator) -> None:
         await until(lambda: second.leadership.epoch is not None)
         assert first.told == [epoch, None]
         assert first.leadership.epoch is None
-        next_epoch = second.leadership.epoch
+        (next_epoch,) = second.told
         assert next_epoch is not None
         assert next_epoch > epoch
         assert not (await coordinator.commit(fenced)).succeeded
