@@ -30,7 +30,7 @@ Stream: TypeAlias = Any  # grpc.aio.StreamStreamCall
 _METADATA: Final = (("hasleader", "true"),)
 _REASON_TIMEOUT_S: Final = 0.5
 END_OF_STREAM: Final = grpc.aio.EOF
-_OPTIONS: Final = (
+_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.keepalive_time_ms", int(ETCD_PING_S * 1_000)),
     ("grpc.keepalive_timeout_ms", int(ETCD_PING_TIMEOUT_S * 1_000)),
     ("grpc.keepalive_permit_without_calls", 0),  # etcd hangs up on those who do
