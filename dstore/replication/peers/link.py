@@ -118,7 +118,7 @@ class Link:
         self._wake()
 
     async def run(self, handle: Handle) -> Closed:
-        """Hand the records of each turn to `handle` until the connection ends. Returns: how it ended.
+        """Hand each turn's records to `handle` until the connection ends. Returns: how it ended.
 
         `handle` raises `Malformed` for what breaks the protocol; it never waits.
         """

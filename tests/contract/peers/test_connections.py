@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from dstore.base.clock import US_PER_S, SystemClock
 from dstore.model.errors import Unknown
 from dstore.replication.peers.errors import Unreachable
+from dstore.replication.peers.port import PeerRequest
 from dstore.replication.peers.remote import RemotePeer
 from dstore.security.certificates import CertificateAuthority
 from dstore.security.identity import ComponentRole, Identity
@@ -27,6 +28,7 @@ from tests.support.peers import (
     Echo,
     Grow,
     Node,
+    Said,
     Served,
     Wait,
     Write,
