@@ -50,6 +50,7 @@ class PostgreSQL:
         self.log = directory / "log"
         self.port = _free_port()
         self._data = directory / "data"
+        self._free: list[str] = []
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
@@ -77,6 +78,21 @@ class PostgreSQL:
         self.run(f"CREATE DATABASE {name} {wanted}")
         return self.address(name)
 
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        """Lend an empty database. Yields: its name.
+
+        It is emptied and lent again: each has 300 files, which take a disk half a second to remove.
+        """
+        name = self._free.pop() if self._free else self._name_of(self.new_database())
+        try:
+            yield name
+        finally:
+            self.terminate_backends(name)
+            self.run(f"ALTER DATABASE {name} RESET ALL")
+            self.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public", database=name)
+            self._free.append(name)
+
     def address(self, database: str) -> str:
         """Name a database over the socket."""
         return f"postgresql://{SUPERUSER}@/{database}?host={self.socket_directory}&port={self.port}"
@@ -99,6 +115,10 @@ class PostgreSQL:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - our own name
             f"WHERE datname = '{database}'"
         )
+
+    @staticmethod
+    def _name_of(address: str) -> str:
+        return address.partition("?")[0].rpartition("/")[2]
 
     def _make(self) -> None:
         self.socket_directory.mkdir()

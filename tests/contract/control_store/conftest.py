@@ -6,6 +6,7 @@ PostgreSQL's tests share one server, and so one worker of a parallel run.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,16 +53,24 @@ def postgresql() -> Iterator[PostgreSQL]:
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     """Give an empty place of either engine; what a test opened there is closed after it."""
     engine: str = request.param
-    if engine == POSTGRESQL:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        address = server.new_database()
-    else:
-        address = f"sqlite:{tmp_path / 'control.db'}"
-    place = Site(address=address, directory=tmp_path, engine=engine)
-    yield place
-    for store in place.stores:
-        await store.close()
+    with ExitStack() as borrowed:
+        if engine == POSTGRESQL:
+            server: PostgreSQL = request.getfixturevalue("postgresql")
+            address = server.address(borrowed.enter_context(server.empty_database()))
+        else:
+            address = f"sqlite:{tmp_path / 'control.db'}"
+        place = Site(address=address, directory=tmp_path, engine=engine)
+        yield place
+        for store in place.stores:
+            await store.close()
     assert place.fatal == []
+
+
+@pytest.fixture
+def database(postgresql: PostgreSQL) -> Iterator[str]:
+    """Lend an empty database of PostgreSQL's. Yields: its name."""
+    with postgresql.empty_database() as name:
+        yield name
 
 
 @pytest.fixture

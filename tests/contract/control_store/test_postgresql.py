@@ -31,12 +31,6 @@ from tests.support.postgresql import PASSWORD, PostgreSQL
 pytestmark = pytest.mark.xdist_group("postgresql")
 
 
-@pytest.fixture
-def database(postgresql: PostgreSQL) -> str:
-    """Make an empty database. Returns: its name."""
-    return postgresql.new_database().partition("?")[0].rpartition("/")[2]
-
-
 @asynccontextmanager
 async def opened(address: str, *, password_file: Path | None = None) -> AsyncIterator[ControlStore]:
     store = await open_store(address, directory=Path(), password_file=password_file, on_fatal=print)
