@@ -1,8 +1,7 @@
 """Errors between components, and how an error travels.
 
     Unavailable
-    ├── Unreachable   no answer can be had from the component; try another, or later
-    └── NotMine       the component does not serve the range at that epoch; look where it is now
+    └── Unreachable   no answer can be had from the component; try another, or later
 
 Every error of the house arrives as the type that left, or as the nearest one above it that both
 sides know. Anything else that a handler raises is a failure of that component: a caller that only
@@ -19,6 +18,7 @@ from dstore.model.errors import (
     ConditionFailed,
     Corrupt,
     DStoreError,
+    NotMine,
     RefusalKind,
     Refused,
     Unavailable,
@@ -40,22 +40,6 @@ class Unreachable(Unavailable):
         super().__init__(UnavailableKind.OVERLOADED, message, retry_after_ms=retry_after_ms)
 
 
-class NotMine(Unavailable):
-    """The range is served elsewhere, or at another epoch; definitely nothing was written."""
-
-    def __init__(self, message: str, *, range_id: str, epoch: int) -> None:
-        """Tell what is known.
-
-        Args:
-            message: a sentence for the client that hears it if every attempt fails.
-            range_id: the UUID of the range that was asked for.
-            epoch: the highest epoch of it that the component knows, 0 if it knows none.
-        """
-        super().__init__(UnavailableKind.OVERLOADED, message)
-        self.range_id = range_id
-        self.epoch = epoch
-
-
 class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error on its way; a map, so that later versions may say more."""
 
@@ -66,7 +50,7 @@ class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
     previous: dict[str, Any] | None = None
     file: str = ""
     where: str = ""
-    range_id: str = ""
+    range_id: str | None = None
     epoch: int = 0
 
 
@@ -147,7 +131,7 @@ def _known(wire: WireError) -> DStoreError | None:
     after_ms = wire.retry_after_ms if (wire.retry_after_ms or 0) > 0 else None
     match wire.code:
         case "not_mine":
-            return NotMine(wire.message, range_id=wire.range_id, epoch=wire.epoch)
+            return NotMine(wire.range_id, wire.epoch)
         case "unreachable":
             return Unreachable(wire.message, retry_after_ms=after_ms)
         case "unavailable":

@@ -13,13 +13,14 @@ from dstore.model.errors import (
     ConditionFailed,
     Corrupt,
     DStoreError,
+    NotMine,
     RefusalKind,
     Refused,
     Unavailable,
     UnavailableKind,
     Unknown,
 )
-from dstore.replication.peers.errors import NotMine, Unreachable
+from dstore.replication.peers.errors import Unreachable
 from dstore.replication.peers.port import Peer
 from dstore.replication.peers.room import Room
 from dstore.security.identity import Identity
@@ -49,7 +50,8 @@ ERRORS: list[Exception] = [
     ConditionFailed("False."),
     Unknown("Who knows."),
     Corrupt("Rotten.", file="f.db", where="page 3"),
-    NotMine("Elsewhere.", range_id="range", epoch=7),
+    NotMine("range", 7),
+    NotMine(None),
     Unreachable("Away.", retry_after_ms=9),
     KeyError("a mistake"),
 ]
