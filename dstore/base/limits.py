@@ -149,7 +149,7 @@ DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes aft
 
 # Nobody reads the log of a stand-alone node yet; what is kept serves diagnosis: ~1 s of full load.
 LOG_RECORDS_KEPT: Final = 4_096
-LOG_RECORDS_TRIMMED: Final = 512  # at a time, so that trimming is a small part of any one batch
+LOG_RECORDS_TRIMMED: Final = 64  # at a time, so that trimming is a small part of any one batch
 REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more go than come
 
 # ------------------------------------------------------------------------------------ the trust

@@ -41,6 +41,11 @@ _IN_REVERSE = " ORDER BY RID_ID DESC, C_COL DESC"
 
 _encode: Final = msgspec.json.Encoder().encode
 
+# What Python takes for an entry and for each of its attributes beyond their text, which stands in
+# the rows, and perhaps twice more in the JSON of answers.
+_ENTRY_BYTES: Final = 600
+_CELL_BYTES: Final = 300
+
 Cells = dict[str, tuple[str, str | None]]
 """Attribute name → (C_DATA_TYPE, C_DATA); the head row is not among them."""
 
@@ -104,6 +109,11 @@ class Entry:
         if self._data_bytes < 0:
             self._data_bytes = sum([len(data) for _, data in self.cells.values() if data])
         return self._data_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Roughly what the entry takes in memory, with what is made of it for answers."""
+        return 3 * self.data_bytes + _CELL_BYTES * len(self.cells) + _ENTRY_BYTES
 
     @property
     def is_large(self) -> bool:

@@ -9,17 +9,12 @@ nor by a rollback. A read costs the head row instead of all of them.
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
 
 if TYPE_CHECKING:
     from dstore.storage.entries import Entry
-
-# What Python takes for an entry and for each of its attributes beyond their text, which stands in
-# the rows, and perhaps twice more in the JSON of answers.
-_ENTRY_BYTES: Final = 600
-_CELL_BYTES: Final = 300
 
 
 class EntryCache:
@@ -53,12 +48,8 @@ class EntryCache:
             return
         with self._turning:
             if instead_of is not None and self._young.pop(instead_of.version, None) is not None:
-                self._young_bytes -= _weight_bytes(instead_of)
-            self._young_bytes += _weight_bytes(entry)
+                self._young_bytes -= instead_of.weight_bytes
+            self._young_bytes += entry.weight_bytes
             if self._young_bytes > self._generation_bytes_max:
                 self._old, self._young, self._young_bytes = self._young, {}, 0
             self._young[entry.version] = entry
-
-
-def _weight_bytes(entry: Entry) -> int:
-    return 3 * entry.data_bytes + _CELL_BYTES * len(entry.cells) + _ENTRY_BYTES

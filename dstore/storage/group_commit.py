@@ -54,11 +54,23 @@ class GroupCommit(Generic[Job, Answer]):
         *,
         executor: Executor,
         begin: Begin[Job, Answer] | None = None,
+        on_thread: Callable[[Sequence[Job]], None] = lambda _jobs: None,
+        off_thread: Callable[[], None] = lambda: None,
     ) -> None:
-        """`executor` runs `commit`; it has a free thread sooner or later."""
+        """Prepare to commit.
+
+        Args:
+            commit: makes a batch durable.
+            executor: runs `commit`; it has a free thread sooner or later.
+            begin: commits short batches on the event loop.
+            on_thread: told on the event loop, before a batch is given to `commit`.
+            off_thread: told on the event loop, when `commit` has ended, before anybody is answered.
+        """
         self._commit = commit
         self._begin = begin
         self._executor = executor
+        self._on_thread = on_thread
+        self._off_thread = off_thread
         self._queue: deque[tuple[Job, int, Future[Answer]]] = deque()
         self._queued_bytes = 0
         self._batch_bytes = 0
@@ -113,8 +125,9 @@ class GroupCommit(Generic[Job, Answer]):
             self._finish(loop, [error] * len(batch), batch)
             return
         if begun is None:
+            self._on_thread(jobs)
             running = loop.run_in_executor(self._executor, self._commit, jobs)
-            running.add_done_callback(lambda done: self._finish(loop, _outcome(done, batch), batch))
+            running.add_done_callback(lambda done: self._committed(loop, done, batch))
             return
         answers, syncing = begun
         self._put_back(batch[len(answers) :])
@@ -125,6 +138,15 @@ class GroupCommit(Generic[Job, Answer]):
         syncing.add_done_callback(
             lambda done: self._finish(loop, _failure(done, batch) or answers, batch)
         )
+
+    def _committed(
+        self,
+        loop: AbstractEventLoop,
+        done: Future[Any],
+        batch: list[tuple[Job, int, Future[Answer]]],
+    ) -> None:
+        self._off_thread()
+        self._finish(loop, _outcome(done, batch), batch)
 
     def _put_back(self, jobs: Sequence[tuple[Job, int, Future[Answer]]]) -> None:
         """Let jobs of a batch that became too long be the first of the next one."""

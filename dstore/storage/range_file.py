@@ -18,6 +18,7 @@ from dstore.storage.entries import Entry
 from dstore.storage.entry_cache import EntryCache
 from dstore.storage.failures import gone, is_io_failure, stored_error
 from dstore.storage.group_commit import Begun, GroupCommit
+from dstore.storage.newest_versions import NewestVersions
 from dstore.storage.range_scan import Span, Walk
 from dstore.storage.range_writer import WRITE_OVERHEAD_BYTES, Applied, RangeWriter, Write
 from dstore.storage.schema import Schema, upgrade
@@ -82,6 +83,7 @@ class RangeFile:
         self.path = path
         self._around = around
         self._residency = Residency()
+        self._newest = NewestVersions()
         writers = Residency()
         with ExitStack() as opened:  # a connection left behind would outlive its file's key
             connection = opened.enter_context(
@@ -94,6 +96,7 @@ class RangeFile:
                 on_fatal=around.on_fatal,
                 residency=writers,
                 cache=around.entries,
+                newest=self._newest,
             )
             self._resident = opened.enter_context(
                 closing(
@@ -110,7 +113,11 @@ class RangeFile:
         self._readers: list[apsw.Connection] = []
         self._reads_in_threads = 0
         self._group: GroupCommit[Write, Applied] = GroupCommit(
-            self._commit, executor=around.executor, begin=self._begin
+            self._commit,
+            executor=around.executor,
+            begin=self._begin,
+            on_thread=self._hand_over,
+            off_thread=self._newest.came_back,
         )
         self._unsynced: frozenset[bytes] = frozenset()  # RID_IDs of the batch that `_syncing` syncs
         self._syncing: Future[None] | None = None
@@ -158,15 +165,24 @@ class RangeFile:
         Raises: Corrupt: a page on the way is damaged. NotMine: the range is being deleted.
         """
         self._refuse_closing()
-        try:
-            entry = entries.read_entry(self._resident, rid_id, self._around.entries)
-        except (NotResident, apsw.BusyError):
-            entry = await self._in_thread(lambda reader: entries.read_entry(reader, rid_id))
-        except (apsw.Error, OSError) as error:
-            raise stored_error(error, file=str(self.path)) from error
+        entry = self._known(rid_id)
+        if entry is None:
+            try:
+                entry = entries.read_entry(self._resident, rid_id, self._around.entries)
+                if entry is not None:
+                    self._newest.note_read(rid_id, entry.version)
+            except (NotResident, apsw.BusyError):
+                entry = await self._in_thread(lambda reader: entries.read_entry(reader, rid_id))
+            except (apsw.Error, OSError) as error:
+                raise stored_error(error, file=str(self.path)) from error
         if rid_id in self._unsynced:
             await self._synced()
         return entry
+
+    def _known(self, rid_id: bytes) -> Entry | None:
+        """Return an entry, newest committed version, if nothing has to be read for it."""
+        version = self._newest.get(rid_id)
+        return None if version is None else self._around.entries.get(version)
 
     async def scan(self, *, after: bytes, before: bytes | None, limit: int, bytes_max: int) -> Page:
         """Read a page of entries between two keys, both exclusive, in a thread.
@@ -278,6 +294,9 @@ class RangeFile:
         self._has_committed = True
         self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
         return answers
+
+    def _hand_over(self, writes: Sequence[Write]) -> None:
+        self._newest.handed_over([write.rid_id for write in writes])
 
     def _begin(self, writes: Sequence[Write]) -> Begun[Applied] | None:
         """Commit a short batch on the event loop, and start its sync in a thread.

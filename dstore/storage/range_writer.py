@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.model.values import Item
     from dstore.storage.entry_cache import EntryCache
+    from dstore.storage.newest_versions import NewestVersions
 
 WRITE_OVERHEAD_BYTES: Final = 512  # of a queued write beyond its item
 
@@ -91,6 +92,7 @@ class RangeWriter:
         on_fatal: Callable[[BaseException], None],
         residency: Residency | None = None,
         cache: EntryCache | None = None,
+        newest: NewestVersions | None = None,
     ) -> None:
         """Take over a connection.
 
@@ -100,9 +102,13 @@ class RangeWriter:
             on_fatal: ends the process: a failed sync leaves the disk's state unknown (B16).
             residency: the connection's switch, which `commit_unsynced` needs.
             cache: where entries are looked up, and kept when they are written.
+            newest: which of them are the newest, as far as `commit_unsynced` changes it.
         """
         self._connection = connection
         self._cache = cache
+        self._newest = newest
+        # What the batch under way has written by now, which `newest` learns when it is committed.
+        self._written: dict[bytes, Entry | None] = {}
         self._residency = residency or Residency()
         self._clock = clock
         self._on_fatal = on_fatal
@@ -138,13 +144,36 @@ class RangeWriter:
         residency.required = residency.defers_sync = True
         try:
             until_ns = self._clock.monotonic_ns() + LOOP_BATCH_MS_MAX * NS_PER_MS
-            return self._commit_together(writes, until_ns=until_ns)
+            answers = self._commit_together(writes, until_ns=until_ns)
         except Unknown:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, `commit` meets it again and names it
             return None
         finally:
             residency.required = residency.defers_sync = False
+        self._note_newest()
+        return answers
+
+    def _note_newest(self) -> None:
+        """Tell of the batch that is committed now, in the turn of the event loop that did it."""
+        if self._newest is None:
+            return
+        for rid_id, entry in self._written.items():
+            if entry is None:
+                self._newest.forget(rid_id)
+            else:
+                self._newest.note(rid_id, entry.version)
+
+    def _previous(self, rid_id: bytes, *, on_loop: bool) -> Entry | None:
+        """Read an entry as it is inside the open transaction; `newest` is the event loop's."""
+        if rid_id in self._written:
+            return self._written[rid_id]
+        if on_loop and self._newest is not None and self._cache is not None:
+            version = self._newest.get(rid_id)
+            entry = None if version is None else self._cache.get(version)
+            if entry is not None:
+                return entry
+        return entries.read_entry(self._connection, rid_id, self._cache)
 
     def _commit_alone(self, write: Write) -> Applied | Exception:
         """Commit one write of a batch that failed; what fails now is this write's own answer."""
@@ -179,6 +208,7 @@ class RangeWriter:
         """Evaluate and commit the writes, or those that were evaluated by a monotonic time."""
         connection, end, time_us = self._connection, self.end.copy(), self._clock.wall_us()
         is_committing = False
+        self._written.clear()
         try:
             connection.execute("BEGIN IMMEDIATE")
             answers = []
@@ -212,7 +242,7 @@ class RangeWriter:
             done = requests.find(connection, write.request, time_us=time_us)
             if done is not None:
                 return Applied(existed=done.existed, version=done.version)
-        previous = entries.read_entry(connection, write.rid_id, self._cache)
+        previous = self._previous(write.rid_id, on_loop=on_loop)
         if on_loop and previous is not None and previous.is_large:
             raise _Large
         try:
@@ -249,6 +279,7 @@ class RangeWriter:
         range_log.trim(connection, end)
         if item is None:
             entries.delete_cells(connection, rid_id)
+            self._written[rid_id] = None
             end.quantity -= 1
             return Applied(existed=True, version=None, previous=previous, outcome=outcome)
         cells = entries.cells_of(item)
@@ -260,8 +291,9 @@ class RangeWriter:
             after=cells,
             version=version,
         )
+        entry = self._written[rid_id] = Entry(cells, version)
         if self._cache is not None:  # nobody asks for the version if this rolls back
-            self._cache.put(Entry(cells, version), instead_of=previous)
+            self._cache.put(entry, instead_of=previous)
         end.quantity += previous is None
         return Applied(
             existed=previous is not None, version=version, previous=previous, outcome=outcome
