@@ -34,7 +34,7 @@ class Peer(Protocol):
             deadline_s: seconds from now until the answer is of no use any more,
                 0 < deadline_s <= PEER_DEADLINE_S_MAX; kept to about 10 ms.
             request_id: of the client's request that leads to this call, for the log over there;
-                at most 128 characters.
+                at most REQUEST_ID_CHARS_MAX characters.
 
         Raises:
             Refused, ConditionFailed, Unavailable, Unknown, Corrupt, NotMine: as the other side

@@ -24,6 +24,7 @@ from dstore.base.limits import (
     PEER_DEADLINE_S_MAX,
     PEER_PAYLOAD_BYTES_MAX,
     PEER_STEADY_S,
+    REQUEST_ID_CHARS_MAX,
     RETRY_AFTER_MS,
 )
 from dstore.base.logging import get_logger
@@ -152,12 +153,14 @@ class RemotePeer:
     ) -> Reply:
         """Call the other component; see `port.Peer`. `request_id` goes into its log."""
         assert 0 < deadline_s <= PEER_DEADLINE_S_MAX, deadline_s
+        assert len(request_id) <= REQUEST_ID_CHARS_MAX, request_id
         call = self._calls.of(request)
         payload = encode(request)
         now_ns = self._clock.monotonic_ns()
         deadline_ns = now_ns + int(deadline_s * NS_PER_S)
         line, room, size = self._line, self._room, len(payload)
-        if line is None or room.waiting or not room.has_room(size):
+        is_too_large = size > PEER_PAYLOAD_BYTES_MAX
+        if line is None or room.waiting or is_too_large or not room.has_room(size):
             line = await self._usable_line(size, deadline_s)
             now_ns = self._clock.monotonic_ns()
         room.enter(size)

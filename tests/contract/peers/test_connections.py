@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from dstore.base.clock import US_PER_S, SystemClock
-from dstore.model.errors import Unknown
+from dstore.base.limits import PEER_PAYLOAD_BYTES_MAX
+from dstore.model.errors import RefusalKind, Refused, Unknown
 from dstore.replication.peers.errors import Unreachable
 from dstore.replication.peers.port import PeerRequest
 from dstore.replication.peers.remote import RemotePeer
@@ -225,6 +226,18 @@ async def test_small_calls_pass_large_ones(peer: RemotePeer) -> None:
         await peer.call(Echo(b""), deadline_s=5)
     assert not large.done()
     await large
+
+
+async def test_payloads_beyond_the_bound(peer: RemotePeer) -> None:
+    """Each is an error of that call alone, said on the side that can act."""
+    too_many = PEER_PAYLOAD_BYTES_MAX + 1
+    for _ in range(2):  # before there is a connection, and on one
+        with pytest.raises(Refused, match="split it") as caught:
+            await peer.call(Echo(bytes(too_many)), deadline_s=5)
+        assert caught.value.kind is RefusalKind.TOO_LARGE
+        with pytest.raises(Unreachable, match="its log says why"):
+            await peer.call(Grow(too_many), deadline_s=5)
+    assert peer.state.dials == 1
 
 
 async def test_a_storm_of_cancellations(at: Served, peer: RemotePeer, node: Node) -> None:
