@@ -3,6 +3,9 @@
 A value can be kept, sent to the node that holds the entry (`mutation_wire`) and applied there, in
 the writer's transaction, with the same outcome as here (I3). In one process it is handed over as it
 is; nothing is encoded.
+
+Called, it applies itself: it stands where storage asks for a function (`range_writer.Apply`), and
+whoever sends a `range_writer.Write` elsewhere finds it there as a value.
 """
 
 from __future__ import annotations

@@ -69,25 +69,32 @@ PLAIN_ENTRY: Final = ReadAsk(form=Form.PLAIN)
 
 def answer_of(entry: Entry, ask: ReadAsk, *, key: Item) -> ReadAnswer:
     """Answer a read, with all that must be known of the entry; as `shown`."""
-    return ReadAnswer(
-        version=entry.version, body=shown(entry, ask, key=key), item_bytes=entry.item_bytes
-    )
+    body = shown(entry, ask, key=key)
+    if not isinstance(body, msgspec.Raw):
+        body = msgspec.Raw(_encode(body))
+    return ReadAnswer(version=entry.version, body=body, item_bytes=entry.item_bytes)
 
 
-def shown(entry: Entry, ask: ReadAsk, *, key: Item) -> msgspec.Raw:
-    """Write what is asked of an entry. O(size): of a large one in a thread (`items.is_large`).
+def shown(entry: Entry, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
+    """Give what is asked of an entry. O(size): of a large one in a thread (`items.is_large`).
 
     Args:
         entry: as it is stored.
         ask: what to show.
         key: the entry's key attributes in wire form, plainly spelled.
+    Returns: JSON, or the little that a projection picks, to be encoded with what is around it.
     Raises: Corrupt: a row is not what it says.
     """
-    if ask.form is Form.PLAIN:
-        return msgspec.Raw(_encode(_plain(entry)))
-    if ask.projection is None:
+    if ask is WHOLE_ITEM:
         return answered(entry, key)
-    return msgspec.Raw(_encode(_projected(entry, key, ask.projection)))
+    if ask.projection is not None:
+        return _projected(entry, key, ask.projection)
+    return answered(entry, key) if ask.form is Form.ITEM else msgspec.Raw(plain_json(entry))
+
+
+def plain_json(entry: Entry) -> bytes:
+    """Write the object that v1 answers. O(size), as `shown`. Raises: Corrupt: as there."""
+    return _encode(_plain(entry))
 
 
 def listing_of(page: Page, definition: TableDefinition) -> Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dstore.api.dynamodb.capacity import consumed, is_wanted, write_units
+from dstore.api.dynamodb.capacity import consumed, write_units
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import misfit_error
 from dstore.api.dynamodb.return_values import ask_of, collection_metrics
@@ -14,7 +14,7 @@ from dstore.base.threads import in_thread_if
 from dstore.model.values import Item, item_bytes
 from dstore.service.item_writes import ItemMisfit
 from dstore.service.items import is_large
-from dstore.service.write_answers import written
+from dstore.service.write_answers import NOTHING_ASKED, written
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
@@ -58,14 +58,15 @@ def touches_large(applied: Applied) -> bool:
 
 def _answer(call: Call, key: ItemKey, applied: Applied) -> dict[str, Any]:
     members = call.members
-    done = written(applied, ask_of(members), key=key.attributes)
     answer: dict[str, Any] = {}
-    if done.attributes is not None:
-        answer["Attributes"] = done.attributes
-    mode = members.get("ReturnConsumedCapacity")
-    if is_wanted(mode):
-        units = written_units(done)
-        answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
+    ask = ask_of(members)
+    if ask is not NOTHING_ASKED:
+        done = written(applied, ask, key=key.attributes)
+        if done.attributes is not None:
+            answer["Attributes"] = done.attributes
+        if ask.is_counted:
+            mode, units = members["ReturnConsumedCapacity"], written_units(done)
+            answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
     metrics = collection_metrics(key, members.get("ReturnItemCollectionMetrics"))
     if metrics is not None:
         answer["ItemCollectionMetrics"] = metrics

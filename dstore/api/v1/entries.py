@@ -31,7 +31,7 @@ from dstore.service.preconditions import (
     is_matched,
     read_preconditions,
 )
-from dstore.service.read_answers import PLAIN_ENTRY, listing_of, shown
+from dstore.service.read_answers import listing_of, plain_json
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from dstore.service.items import EntryKey
     from dstore.service.mutations import EntryMutation
     from dstore.service.node import Node
-    from dstore.storage.entries import Entry
     from dstore.storage.range_file import Page
     from dstore.storage.range_writer import Applied
 
@@ -71,8 +70,8 @@ class EntryHandlers:
             if wanted.none_match is not None and is_matched(wanted.none_match, entry):
                 return Answer(status=304, headers=headers)
         if items.is_large((entry,)):
-            return Answer(await in_thread(lambda: _body(entry)), headers=headers)
-        return Answer(_body(entry), headers=headers)
+            return Answer(await in_thread(lambda: plain_json(entry)), headers=headers)
+        return Answer(plain_json(entry), headers=headers)
 
     async def list(self, request: web.Request) -> Answer:
         """List entries in the order of their keys' hashes."""
@@ -221,10 +220,6 @@ def plan_body(
 def plan_deferred(write: DeferredWrite, key: EntryKey) -> EntryMutation:
     """Build the write that was accepted earlier."""
     return plan_body(write.verb, write.body, key=key, preconditions=write.preconditions)
-
-
-def _body(entry: Entry) -> bytes:
-    return bytes(shown(entry, PLAIN_ENTRY, key={}))  # a Raw is none when the program runs
 
 
 def _rendered(page: Page, definition: TableDefinition) -> bytes:

@@ -9,6 +9,8 @@ import pytest
 from dstore.expressions import Expressions
 from dstore.model.hashing import HASH_MAX, KeyKind
 from dstore.model.keys import partition_prefix, prefix_end
+from dstore.model.values import Item
+from dstore.service import queries
 from dstore.service.page_sizes import page_bytes
 from dstore.service.queries import PageAsk, query_span, segment_span
 from dstore.storage.range_scan import Span
@@ -47,6 +49,21 @@ async def test_last_key_is_of_the_last_evaluated_item_whatever_the_filter_says(
         page = await it.page(request)
         assert (page.items, page.count, page.scanned_count) == ([], 0, 2)
         assert page.last == it.rid_id(("x", "1"))
+
+
+async def test_a_page_of_much_json_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that count few bytes and are spelled with many end a page too, whatever is picked."""
+    monkeypatch.setattr(queries, "PAGE_JSON_BYTES_MAX", 2_000)
+    async with paged_table(tmp_path) as it:
+        item: Item = {"n": {"N": "1" + "0" * 125}}
+        await it.put([(("x", f"{at:02}"), item) for at in range(40)])
+        whole = await it.pages(PageAsk(span=Span()))
+        picked = await it.pages(PageAsk(span=Span(), projection=Expressions().projection("n")))
+        assert [page.count for page in whole] == [12, 12, 12, 4]
+        assert [page.count for page in picked] == [15, 15, 10]
+        assert sum(len(items_of(page)) for page in picked) == 40
 
 
 async def test_items_come_whole_with_plain_numbers(tmp_path: Path) -> None:
