@@ -104,6 +104,8 @@ class Holdings:
         self._tenants: dict[str, Tenant] = {}
         self._tenant_names: list[str] = []  # sorted
         self._ranges: dict[str, RangeRecord] = {}
+        self._epochs: dict[str, int] = {}  # of the ranges; every request looks here
+        self._peek = files.peek
         self.changes = Changes()
         self.counts = RangeCounts(files)
 
@@ -149,10 +151,11 @@ class Holdings:
 
         Raises: NotMine: the range is not held here, or not in the epoch that the caller knows.
         """
-        held = self._ranges.get(ref.range_id)
-        if held is None or held.epoch != ref.epoch:
-            raise NotMine(ref.range_id, 0 if held is None else held.epoch)
-        return self._files.peek(ref.range_id)
+        range_id = ref.range_id
+        epoch = self._epochs.get(range_id)  # None is no epoch that anybody asks for
+        if epoch != ref.epoch:
+            raise NotMine(range_id, epoch or 0)
+        return self._peek(range_id)
 
     async def open(self, ref: RangeRef) -> RangeFile:
         """Open the range's file, or return it open.
@@ -274,6 +277,7 @@ class Holdings:
         """Serve a range in a higher epoch from now on; who knows an older one is refused."""
         await self._database.run(lambda db: table_records.set_epoch(db, range_id, epoch))
         held = self._ranges[range_id] = replace(self._ranges[range_id], epoch=epoch)
+        self._epochs[range_id] = epoch
         tenant, table = self._tenants[held.tenant], self.table_of(range_id)
         refs = (held.ref if ref.range_id == range_id else ref for ref in table.ranges.refs)
         tenant.put(replace(table, ranges=RangeMap.of(refs)))
@@ -342,11 +346,12 @@ class Holdings:
 
     def _take(self, held: RangeRecord) -> None:
         self._ranges[held.range_id] = held
+        self._epochs[held.range_id] = held.epoch
         self.counts.count_in(held.range_id, held.quantity)
 
     def _drop(self, refs: Sequence[RangeRef]) -> None:
         for ref in refs:
-            del self._ranges[ref.range_id]
+            del self._ranges[ref.range_id], self._epochs[ref.range_id]
             self.counts.count_out(ref.range_id)
 
     async def _delete_files(self, refs: Sequence[RangeRef]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -19,7 +19,6 @@ from dstore.model.keys import HASH_BYTES, KeyKind, KeyValue, decode_key, encode_
 from dstore.model.plain_numbers import plain_attribute
 from dstore.model.tables import KeyAttribute, TableDefinition, format_id, parse_id
 from dstore.model.values import Attribute, Item
-from dstore.service.entry_forms import EntryForm
 from dstore.service.moves import follow
 from dstore.storage.range_writer import Applied, Apply, Write
 
@@ -47,8 +46,6 @@ _encode: Final = msgspec.json.Encoder().encode
 class EntryKey:
     """Which entry of which table: the key as a v1 client gave it, and as it is stored."""
 
-    form: ClassVar = EntryForm.ROWS
-
     table: Table
     key: Key
     rid_id: bytes
@@ -60,8 +57,6 @@ class ItemKey:
 
     `attributes` are the table's key attributes in wire form, numbers in their plain spelling.
     """
-
-    form: ClassVar = EntryForm.ANSWER
 
     table: Table
     rid_id: bytes
@@ -93,13 +88,14 @@ class Items:
         """Read the newest acknowledged version, or None."""
         table, rid_id = entry.table, entry.rid_id
         try:
-            return await self._ranges.read(table.ranges.at(rid_id), rid_id, form=entry.form)
+            ref = table.ranges.whole or table.ranges.at(rid_id)
+            return await self._ranges.read(ref, rid_id)
         except NotMine as moved:
             return await follow(
                 self._directory,
                 table,
                 moved,
-                ask=lambda it: self._ranges.read(it.ranges.at(rid_id), rid_id, form=entry.form),
+                ask=lambda it: self._ranges.read(it.ranges.at(rid_id), rid_id),
             )
 
     async def list(self, tenant: str, table_name: str, *, after: bytes, limit: int) -> Page:
@@ -122,16 +118,18 @@ class Items:
 
         Raises: what `apply` refuses; Unavailable (nothing written) or Unknown (perhaps written).
         """
+        table, rid_id = entry.table, entry.rid_id
+        write = _write(rid_id, apply, request)
         try:
-            return await (await self.submit(entry, apply, request=request, body_bytes=body_bytes))
+            ref = table.ranges.whole or table.ranges.at(rid_id)
+            return await (await self._ranges.submit(ref, write, body_bytes=body_bytes))
         except NotMine as moved:
-            write = _write(entry.rid_id, apply, request)
 
-            async def again(table: Table) -> Applied:
-                ref = table.ranges.at(entry.rid_id)
+            async def again(found: Table) -> Applied:
+                ref = found.ranges.at(rid_id)
                 return await (await self._ranges.submit(ref, write, body_bytes=body_bytes))
 
-            return await follow(self._directory, entry.table, moved, ask=again)
+            return await follow(self._directory, table, moved, ask=again)
 
     async def submit(
         self,
@@ -145,9 +143,9 @@ class Items:
 
         Raises: Unavailable: nothing was queued; NotMine among them, which `write` follows.
         """
-        rid_id = entry.rid_id
-        ref = entry.table.ranges.at(rid_id)
-        return await self._ranges.submit(ref, _write(rid_id, apply, request), body_bytes=body_bytes)
+        ref = entry.table.ranges.at(entry.rid_id)
+        write = _write(entry.rid_id, apply, request)
+        return await self._ranges.submit(ref, write, body_bytes=body_bytes)
 
 
 def entry_id(definition: TableDefinition, key_value: KeyValue) -> str:

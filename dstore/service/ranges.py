@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from dstore.model.errors import NotMine
-from dstore.service.entry_forms import EntryForm
 from dstore.service.queries import page_of
 
 if TYPE_CHECKING:
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
 class Ranges(Protocol):
     """Ranges, each asked by its reference. Every method raises NotMine, with nothing done."""
 
-    def read(
-        self, ref: RangeRef, rid_id: bytes, *, form: EntryForm = EntryForm.ANSWER
-    ) -> Awaitable[Entry | None]:
+    def read(self, ref: RangeRef, rid_id: bytes) -> Awaitable[Entry | None]:
         """Read the newest acknowledged version of an entry, or None. Raises: Corrupt."""
 
     async def submit(self, ref: RangeRef, write: Write, *, body_bytes: int = 0) -> Future[Applied]:
@@ -84,17 +81,12 @@ class LocalRanges:
     def __init__(self, store: RangeStore, disk: DiskSpace) -> None:
         """Ask the files of `store`; `disk` refuses writes that would not fit."""
         self._store = store
+        self._peek = store.peek
         self._disk = disk
 
-    def read(
-        self,
-        ref: RangeRef,
-        rid_id: bytes,
-        *,
-        form: EntryForm = EntryForm.ANSWER,  # noqa: ARG002 - an entry here is always whole
-    ) -> Awaitable[Entry | None]:
+    def read(self, ref: RangeRef, rid_id: bytes) -> Awaitable[Entry | None]:
         """Read an entry, at once if the file is open and the entry in memory."""
-        file = self._store.peek(ref)
+        file = self._peek(ref)
         return self._read_cold(ref, rid_id) if file is None else file.read(rid_id)
 
     async def submit(self, ref: RangeRef, write: Write, *, body_bytes: int = 0) -> Future[Applied]:
@@ -102,9 +94,7 @@ class LocalRanges:
         if not ref.low <= write.entry_hash <= ref.high:
             raise NotMine(ref.range_id, ref.epoch)  # it would be lost to every reader
         self._disk.check_write()
-        file = self._store.peek(ref)
-        if file is None:
-            file = await self._store.open(ref)
+        file = self._peek(ref) or await self._store.open(ref)
         return file.submit(write, item_bytes=body_bytes)
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:

@@ -54,9 +54,11 @@ class RangeFiles:
         self._directory = directory / FOLDER
         self._directory.mkdir(mode=0o700, exist_ok=True)
         self._around = around
+        self._now_ns = around.clock.monotonic_ns
         self._open_files_max = open_files_max
         self._open: OrderedDict[str, RangeFile] = OrderedDict()
         self._used_at_ns: dict[str, int] = {}
+        self._latest = ""  # the range that was used last
         self._tasks = Tasks(around.on_fatal)
         self._moving: dict[str, Task[Exception | None]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -73,8 +75,10 @@ class RangeFiles:
         """Return the range's file if it is open, and mark it used."""
         file = self._open.get(range_id)
         if file is not None:
-            self._open.move_to_end(range_id)
-            self._used_at_ns[range_id] = self._around.clock.monotonic_ns()
+            if range_id != self._latest:
+                self._open.move_to_end(range_id)
+                self._latest = range_id
+            self._used_at_ns[range_id] = self._now_ns()
         return file
 
     def quantity(self, range_id: str) -> int | None:
@@ -173,7 +177,7 @@ class RangeFiles:
         """Yield, least recently used first, the files to close; each is still idle when yielded."""
         surplus = len(self._open) - self._open_files_max
         for range_id, file in list(self._open.items()):
-            unused_ns = self._around.clock.monotonic_ns() - self._used_at_ns.get(range_id, 0)
+            unused_ns = self._now_ns() - self._used_at_ns.get(range_id, 0)
             is_due = surplus > 0 or unused_ns > FILE_IDLE_S * NS_PER_S or self._logs_are_long()
             is_free = self._open.get(range_id) is file and range_id not in self._moving
             if is_due and is_free and file.is_idle and unused_ns > _FRESH_NS:
@@ -219,7 +223,7 @@ class RangeFiles:
     async def _open_file(self, range_id: str, key: Callable[[], FileKey]) -> None:
         file = await self._in_thread(self._open_path, range_id, key)
         self._open[range_id] = file
-        self._used_at_ns[range_id] = self._around.clock.monotonic_ns()
+        self._used_at_ns[range_id] = self._now_ns()
         if len(self._open) > self._open_files_max and not self._is_tidying:
             self._tasks.spawn(self.tidy(), name="tidy_range_files")
 

@@ -15,11 +15,10 @@ from dstore.model.errors import NotMine, RefusalKind, Refused, Unavailable, Unav
 from dstore.model.ranges import RangeRef, even_ranges
 from dstore.model.table_settings import TableSettings
 from dstore.model.tables import Door, IdType, TableDefinition, TableId, v1_key
-from dstore.security.keys import Key256
+from dstore.security.keys import ControlShare, Key256
 from dstore.service.entry_writes import create
 from dstore.service.node import Node
 from dstore.service.preconditions import NO_PRECONDITIONS
-from dstore.service.tenant_keys import ControlShare
 from dstore.storage import table_records
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.orphans import ORPHANS
