@@ -26,6 +26,7 @@ from dstore.service.changes import Changes
 from dstore.service.range_counts import RangeCounts
 from dstore.service.tenant_keys import Shares
 from dstore.storage import node_records, table_records
+from dstore.storage.node_keys import STANDALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -307,6 +308,37 @@ class Holdings:
         )
         if control is not None:
             tenant.control = control
+
+    async def rewrite(self, range_id: str) -> None:
+        """Write a range's file anew under a fresh key, wrapped with the shares at hand.
+
+        Requests for the range wait meanwhile: some seconds a gigabyte.
+
+        Raises: Unavailable: a share is not at hand, or there is no room for a second copy; the file
+            is as it was. Corrupt: a page of it is damaged; the same.
+        """
+        held, table = self._ranges[range_id], self.table_of(range_id)
+        shares = self._tenants[held.tenant].shares
+        coming, before, after = self._keys.renewed(held, shares, table_id=table.definition.table_id)
+
+        def store(connection: Any) -> None:
+            node_records.note_shred_due(connection)  # the former wrap is in the log
+            table_records.set_file_key(connection, coming)
+
+        async def record() -> None:
+            await self._database.run(store)
+            self._ranges[range_id] = replace(
+                coming, epoch=self._ranges[range_id].epoch, quantity=held.quantity
+            )
+
+        await self._files.rewrite(range_id, before=before, after=after, record=record)
+
+    def to_be_rewritten(self) -> Sequence[str]:
+        """The ranges whose files have a key that was drawn without control's share.
+
+        On an enrolled node these are what keeps I4 pending; on a stand-alone one it is all of them.
+        """
+        return [held.range_id for held in self._ranges.values() if held.drawn_under == STANDALONE]
 
     async def remove_table(self, tenant_name: str, name: str) -> Table:
         """Remove a table with its ranges and their files. Returns: what it was."""

@@ -24,13 +24,13 @@ from dstore.service.ranges import LocalRanges
 from dstore.service.shredding import Shredder
 from dstore.service.tables import Tables
 from dstore.service.tenant_keys import TenantKeys
-from dstore.storage import node_records
+from dstore.storage import node_records, rewriting
 from dstore.storage.entry_cache import EntryCache
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
 from dstore.storage.orphans import Orphans
 from dstore.storage.range_file import Surroundings
-from dstore.storage.range_files import RangeFiles
+from dstore.storage.range_files import FOLDER, RangeFiles
 from dstore.storage.table_records import NODE_FILE
 from dstore.storage.threads import StorageThreads
 from dstore.storage.vault.vault import Vault
@@ -116,6 +116,7 @@ class Node:
         self.entry_audit = EntryAudit()
         self.orphans_count = 0  # ranges set aside because no record names them
         self._orphans = Orphans(options.directory)
+        self._ranges_folder = options.directory / FOLDER
         self.duties = RangeDuties(self.holdings, orphans=self._orphans, disk=self.disk, clock=clock)
         self._clock = clock
         self._database = database
@@ -128,8 +129,9 @@ class Node:
         await self.shredder.shred_if_due()
         self.access.load(contents)
         await self.deferred.load()
-        known = {held.range_id for held in contents.ranges}
+        known = {held.range_id: held.generation for held in contents.ranges}
         await self._in_thread(lambda: self._orphans.sort(known, now_s=self._now_s()))
+        await self._in_thread(lambda: rewriting.settle_all(self._ranges_folder, known))
         await self._look_at_orphans()
 
     async def settings(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.security.envelope import WrappedKey, WrongKey, framed
 from dstore.security.keys import ControlShare, Key256, new_key
-from dstore.storage.node_keys import STANDALONE, new_file_key
+from dstore.storage.node_keys import STANDALONE, new_file_key, renewed_file_key
 from dstore.storage.node_records import TenantRecord
 from dstore.storage.schema import Schema, newest
 from dstore.storage.table_records import NODE_FILE, RangeRecord
@@ -99,6 +99,7 @@ class TenantKeys:
             file_uuid=key.file_uuid,
             generation=key.generation,
             file_key=b"",
+            drawn_under=_plane(shares.control),
         )
         return self._wrapped(held, key, shares, table_id=definition.table_id), key
 
@@ -134,6 +135,19 @@ class TenantKeys:
         key = self.file_key(held, before, table_id=table_id)
         return self._wrapped(held, key, after, table_id=table_id)
 
+    def renewed(
+        self, held: RangeRecord, shares: Shares, *, table_id: TableId
+    ) -> tuple[RangeRecord, FileKey, FileKey]:
+        """Draw the key of a file's next generation, wrapped with all shares at hand.
+
+        Returns: the record to be, the key that opens the file now, and the one to write it under.
+        Raises: as `file_key`.
+        """
+        before = self.file_key(held, shares, table_id=table_id)
+        after = renewed_file_key(before, self._entropy)
+        coming = replace(held, generation=after.generation, drawn_under=_plane(shares.control))
+        return self._wrapped(coming, after, shares, table_id=table_id), before, after
+
     def _wrapped(
         self, held: RangeRecord, key: FileKey, shares: Shares, *, table_id: TableId
     ) -> RangeRecord:
@@ -145,8 +159,7 @@ class TenantKeys:
             context=_file_context(held.range_id, held.generation),
             entropy=self._entropy,
         )
-        enrolment = STANDALONE if control is None else control.control_plane
-        return replace(held, file_key=wrapped.to_bytes(), enrolment=enrolment)
+        return replace(held, file_key=wrapped.to_bytes(), enrolment=_plane(control))
 
     def _wrapping_key(
         self, held: RangeRecord, share: Key256, control: ControlShare | None, *, table_id: TableId
@@ -157,6 +170,10 @@ class TenantKeys:
             table_id=table_id,
             control_share=None if control is None else control.key,
         )
+
+
+def _plane(control: ControlShare | None) -> str:
+    return STANDALONE if control is None else control.control_plane
 
 
 def _unlocked(unwrap: Callable[[], bytes]) -> bytes:

@@ -1,57 +1,57 @@
-"""The key files of a node, and the keys they open.
+"""The keys of a node: its own, from `node.key`, and its database's, from `node.wraps`.
 
     node.key    the node's UUID and its local 256-bit key, in clear, mode 0600
-    node.wraps  the node database's data key, wrapped once per enrolment
+    node.wraps  the node database's data key, wrapped once per enrolment, see `node_wraps`
 
-A stand-alone node wraps under its local key alone. A node that joins a control plane will wrap
-under local key ⊕ (node, control) key instead, and drop the stand-alone wrap (I4): the shape of
-both files stays. Whoever has both files of a stand-alone node has its data; keep `node.key` out of
-backups.
+Whoever has both files of a stand-alone node has its data; keep `node.key` out of backups. An
+enrolled node's files open nothing without a share that its control keeps; how a node is enrolled
+stands in `enrolment`.
 """
 
 from __future__ import annotations
 
-import os
-from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from dstore.model.errors import Corrupt
-from dstore.security.envelope import KEY_BYTES, WrappedKey, WrongKey, framed
-from dstore.security.keys import Key256, Purpose, derive, new_key
+from dstore.base.private_files import sync_directory, write_private
+from dstore.security.keys import ControlShare, Key256, Purpose, derive, new_key
+from dstore.storage import component_key, node_wraps, rewriting
+from dstore.storage.component_key import ComponentKey
+from dstore.storage.node_wraps import FILE_UUID_BYTES, STANDALONE, WRAPS_FILE, StoredWraps
 from dstore.storage.vault.layout import FileKey
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from dstore.base.entropy import Entropy
 
-T = TypeVar("T")
+__all__ = [
+    "KEY_FILE",
+    "STANDALONE",
+    "WRAPS_FILE",
+    "NodeIdentity",
+    "NodeKeys",
+    "load_or_create",
+    "new_file_key",
+    "read_identity",
+    "renewed_file_key",
+    "sync_directory",
+    "write_private",
+]
 
 KEY_FILE: Final = "node.key"
-WRAPS_FILE: Final = "node.wraps"
-FORMAT: Final = 1
-STANDALONE: Final = "stand-alone"
-_FILE_UUID_BYTES: Final = 16
 
 
-class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    format: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """What is known of a node before it is unlocked.
+
+    `control_planes` are those of which any one unlocks it; none if it stands alone.
+    """
+
     uuid: str
-    key: str
-
-
-class _Wrap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    enrolment: str
-    wrapped: str
-
-
-class _WrapsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    format: int
-    file_uuid: str
-    generation: int
-    wraps: list[_Wrap]
+    control_planes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,12 @@ class NodeKeys:
     uuid: str
     local_key: Key256 = field(repr=False)
     database_key: FileKey = field(repr=False)
+    control_planes: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> ComponentKey:
+        """The node's own key file, as other modules take it."""
+        return ComponentKey(uuid=self.uuid, key=self.local_key)
 
     def tenant_share_key(self, tenant_uuid: str) -> Key256:
         """The key under which a tenant's (tenant, node) share is wrapped in the node database."""
@@ -109,133 +115,77 @@ class NodeKeys:
         )
 
 
-def load_or_create(directory: Path, *, database: Path, entropy: Entropy) -> NodeKeys:
+def read_identity(directory: Path) -> NodeIdentity | None:
+    """Tell who a node is and whom it has to ask for its keys. Returns: None before its first start.
+
+    Raises: Corrupt: one of its two files is damaged or missing.
+    """
+    if not (directory / KEY_FILE).exists() and not (directory / WRAPS_FILE).exists():
+        return None
+    stored = node_wraps.read_wraps(directory)
+    return NodeIdentity(
+        uuid=component_key.load(directory / KEY_FILE).uuid,
+        control_planes=(stored.following or stored.current).control_planes,
+    )
+
+
+def load_or_create(
+    directory: Path,
+    *,
+    database: Path,
+    entropy: Entropy,
+    shares: Sequence[ControlShare] = (),
+) -> NodeKeys:
     """Read a node's key files, or make them on the first start, before there is a `database`.
+
+    A rewrite of the database that a crash has cut short is brought to its end first.
+
+    Args:
+        directory: the data directory, locked by the caller.
+        database: the node database's path; it is not open.
+        entropy: source of new keys.
+        shares: the (node, control) keys that controls gave; of an enrolled node one is enough.
 
     Raises:
         Corrupt: a file is damaged, or one of the two is missing beside an existing database.
-        WrongKey: `node.key` is not the key that wrapped the database ("locked").
+        WrongKey: `node.key`, or the share given, is not what wrapped the database ("locked").
+        Unavailable(LOCKED): "waiting for control": no share of a plane that it is enrolled with.
     """
-    key_path, wraps_path = directory / KEY_FILE, directory / WRAPS_FILE
-    if not wraps_path.exists() and not database.exists():
-        _create(key_path, wraps_path, entropy)
-    identity = _decode(key_path, _KeyFile)
-    stored = _decode(wraps_path, _WrapsFile)
-    local_key = Key256(_bytes(identity.key, KEY_FILE, size=KEY_BYTES))
-    secret = _unwrap(stored, identity.uuid, local_key)
+    key_path = directory / KEY_FILE
+    if not (directory / WRAPS_FILE).exists() and not database.exists():
+        own = (
+            component_key.load(key_path)
+            if key_path.exists()
+            else component_key.create(key_path, entropy=entropy)
+        )
+        made = node_wraps.wrap_alone(new_file_key(entropy), own, entropy=entropy)
+        node_wraps.write_wraps(directory, StoredWraps(current=made))
+    own = component_key.load(key_path)
+    wraps = _settled(directory, database)
     return NodeKeys(
-        uuid=identity.uuid,
-        local_key=local_key,
-        database_key=FileKey(
-            file_uuid=_bytes(stored.file_uuid, WRAPS_FILE, size=_FILE_UUID_BYTES),
-            generation=stored.generation,
-            secret=secret,
-        ),
+        uuid=own.uuid,
+        local_key=own.key,
+        database_key=node_wraps.unwrap(wraps, own, shares),
+        control_planes=wraps.control_planes,
     )
 
 
 def new_file_key(entropy: Entropy) -> FileKey:
     """Draw the key of a new vault file."""
-    return FileKey(file_uuid=entropy.token(_FILE_UUID_BYTES), generation=0, secret=new_key(entropy))
+    return FileKey(file_uuid=entropy.token(FILE_UUID_BYTES), generation=0, secret=new_key(entropy))
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 whole or not at all, durably. Raises: OSError: it names `path`."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        _write_scratch(scratch, content)
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    sync_directory(path.parent)
+def renewed_file_key(key: FileKey, entropy: Entropy) -> FileKey:
+    """Draw the key of the next generation of a vault file."""
+    return replace(key, generation=key.generation + 1, secret=new_key(entropy))
 
 
-def _write_scratch(scratch: Path, content: bytes) -> None:
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make a directory's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _create(key_path: Path, wraps_path: Path, entropy: Entropy) -> None:
-    if not key_path.exists():
-        made = _KeyFile(FORMAT, entropy.uuid(), b64encode(new_key(entropy)).decode())
-        write_private(key_path, msgspec.json.encode(made))
-    identity = _decode(key_path, _KeyFile)
-    key = new_file_key(entropy)
-    wrapped = WrappedKey.wrap(
-        _standalone_key(identity.uuid, Key256(_bytes(identity.key, KEY_FILE, size=KEY_BYTES))),
-        key.secret,
-        key_id=STANDALONE,
-        context=_context(identity.uuid),
-        entropy=entropy,
-    )
-    wrap = _Wrap(STANDALONE, b64encode(wrapped.to_bytes()).decode())
-    file_uuid = b64encode(key.file_uuid).decode()
-    write_private(
-        wraps_path, msgspec.json.encode(_WrapsFile(FORMAT, file_uuid, key.generation, [wrap]))
-    )
-
-
-def _unwrap(stored: _WrapsFile, uuid: str, local_key: Key256) -> bytes:
-    for wrap in stored.wraps:
-        if wrap.enrolment == STANDALONE:
-            wrapped = WrappedKey.from_bytes(_bytes(wrap.wrapped, WRAPS_FILE), file=WRAPS_FILE)
-            key = _standalone_key(uuid, local_key)
-            try:
-                return wrapped.unwrap(key, context=_context(uuid), file=WRAPS_FILE)
-            except WrongKey as error:
-                message = (
-                    f"{KEY_FILE} is not the key that this directory was made with; restore it."
-                )
-                raise WrongKey(message) from error
-    raise Corrupt(
-        f"{WRAPS_FILE} has no wrap that this node can open.", file=WRAPS_FILE, where="wraps"
-    )
-
-
-def _standalone_key(uuid: str, local_key: Key256) -> Key256:
-    return derive(local_key, purpose=Purpose.NODE_DATABASE, context=[uuid, STANDALONE])
-
-
-def _context(uuid: str) -> bytes:
-    return framed([b"node-database", uuid.encode()])
-
-
-def _bytes(text: str, file: str, *, size: int | None = None) -> bytes:
-    """Decode base64 from one of the two files. Raises: Corrupt: it is none, or of another size."""
-    try:
-        decoded = b64decode(text, validate=True)
-    except ValueError:
-        decoded = None
-    if decoded is None or size not in {None, len(decoded)}:
-        raise Corrupt(f"{file} is damaged; restore it.", file=file, where="content")
-    return decoded
-
-
-def _decode(path: Path, kind: type[T]) -> T:
-    try:
-        decoded = msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        raise Corrupt(
-            f"{path.name} is missing; restore it.", file=path.name, where="file"
-        ) from None
-    except msgspec.DecodeError:
-        raise Corrupt(
-            f"{path.name} is damaged; restore it.", file=path.name, where="content"
-        ) from None
-    return decoded
+def _settled(directory: Path, database: Path) -> node_wraps.Wraps:
+    """Bring a rewrite of the database to its end, or clear away what never became one."""
+    stored = node_wraps.read_wraps(directory)
+    wraps = stored.following or stored.current
+    rewriting.settle(database, wraps.generation)
+    if stored.following is not None:
+        with rewriting.overwriting_former(directory / WRAPS_FILE):
+            node_wraps.write_wraps(directory, StoredWraps(current=wraps))
+    return wraps

@@ -13,7 +13,8 @@ from dstore.base.clock import NS_PER_S
 from dstore.base.limits import FILE_IDLE_S, RETRY_AFTER_MS, WAL_BYTES_SUM_MAX
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
-from dstore.model.errors import DStoreError, Unavailable, UnavailableKind
+from dstore.model.errors import DStoreError, Unavailable, UnavailableKind, Unknown
+from dstore.storage import rewriting
 from dstore.storage.failures import gone, translated
 from dstore.storage.node_keys import sync_directory
 from dstore.storage.range_file import RangeFile
@@ -21,7 +22,7 @@ from dstore.storage.schema import Schema, upgrade
 from dstore.storage.vault.layout import FRAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from dstore.storage.range_file import Surroundings
@@ -152,6 +153,35 @@ class RangeFiles:
         if error is not None:
             raise error
 
+    async def rewrite(
+        self,
+        range_id: str,
+        *,
+        before: FileKey,
+        after: FileKey,
+        record: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Write a range's file anew under another key; whoever opens it meanwhile waits.
+
+        Args:
+            range_id: of a range that is not deleted.
+            before: opens the file.
+            after: of the next generation.
+            record: makes `after` durable as the file's key, once its pages are. What it raises
+                undoes the rewrite, unless it is Unknown: then the next start tells.
+
+        Raises: NotMine: the range was deleted. Unavailable, Corrupt: the file is as it was. What
+            `record` raises.
+        """
+        while (moving := self._moving.get(range_id)) is not None:
+            await shield(moving)
+        if range_id in self._gone:
+            raise gone(range_id)
+        work = self._rewrite(range_id, before=before, after=after, record=record)
+        error = await shield(self._move(range_id, work))
+        if error is not None:
+            raise error
+
     async def tidy(self) -> None:
         """Close files that are idle too long, or too many; bound the sum of all logs."""
         if self._is_tidying:
@@ -233,6 +263,33 @@ class RangeFiles:
         await file.drain()
         self._counts[range_id] = file.quantity
         await self._in_thread(self._close, range_id, file)
+
+    async def _rewrite(
+        self,
+        range_id: str,
+        *,
+        before: FileKey,
+        after: FileKey,
+        record: Callable[[], Awaitable[None]],
+    ) -> None:
+        if range_id not in self._open:  # a log that a crash has left is recovered by opening
+            await self._open_file(range_id, lambda: before)
+        await self._shut(range_id)
+        path = self._path(range_id)
+        await self._in_thread(lambda: rewriting.stage(path, before=before, after=after))
+        try:
+            await record()
+        except Unknown:
+            raise
+        except BaseException:
+            await self._in_thread(rewriting.discard, path, after.generation)
+            raise
+        try:
+            await self._in_thread(rewriting.promote, path, after.generation)
+        except Exception as error:
+            # The record is ahead of the file: only the next start brings them together.
+            self._around.on_fatal(error)
+            raise
 
     async def _delete(self, range_id: str) -> None:
         file = self._open.get(range_id)

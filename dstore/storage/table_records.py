@@ -27,7 +27,8 @@ NODE_FILE: Final = "node.db"
 
 _RANGES = (
     "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
-    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT FROM range_of_table"
+    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER "
+    "FROM range_of_table"
 )
 
 
@@ -37,7 +38,9 @@ class RangeRecord:
 
     The hash bounds are both inclusive. `quantity` is the number of entries as last noted.
     `enrolment` is the UUID of the control plane whose share is part of what wraps `file_key`;
-    STANDALONE if there is none.
+    STANDALONE if there is none. `drawn_under` is the same at the time when the file's data key was
+    drawn: a key that was once wrapped without control's share stays what a stolen copy of that time
+    can open, until the file is written anew (I4).
     """
 
     tenant: str
@@ -53,6 +56,7 @@ class RangeRecord:
     generation: int
     file_key: bytes = field(repr=False)
     enrolment: str = STANDALONE
+    drawn_under: str = STANDALONE
 
     @property
     def ref(self) -> RangeRef:
@@ -97,8 +101,8 @@ def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) ->
     """Add ranges of a table that is there; their files exist already."""
     connection.executemany(
         "INSERT INTO range_of_table (RID_TENANT, RID_TABLE, HASH_START, HASH_END, QUANTITY, UUID, "
-        "TABLE_VERSION, RANGE_ID, FILE_UUID, GENERATION, FILE_KEY, EPOCH, ENROLMENT) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "TABLE_VERSION, RANGE_ID, FILE_UUID, GENERATION, FILE_KEY, EPOCH, ENROLMENT, "
+        "DRAWN_UNDER) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 held.tenant,
@@ -114,6 +118,7 @@ def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) ->
                 held.file_key,
                 held.epoch,
                 held.enrolment,
+                held.drawn_under,
             )
             for held in ranges
         ],
@@ -136,10 +141,11 @@ def set_epoch(connection: apsw.Connection, range_id: str, epoch: int) -> None:
 
 
 def set_file_key(connection: apsw.Connection, held: RangeRecord) -> None:
-    """Note a file's key as it was wrapped anew, and whose share is part of the wrapping."""
+    """Note a file's key as it was wrapped or drawn anew, and whose shares are part of that."""
     connection.execute(
-        "UPDATE range_of_table SET FILE_KEY = ?2, ENROLMENT = ?3 WHERE RANGE_ID = ?1",
-        (held.range_id, held.file_key, held.enrolment),
+        "UPDATE range_of_table SET FILE_KEY = ?2, ENROLMENT = ?3, GENERATION = ?4, "
+        "DRAWN_UNDER = ?5 WHERE RANGE_ID = ?1",
+        (held.range_id, held.file_key, held.enrolment, held.generation, held.drawn_under),
     )
 
 
@@ -163,7 +169,7 @@ def delete_range(connection: apsw.Connection, range_id: str) -> None:
 
 def _range(row: tuple[Any, ...]) -> RangeRecord:
     tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
-    file_uuid, generation, file_key, enrolment = row[9:]
+    file_uuid, generation, file_key, enrolment, drawn_under = row[9:]
     return RangeRecord(
         tenant=tenant,
         table=table,
@@ -178,6 +184,7 @@ def _range(row: tuple[Any, ...]) -> RangeRecord:
         generation=generation,
         file_key=file_key,
         enrolment=enrolment,
+        drawn_under=drawn_under,
     )
 
 

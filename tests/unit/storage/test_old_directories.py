@@ -17,11 +17,12 @@ from tests.unit.service.nodes import a_node
 TENANT, TABLES = "acme", ("one", "two")
 
 
-def _undo_step_2(connection: apsw.Connection) -> None:
+def _undo_steps(connection: apsw.Connection) -> None:
     """Make a node database what `node_0001.sql` alone makes of it; nothing else was different."""
     connection.execute("ALTER TABLE tenant DROP COLUMN TENANT_ID")
     connection.execute("ALTER TABLE range_of_table DROP COLUMN EPOCH")
     connection.execute("ALTER TABLE range_of_table DROP COLUMN ENROLMENT")
+    connection.execute("ALTER TABLE range_of_table DROP COLUMN DRAWN_UNDER")
     connection.pragma("user_version", 1)
 
 
@@ -43,7 +44,7 @@ async def test_a_directory_of_one_range_a_table(tmp_path: Path) -> None:
             await _write(node, table, "old")
         before = {name: node.catalog.table(TENANT, name) for name in TABLES}
         uuid = node.catalog.tenant(TENANT).uuid
-        await node._database.run(_undo_step_2)
+        await node._database.run(_undo_steps)
         assert "EPOCH" not in await node._database.read(_columns)
     for _ in range(2):
         async with a_node(data) as node:
