@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.storage.control.records import (
     AccessKeyRecord,
@@ -20,7 +21,6 @@ from dstore.storage.control.records import (
     ProxyUuid,
     RangeId,
     RangeRecord,
-    ResourceStatus,
     TableRecord,
     TaskId,
     TaskRecord,

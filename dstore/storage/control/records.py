@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NewType
 
 from dstore.model.hashing import HASH_MAX
+from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 
 NodeUuid = NewType("NodeUuid", str)
@@ -33,15 +34,6 @@ class ComponentState(StrEnum):
     ACTIVE = "active"
     MAINTENANCE = "maintenance"
     REMOVED = "removed"
-
-
-class ResourceStatus(StrEnum):
-    """The life of a tenant, a table or a range; what is deleted has no row."""
-
-    CREATING = "creating"
-    ACTIVE = "active"
-    UPDATING = "updating"
-    DELETING = "deleting"
 
 
 class TaskState(StrEnum):

@@ -10,6 +10,7 @@ import pytest
 from dstore.base.limits import CONTROL_PAGE_MAX
 from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.model.hashing import HASH_MAX
+from dstore.model.status import ResourceStatus
 from dstore.storage.control import credentials, notices, planes, tables, tenants
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import (
@@ -17,7 +18,6 @@ from dstore.storage.control.records import (
     NodeUuid,
     NoticeRecord,
     RangeId,
-    ResourceStatus,
 )
 from dstore.storage.control.store import ControlStore, Key
 from tests.support import control_records as made

@@ -1,0 +1,219 @@
+"""What control tells its operator, as plain values; `survey` makes them, `dstore status` shows.
+
+Nothing here waits or decides. Times are wall time in microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from dstore.model.status import ResourceStatus
+from dstore.storage.control.records import (
+    ComponentState,
+    NodeUuid,
+    NoticeRecord,
+    ProxyUuid,
+    TaskId,
+    TaskRecord,
+    TaskState,
+)
+
+
+class Health(StrEnum):
+    """How a component is, as its operator needs to know it."""
+
+    OKAY = "okay"
+    STARTING = "starting"  # admitted, and not seen yet; or it says that it starts
+    LOCKED = "locked"  # it waits for control's share of its keys
+    NO_SPACE = "no_space"
+    DRAINING = "draining"
+    FAILING = "failing"
+    DEAD = "dead"  # its lease is over
+    MAINTENANCE = "maintenance"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentRow:
+    """A node, a proxy or a control process.
+
+    Attributes:
+        uri: of its peer listener; `api_uri`: where clients reach it, "" if they don't.
+        state: what the operator decided; `health`: what is seen of it; `why`: a sentence about
+            health that is not okay, "" otherwise.
+        is_leader: of control processes.
+        ranges: how many ranges it is the primary of; nodes only, as the rest.
+    """
+
+    role: str
+    uuid: str
+    zone: str
+    uri: str
+    api_uri: str
+    version: str
+    state: ComponentState
+    health: Health
+    why: str
+    joined_at_us: int
+    is_leader: bool = False
+    ranges: int = 0
+    free_bytes: int = 0
+    capacity_bytes: int = 0
+    load_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeRow:
+    """A range and where it is. Both hashes are inclusive.
+
+    `held` is how its node says it is, such as okay, opening or damaged; "" if it has said nothing.
+    `why` is a sentence about a range that can't be used, "" for one that can.
+    """
+
+    tenant: str
+    table: str
+    range_id: str
+    low_hash: int
+    high_hash: int
+    epoch: int
+    node: str
+    uri: str
+    held: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """A table; `why` says in a sentence what it waits for, "" if it waits for nothing."""
+
+    tenant: str
+    name: str
+    table_id: str
+    status: ResourceStatus
+    created_at_us: int
+    range_count: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A page of tables with their ranges; `after` continues the list: (tenant, table)."""
+
+    tables: tuple[TableRow, ...]
+    ranges: tuple[RangeRow, ...]
+    after: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeCounts:
+    """All ranges; `unavailable` are on nodes that do not serve them now."""
+
+    total: int
+    unavailable: int
+    possible_loss: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyReport:
+    """What the coordinator is worth to this control, in a word and a sentence.
+
+    `problems` are sentences about values that are kept out of the view, the first of
+    `problem_count`. `waiting_writes` are changes that are recorded and not yet published.
+    """
+
+    state: str
+    sentence: str
+    revision: int
+    cluster_id: str
+    problem_count: int
+    problems: tuple[str, ...]
+    waiting_writes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """One page about the whole cluster.
+
+    Attributes:
+        leader: the control process that leads, None if none is known to.
+        failures_survivable: node failures after which every range still has a replica that can
+            serve; -1 if one has none already.
+        sentence: the same in words, such as "0 node failures survivable."
+        problems: sentences about what an operator should look at.
+        tables: how many of each status.
+    """
+
+    control_plane: str
+    location: str
+    leader: str | None
+    components: tuple[ComponentRow, ...]
+    tenant_count: int
+    tables: dict[ResourceStatus, int]
+    ranges: RangeCounts
+    failures_survivable: int
+    sentence: str
+    topology: TopologyReport
+    unfinished_tasks: int
+    unseen_notices: int
+    problems: tuple[str, ...]
+
+
+class ClusterReports(Protocol):
+    """What the admin API asks of control. Any control answers; those that change need the leader.
+
+    All raise Unavailable: control's store can't be reached.
+    """
+
+    async def status(self) -> ClusterStatus:
+        """Make the one page."""
+
+    async def nodes(self) -> tuple[ComponentRow, ...]:
+        """List the nodes by UUID, removed ones included."""
+
+    async def proxies(self) -> tuple[ComponentRow, ...]:
+        """List the proxies by UUID, removed ones included."""
+
+    async def controls(self) -> tuple[ComponentRow, ...]:
+        """List the control processes by UUID."""
+
+    async def node(self, uuid: str) -> tuple[ComponentRow, tuple[RangeRow, ...]]:
+        """Show a node and the first CONTROL_PAGE_MAX ranges it holds. Raises: Refused: no such."""
+
+    async def placement(
+        self,
+        *,
+        tenant: str | None = None,
+        table: str | None = None,
+        after: tuple[str, str] | None = None,
+    ) -> Placement:
+        """Show where the ranges of a table, of a tenant's tables or of all are, a page of them.
+
+        Raises: Refused: there is no such tenant or table.
+        """
+
+    async def tasks(
+        self, *, state: TaskState | None = None, after: tuple[int, str] | None = None
+    ) -> tuple[tuple[TaskRecord, ...], tuple[int, str] | None]:
+        """List a page of tasks, those that changed last first. Returns: it, and what continues."""
+
+    async def task(self, task_id: TaskId) -> TaskRecord:
+        """Show a task. Raises: Refused: there is none."""
+
+    async def retry_task(self, task_id: TaskId) -> TaskRecord:
+        """Have a task begin at once: one that waits, or one that failed. Raises: Refused."""
+
+    async def notices(
+        self, *, after: tuple[int, str] | None = None
+    ) -> tuple[tuple[NoticeRecord, ...], tuple[int, str] | None]:
+        """List a page of notices, the newest first. Returns: it, and what continues."""
+
+    async def set_maintenance(self, node: NodeUuid, *, is_on: bool, actor: str) -> ComponentRow:
+        """Give a node nothing new, or new ranges again. Raises: Refused: no such, or removed."""
+
+    async def remove_node(self, node: NodeUuid, *, actor: str) -> ComponentRow:
+        """Remove a node for good. Raises: Refused: there is none, or it still has ranges."""
+
+    async def remove_proxy(self, proxy: ProxyUuid, *, actor: str) -> ComponentRow:
+        """Remove a proxy for good. Raises: Refused: there is none."""
