@@ -6,6 +6,7 @@ checks all that the code behind it relies on, and whatever is wrong is one error
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -27,7 +28,8 @@ from dstore.service.wire_types import WireAttribute, WirePatch
 
 Value = TypeVar("Value")
 
-_DIGITS_UNCHECKED: Final = 18  # a text of so many digits is a number, whatever they are
+# Numbers of at most 37 digits, as almost all are: within every bound of `model.numbers`.
+_is_ordinary: Final = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,18})?").fullmatch
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -149,7 +151,7 @@ def _check(attribute: Any, level: int) -> None:
 
 
 def _check_number(text: str) -> None:
-    if not (len(text) <= _DIGITS_UNCHECKED and text.isascii() and text.isdecimal()):
+    if _is_ordinary(text) is None:
         numbers.parse(text)
 
 
