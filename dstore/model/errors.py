@@ -48,6 +48,7 @@ class UnavailableKind(StrEnum):
     LOCKED = "locked"
     DRAINING = "draining"
     MOVED = "moved"
+    UNREACHABLE = "unreachable"  # what is needed for it, a node or a database
 
 
 class DStoreError(Exception):

@@ -192,6 +192,9 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse, then see whether a head is left unfinished."""
+        if self._upgraded:
+            super().data_received(data)  # a WebSocket's, which bounds its own messages
+            return
         was_in_body = not self._last_payload.is_eof()
         requests = self._request_count
         super().data_received(data)

@@ -39,6 +39,7 @@ class Listener:
         port: int,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        tls_context: ssl.SSLContext | None = None,
         connections_max: int = CONNECTIONS_MAX,
         header_timeout_s: float = HEADER_TIMEOUT_S,
         keep_alive_timeout_s: float = KEEP_ALIVE_TIMEOUT_S,
@@ -53,6 +54,7 @@ class Listener:
             port: 0 takes a free one.
             tls_cert: a PEM file, the chain included; HTTPS if given, with `tls_key`.
             tls_key: the PEM file of its private key.
+            tls_context: HTTPS with a context that is ready, instead of the two files.
             connections_max: open at a time; further ones get 503 and are closed.
             header_timeout_s: for the whole head of a request, from its first byte.
             keep_alive_timeout_s: for a connection on which nothing happens.
@@ -63,6 +65,8 @@ class Listener:
         self._host = host
         self._port = port
         self._tls = (tls_cert, tls_key) if tls_cert and tls_key else None
+        assert self._tls is None or tls_context is None
+        self._context = tls_context
         self._connections_max = connections_max
         self._header_timeout_s = header_timeout_s
         self._keep_alive_timeout_s = keep_alive_timeout_s
@@ -79,7 +83,7 @@ class Listener:
 
         Raises: CannotListen: a sentence that says why.
         """
-        context = _tls_context(*self._tls) if self._tls else None
+        context = _tls_context(*self._tls) if self._tls else self._context
         await self._runner.setup()
         assert self._runner.server is not None
         arguments = {**CONNECTION_ARGUMENTS, "keepalive_timeout": self._keep_alive_timeout_s}
@@ -140,7 +144,7 @@ class Listener:
     @property
     def url(self) -> str:
         """Return where a client on this machine finds the surface; only while listening."""
-        scheme = "https" if self._tls else "http"
+        scheme = "https" if self._tls or self._context else "http"
         return f"{scheme}://{_reachable(self._host)}:{self.port}"
 
     @property

@@ -70,6 +70,7 @@ _SHORTAGES: Final[Mapping[UnavailableKind, tuple[int, str]]] = {
     UnavailableKind.LOCKED: (503, "The keys of the data are not at hand"),
     UnavailableKind.DRAINING: (503, "The server is about to stop"),
     UnavailableKind.MOVED: (503, "The range of the entry is moving"),
+    UnavailableKind.UNREACHABLE: (503, "What the request needs does not answer"),
 }
 
 

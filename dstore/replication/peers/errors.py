@@ -37,7 +37,7 @@ class Unreachable(Unavailable):
 
     def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
         """Say why, and when the next attempt is made."""
-        super().__init__(UnavailableKind.OVERLOADED, message, retry_after_ms=retry_after_ms)
+        super().__init__(UnavailableKind.UNREACHABLE, message, retry_after_ms=retry_after_ms)
 
 
 class WireError(msgspec.Struct, frozen=True, omit_defaults=True):

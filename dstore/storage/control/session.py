@@ -133,7 +133,7 @@ def too_slow() -> Unavailable:
 
 def unreachable(message: str) -> Unavailable:
     """The answer while the store is away; `message` is a sentence without its password."""
-    return Unavailable(UnavailableKind.OVERLOADED, message, retry_after_ms=1_000)
+    return Unavailable(UnavailableKind.UNREACHABLE, message, retry_after_ms=1_000)
 
 
 def busy() -> Unavailable:

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from dstore.api.http.answer import Answer
 from dstore.api.http.health import Readiness
 from dstore.api.http.listener import CannotListen, Listener, _tls_context
 from dstore.api.http.route import Route
+from dstore.base.limits import HEADER_BYTES_MAX
 from dstore.base.metrics import create_metrics
 from dstore.model.errors import Unavailable
 from tests.unit.api.http.serving import ENTRY, parse, served
@@ -257,3 +259,27 @@ async def test_unusable_certificate_is_told_in_a_sentence(tmp_path: Path) -> Non
     with pytest.raises(CannotListen, match="can't be used"):
         async with served(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "cert.pem"):
             pass
+
+
+async def test_web_socket_over_a_context_that_is_ready(certificate: tuple[Path, Path]) -> None:
+    """Messages beyond the bound of a head pass, both ways: they are no heads."""
+    cert, _ = certificate
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_bytes(message.data)
+        return socket
+
+    route = Route(method="GET", path="/socket", handler=echo, operation="socket")
+    async with served([route], tls_context=_tls_context(*certificate)) as server:
+        trusted = ssl.create_default_context(cafile=cert)
+        url = f"{server.listener.url}/socket"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(url, ssl=trusted, server_hostname="localhost") as socket,
+        ):
+            for size in (10, 3 * HEADER_BYTES_MAX, 1_000_000):
+                await socket.send_bytes(b"x" * size)
+                assert len(await socket.receive_bytes()) == size

@@ -37,6 +37,7 @@ INSTANCES: list[tuple[DStoreError, int, str]] = [
     (Unavailable(UnavailableKind.LOCKED, SENTENCE), 503, "locked"),
     (Unavailable(UnavailableKind.DRAINING, SENTENCE), 503, "draining"),
     (NotMine("range", 7), 503, "moved"),
+    (Unavailable(UnavailableKind.UNREACHABLE, SENTENCE), 503, "unreachable"),
     (Unknown(SENTENCE), 500, "outcome-unknown"),
     (Corrupt(SENTENCE, file="f", where="page 1"), 500, "storage-damaged"),
 ]
