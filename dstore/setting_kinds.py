@@ -6,13 +6,15 @@ tells what is wanted and never repeats the value, which might be a misplaced sec
 """
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from dstore.base.limits import KIB, LOCATION_CHARS_MAX, MIB
+from dstore.base.limits import ADDRESS_CHARS_MAX, KIB, LOCATION_CHARS_MAX, MIB, ZONE_CHARS_MAX
 
 Kind = Callable[[object], Any]
 
@@ -22,6 +24,12 @@ _BYTES: Final = re.compile(r"([0-9]{1,18}) ?(KiB|MiB|GiB|TiB)?", re.ASCII)
 _BYTES_UNIT: Final = {None: 1, "KiB": KIB, "MiB": MIB, "GiB": 1_024 * MIB, "TiB": MIB * MIB}
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _LOCATION: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9-]{{0,{LOCATION_CHARS_MAX - 1}}}", re.ASCII)
+_ZONE: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ZONE_CHARS_MAX - 1}}}", re.ASCII)
+# A host name, an IPv4 address or an IPv6 address in brackets, and a port.
+_ADDRESS: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII
+)
+_PORT_MAX: Final = 65_535
 
 
 class BadValue(Exception):
@@ -40,6 +48,55 @@ def location(value: object) -> str:
     if not isinstance(value, str) or not _LOCATION.fullmatch(value):
         raise BadValue(f"must be 1 to {LOCATION_CHARS_MAX} letters, digits and hyphens.")
     return value
+
+
+def zone(value: object) -> str:
+    """Read the name of a zone."""
+    if not isinstance(value, str) or not _ZONE.fullmatch(value):
+        raise BadValue(f"must be 1 to {ZONE_CHARS_MAX} letters, digits, dots, hyphens and _.")
+    return value
+
+
+def https_url(value: object) -> str:
+    """Read where a component answers, https://HOST:PORT; a slash at the end is left out."""
+    try:
+        parts = urlsplit(text(value).removesuffix("/"))
+        is_base = parts.scheme == "https" and not (parts.path or parts.query or parts.fragment)
+        fits = is_base and _is_address(parts.netloc)
+    except (BadValue, ValueError):
+        fits = False
+    if not fits:
+        raise BadValue("must be a URL such as https://node-1.example:8001.")
+    return str(value).removesuffix("/")
+
+
+def addresses(value: object) -> tuple[str, ...]:
+    """Read a list of host:port; in one text they are parted by commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise BadValue("must be a list of one host:port or more.")
+    found = [part.strip() if isinstance(part, str) else "" for part in parts]
+    if not all(map(_is_address, found)):
+        raise BadValue("must be a list of host:port, such as etcd-1.example:2379.")
+    return tuple(dict.fromkeys(found))
+
+
+def _is_address(part: str) -> bool:
+    match = _ADDRESS.fullmatch(part) if len(part) <= ADDRESS_CHARS_MAX else None
+    return match is not None and 1 <= int(match[1]) <= _PORT_MAX
+
+
+def command(value: object) -> tuple[str, ...]:
+    """Read a command and its arguments; one text is parted as a shell would, and not by one."""
+    try:
+        parts = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:  # an open quote
+        parts = None
+    if not isinstance(parts, list | tuple) or not parts:
+        raise BadValue("must be a command: a list of texts, the program first.")
+    if not all(isinstance(part, str) and part.isprintable() for part in parts) or not parts[0]:
+        raise BadValue("must be a command: a list of texts, the program first.")
+    return tuple(parts)
 
 
 def path(value: object) -> Path:

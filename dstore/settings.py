@@ -1,195 +1,29 @@
-"""What an operator may set: TOML file < environment DSTORE_* < flags, in one declarative table.
+"""The settings of a process: TOML file < environment DSTORE_* < flags, by the one list of rows.
 
-`SETTINGS` is the only list. From a name follow the TOML key (`tls.cert` is `cert` under `[tls]`),
-the variable (`DSTORE_TLS_CERT`), the flag (`--tls-cert`) and the field of `Settings` (`tls_cert`).
-A bad value, or a key that the file should not have, is refused with a sentence that names where it
-stands. No secret is a setting: arguments and environments are read by too many.
+`setting_rows.SETTINGS` is that list. A bad value, or a key that the file should not have, is
+refused with a sentence that names where it stands.
 
-To add a setting: one row in `SETTINGS`, one field in `Settings`, one line in `config/dstore.toml`.
+To add a setting: one row there, one field in `Settings`, one line in `config/dstore.toml`.
 """
 
 import ipaddress
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dstore.base import limits
+from dstore.base.limits import JOIN_TOKEN_CHARS_MAX
 from dstore.base.logging import LogFormat, LogLevel
-from dstore.setting_kinds import (
-    BadValue,
-    Choice,
-    Kind,
-    boolean,
-    bytes_count,
-    location,
-    path,
-    seconds,
-    text,
-    whole,
-    words,
-)
+from dstore.setting_kinds import BadValue
+from dstore.setting_rows import ADMIN_PORT, PEER_PORT, SETTINGS, RequestLog, Setting
 
-
-class RequestLog(StrEnum):
-    """Which requests get a line in the log."""
-
-    NONE = "none"
-    ERRORS = "errors"
-    ALL = "all"
+JOIN_TOKEN_VARIABLE: Final = "DSTORE_JOIN_TOKEN"  # noqa: S105 - a name
+_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 class SettingsError(Exception):
     """The process was told something it can't start with; the message is a sentence to print."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One row: its dotted name, how a value is read, what holds without one, and its help."""
-
-    name: str
-    kind: Kind
-    default: Any
-    help: str
-    flag_name: str | None = None  # where the flag isn't the name, as `--role` of `roles`
-
-    @property
-    def field(self) -> str:
-        """The name of the field of `Settings`."""
-        return self.name.replace(".", "_")
-
-    @property
-    def flag(self) -> str:
-        """The name of the flag, as in `--tls-cert`."""
-        return "--" + (self.flag_name or self.field.replace("_", "-"))
-
-    @property
-    def variable(self) -> str:
-        """The name of the environment variable, as in `DSTORE_TLS_CERT`."""
-        return "DSTORE_" + self.field.upper()
-
-
-ADMIN_PORT: Final = 8002
-
-SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting(
-        name="data",
-        kind=path,
-        default=Path("dstore-data"),
-        help="The directory that holds everything this process stores; made if absent.",
-    ),
-    Setting(
-        name="host",
-        kind=text,
-        default="127.0.0.1",
-        help="The address to listen on; beyond this machine it needs TLS or `insecure`.",
-    ),
-    Setting(
-        name="port",
-        kind=whole(0, 65_535),
-        default=8000,
-        help="The TCP port of the public API; 0 takes a free one.",
-    ),
-    Setting(
-        name="roles",
-        kind=words,
-        default=("all",),
-        help="The roles of this process; `all` means every role there is.",
-        flag_name="role",
-    ),
-    Setting(
-        name="location",
-        kind=location,
-        default="NA",
-        help="Where this installation rules, the fourth part of every resource id.",
-    ),
-    Setting(
-        name="insecure",
-        kind=boolean,
-        default=False,
-        help="Listen beyond this machine without TLS, for a network that is protected otherwise.",
-    ),
-    Setting(
-        name="drain_timeout_s",
-        kind=seconds(0, 3_600),
-        default=limits.DRAIN_TIMEOUT_S,
-        help="How many seconds requests under way get to end after SIGTERM.",
-    ),
-    Setting(
-        name="page_cache_bytes",
-        kind=bytes_count(limits.MIB),
-        default=limits.PAGE_CACHE_BYTES,
-        help="Memory for opened pages, of all files together, in bytes.",
-    ),
-    Setting(
-        name="entry_cache_bytes",
-        kind=bytes_count(0),
-        default=limits.ENTRY_CACHE_BYTES,
-        help="Memory for decoded entries, of all files together, in bytes.",
-    ),
-    Setting(
-        name="open_files_max",
-        kind=whole(8, 100_000),
-        default=limits.OPEN_FILES_MAX,
-        help="Range files open at a time, twice that in a burst; each takes up to 11 descriptors.",
-    ),
-    Setting(
-        name="wal_pages_checkpoint",
-        kind=whole(100, 1_000_000),
-        default=limits.WAL_PAGES_CHECKPOINT,
-        help="Pages of 4,096 bytes that a file's log gathers before it is folded in.",
-    ),
-    Setting(
-        name="free_disk_bytes_min",
-        kind=bytes_count(0),
-        default=limits.FREE_DISK_BYTES_MIN,
-        help="Free bytes under `data` below which writes are refused and reads go on.",
-    ),
-    Setting(
-        name="admin.host",
-        kind=text,
-        default="127.0.0.1",
-        help="The address of the admin API: credentials, status, metrics.",
-    ),
-    Setting(
-        name="admin.port",
-        kind=whole(0, 65_535),
-        default=ADMIN_PORT,
-        help="The TCP port of the admin API; 0 takes a free one, as does the default if port is 0.",
-    ),
-    Setting(
-        name="log.level",
-        kind=Choice(LogLevel),
-        default=LogLevel.INFO,
-        help="The least severe event that is logged.",
-    ),
-    Setting(
-        name="log.format",
-        kind=Choice(LogFormat),
-        default=LogFormat.AUTO,
-        help="How a log line looks; `auto` is console on a terminal and JSON elsewhere.",
-    ),
-    Setting(
-        name="log.requests",
-        kind=Choice(RequestLog),
-        default=RequestLog.ERRORS,
-        help="Which requests get a line in the log; `errors` are those answered 500 or above.",
-    ),
-    Setting(
-        name="tls.cert",
-        kind=path,
-        default=None,
-        help="The PEM file of the certificate, its chain after it; goes with `tls.key`.",
-    ),
-    Setting(
-        name="tls.key",
-        kind=path,
-        default=None,
-        help="The PEM file of the certificate's private key, readable by this user only.",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +37,9 @@ class Settings:
     admin_port: int
     roles: tuple[str, ...]
     location: str
+    zone: str
+    workers: int
+    ranges_per_table: int
     insecure: bool
     drain_timeout_s: float
     page_cache_bytes: int
@@ -210,11 +47,26 @@ class Settings:
     open_files_max: int
     wal_pages_checkpoint: int
     free_disk_bytes_min: int
+    peer_host: str
+    peer_port: int
+    peer_url: str | None
+    join_token_file: Path | None
+    etcd_endpoints: tuple[str, ...] | None
+    etcd_ca: Path | None
+    etcd_cert: Path | None
+    etcd_key: Path | None
+    etcd_namespace: str | None
+    control_store: str
+    control_store_password_file: Path | None
+    control_key_file: Path | None
+    control_key_command: tuple[str, ...] | None
     log_level: LogLevel
     log_format: LogFormat
     log_requests: RequestLog
     tls_cert: Path | None
     tls_key: Path | None
+    # The text of a join token that came by its variable: used once, and gone in minutes.
+    join_token: str | None = field(default=None, repr=False)
 
     @property
     def has_tls(self) -> bool:
@@ -225,6 +77,18 @@ class Settings:
     def admin_port_wanted(self) -> int:
         """The admin port to ask for: free ones come in pairs, unless one was chosen."""
         return 0 if self.port == 0 and self.admin_port == ADMIN_PORT else self.admin_port
+
+    @property
+    def peer_port_wanted(self) -> int:
+        """The port to ask for on behalf of other components, as `admin_port_wanted`."""
+        return 0 if self.port == 0 and self.peer_port == PEER_PORT else self.peer_port
+
+    def peer_url_at(self, port: int) -> str:
+        """Tell where other components find this one, once its peer listener has `port`."""
+        if self.peer_url is not None:
+            return self.peer_url
+        host = f"[{self.peer_host}]" if ":" in self.peer_host else self.peer_host
+        return f"https://{host}:{port}"
 
 
 def load(
@@ -247,7 +111,7 @@ def load(
             given[setting.field] = setting.kind(value)
         except BadValue as reason:
             raise SettingsError(f"{source} {reason}") from None
-    settings = Settings(**given)
+    settings = Settings(**given, join_token=_join_token(environment or {}))
     _check_together(settings)
     return settings
 
@@ -271,6 +135,19 @@ def _given(
             yield setting, flag, f"The flag {setting.flag}"
     unknown = flags.keys() - {setting.field for setting in SETTINGS}
     assert not unknown, unknown
+
+
+def _join_token(environment: Mapping[str, str]) -> str | None:
+    """Take a join token from its variable; whoever uses it judges what it says."""
+    token = environment.get(JOIN_TOKEN_VARIABLE)
+    if token is None:
+        return None
+    if not 0 < len(token) <= JOIN_TOKEN_CHARS_MAX or not token.isascii():
+        raise SettingsError(
+            f"The variable {JOIN_TOKEN_VARIABLE} must be a join token, as `dstore control token "
+            "create` prints it."
+        )
+    return token
 
 
 def _read_toml(config: Path) -> Mapping[str, Any]:
@@ -300,6 +177,31 @@ def _check_together(settings: Settings) -> None:
                 f"Listening on {host} lets other machines in: set tls.cert and tls.key, "
                 "or --insecure if the network is protected otherwise."
             )
+    _check_cluster(settings)
+
+
+def _check_cluster(settings: Settings) -> None:
+    """Refuse what a component of a cluster could not work with."""
+    if settings.peer_host in _ANY_ADDRESS and settings.peer_url is None:
+        raise SettingsError(
+            f"{settings.peer_host} in peer.host is every address of this machine: say in peer.url "
+            "at which one other components find it, such as https://node-1.example:8001."
+        )
+    if (settings.etcd_cert is None) != (settings.etcd_key is None):
+        raise SettingsError("etcd.cert and etcd.key go together: set both or neither.")
+    if settings.etcd_cert is not None and settings.etcd_ca is None:
+        raise SettingsError("etcd.cert needs etcd.ca, by which etcd itself is known.")
+    hosts = [endpoint.rpartition(":")[0].strip("[]") for endpoint in settings.etcd_endpoints or ()]
+    if not (settings.etcd_ca or settings.insecure or all(map(is_loopback, hosts))):
+        raise SettingsError(
+            "etcd is on another machine: set etcd.ca, or --insecure if the network is protected "
+            "otherwise."
+        )
+    if settings.join_token is not None and settings.join_token_file is not None:
+        raise SettingsError(
+            f"There are two join tokens: the variable {JOIN_TOKEN_VARIABLE} and join.token_file; "
+            "set one."
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -1,8 +1,8 @@
 """Every bound of dStore: its name, its unit, and where its number comes from.
 
 A name ends in its unit and its sense (`_BYTES_MAX`). A number that an operator may set is a default
-of `dstore/settings.py` taken from here; the rest are the same everywhere, since clients and stored
-files depend on them.
+of `dstore/setting_rows.py` taken from here; the rest are the same everywhere, since clients and
+stored files depend on them.
 """
 
 from typing import Final
@@ -47,6 +47,7 @@ TENANT_NAME_CHARS_MAX: Final = 64
 TABLE_NAME_CHARS_MIN: Final = 3  # DynamoDB's
 TABLE_NAME_CHARS_MAX: Final = 255  # DynamoDB's
 LOCATION_CHARS_MAX: Final = 16
+ZONE_CHARS_MAX: Final = 64
 ACCESS_KEY_ID_CHARS_MIN: Final = 16  # AWS's bounds of an access key id
 ACCESS_KEY_ID_CHARS_MAX: Final = 128
 ACCESS_KEY_SECRET_CHARS_MIN: Final = 8
@@ -274,10 +275,32 @@ CONTROL_READERS_MAX: Final = 4  # snapshots at a time; with the one writer, Post
 CONTROL_WAITING_MAX: Final = 256  # transactions that wait for a turn; at ~3 ms each under a second
 CONTROL_PAGE_MAX: Final = 1_000  # rows read at a time, ~1 KB each
 CONTROL_BUSY_TIMEOUT_MS: Final = 5_000  # for another process that writes the same SQLite file
+WORKERS_MAX: Final = 64  # processes of one proxy; beyond a machine's cores they help nobody
 RANGES_PER_TABLE_MAX: Final = 1_000  # read at once, as a page of them is
 OUTBOX_BATCH_MAX: Final = 100  # published together; an etcd transaction has room for more
 AUDIT_TEXT_CHARS_MAX: Final = 4 * KIB  # of one field of an entry
 NOTICES_KEPT: Final = 10_000  # the newest ones
+
+# ---------------------------------------------------------------------------- joining, and control
+
+JOIN_BODY_BYTES_MAX: Final = 32 * KIB  # of a request to join: a request for a certificate, a token
+JOIN_ANSWER_BYTES_MAX: Final = 128 * KIB  # a certificate and AUTHORITIES_MAX authorities
+JOIN_TIMEOUT_S: Final = 15.0  # of one attempt at one control; its store may take 10 s
+JOINS_AT_ONCE_MAX: Final = 8  # at one control; a certificate costs it ~1 ms and a transaction
+JOIN_REFUSALS_PER_MINUTE_MAX: Final = 60  # at one control; then whoever asks has to wait
+CONTROLS_MAX: Final = 64  # control processes of a plane that a component is told of
+REMOVED_TOLD_MAX: Final = 10_000  # removed components whose certificates have not ended
+TENANT_SHARES_ASKED_MAX: Final = 1_000  # tenants in one question
+CREDENTIALS_PAGE_MAX: Final = 1_000  # access keys and tokens in one answer, ~450 bytes each
+CREDENTIALS_STATE_BYTES: Final = 32
+CREDENTIALS_CHANGES_MAX: Final = 1_000  # remembered by control; who is further behind reads anew
+CREDENTIALS_POLL_S: Final = 1.0  # of a proxy: with a reading every second, revoked within 5 s
+CREDENTIALS_FRESH_S: Final = 0.5  # for so long control answers without a look at its store
+MEMBERS_POLL_S: Final = 2.0  # of every component: who is removed ends within seconds
+MEMBERS_FRESH_S: Final = 1.0  # for so long control answers without a look at its store
+RENEWAL_LOOK_S: Final = 60.0  # between two looks whether a certificate has to be renewed
+CONTROL_CALL_TRY_S_MIN: Final = 0.5  # left to each control that is tried, of the caller's deadline
+CONTROL_RETRY_S: Final = 0.2  # between two rounds over all controls, up to the caller's deadline
 
 # ----------------------------------------------------------------------------------- the process
 

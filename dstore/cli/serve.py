@@ -1,4 +1,4 @@
-"""`dstore serve`: the server; its flags are the rows of `dstore.settings.SETTINGS`."""
+"""`dstore serve`: the server; its flags are the rows of `dstore.setting_rows.SETTINGS`."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,11 +10,15 @@ import click
 from dstore import setting_kinds
 from dstore.cli.command import Leaf, Word
 from dstore.cli.failures import usage
-from dstore.settings import SETTINGS, Setting, SettingsError, load
+from dstore.setting_rows import SETTINGS, Setting
+from dstore.settings import SettingsError, load
 
 _METAVARS: Final[Mapping[setting_kinds.Kind, str]] = {
     setting_kinds.path: "PATH",
     setting_kinds.words: "WORD",
+    setting_kinds.addresses: "HOST:PORT",
+    setting_kinds.https_url: "URL",
+    setting_kinds.command: "COMMAND",
 }
 
 
@@ -37,8 +41,8 @@ def _shape(setting: Setting) -> dict[str, Any]:
     shape: dict[str, Any] = {"default": None, "help": f"{setting.help}{_default(default)}"}
     if isinstance(setting.kind, setting_kinds.Choice):
         shape["type"] = Word(setting.kind.options)
-    elif setting.kind is setting_kinds.words:
-        shape |= {"multiple": True, "metavar": "WORD"}
+    elif setting.kind in {setting_kinds.words, setting_kinds.addresses}:
+        shape |= {"multiple": True, "metavar": _METAVARS[setting.kind]}
     elif setting.kind is not setting_kinds.boolean:
         is_number = isinstance(default, int | float)
         shape["metavar"] = _METAVARS.get(setting.kind, "NUMBER" if is_number else "TEXT")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dstore.settings import SETTINGS, load
+from dstore.setting_rows import SETTINGS
+from dstore.settings import load
 
 CONFIG = Path(__file__).parents[2] / "config"
 

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from dstore.base.logging import LogFormat, LogLevel
-from dstore.settings import (
-    SETTINGS,
-    RequestLog,
-    Setting,
-    Settings,
-    SettingsError,
-    is_loopback,
-    load,
-)
+from dstore.setting_rows import SETTINGS, RequestLog, Setting
+from dstore.settings import Settings, SettingsError, is_loopback, load
 
 
 @pytest.fixture
@@ -60,6 +53,15 @@ def test_a_flag_that_was_not_given_overrules_nothing() -> None:
         ("DSTORE_PAGE_CACHE_BYTES", "2MiB", "page_cache_bytes", 2_097_152),
         ("DSTORE_FREE_DISK_BYTES_MIN", "1 GiB", "free_disk_bytes_min", 1_073_741_824),
         ("DSTORE_LOG_FORMAT", "json", "log_format", LogFormat.JSON),
+        ("DSTORE_ZONE", "eu-west.1_a", "zone", "eu-west.1_a"),
+        ("DSTORE_PEER_URL", "https://node-1:8001/", "peer_url", "https://node-1:8001"),
+        (
+            "DSTORE_ETCD_ENDPOINTS",
+            "127.0.0.1:1, [::1]:2",
+            "etcd_endpoints",
+            ("127.0.0.1:1", "[::1]:2"),
+        ),
+        ("DSTORE_CONTROL_KEY_COMMAND", "kms 'a b' c", "control_key_command", ("kms", "a b", "c")),
     ],
 )
 def test_variable_is_read_by_its_kind(variable: str, text: str, field: str, value: object) -> None:
@@ -87,6 +89,20 @@ def test_variable_is_read_by_its_kind(variable: str, text: str, field: str, valu
         ("DSTORE_LOG_LEVEL", "loud"),
         ("DSTORE_LOCATION", "N/A"),
         ("DSTORE_TLS_CERT", ""),
+        ("DSTORE_ZONE", "a/b"),
+        ("DSTORE_WORKERS", "0"),
+        ("DSTORE_PEER_URL", "http://node-1:8001"),
+        ("DSTORE_PEER_URL", "https://n1"),
+        ("DSTORE_PEER_URL", "https://node-1:8001/path"),
+        ("DSTORE_PEER_URL", "https://user@node-1:8001"),
+        ("DSTORE_PEER_URL", "https://[::1:8001"),
+        ("DSTORE_ETCD_ENDPOINTS", ""),
+        ("DSTORE_ETCD_ENDPOINTS", "a:1,,b:2"),
+        ("DSTORE_ETCD_ENDPOINTS", "http://a:1"),
+        ("DSTORE_ETCD_ENDPOINTS", "a:0"),
+        ("DSTORE_CONTROL_KEY_COMMAND", "kms 'open"),
+        ("DSTORE_CONTROL_KEY_COMMAND", "''"),
+        ("DSTORE_JOIN_TOKEN", "é"),
     ],
 )
 def test_bad_variable_is_refused_by_name_without_its_value(variable: str, text: str) -> None:
@@ -176,6 +192,55 @@ def test_certificate_and_key_go_together() -> None:
         load(environment={"DSTORE_TLS_KEY": "k.pem"})
 
 
+def test_etcd_elsewhere_needs_its_authority_or_saying_insecure() -> None:
+    """The topology decides who serves what; nobody else may write it."""
+    etcd: dict[str, Any] = {"etcd_endpoints": ("etcd-1:2379",)}
+    with pytest.raises(SettingsError, match=r"etcd\.ca"):
+        load(flags=etcd)
+    assert load(flags=etcd | {"insecure": True}).etcd_endpoints == ("etcd-1:2379",)
+    assert load(flags=etcd | {"etcd_ca": Path("ca.pem")}).etcd_endpoints == ("etcd-1:2379",)
+    here = {"etcd_endpoints": ("127.0.0.1:2379", "[::1]:2379", "localhost:1")}
+    assert load(flags=here).etcd_ca is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"etcd_cert": Path("c.pem")}, "go together"),
+        ({"etcd_cert": Path("c.pem"), "etcd_key": Path("k.pem")}, r"needs etcd\.ca"),
+        ({"peer_host": "::"}, r"peer\.url"),
+    ],
+)
+def test_settings_of_a_cluster_that_contradict_are_refused(
+    flags: dict[str, object], sentence: str
+) -> None:
+    """Each would start and then not work, or work otherwise than it was meant."""
+    with pytest.raises(SettingsError, match=sentence):
+        load(flags=flags)
+
+
+def test_others_find_a_component_at_its_peer_url() -> None:
+    """A listener on every address has none to tell others; a free port is known late."""
+    assert load().peer_url_at(8001) == "https://127.0.0.1:8001"
+    assert load(flags={"peer_host": "::1"}).peer_url_at(9) == "https://[::1]:9"
+    told = load(flags={"peer_host": "::", "peer_url": "https://node-1:1"})
+    assert told.peer_url_at(9) == "https://node-1:1"
+    assert load(flags={"port": 0}).peer_port_wanted == 0
+    assert load(flags={"port": 0, "peer_port": 9}).peer_port_wanted == 9
+
+
+def test_join_token_comes_by_a_variable_or_a_file_and_shows_nowhere() -> None:
+    """It admits a component, so it is no argument, and in no line that is logged."""
+    settings = load(environment={"DSTORE_JOIN_TOKEN": "dstore-join-v1.AbC"})
+    assert settings.join_token == "dstore-join-v1.AbC"
+    assert "AbC" not in repr(settings)
+    with pytest.raises(SettingsError, match="two join tokens"):
+        load(
+            environment={"DSTORE_JOIN_TOKEN": "dstore-join-v1.AbC"},
+            flags={"join_token_file": Path("token")},
+        )
+
+
 def test_names_of_a_setting_follow_from_one() -> None:
     """One name to remember: key, variable, flag and field."""
     setting = next(setting for setting in SETTINGS if setting.name == "tls.cert")
@@ -192,4 +257,5 @@ def test_every_setting_has_a_field_a_readable_default_and_a_sentence(setting: Se
     assert setting.field in Settings.__slots__
     assert setting.default is None or setting.kind(setting.default) == setting.default
     assert setting.help.endswith(".")
-    assert not {"secret", "token", "password"} & set(setting.field.split("_"))
+    is_file = setting.field.endswith("_file")
+    assert is_file or not {"secret", "token", "password"} & set(setting.field.split("_"))

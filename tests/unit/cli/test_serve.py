@@ -6,7 +6,8 @@ from types import ModuleType
 import pytest
 
 from dstore.cli.failures import ExitCode
-from dstore.settings import SETTINGS, Settings
+from dstore.setting_rows import SETTINGS
+from dstore.settings import Settings
 from tests.unit.cli.conftest import Run
 
 
