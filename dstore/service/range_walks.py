@@ -73,6 +73,8 @@ class _PageWalk:
         """
         span = self._ask.span
         refs = table.ranges.crossing(span.low, span.high)
+        if len(refs) == 1 and not self._taken:  # every Query, and tables of one range
+            return await self._ranges.page(refs[0], table.definition, self._ask)
         if span.is_reverse:
             refs = refs[::-1]
         for place, ref in enumerate(refs, start=1):
