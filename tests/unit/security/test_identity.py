@@ -37,7 +37,7 @@ def test_an_identity_reads_back(role: ComponentRole) -> None:
     [
         "",
         f"dstore://{PLANE}/node",
-        f"dstore://{PLANE}/root/{NODE}",
+        f"dstore://{PLANE}/superuser/{NODE}",
         f"DSTORE://{PLANE}/node/{NODE}",
         f"dstore://{PLANE}/node/{NODE}\n",
         f"dstore://{PLANE}:1/node/{NODE}",
