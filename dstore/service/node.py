@@ -36,11 +36,12 @@ from dstore.storage.threads import StorageThreads
 from dstore.storage.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.security.keys import ControlShare
     from dstore.service.deferred import Plan
     from dstore.service.ranges import Ranges
     from dstore.storage.node_keys import NodeKeys
@@ -86,6 +87,7 @@ class Node:
     ) -> None:
         """Wire the use cases; nothing is read yet."""
         self.uuid = keys.uuid
+        self.control_planes = keys.control_planes  # that it is enrolled with
         self.files = files
         self.disk = DiskSpace(options.directory, free_bytes_min=options.free_disk_bytes_min)
         self.shredder = Shredder(database)
@@ -209,10 +211,14 @@ async def open_node(
     clock: Clock,
     entropy: Entropy,
     on_fatal: Callable[[BaseException], None],
+    shares: Sequence[ControlShare] = (),
 ) -> Node:
     """Open a data directory, making it on the first start, and load what it holds.
 
-    The caller holds the directory's lock. Raises: Corrupt, WrongKey: it cannot be opened.
+    The caller holds the directory's lock. `shares` are the (node, control) keys of an enrolled
+    node, see `storage.node_keys.load_or_create`.
+
+    Raises: Corrupt, WrongKey: it cannot be opened. Unavailable: it waits for control.
     """
     executor = StorageThreads(STORAGE_THREADS)
 
@@ -233,7 +239,9 @@ async def open_node(
     directory = options.directory.absolute()
 
     def open_storage() -> tuple[NodeKeys, NodeDatabase]:
-        keys = load_or_create(directory, database=directory / NODE_FILE, entropy=entropy)
+        keys = load_or_create(
+            directory, database=directory / NODE_FILE, entropy=entropy, shares=shares
+        )
         return keys, NodeDatabase(directory, key=keys.database_key, around=around)
 
     keys, database = await get_running_loop().run_in_executor(executor, open_storage)

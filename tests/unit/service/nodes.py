@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
+from dstore.security.keys import ControlShare
 from dstore.service.node import Node, NodeOptions, open_node
 
 
 @asynccontextmanager
-async def a_node(directory: Path, *, free_disk_bytes_min: int = 0) -> AsyncIterator[Node]:
+async def a_node(
+    directory: Path, *, free_disk_bytes_min: int = 0, shares: Sequence[ControlShare] = ()
+) -> AsyncIterator[Node]:
     """Open the data directory as a starting server would, and close it at the end."""
     directory.mkdir(exist_ok=True)  # noqa: ASYNC240 - a scratch directory
     node = await open_node(
@@ -28,6 +31,7 @@ async def a_node(directory: Path, *, free_disk_bytes_min: int = 0) -> AsyncItera
         clock=SystemClock(),
         entropy=SystemEntropy(),
         on_fatal=_fail,
+        shares=shares,
     )
     try:
         yield node
