@@ -58,6 +58,7 @@ class Dialled:
     """A connection to the right component, both sides having greeted."""
 
     socket: FrameSocket
+    identity: Identity
     valid_until_us: int
     """When the certificate ends that the other side has shown; wall clock."""
 
@@ -104,7 +105,8 @@ class RemotePeer:
 
         Args:
             dialer: closed with the peer.
-            identity: of the other component.
+            identity: of the other component; of who answered last if the dialler takes any of a
+                kind.
             calls: what is called there.
             clock: for deadlines.
             entropy: for jitter.
@@ -295,6 +297,7 @@ class RemotePeer:
         self._lines.add(line)
         self._line = line
         self._problem = ""
+        self._identity = dialled.identity
         _log.info("peer_connected", peer=self._identity.uri)
         self._tasks.spawn(self._serve(line, link), name="peer_line")
         self._room.wake_one()

@@ -23,14 +23,22 @@ from dstore.base.limits import (
     PEER_FRAME_BYTES_MAX,
 )
 from dstore.replication.peers.calls import Calls
-from dstore.replication.peers.greeting import NotWelcome, greet, shortened, turn_away
+from dstore.replication.peers.greeting import NotWelcome, code_of, greet, shortened, turn_away
 from dstore.replication.peers.records import CloseCode, Closed
 from dstore.replication.peers.remote import CannotDial, Dialled, RemotePeer
-from dstore.security.identity import Certificate, CertificateRefused, Identity, require_valid
+from dstore.security.identity import (
+    Certificate,
+    CertificateRefused,
+    ComponentRole,
+    Identity,
+    require_identity,
+    require_valid,
+)
 from dstore.security.tls import TlsContexts, handshake_problem, presented
 
 PATH: Final = "/peer/v1"
 
+_UNKNOWN_UUID: Final = "00000000-0000-0000-0000-000000000000"  # until somebody has answered
 _CAUSES_MAX: Final = 6  # of one error, looked at
 
 
@@ -105,7 +113,7 @@ class WebSocketDialer:
         url: str,
         *,
         here: Identity,
-        wanted: Identity,
+        wanted: Identity | None,
         tls: TlsContexts,
         clock: Clock,
         timeout_s: float = PEER_DIAL_TIMEOUT_S,
@@ -115,7 +123,8 @@ class WebSocketDialer:
         Args:
             url: of the component's peer surface, "https://host:port".
             here: this component.
-            wanted: the one that must answer at `url`; whoever else does is refused.
+            wanted: the one that must answer at `url`; whoever else does is refused. None: any
+                control of this component's plane.
             tls: what this component shows and trusts; each dial takes what is newest.
             clock: for certificates' ends.
             timeout_s: for everything up to the end of the greeting.
@@ -169,9 +178,8 @@ class WebSocketDialer:
         frames = WebSocketFrames(socket, partial(_abort, socket))
         try:
             there = self._certificate_of(socket)
-            await greet(
-                frames, here=self._here, there=there, wanted=self._wanted, clock=self._clock
-            )
+            wanted = self._wanted or _control(there.identity, here=self._here)
+            await greet(frames, here=self._here, there=there, wanted=wanted, clock=self._clock)
         except NotWelcome as error:
             await turn_away(frames, error.closed)
             frames.abort()
@@ -179,7 +187,7 @@ class WebSocketDialer:
         except BaseException:
             frames.abort()
             raise
-        return Dialled(socket=frames, valid_until_us=there.not_after_us)
+        return Dialled(socket=frames, identity=there.identity, valid_until_us=there.not_after_us)
 
     def _certificate_of(self, socket: aiohttp.ClientWebSocketResponse) -> Certificate:
         connection = socket.get_extra_info("ssl_object")
@@ -221,6 +229,34 @@ def websocket_peer(
     """Make the peer at `url`; see `WebSocketDialer` and `RemotePeer`. It dials when it is used."""
     dialer = WebSocketDialer(url, here=here, wanted=wanted, tls=tls, clock=clock)
     return RemotePeer(dialer, identity=wanted, calls=calls, clock=clock, entropy=entropy)
+
+
+def control_peer(
+    url: str,
+    *,
+    here: Identity,
+    tls: TlsContexts,
+    calls: Calls,
+    clock: Clock,
+    entropy: Entropy,
+) -> RemotePeer:
+    """Make a peer of whichever control of this component's plane answers at `url`."""
+    dialer = WebSocketDialer(url, here=here, wanted=None, tls=tls, clock=clock)
+    unknown = Identity(
+        control_plane=here.control_plane, role=ComponentRole.CONTROL, uuid=_UNKNOWN_UUID
+    )
+    return RemotePeer(dialer, identity=unknown, calls=calls, clock=clock, entropy=entropy)
+
+
+def _control(there: Identity, *, here: Identity) -> Identity:
+    """Check that a control of the same plane answers. Raises: NotWelcome."""
+    try:
+        require_identity(
+            there, control_plane=here.control_plane, roles=frozenset({ComponentRole.CONTROL})
+        )
+    except CertificateRefused as error:
+        raise NotWelcome(Closed(code_of(error.problem), error.message)) from error
+    return there
 
 
 def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
