@@ -26,6 +26,7 @@ from dstore.service.items import EntryKey, Items
 from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
+    from dstore.service.disk_space import DiskSpace
     from dstore.storage.range_writer import Applied, Apply
 
 PRINCIPAL: Final = "deferred"
@@ -47,9 +48,10 @@ class _Planned:
 class Deferred:
     """The node's queue of accepted writes."""
 
-    def __init__(self, store: DeferredStore, items: Items) -> None:
-        """Start empty; `load` and `run` make it work."""
+    def __init__(self, store: DeferredStore, items: Items, disk: DiskSpace) -> None:
+        """Start empty; `load` and `run` make it work, and `disk` refuses what would not fit."""
         self._store = store
+        self._disk = disk
         self._items = items
         self._queue = DeferredQueue()
         self._large = Lock()
@@ -68,8 +70,10 @@ class Deferred:
     async def accept(self, write: DeferredWrite) -> str:
         """Make a write durable in the queue. Returns: its request id, under which to ask.
 
-        Raises: Unavailable: the queue is full; nothing was accepted. Refused: no such tenant.
+        Raises: Unavailable: the queue or the disk is full; nothing was accepted. Refused: no such
+            tenant.
         """
+        self._disk.check_write()
         one = self._store.waiting(write)
         self._queue.reserve(one)
         try:

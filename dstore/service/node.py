@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.security.keys import ControlShare
     from dstore.service.deferred import Plan
+    from dstore.service.directory import Directory, Registrar
     from dstore.service.ranges import Ranges
     from dstore.storage.node_keys import NodeKeys
 
@@ -104,6 +105,8 @@ class Node:
             entropy=entropy,
             location=options.location,
         )
+        self.directory: Directory = self.catalog
+        self.registrar: Registrar = self.catalog
         self.ranges: Ranges = LocalRanges(self.holdings, self.disk)
         self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
@@ -114,7 +117,7 @@ class Node:
         store = DeferredStore(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
-        self.deferred = Deferred(store, self.items)
+        self.deferred = Deferred(store, self.items, self.disk)
         self.entry_audit = EntryAudit()
         self.orphans_count = 0  # ranges set aside because no record names them
         self._orphans = Orphans(options.directory)

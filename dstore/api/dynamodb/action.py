@@ -11,7 +11,7 @@ from dstore.base.limits import INLINE_JSON_BYTES_MAX
 if TYPE_CHECKING:
     from dstore.api.dynamodb.shapes import Structure
     from dstore.service.access import Principal
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 Members = dict[str, Any]
 """A request's members by name, as JSON gave them; of the types that the shape states."""
@@ -27,7 +27,7 @@ class Call:
     `body_bytes` is the size of the body that the members came in, inflated; 0 if it is unknown.
     """
 
-    node: Node
+    cases: UseCases
     principal: Principal
     tenant: str
     region: str

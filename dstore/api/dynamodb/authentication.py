@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dstore.base.clock import Clock
-    from dstore.service.access import Access, Principal
+    from dstore.service.access import Principal
+    from dstore.service.use_cases import Gatekeeper
 
 SERVICE: Final = "dynamodb"
 _SERVICES: Final = frozenset({SERVICE})
@@ -54,7 +55,7 @@ class Authentication:
 
     __slots__ = ("_access", "_clock")
 
-    def __init__(self, access: Access, clock: Clock) -> None:
+    def __init__(self, access: Gatekeeper, clock: Clock) -> None:
         """Keep who knows the access keys, and what time it is."""
         self._access = access
         self._clock = clock

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.service.access import Principal
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 SURFACE: Final = "dynamodb"  # in metrics and logs
 
@@ -71,16 +71,16 @@ _CAPITAL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def dynamodb_routes(
-    node: Node,
+    cases: UseCases,
     *,
     clock: Clock,
     entropy: Entropy,
     actions: Mapping[str, Action] = ACTIONS,
 ) -> tuple[Route, ...]:
-    """Bind the DynamoDB API to a node.
+    """Bind the DynamoDB API to use cases.
 
     Args:
-        node: its use cases.
+        cases: what it does.
         clock: tells whether a signature has expired.
         entropy: for request ids.
         actions: the operations by name.
@@ -92,7 +92,7 @@ def dynamodb_routes(
         render_error=error_answer,
         expected=(AwsError, ExpressionError),
     )
-    door = Door(node, clock=clock, actions=actions)
+    door = Door(cases, clock=clock, actions=actions)
     return (
         Route(
             method="POST", path="/", handler=door.serve, operation="no_operation", dialect=dialect
@@ -114,10 +114,10 @@ def dynamodb_routes(
 class Door:
     """Every operation at one path."""
 
-    def __init__(self, node: Node, *, clock: Clock, actions: Mapping[str, Action]) -> None:
+    def __init__(self, cases: UseCases, *, clock: Clock, actions: Mapping[str, Action]) -> None:
         """Take the operations, each under its target."""
-        self._node = node
-        self._authentication = Authentication(node.access, clock)
+        self._cases = cases
+        self._authentication = Authentication(cases.access, clock)
         self._targets = {
             _target_of(action.name): (action, _CAPITAL.sub("_", action.name).lower())
             for action in actions.values()
@@ -145,7 +145,7 @@ class Door:
         assert principal.tenant is not None, "an access key is a tenant's"
         reply = await action.run(
             Call(
-                node=self._node,
+                cases=self._cases,
                 principal=principal,
                 tenant=principal.tenant,
                 region=principal.region,

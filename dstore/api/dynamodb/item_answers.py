@@ -44,7 +44,7 @@ async def write_item(call: Call, key: ItemKey, mutation: ItemMutation) -> dict[s
     Raises: AwsError: the update makes an item that cannot be stored; and what `Items.write` does.
     """
     try:
-        applied = await call.node.items.write(key, mutation, body_bytes=call.body_bytes)
+        applied = await call.cases.items.write(key, mutation, body_bytes=call.body_bytes)
     except ItemMisfit as misfit:
         raise misfit_error(misfit) from None
     is_heavy = call.is_large or touches_large(applied)

@@ -123,7 +123,7 @@ async def page_reply(call: Call, table: Table, ask: PageAsk) -> Reply:
     differently.
     """
     # No name is kept for the page: a megabyte of items takes the loop a while to give back.
-    page = call.node.walks.page(table, ask)
+    page = call.cases.walks.page(table, ask)
     reply, is_long = _reply_of(call.members, table.definition, await page)
     return await in_thread(partial(_encoded, reply)) if is_long else reply
 

@@ -85,14 +85,14 @@ def created(call: Call, table: Table) -> Description:
 def deleted(call: Call, table: Table) -> Description:
     """Describe a table as DeleteTable does: without its keys, indexes and birthday."""
     definition, settings = table.definition, table.definition.settings
-    count = call.node.catalog.quantity(table)
+    count = call.cases.directory.quantity(table)
     answer = {
         "TableName": definition.name,
         "TableStatus": TableStatus.DELETING,
         "TableArn": table_arn(call.region, definition.name),
         "TableId": definition.table_id,
         "ItemCount": count,
-        "TableSizeBytes": call.node.catalog.size_bytes(table) if count else 0,
+        "TableSizeBytes": call.cases.directory.size_bytes(table) if count else 0,
         "ProvisionedThroughput": _throughput(call, settings.throughput),
         "DeletionProtectionEnabled": settings.is_protected,
     }
@@ -140,7 +140,7 @@ def updated(
 
 
 def _between(call: Call, old: Throughput, new: Throughput) -> Description:
-    count = decreases_today(old, now_us=call.node.tables.now_us())
+    count = decreases_today(old, now_us=call.cases.tables.now_us())
     return _throughput(call, new) | {
         "NumberOfDecreasesToday": count,
         "ReadCapacityUnits": old.read_units,
@@ -165,7 +165,7 @@ def _throughput(call: Call, stated: Throughput) -> Description:
         _at("LastIncreaseDateTime", stated.increased_at_us)
         | _at("LastDecreaseDateTime", stated.decreased_at_us)
         | {
-            "NumberOfDecreasesToday": decreases_today(stated, now_us=call.node.tables.now_us()),
+            "NumberOfDecreasesToday": decreases_today(stated, now_us=call.cases.tables.now_us()),
             "ReadCapacityUnits": stated.read_units,
             "WriteCapacityUnits": stated.write_units,
         }

@@ -7,7 +7,8 @@ from aiohttp import hdrs, web
 
 from dstore.model.errors import invalid
 from dstore.security.sigv4_parts import is_signed_in_query
-from dstore.service.access import Access, Principal, SignedRequest, unauthenticated
+from dstore.service.access import Principal, SignedRequest, unauthenticated
+from dstore.service.use_cases import Gatekeeper
 
 _BEARER: Final = "bearer "
 _SIGNED: Final = "AWS4-HMAC-SHA256"
@@ -22,12 +23,12 @@ def is_signed(request: web.Request) -> bool:
     return "?" in request.raw_path and is_signed_in_query(_raw_query(request))
 
 
-def authenticate(request: web.Request, access: Access, body: bytes | None) -> Principal:
+def authenticate(request: web.Request, access: Gatekeeper, body: bytes | None) -> Principal:
     """Name the principal of a request.
 
     Args:
         request: as it was received.
-        access: the node's credentials.
+        access: who knows the credentials.
         body: the raw body; None before it was read, which is enough for a token.
     Raises: Refused: no credential, two, or one that is not valid.
     """

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.service.items import EntryKey
     from dstore.service.mutations import EntryMutation
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
     from dstore.storage.range_file import Page
     from dstore.storage.range_writer import Applied
 
@@ -50,16 +50,16 @@ _encode = msgspec.json.Encoder().encode
 class EntryHandlers:
     """The operations on a table's entries."""
 
-    def __init__(self, node: Node) -> None:
-        """Serve the entries of `node`."""
-        self._node = node
+    def __init__(self, cases: UseCases) -> None:
+        """Serve the entries of `cases`."""
+        self._cases = cases
 
     async def read(self, request: web.Request) -> Answer:
         """Answer exactly the stored object; 304 if the client has it, 412 if it wants another."""
-        exchange = await Exchange.receive(request, self._node, allowed=(CONSISTENCY,))
+        exchange = await Exchange.receive(request, self._cases, allowed=(CONSISTENCY,))
         _check_consistency(exchange)
         key = self._locate(exchange)
-        entry = await self._node.items.read(key)
+        entry = await self._cases.items.read(key)
         if entry is None:
             raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
         headers = {hdrs.ETAG: f'"{entry.version}"', RID: self._rid(exchange)}
@@ -76,14 +76,14 @@ class EntryHandlers:
     async def list(self, request: web.Request) -> Answer:
         """List entries in the order of their keys' hashes."""
         allowed = (*PARAMETERS, CONSISTENCY)
-        exchange = await Exchange.receive(request, self._node, allowed=allowed)
+        exchange = await Exchange.receive(request, self._cases, allowed=allowed)
         _check_consistency(exchange)
         tenant, table = exchange.value("tenant"), exchange.value("table")
-        page = await self._node.items.list(
+        page = await self._cases.items.list(
             tenant, table, after=after_of(exchange), limit=limit_of(exchange)
         )
-        definition = self._node.catalog.table(tenant, table).definition
-        rid = table_rid(tenant, table, location=self._node.catalog.location)
+        definition = self._cases.directory.table(tenant, table).definition
+        rid = table_rid(tenant, table, location=self._cases.directory.location)
         if items.is_large(entry for _, entry in page.entries):
             body = await in_thread(lambda: _rendered(page, definition))
         else:
@@ -92,19 +92,19 @@ class EntryHandlers:
 
     async def create(self, request: web.Request) -> Answer:
         """Store a new entry: 201, or 409 if there is one."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         exchange.media_type(JSON)
         return await self._write(exchange, Verb.CREATE)
 
     async def update(self, request: web.Request) -> Answer:
         """Replace an entry, or merge into it if the body is a merge patch."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         is_patch = exchange.media_type(JSON, MERGE_PATCH) == MERGE_PATCH
         return await self._write(exchange, Verb.MERGE if is_patch else Verb.REPLACE)
 
     async def delete(self, request: web.Request) -> Answer:
         """Delete an entry: 204, or 404 if there is none."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         if exchange.body:
             raise invalid("A DELETE has no body; send none.")
         return await self._write(exchange, Verb.DELETE)
@@ -116,7 +116,7 @@ class EntryHandlers:
         mutation = await in_thread(plan) if exchange.is_large else plan()
         if _wants_async(exchange):
             return await self._defer(exchange, verb, key=key, preconditions=preconditions)
-        applied = await self._node.items.write(
+        applied = await self._cases.items.write(
             key, mutation, request=exchange.request_name(), body_bytes=len(exchange.body)
         )
         self._audit(exchange, verb)
@@ -126,9 +126,8 @@ class EntryHandlers:
         self, exchange: Exchange, verb: Verb, *, key: EntryKey, preconditions: Preconditions
     ) -> Answer:
         """Accept a write that is well-formed; whether its conditions hold shows when it runs."""
-        self._node.disk.check_write()
         tenant = exchange.value("tenant")
-        request_id = await self._node.deferred.accept(
+        request_id = await self._cases.deferred.accept(
             DeferredWrite(
                 tenant=tenant,
                 table=exchange.value("table"),
@@ -154,7 +153,7 @@ class EntryHandlers:
     def _audit(self, exchange: Exchange, verb: Verb) -> None:
         principal = exchange.principal
         if principal.is_operator:
-            self._node.entry_audit.note(
+            self._cases.entry_audit.note(
                 EntryWrites(
                     principal_id=principal.credential,
                     tenant=exchange.value("tenant"),
@@ -176,7 +175,7 @@ class EntryHandlers:
         return json_answer({"rid": rid, "id": exchange.value("id")}, status=status, headers=headers)
 
     def _locate(self, exchange: Exchange) -> EntryKey:
-        return self._node.items.locate(
+        return self._cases.items.locate(
             exchange.value("tenant"), exchange.value("table"), exchange.value("id")
         )
 
@@ -191,7 +190,7 @@ class EntryHandlers:
                 exchange.value("tenant"),
                 exchange.value("table"),
                 exchange.value("id"),
-                location=self._node.catalog.location,
+                location=self._cases.directory.location,
             )
         )
 

@@ -25,7 +25,7 @@ from dstore.storage.requests import RequestName
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -48,7 +48,7 @@ class Exchange:
 
     @classmethod
     async def receive(
-        cls, request: web.Request, node: Node, *, allowed: Collection[str] = ()
+        cls, request: web.Request, cases: UseCases, *, allowed: Collection[str] = ()
     ) -> Exchange:
         """Authenticate, let the principal at the tenant in the path, read the body.
 
@@ -58,19 +58,19 @@ class Exchange:
 
         Args:
             request: as it came.
-            node: the node's use cases.
+            cases: the use cases of this process.
             allowed: the query's parameters that this operation knows.
         Raises: Refused: no valid credential, another's tenant, an unknown or doubled parameter.
         """
         signed = is_signed(request)
-        principal = None if signed else authenticate(request, node.access, None)
+        principal = None if signed else authenticate(request, cases.access, None)
         if principal is not None:
             _authorize(principal, request)
         body = b""
         if request.can_read_body:
             body = await receive_body(request, bytes_max=V1_BODY_BYTES_MAX)
         if principal is None:
-            principal = authenticate(request, node.access, body)
+            principal = authenticate(request, cases.access, body)
             _authorize(principal, request)
         if hdrs.CONTENT_ENCODING in request.headers:
             body = await inflate_body(request, body, bytes_max=V1_BODY_BYTES_MAX)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dstore.service.deferred_store import DeferredOutcome
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 _KINDS: Final = {kind.value: kind for kind in RefusalKind}
 _SERVER_ERROR: Final = 500
@@ -22,16 +22,16 @@ _SERVER_ERROR: Final = 500
 class RequestHandlers:
     """Asking after deferred writes."""
 
-    def __init__(self, node: Node) -> None:
-        """Serve the deferred writes of `node`."""
-        self._node = node
+    def __init__(self, cases: UseCases) -> None:
+        """Serve the deferred writes of `cases`."""
+        self._cases = cases
 
     async def read(self, request: web.Request) -> Answer:
         """Tell whether a write waits or is done, and then with which status."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         tenant, request_id = exchange.value("tenant"), exchange.value("request")
-        self._node.catalog.tenant(tenant)
-        outcome = await self._node.deferred.outcome(tenant, request_id)
+        self._cases.directory.tenant(tenant)
+        outcome = await self._cases.deferred.outcome(tenant, request_id)
         if outcome is None:
             return json_answer({"requestId": request_id, "state": "queued"})
         described = {

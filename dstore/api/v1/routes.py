@@ -12,7 +12,7 @@ from dstore.api.v1.tables import TableHandlers
 from dstore.api.v1.tenants import TenantHandlers
 
 if TYPE_CHECKING:
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 TENANTS = "/v1/tenant"
 TENANT = f"{TENANTS}/{{tenant}}"
@@ -23,10 +23,10 @@ ENTRY = f"{ENTRIES}/{{id}}"
 REQUEST = f"{TENANT}/request/{{request}}"
 
 
-def v1_routes(node: Node) -> tuple[Route, ...]:
-    """Bind the v1 API to a node."""
-    tenants, tables = TenantHandlers(node), TableHandlers(node)
-    entries, requests = EntryHandlers(node), RequestHandlers(node)
+def v1_routes(cases: UseCases) -> tuple[Route, ...]:
+    """Bind the v1 API to use cases."""
+    tenants, tables = TenantHandlers(cases), TableHandlers(cases)
+    entries, requests = EntryHandlers(cases), RequestHandlers(cases)
     return (
         Route(method="GET", path=TENANTS, handler=tenants.list, operation="list_tenants"),
         Route(method="GET", path=TENANT, handler=tenants.read, operation="read_tenant"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dstore.model.ranges import Table
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 _ID_TYPES: Final = {id_type.value: id_type for id_type in IdType}
 
@@ -24,27 +24,27 @@ _ID_TYPES: Final = {id_type.value: id_type for id_type in IdType}
 class TableHandlers:
     """The four operations on a tenant's tables."""
 
-    def __init__(self, node: Node) -> None:
-        """Serve the tables of `node`."""
-        self._node = node
+    def __init__(self, cases: UseCases) -> None:
+        """Serve the tables of `cases`."""
+        self._cases = cases
 
     async def list(self, request: web.Request) -> Answer:
         """List a tenant's tables by name."""
-        exchange = await Exchange.receive(request, self._node, allowed=PARAMETERS)
+        exchange = await Exchange.receive(request, self._cases, allowed=PARAMETERS)
         tenant = exchange.value("tenant")
-        found = self._node.catalog.tenant(tenant)
+        found = self._cases.directory.tenant(tenant)
         names, after = page_of_names(found.table_names, exchange)
         return json_answer(
             {"tables": [self._summary(found.tables[name]) for name in names], "after": after},
-            headers={RID: str(tenant_rid(tenant, location=self._node.catalog.location))},
+            headers={RID: str(tenant_rid(tenant, location=self._cases.directory.location))},
         )
 
     async def create(self, request: web.Request) -> Answer:
         """Create a table; the same again is 200, another of the name 409."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         exchange.media_type(JSON)
         id_type = _id_type(await exchange.json_object("table definition"))
-        table, is_new = await self._node.catalog.create_table(
+        table, is_new = await self._cases.registrar.create_table(
             exchange.value("tenant"), exchange.value("table"), id_type=id_type
         )
         if is_new:
@@ -53,18 +53,18 @@ class TableHandlers:
 
     async def read(self, request: web.Request) -> Answer:
         """Describe a table."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         return self._described(
-            self._node.catalog.table(exchange.value("tenant"), exchange.value("table"))
+            self._cases.directory.table(exchange.value("tenant"), exchange.value("table"))
         )
 
     async def delete(self, request: web.Request) -> Answer:
         """Delete a table with its files."""
-        exchange = await Exchange.receive(request, self._node)
+        exchange = await Exchange.receive(request, self._cases)
         tenant, table = exchange.value("tenant"), exchange.value("table")
-        await self._node.catalog.delete_table(tenant, table)
+        await self._cases.registrar.delete_table(tenant, table)
         self._audit(exchange, "delete_table")
-        rid = table_rid(tenant, table, location=self._node.catalog.location)
+        rid = table_rid(tenant, table, location=self._cases.directory.location)
         return Answer(status=204, headers={RID: str(rid)})
 
     def _audit(self, exchange: Exchange, operation: str) -> None:
@@ -76,7 +76,7 @@ class TableHandlers:
             "table": definition.name,
             "rid": self._rid(table),
             "idType": definition.id_type,
-            "entries": self._node.catalog.quantity(table),
+            "entries": self._cases.directory.quantity(table),
         }
 
     def _described(self, table: Table, *, status: int = 200) -> Answer:
@@ -90,7 +90,7 @@ class TableHandlers:
 
     def _rid(self, table: Table) -> str:
         definition = table.definition
-        location = self._node.catalog.location
+        location = self._cases.directory.location
         return str(table_rid(definition.tenant, definition.name, location=location))
 
 

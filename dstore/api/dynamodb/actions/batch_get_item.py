@@ -50,7 +50,7 @@ async def run(call: Call) -> dict[str, Any]:
     """Read and answer."""
     asked = await in_thread_if(call.is_large, partial(_plan, call))
     reads = [read for table in asked for read in table.reads]
-    found = await read_batch(call.node.items, reads)
+    found = await read_batch(call.cases.items, reads)
     return _answer(call, asked, found)
 
 

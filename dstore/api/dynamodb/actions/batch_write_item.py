@@ -45,7 +45,7 @@ class _Asked:
 async def run(call: Call) -> dict[str, Any]:
     """Write and answer; what certainly was not written comes back to be sent again."""
     asked = await in_thread_if(call.is_large, partial(_plan, call))
-    answers = await write_batch(call.node.items, [each.write for each in asked])
+    answers = await write_batch(call.cases.items, [each.write for each in asked])
     unprocessed: dict[str, list[dict[str, Any]]] = {}
     done: list[tuple[_Asked, Applied]] = []
     for each, answer in zip(asked, answers, strict=True):

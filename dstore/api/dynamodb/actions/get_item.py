@@ -31,7 +31,7 @@ _EXPRESSIONS: Final = ExpressionMembers(
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer; a consistent read and one that is not are the same on one node."""
     key, ask = await in_thread_if(call.is_large, partial(_plan, call))
-    entry = await call.node.items.read(key)
+    entry = await call.cases.items.read(key)
     render = partial(_answer, call, key=key, ask=ask, entry=entry)
     return await in_thread_if(entry is not None and is_large((entry,)), render)
 

@@ -25,7 +25,7 @@ async def called(node: Node, operation: str, /, **members: Any) -> Any:
     check(action.shape, given)
     reply = await action.run(
         Call(
-            node=node,
+            cases=node,
             principal=Principal(tenant=TENANT, credential="AKIA"),
             tenant=TENANT,
             region=REGION,

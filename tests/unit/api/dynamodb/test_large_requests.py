@@ -46,7 +46,7 @@ async def _turns_during(node: Node, operation: str, members: dict[str, Any]) -> 
     counting = tasks.spawn(count(), name="count")
     await sleep(0)
     call = Call(
-        node=node,
+        cases=node,
         principal=Principal(tenant=TENANT, credential="AKIA"),
         tenant=TENANT,
         region=REGION,
@@ -108,7 +108,7 @@ async def test_large_batches_are_not_held_decoded(node: Node, projection: dict[s
         await called(node, "PutItem", TableName=HASH, Item={**key, "l": content})
     batch = {HASH: {"Keys": keys, **projection}}
     call = Call(
-        node=node,
+        cases=node,
         principal=Principal(tenant=TENANT, credential="AKIA"),
         tenant=TENANT,
         region=REGION,
