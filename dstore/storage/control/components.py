@@ -51,6 +51,16 @@ class Components(Generic[Component]):
         """List them by UUID, removed ones included."""
         return await self._relation.page(tx, after=after, limit=limit)
 
+    async def removed(self, tx: Transaction, *, since_us: int, limit: int) -> tuple[str, ...]:
+        """Name those that were removed since then, the latest first."""
+        found = await tx.rows(
+            f"SELECT uuid FROM {self._table} "  # noqa: S608 - one of three constants below
+            "WHERE state = 'removed' AND changed_at_us >= $1 "
+            f"ORDER BY changed_at_us DESC, uuid LIMIT {limit}",
+            since_us,
+        )
+        return tuple(row[0] for row in found)
+
     async def set_state(
         self, tx: Transaction, uuid: str, state: ComponentState, *, now_us: int
     ) -> None:

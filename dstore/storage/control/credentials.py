@@ -1,4 +1,8 @@
-"""What clients sign with: access keys (their secrets sealed) and bearer tokens (their digests)."""
+"""What clients sign with: access keys (their secrets sealed) and bearer tokens (their digests).
+
+Every change raises `version` in its own transaction, so that whoever hands credentials out sees by
+one number whether there is anything new.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ _BEARERS: Final = Relation(BearerRecord, "bearer_token", key=("id",), noun="A to
 async def insert_access_key(tx: Transaction, key: AccessKeyRecord) -> None:
     """Add an access key. Raises: Refused(CONFLICT): its ID is taken, or there is no such tenant."""
     await _ACCESS_KEYS.insert(tx, key)
+    await changed(tx)
 
 
 async def get_access_key(tx: Transaction, key_id: str) -> AccessKeyRecord | None:
@@ -27,6 +32,7 @@ async def get_access_key(tx: Transaction, key_id: str) -> AccessKeyRecord | None
 
 async def delete_access_key(tx: Transaction, key_id: str) -> bool:
     """Revoke an access key. Returns: whether there was one."""
+    await changed(tx)
     return await _ACCESS_KEYS.delete(tx, id=key_id) == 1
 
 
@@ -47,6 +53,7 @@ async def access_keys_of(
 async def insert_bearer(tx: Transaction, bearer: BearerRecord) -> None:
     """Add a bearer token. Raises: Refused(CONFLICT): its ID is taken, or there is no tenant."""
     await _BEARERS.insert(tx, bearer)
+    await changed(tx)
 
 
 async def get_bearer(tx: Transaction, token_id: str) -> BearerRecord | None:
@@ -56,6 +63,7 @@ async def get_bearer(tx: Transaction, token_id: str) -> BearerRecord | None:
 
 async def delete_bearer(tx: Transaction, token_id: str) -> bool:
     """Revoke a bearer token. Returns: whether there was one."""
+    await changed(tx)
     return await _BEARERS.delete(tx, id=token_id) == 1
 
 
@@ -64,3 +72,15 @@ async def bearers(
 ) -> Page[BearerRecord]:
     """List every tenant's tokens, and the operator's, by ID."""
     return await _BEARERS.page(tx, after=after, limit=limit)
+
+
+async def version(tx: Transaction) -> int:
+    """Read how often credentials were changed; it only grows, unless a backup was restored."""
+    counted = await tx.rows("SELECT last FROM counter WHERE name = 'credentials'")
+    number: int = counted[0][0]
+    return number
+
+
+async def changed(tx: Transaction) -> None:
+    """Count a change of credentials that another module of this package makes."""
+    await tx.change("UPDATE counter SET last = last + 1 WHERE name = 'credentials'")

@@ -110,6 +110,16 @@ async def ranges_of_node(
     return await _RANGES.page(tx, after=after, limit=limit, node=node)
 
 
+async def tenants_of_node(tx: Transaction, node: NodeUuid) -> frozenset[str]:
+    """Name the tenants of which a node is the primary of a range, at least of one."""
+    found = await tx.rows(
+        "SELECT DISTINCT d.tenant FROM table_range r "
+        "JOIN table_definition d ON d.table_id = r.table_id WHERE r.node = $1",
+        node,
+    )
+    return frozenset(row[0] for row in found)
+
+
 async def ranges_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
     """Count the ranges of each node that has any: the load that placement evens out."""
     counted = await tx.rows("SELECT node, COUNT(*) FROM table_range GROUP BY node")

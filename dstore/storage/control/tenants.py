@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dstore.base.limits import CONTROL_PAGE_MAX
+from dstore.storage.control import credentials
 from dstore.storage.control.records import TenantRecord
 from dstore.storage.control.relation import Relation
 from dstore.storage.control.store import Key, Page, Transaction
@@ -25,6 +26,7 @@ async def get(tx: Transaction, name: str) -> TenantRecord | None:
 async def update(tx: Transaction, tenant: TenantRecord) -> None:
     """Write a tenant anew: other limits, another status. Raises: Refused(NOT_FOUND)."""
     await _TENANTS.update(tx, tenant)
+    await credentials.changed(tx)  # those of a tenant that is being deleted are void
 
 
 async def page(
@@ -39,6 +41,7 @@ async def delete(tx: Transaction, name: str) -> bool:
 
     Returns: whether there was one. Raises: Refused(CONFLICT): it has tables.
     """
+    await credentials.changed(tx)
     await tx.change("DELETE FROM access_key WHERE tenant = $1", name)
     await tx.change("DELETE FROM bearer_token WHERE tenant = $1", name)
     return await _TENANTS.delete(tx, name=name) == 1
