@@ -281,6 +281,27 @@ OUTBOX_BATCH_MAX: Final = 100  # published together; an etcd transaction has roo
 AUDIT_TEXT_CHARS_MAX: Final = 4 * KIB  # of one field of an entry
 NOTICES_KEPT: Final = 10_000  # the newest ones
 
+# ---------------------------------------------------------------------------- control's decisions
+
+RANGES_PER_TABLE_DEFAULT_MAX: Final = 8  # of a new table; fewer on fewer nodes: one each
+TABLE_VALUE_BYTES_MAX: Final = 384 * KIB  # of a definition in the coordinator; ~100 KiB at most
+PUBLISHED_WRITES_MAX: Final = 120  # in one of the coordinator's transactions; its own bound is 128
+PUBLISHED_BYTES_MAX: Final = 512 * KIB  # the same in bytes, but for a batch that has more by itself
+PUBLISH_IDLE_S: Final = 1.0  # between two looks at the outbox when nobody says that there is more
+PUBLISH_WAITERS_MAX: Final = 1_024  # requests that wait for their change to be published
+VISIBLE_TIMEOUT_S: Final = 5.0  # for a change to be published, before its outcome is unknown
+SETTLED_TIMEOUT_S: Final = 4.0  # for nodes to take a table on or let go of it, before the answer
+LEADER_RETRY_S: Final = 2.0  # before a leader that can't begin its work tries again
+OBSERVER_INTERVAL_S: Final = 1.0  # between two looks at what nodes say, if nothing changes
+OBSERVED_AT_ONCE: Final = 50  # tables whose creation ends in one transaction
+TASKS_AT_ONCE: Final = 8
+TASK_IDLE_S: Final = 1.0  # between two looks at the tasks that are due
+TASK_RETRY_S_MIN: Final = 1.0  # doubled with each attempt
+TASK_RETRY_S_MAX: Final = 60.0
+TASK_WAIT_S: Final = 20.0  # that a task stays with what it waits for before it is queued again
+TASKS_KEPT_S: Final = 7 * DAY_S  # of those that ended
+NOTICES_AT_ONCE: Final = 100  # taken over in one transaction
+
 # ---------------------------------------------------------------------------- joining, and control
 
 JOIN_BODY_BYTES_MAX: Final = 32 * KIB  # of a request to join: a request for a certificate, a token

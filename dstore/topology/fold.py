@@ -198,6 +198,8 @@ class Fold:
                 draft.notices[f"{component}/{at_us}"] = known
             case keys.LeaderPath():
                 draft.whole["leader"] = known
+            case keys.PlanePath() | keys.PublishedPath():
+                pass  # the leading control reads them where it writes
 
     def _put_table(
         self, draft: _Draft, path: keys.TablePath, known: Known[values.TableValue] | None

@@ -6,6 +6,7 @@
     table/{tenant}/{tenantResource}                notice/{uuid}/{timestamp}
     proxy/{uuid}/details                           proxy/{uuid}/alive
     control/{uuid}/details                         control/{uuid}/alive         control/leader
+    control/plane                                  control/published
     reporting/{uuid}/details                       reporting/{uuid}/alive
 
 A path is a frozen type with its key as `path`; `parse` is the inverse, total, and takes one
@@ -153,6 +154,24 @@ class LeaderPath(Struct, frozen=True, gc=False):
         return "control/leader"
 
 
+class PlanePath(Struct, frozen=True, gc=False):
+    """Whose coordinator this is, so that two control planes never share one; in no view."""
+
+    @property
+    def path(self) -> str:
+        """Return the key."""
+        return "control/plane"
+
+
+class PublishedPath(Struct, frozen=True, gc=False):
+    """Up to which of control's writes the coordinator has everything; in no view."""
+
+    @property
+    def path(self) -> str:
+        """Return the key."""
+        return "control/published"
+
+
 Path = (
     DetailsPath
     | AlivePath
@@ -164,9 +183,14 @@ Path = (
     | TablePath
     | NoticePath
     | LeaderPath
+    | PlanePath
+    | PublishedPath
 )
 
 LEADER: Final = LeaderPath()
+PLANE: Final = PlanePath()
+PUBLISHED: Final = PublishedPath()
+_OF_CONTROL: Final[dict[str, Path]] = {"leader": LEADER, "plane": PLANE, "published": PUBLISHED}
 EVERYTHING: Final = ""
 NODES: Final = "node/"
 PROXIES: Final = "proxy/"
@@ -218,8 +242,8 @@ def parse(path: str) -> Path | None:
             return NodeTablePath(ComponentId(node), tenant, table)
         case ["node", node, "boot"] if is_component_id(node):
             return NodeBootPath(ComponentId(node))
-        case ["control", "leader"]:
-            return LEADER
+        case ["control", ("leader" | "plane" | "published") as what]:
+            return _OF_CONTROL[what]
         case [("node" | "proxy" | "control" | "reporting") as role, component, what]:
             return _component_path(role, component, what)
         case ["tenant", tenant] if _is_tenant(tenant):

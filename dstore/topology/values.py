@@ -263,6 +263,18 @@ class Leader(_Value, frozen=True, kw_only=True, gc=False):
     uri: Uri
 
 
+class Plane(_Value, frozen=True, kw_only=True, gc=False):
+    """Of `control/plane`: the control plane that the coordinator belongs to."""
+
+    control_plane: Uuid
+
+
+class Published(_Value, frozen=True, kw_only=True, gc=False):
+    """Of `control/published`: the sequence of the last write of control's that is here."""
+
+    sequence: Count
+
+
 Value = (
     Details
     | Alive
@@ -274,6 +286,8 @@ Value = (
     | TableValue
     | Notice
     | Leader
+    | Plane
+    | Published
 )
 
 _TYPE_OF: Final[dict[type[keys.Path], type[Value]]] = {
@@ -287,6 +301,8 @@ _TYPE_OF: Final[dict[type[keys.Path], type[Value]]] = {
     keys.TablePath: TableValue,
     keys.NoticePath: Notice,
     keys.LeaderPath: Leader,
+    keys.PlanePath: Plane,
+    keys.PublishedPath: Published,
 }
 _DECODERS: Final[dict[type[keys.Path], msgspec.json.Decoder[Any]]] = {
     path: msgspec.json.Decoder(value) for path, value in _TYPE_OF.items()
@@ -323,6 +339,10 @@ def decode(path: keys.TablePath, encoded: bytes) -> TableValue: ...
 def decode(path: keys.NoticePath, encoded: bytes) -> Notice: ...
 @overload
 def decode(path: keys.LeaderPath, encoded: bytes) -> Leader: ...
+@overload
+def decode(path: keys.PlanePath, encoded: bytes) -> Plane: ...
+@overload
+def decode(path: keys.PublishedPath, encoded: bytes) -> Published: ...
 
 
 def decode(path: keys.Path, encoded: bytes) -> Value:
