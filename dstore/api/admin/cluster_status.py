@@ -1,0 +1,82 @@
+"""The cluster's part of /admin/v1/status: everything of `dstore status` on one page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dstore.api.admin import rows
+from dstore.api.admin.status import Check, Health, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dstore.api.admin.status import Report
+    from dstore.service.control.status import ClusterReports, ClusterStatus
+
+
+class ClusterSection:
+    """What control knows of its cluster."""
+
+    def __init__(
+        self, reports: ClusterReports, report: Report, *, uuid: str, location: str
+    ) -> None:
+        """Report.
+
+        Args:
+            reports: what control knows.
+            report: what the process knows of itself.
+            uuid: of this control process.
+            location: where its control plane rules.
+        """
+        self._reports = reports
+        self._report = report
+        self._uuid = uuid
+        self._location = location
+
+    async def section(self) -> Section:
+        """Describe the cluster, and this process."""
+        status = await self._reports.status()
+        return Section(
+            members={
+                "control": self._report.members(uuid=self._uuid, location=self._location),
+                "cluster": {
+                    "controlPlane": status.control_plane,
+                    "location": status.location,
+                    "leader": status.leader,
+                    "components": [rows.component(row) for row in status.components],
+                    "tenants": status.tenant_count,
+                    "tables": {name.value: count for name, count in status.tables.items()},
+                    "ranges": {
+                        "total": status.ranges.total,
+                        "unavailable": status.ranges.unavailable,
+                        "possibleLoss": status.ranges.possible_loss,
+                    },
+                    "failuresSurvivable": status.failures_survivable,
+                    "sentence": status.sentence,
+                    "topology": rows.topology(status.topology),
+                    "unfinishedTasks": status.unfinished_tasks,
+                    "unseenNotices": status.unseen_notices,
+                },
+            },
+            checks=tuple(_checks(status)),
+        )
+
+
+def _checks(status: ClusterStatus) -> Iterator[Check]:
+    """Say what is wrong: an error if data cannot be had, a warning if it could come to that."""
+    if status.ranges.unavailable:
+        yield Check(
+            code="RANGES_UNAVAILABLE",
+            message=f"{status.ranges.unavailable} of {status.ranges.total} ranges can't be read or "
+            "written now; dstore placement show tells which.",
+            health=Health.HEALTH_ERR,
+        )
+    if status.ranges.possible_loss:
+        yield Check(
+            code="POSSIBLE_LOSS",
+            message=f"{status.ranges.possible_loss} ranges may lack acknowledged writes, as an "
+            "operator chose.",
+            health=Health.HEALTH_ERR,
+        )
+    for problem in status.problems:
+        yield Check(code="CLUSTER", message=problem)
