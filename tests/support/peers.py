@@ -242,6 +242,7 @@ def remote(
     clock: Clock | None = None,
     room: Room | None = None,
     beat_s: float = 1.0,
+    calls: Calls = CALLS,
 ) -> RemotePeer:
     """Make a peer that calls over TLS."""
     clock = clock or SystemClock()
@@ -249,7 +250,7 @@ def remote(
     return RemotePeer(
         dialer,
         identity=wanted,
-        calls=CALLS,
+        calls=calls,
         clock=clock,
         entropy=ENTROPY,
         room=room,
