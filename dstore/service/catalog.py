@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dstore.base.limits import NEW_TABLE_RANGES_MAX
 from dstore.base.threads import in_thread
-from dstore.model.errors import NotMine, RefusalKind, Refused
+from dstore.model.errors import NotMine
 from dstore.model.ranges import RangeRef, Table, even_ranges
 from dstore.model.rid import DEFAULT_LOCATION, validate_table_name, validate_tenant_name
 from dstore.model.tables import Door, IdType, TableDefinition, TableId, v1_key
 from dstore.service.directory import Declared
-from dstore.service.holdings import no_such
+from dstore.service.refusals import (
+    check_deletable,
+    check_same,
+    no_such,
+    table_exists,
+    tenant_has_tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,11 +34,6 @@ if TYPE_CHECKING:
     from dstore.model.table_settings import TableSettings
     from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings, Tenant
-
-PROTECTED: Final = (
-    "Resource cannot be deleted as it is currently protected against deletion. "
-    "Disable deletion protection first."
-)
 
 
 class Catalog:
@@ -196,11 +197,7 @@ class Catalog:
     async def _delete_tenant(self, name: str, *, force: bool) -> None:
         tenant = self.tenant(name)
         if tenant.tables and not force:
-            raise Refused(
-                RefusalKind.CONFLICT,
-                f"The tenant still has {len(tenant.tables)} table(s); delete them first, "
-                "or repeat with ?force=true.",
-            )
+            raise tenant_has_tables(len(tenant.tables))
         await self._holdings.remove_tenant(name, then=partial(self._mourn, name))
 
     def _mourn(self, name: str) -> None:
@@ -213,14 +210,15 @@ class Catalog:
         tenant = self.tenant(tenant_name)
         found = tenant.tables.get(name)
         if found is not None:
-            return _the_same(found, id_type), False
+            check_same(found.definition, id_type)
+            return found, False
         declared = Declared(name=name, partition=v1_key(id_type))
         return await self._add_table(tenant, declared, door=Door.V1, ranges=ranges), True
 
     async def _declare_table(self, tenant_name: str, declared: Declared, *, ranges: int) -> Table:
         tenant = self.tenant(tenant_name)
         if declared.name in tenant.tables:
-            raise Refused(RefusalKind.CONFLICT, f"Table already exists: {declared.name}")
+            raise table_exists(declared.name)
         return await self._add_table(tenant, declared, door=Door.DYNAMODB, ranges=ranges)
 
     async def _add_table(
@@ -254,23 +252,5 @@ class Catalog:
 
     async def _delete_table(self, tenant_name: str, name: str) -> Table:
         table = self.table(tenant_name, name)
-        if table.definition.settings.is_protected:
-            raise Refused(RefusalKind.CONFLICT, PROTECTED)
+        check_deletable(table.definition)
         return await self._holdings.remove_table(tenant_name, name)
-
-
-def _the_same(found: Table, id_type: IdType) -> Table:
-    """Give back the table that a v1 PUT asks for. Raises: Refused: it is another one."""
-    definition = found.definition
-    if definition.door is not Door.V1:
-        raise Refused(
-            RefusalKind.CONFLICT,
-            "The table exists and was made through the DynamoDB API; choose another name.",
-        )
-    if definition.id_type is not id_type:
-        raise Refused(
-            RefusalKind.CONFLICT,
-            f"The table exists with idType {definition.id_type}; "
-            "delete it first, or choose another name.",
-        )
-    return found

@@ -20,10 +20,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused, Unknown, excerpt
+from dstore.model.errors import DStoreError, NotMine, Unknown
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
 from dstore.service.range_counts import RangeCounts
+from dstore.service.refusals import no_such
 from dstore.service.tenant_keys import Shares
 from dstore.storage import node_records, table_records
 from dstore.storage.node_keys import STANDALONE
@@ -402,9 +403,3 @@ class Holdings:
         held, definition = self._ranges[range_id], self.table_of(range_id).definition
         shares = self._tenants[held.tenant].shares
         return partial(self._keys.file_key, held, shares, table_id=definition.table_id)
-
-
-def no_such(what: str, name: str) -> Refused:
-    """Say that there is no such tenant or table."""
-    message = f"There is no {what} {excerpt(name)}; create it first."
-    return Refused(RefusalKind.NOT_FOUND, message)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import LEADER_RETRY_S, RETRY_AFTER_MS
@@ -138,7 +139,7 @@ class Leader:
                 ends this call with it.
         """
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        tasks = Tasks(lambda error: failure.done() or failure.set_exception(error))
+        tasks = Tasks(partial(_fail, failure))
         try:
             tasks.spawn(self._leadership.run(), name="leadership", critical=True)
             tasks.spawn(self._terms(begin, jobs), name="leader_terms", critical=True)
@@ -164,7 +165,7 @@ class Leader:
         """Live through one term; returns when it is over."""
         term = Term(epoch=epoch, plane=self._plane, fence=self._leadership.fence(epoch))
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        tasks = Tasks(lambda error: failure.done() or failure.set_exception(error))
+        tasks = Tasks(partial(_fail, failure))
         _log.info("leading", control=self._plane.process, epoch=epoch)
         try:
             tasks.spawn(self._work(term, begin, jobs), name="leader_work", critical=True)
@@ -207,6 +208,11 @@ class Leader:
             else:
                 self.problem = ""
                 return
+
+
+def _fail(failure: asyncio.Future[None], error: BaseException) -> None:
+    if not failure.done():
+        failure.set_exception(error)
 
 
 async def _ended_by_deposition(term: Term, job: Job) -> None:

@@ -1,0 +1,58 @@
+"""What a client is told whose tenant or table can't be made, found or deleted: the same everywhere.
+
+A stand-alone node and control decide the same way; both say it in these words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dstore.model.errors import RefusalKind, Refused, excerpt
+from dstore.model.tables import Door
+
+if TYPE_CHECKING:
+    from dstore.model.tables import IdType, TableDefinition
+
+
+def no_such(what: str, name: str) -> Refused:
+    """Say that there is no such tenant or table."""
+    message = f"There is no {what} {excerpt(name)}; create it first."
+    return Refused(RefusalKind.NOT_FOUND, message)
+
+
+def table_exists(name: str) -> Refused:
+    """Say that a table can't be declared a second time."""
+    return Refused(RefusalKind.CONFLICT, f"Table already exists: {name}")
+
+
+def tenant_has_tables(count: int) -> Refused:
+    """Say that a tenant with tables is not deleted just so."""
+    return Refused(
+        RefusalKind.CONFLICT,
+        f"The tenant still has {count} table(s); delete them first, or repeat with ?force=true.",
+    )
+
+
+def check_deletable(definition: TableDefinition) -> None:
+    """Raises: Refused: the table is protected against deletion."""
+    if definition.settings.is_protected:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            "Resource cannot be deleted as it is currently protected against deletion. "
+            "Disable deletion protection first.",
+        )
+
+
+def check_same(definition: TableDefinition, id_type: IdType) -> None:
+    """Check that a table is the one that a v1 PUT asks for. Raises: Refused: it is another one."""
+    if definition.door is not Door.V1:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            "The table exists and was made through the DynamoDB API; choose another name.",
+        )
+    if definition.id_type is not id_type:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            f"The table exists with idType {definition.id_type}; "
+            "delete it first, or choose another name.",
+        )
