@@ -229,6 +229,7 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
         each for each in asker.node.catalog.table(TENANT, "items").ranges.refs if each != ref
     )
     mutation = encode_mutation(asker.putting("k"))
+    asked: Any
     unknown = "0a000000-0000-4000-8000-000000000001"
     for range_id, epoch, known in (
         (unknown, 1, 0),
@@ -243,19 +244,20 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
             with pytest.raises(NotMine) as caught:
                 await asker.peer.call(asked, deadline_s=5.0)
             assert caught.value.epoch == known
-    for asked_page in (
+    for asked in (
         ReadPage(ref.range_id, 2, encode_ask(PageAsk(span=segment_span(0, 1)))),
         ReadEntries(ref.range_id, 2, b"", 1),
         ListEntries(unknown, 1, b"", 1),
     ):
         with pytest.raises(NotMine):
-            await asker.peer.call(asked_page, deadline_s=5.0)
+            await asker.peer.call(asked, deadline_s=5.0)
     assert await asker.read("k") is None
 
 
 async def test_what_cannot_be_read_is_refused(asker: Asker) -> None:
     """A mutation, a question or a key that makes no sense does nothing and ends nothing."""
     ref = asker.ref("items", rid("k"))
+    asked: Any
     for asked in (
         WriteEntry(ref.range_id, ref.epoch, rid("k"), b"\x01nonsense"),
         WriteEntry(ref.range_id, ref.epoch, rid("k")[:4] + b"\xff", b"\x01\x90"),
