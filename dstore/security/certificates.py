@@ -177,20 +177,34 @@ class CertificateAuthority:
         )
         return _pem(certificate)
 
+    def require_own(self, certificate_pem: bytes) -> Certificate:
+        """Check that this authority has issued a certificate, whether it has ended or not.
+
+        Raises: CertificateRefused(FOREIGN): another one has. (MALFORMED): it can't be read.
+        """
+        parsed = _certificate(certificate_pem)
+        try:
+            parsed.verify_directly_issued_by(self._certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            raise CertificateRefused(
+                CertificateProblem.FOREIGN,
+                "The certificate was not issued by this control plane's authority.",
+            ) from None
+        return read_certificate(certificate_pem)
+
 
 def new_key_and_request(entropy: Entropy) -> KeyAndRequest:
     """Draw a component's key pair and ask for a certificate; the key never leaves the machine."""
     key = _new_key(entropy)
-    # The name is required by the format and believed by nobody.
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dStore component")])
-    request = (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(name)
-        .sign(key, SHA256(), ecdsa_deterministic=True)
-    )
-    return KeyAndRequest(
-        key_pem=_key_pem(key), request_pem=request.public_bytes(serialization.Encoding.PEM)
-    )
+    return KeyAndRequest(key_pem=_key_pem(key), request_pem=_request(key))
+
+
+def request_again(key_pem: bytes) -> KeyAndRequest:
+    """Ask for a certificate over a key that is there: an answer was lost, or its owner returns.
+
+    Raises: CertificateRefused(MALFORMED): the key is damaged.
+    """
+    return KeyAndRequest(key_pem=key_pem, request_pem=_request(_private_key(key_pem)))
 
 
 def read_certificate(certificate: bytes) -> Certificate:
@@ -296,6 +310,17 @@ def _constraints(control_plane: str) -> x509.NameConstraints:
         permitted_subtrees=[x509.UniformResourceIdentifier(control_plane)],
         excluded_subtrees=[x509.DNSName("")],  # and for every host name
     )
+
+
+def _request(key: ec.EllipticCurvePrivateKey) -> bytes:
+    # The name is required by the format and believed by nobody.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dStore component")])
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(name)
+        .sign(key, SHA256(), ecdsa_deterministic=True)
+    )
+    return request.public_bytes(serialization.Encoding.PEM)
 
 
 def _new_key(entropy: Entropy) -> ec.EllipticCurvePrivateKey:
