@@ -78,7 +78,7 @@ def _asked(body: dict[str, Any]) -> tuple[ComponentRole, int]:
     Raises: Refused: the body says something else.
     """
     role, life = body.get("role"), body.get("lifeSeconds", NumberText(JOIN_TOKEN_LIFE_S))
-    if not body.keys() <= {"role", "lifeSeconds"} or role not in set(ComponentRole):
+    if not body.keys() <= {"role", "lifeSeconds"} or role not in tuple(ComponentRole):
         raise invalid(
             f'The body is {{"role": <one of {", ".join(ComponentRole)}>, "lifeSeconds": <seconds, '
             f"{JOIN_TOKEN_LIFE_S} if left out>}}."

@@ -1,0 +1,352 @@
+"""Control as the admin API sees it, without a store: what it is asked is remembered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from dstore.api.admin.door import TokenDoor
+from dstore.api.admin.routes import ControlAdmin, control_routes
+from dstore.api.admin.status import Report
+from dstore.base.clock import SystemClock
+from dstore.base.limits import JOIN_TOKEN_LIFE_S
+from dstore.base.metrics import create_metrics
+from dstore.model.errors import RefusalKind, Refused
+from dstore.model.status import ResourceStatus
+from dstore.model.tables import TableId
+from dstore.security.identity import ComponentRole
+from dstore.security.join_tokens import JoinToken, new_join_token
+from dstore.service.access import Principal, unauthenticated
+from dstore.service.control.status import (
+    ClusterStatus,
+    ComponentRow,
+    Health,
+    Placement,
+    RangeCounts,
+    RangeRow,
+    TableRow,
+    TopologyReport,
+)
+from dstore.storage.control.records import (
+    BearerRecord,
+    ComponentState,
+    JoinTokenId,
+    JoinTokenRecord,
+    NodeUuid,
+    NoticeRecord,
+    ProxyUuid,
+    TaskId,
+    TaskRecord,
+    TaskState,
+)
+from tests.support.entropy import SeededEntropy
+from tests.unit.api.http.serving import Reply, served
+
+PLANE = "00000000-0000-4000-8000-0000000000aa"
+CONTROL = "00000000-0000-4000-8000-0000000000c1"
+NODE = "00000000-0000-4000-8000-000000000001"
+PROXY = "00000000-0000-4000-8000-0000000000f1"
+OPERATOR = "operator"
+TENANT_TOKEN = "tenant"
+
+
+def a_row(role: ComponentRole, uuid: str, **changes: Any) -> ComponentRow:
+    """A component that is well."""
+    row = ComponentRow(
+        role=role,
+        uuid=uuid,
+        zone="rack-1",
+        uri="https://10.0.0.1:8001",
+        api_uri="",
+        version="0.1.0",
+        state=ComponentState.ACTIVE,
+        health=Health.OKAY,
+        why="",
+        joined_at_us=1_000_000,
+        ranges=2 if role is ComponentRole.NODE else 0,
+    )
+    return replace(row, **changes)
+
+
+A_RANGE = RangeRow(
+    tenant="acme",
+    table="orders",
+    range_id="00000000-0000-4000-8000-0000000000e1",
+    low_hash=0,
+    high_hash=4_294_967_295,
+    epoch=1,
+    node=NODE,
+    uri="https://10.0.0.1:8001",
+    held="okay",
+    why="",
+)
+
+A_TABLE = TableRow(
+    tenant="acme",
+    name="orders",
+    table_id=TableId("00000000-0000-4000-8000-0000000000d1"),
+    status=ResourceStatus.ACTIVE,
+    created_at_us=0,
+    range_count=1,
+    why="",
+)
+
+A_TASK = TaskRecord(
+    id=TaskId("00000000-0000-4000-8000-000000000071"),
+    kind="delete_table",
+    subject="rid:dStore:acme:NA:table:orders",
+    state=TaskState.QUEUED,
+    parameters="{}",
+    progress='{"nodes": 1}',
+    error="A node did not answer.",
+    attempts=2,
+    due_at_us=5_000_000,
+    created_at_us=1_000_000,
+    changed_at_us=2_000_000,
+)
+
+A_STATUS = ClusterStatus(
+    control_plane=PLANE,
+    location="EU",
+    leader=CONTROL,
+    components=(a_row(ComponentRole.CONTROL, CONTROL, is_leader=True),),
+    tenant_count=1,
+    tables={ResourceStatus.ACTIVE: 1},
+    ranges=RangeCounts(total=1, unavailable=0, possible_loss=0),
+    failures_survivable=0,
+    sentence="0 node failures survivable.",
+    topology=TopologyReport(
+        state="live",
+        sentence="The topology is that of revision 7.",
+        revision=7,
+        cluster_id="c",
+        problem_count=0,
+        problems=(),
+        waiting_writes=0,
+    ),
+    unfinished_tasks=1,
+    unseen_notices=0,
+    problems=(),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeReports:
+    """What control knows; `asked` is what was asked of it."""
+
+    status_now: ClusterStatus = A_STATUS
+    asked: list[Any] = field(default_factory=list)
+
+    async def status(self) -> ClusterStatus:
+        return self.status_now
+
+    async def nodes(self) -> tuple[ComponentRow, ...]:
+        return (a_row(ComponentRole.NODE, NODE),)
+
+    async def proxies(self) -> tuple[ComponentRow, ...]:
+        return (a_row(ComponentRole.PROXY, PROXY),)
+
+    async def controls(self) -> tuple[ComponentRow, ...]:
+        return self.status_now.components
+
+    async def node(self, uuid: str) -> tuple[ComponentRow, tuple[RangeRow, ...]]:
+        _known(uuid, NODE)
+        return a_row(ComponentRole.NODE, NODE), (A_RANGE,)
+
+    async def placement(
+        self,
+        *,
+        tenant: str | None = None,
+        table: str | None = None,
+        after: tuple[str, str] | None = None,
+    ) -> Placement:
+        self.asked.append((tenant, table, after))
+        return Placement(tables=(A_TABLE,), ranges=(A_RANGE,), after=("acme", "orders"))
+
+    async def tasks(
+        self, *, state: TaskState | None = None, after: tuple[int, str] | None = None
+    ) -> tuple[tuple[TaskRecord, ...], tuple[int, str] | None]:
+        self.asked.append((state, after))
+        return (A_TASK,), (A_TASK.changed_at_us, A_TASK.id)
+
+    async def task(self, task_id: TaskId) -> TaskRecord:
+        _known(task_id, A_TASK.id)
+        return A_TASK
+
+    async def retry_task(self, task_id: TaskId) -> TaskRecord:
+        _known(task_id, A_TASK.id)
+        self.asked.append(("retry", task_id))
+        return A_TASK
+
+    async def notices(
+        self, *, after: tuple[int, str] | None = None
+    ) -> tuple[tuple[NoticeRecord, ...], tuple[int, str] | None]:
+        self.asked.append(after)
+        notice = NoticeRecord(node=NodeUuid(NODE), at_us=0, kind="disk_low", details="no JSON")
+        return (notice,), None
+
+    async def set_maintenance(self, node: NodeUuid, *, is_on: bool, actor: str) -> ComponentRow:
+        _known(node, NODE)
+        self.asked.append(("maintenance", node, is_on, actor))
+        state = ComponentState.MAINTENANCE if is_on else ComponentState.ACTIVE
+        return a_row(ComponentRole.NODE, NODE, state=state)
+
+    async def remove_node(self, node: NodeUuid, *, actor: str) -> ComponentRow:
+        _known(node, NODE)
+        self.asked.append(("remove", node, actor))
+        return a_row(ComponentRole.NODE, NODE, state=ComponentState.REMOVED)
+
+    async def remove_proxy(self, proxy: ProxyUuid, *, actor: str) -> ComponentRow:
+        _known(proxy, PROXY)
+        self.asked.append(("remove", proxy, actor))
+        return a_row(ComponentRole.PROXY, PROXY, state=ComponentState.REMOVED)
+
+
+def _known(given: str, known: str) -> None:
+    if given != known:
+        raise Refused(RefusalKind.NOT_FOUND, "There is no such thing.")
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeJoinTokens:
+    """Tokens that admit nobody."""
+
+    made: list[tuple[JoinToken, str]] = field(default_factory=list)
+    revoked: list[tuple[str, str]] = field(default_factory=list)
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    async def create(
+        self, role: ComponentRole, *, life_s: int = JOIN_TOKEN_LIFE_S, actor: str
+    ) -> JoinToken:
+        token = new_join_token(
+            control_plane=PLANE,
+            role=role,
+            fingerprint="0" * 64,
+            addresses=("10.0.0.1:8001",),
+            now_us=self.clock.wall_us(),
+            entropy=SeededEntropy(Random(1)),
+            life_s=life_s,
+        )
+        self.made.append((token, actor))
+        return token
+
+    async def page(
+        self, *, after: str | None = None
+    ) -> tuple[Sequence[JoinTokenRecord], str | None]:
+        assert after in {None, "c"}
+        now_us = self.clock.wall_us()
+        open_one = JoinTokenRecord(
+            id=JoinTokenId("a"),
+            digest=b"",
+            role="node",
+            created_at_us=0,
+            expires_at_us=now_us + 60_000_000,
+        )
+        used = replace(
+            open_one, id=JoinTokenId("b"), used_at_us=1, used_by=NODE, used_key="fingerprint"
+        )
+        over = replace(open_one, id=JoinTokenId("c"), expires_at_us=1)
+        return ((open_one, used, over), "c") if after is None else ((), None)
+
+    async def revoke(self, token_id: str, *, actor: str) -> None:
+        self.revoked.append((token_id, actor))
+
+
+class FakeCredentials:
+    """One token; no tenant but acme."""
+
+    def __init__(self) -> None:
+        self.actors: list[str] = []
+
+    async def access_keys(self, tenant: str) -> Sequence[BearerRecord]:
+        _known(tenant, "acme")
+        return ()
+
+    async def create_access_key(self, tenant: str, *, actor: str) -> tuple[BearerRecord, str]:
+        _known(tenant, "acme")
+        self.actors.append(actor)
+        return BearerRecord(id="DSAK", tenant=tenant, digest=b"", created_at_us=0), "secret"
+
+    async def import_access_key(
+        self,
+        tenant: str,
+        key_id: str,
+        secret: str,
+        *,
+        actor: str,
+    ) -> BearerRecord:
+        _known(tenant, "acme")
+        assert secret
+        self.actors.append(actor)
+        return BearerRecord(id=key_id, tenant=tenant, digest=b"", created_at_us=0)
+
+    async def delete_access_key(self, tenant: str, key_id: str, *, actor: str) -> None:
+        _known(tenant, "acme")
+        _known(key_id, "DSAK")
+        self.actors.append(actor)
+
+    async def tokens(self, tenant: str | None) -> Sequence[BearerRecord]:
+        return (BearerRecord(id="t", tenant=tenant, digest=b"", created_at_us=0),)
+
+    async def create_token(self, tenant: str | None, *, actor: str) -> tuple[BearerRecord, str]:
+        self.actors.append(actor)
+        return BearerRecord(id="t", tenant=tenant, digest=b"", created_at_us=0), "text"
+
+    async def delete_token(self, tenant: str | None, token_id: str, *, actor: str) -> None:
+        _known(tenant or "acme", "acme")
+        _known(token_id, "t")
+        self.actors.append(actor)
+
+
+async def bearer(authorization: str) -> Principal:
+    """Know two tokens: the operator's and a tenant's."""
+    match authorization.split(" ", 1)[1]:
+        case "operator":
+            return Principal(tenant=None, credential="op-1")
+        case "tenant":
+            return Principal(tenant="acme", credential="t-1")
+        case _:
+            raise unauthenticated("The token is not valid here.")
+
+
+class FakeControl:
+    """The admin API over the fakes, behind a real listener."""
+
+    def __init__(self) -> None:
+        self.reports = FakeReports()
+        self.join_tokens = FakeJoinTokens()
+        self.credentials = FakeCredentials()
+        self._ask: Any = None
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[FakeControl]:
+        admin = ControlAdmin(
+            process=CONTROL,
+            location="EU",
+            door=TokenDoor(bearer),
+            credentials=self.credentials,
+            join_tokens=self.join_tokens,
+            reports=self.reports,
+        )
+        report = Report(roles=("control",), started_at_us=0, clock=SystemClock())
+        routes = control_routes(admin, report=report, metrics=create_metrics())
+        async with served(routes) as listening:
+            self._ask = listening.ask
+            yield self
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, token: str | None = OPERATOR
+    ) -> Reply:
+        """Send a request and return what came back."""
+        head = [f"{method} {path} HTTP/1.1"]
+        if token is not None:
+            head.append(f"Authorization: Bearer {token}")
+        sent = b"" if body is None else json.dumps(body).encode()
+        if body is not None:
+            head += ["Content-Type: application/json", f"Content-Length: {len(sent)}"]
+        reply: Reply = await self._ask("\n".join(head), sent)
+        return reply
