@@ -1,8 +1,9 @@
 """The composition root: settings → runtime → compose the roles → serve → drain.
 
 Order of a start: lock the directory, open what the roles need, bind the sockets, tell clients
-where (`client.env`), print the banner, be ready. Order of a stop: no new connections, requests
-under way end, jobs end, files close, the lock goes.
+where (`client.env`), print the banner, be ready. Order of a stop: no new connections; requests and
+calls under way end, all of them within one time limit; then role by role, proxy first and control
+last, its jobs end and its files close; the lock goes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from dstore.security.selftest import check_cipher
 from dstore.service.client_env import Addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dstore.settings import Settings
@@ -95,6 +97,7 @@ async def _serve(settings: Settings) -> None:
     clock, metrics = SystemClock(), create_metrics()
     admission = Admission(metrics)
     ending = Ending(loop, refuse=admission.drain)
+    tasks = Tasks(ending, failures=metrics.tasks_failed)
     runtime = Runtime(
         settings=settings,
         clock=clock,
@@ -104,54 +107,79 @@ async def _serve(settings: Settings) -> None:
         role_names=tuple(role.name for role in roles),
         started_at_us=clock.wall_us(),
         on_fatal=ending,
+        tasks=tasks,
     )
     composition = await compose(roles, runtime)
-    tasks = Tasks(ending, failures=metrics.tasks_failed)
     try:
-        await _serve_composed(composition, runtime, tasks=tasks, stopping=stopping)
+        await _serve_composed(composition, runtime, stopping=stopping)
     finally:
-        await tasks.close()
         await composition.close()
+        await tasks.close()
     _log.info("stopped")
 
 
 async def _serve_composed(
-    composition: Composition, runtime: Runtime, *, tasks: Tasks, stopping: asyncio.Event
+    composition: Composition, runtime: Runtime, *, stopping: asyncio.Event
 ) -> None:
     settings = runtime.settings
     listeners = {
-        surface: Listener(
-            application,
-            host=settings.host if surface is Surface.PUBLIC else settings.admin_host,
-            port=settings.port if surface is Surface.PUBLIC else settings.admin_port_wanted,
-            tls_cert=settings.tls_cert,
-            tls_key=settings.tls_key,
-        )
-        for surface, application in composition.applications.items()
+        surface: _listener(surface, composition, settings) for surface in composition.applications
     }
     started: list[Listener] = []
     try:
         for listener in listeners.values():
             await listener.start()
             started.append(listener)
-        addresses = Addresses(
-            public_url=listeners[Surface.PUBLIC].url, admin_url=listeners[Surface.ADMIN].url
-        )
+        addresses = _addresses(listeners, settings)
         files = await composition.announce(addresses)
-        for job in composition.jobs:
-            tasks.spawn(job.run(), name=job.name, critical=True)
+        composition.begin()
         lag = measure_lag(runtime.metrics.loop_lag_seconds, runtime.clock)
-        tasks.spawn(lag, name="measure_lag", critical=True)
+        runtime.tasks.spawn(lag, name="measure_lag", critical=True)
         _calm_collector()
-        _log.info("ready", url=addresses.public_url, admin_url=addresses.admin_url)
+        _log.info(
+            "ready",
+            url=addresses.public_url,
+            admin_url=addresses.admin_url,
+            peer_url=addresses.peer_url,
+        )
         _print_banner(settings, addresses, files[0] if files else None, runtime=runtime)
         await stopping.wait()
         _log.info("draining")
     finally:
         # At once, so that all of them end within one time limit.
+        timeout_s = settings.drain_timeout_s
         await asyncio.gather(
-            *(listener.stop(timeout_s=settings.drain_timeout_s) for listener in started)
+            *(listener.stop(timeout_s=timeout_s) for listener in started),
+            composition.drain(timeout_s),
         )
+
+
+def _listener(surface: Surface, composition: Composition, settings: Settings) -> Listener:
+    """Prepare the listener of a surface: its own context if it has one, else the operator's."""
+    host, port = {
+        Surface.PUBLIC: (settings.host, settings.port),
+        Surface.PEER: (settings.peer_host, settings.peer_port_wanted),
+        Surface.ADMIN: (settings.admin_host, settings.admin_port_wanted),
+    }[surface]
+    context = composition.contexts.get(surface)
+    return Listener(
+        composition.applications[surface],
+        host=host,
+        port=port,
+        tls_cert=settings.tls_cert if context is None else None,
+        tls_key=settings.tls_key if context is None else None,
+        tls_context=context,
+    )
+
+
+def _addresses(listeners: Mapping[Surface, Listener], settings: Settings) -> Addresses:
+    """Say where the listeners, which listen, are found."""
+    public, peer, admin = (listeners.get(surface) for surface in Surface)
+    return Addresses(
+        public_url=None if public is None else public.url,
+        admin_url=None if admin is None else admin.url,
+        peer_url=None if peer is None else settings.peer_url_at(peer.port),
+    )
 
 
 def _print_banner(
@@ -159,12 +187,14 @@ def _print_banner(
 ) -> None:
     """Tell a person what runs and give a line that works when it is pasted."""
     roles = ", ".join(runtime.role_names)
-    lines = [
-        f"dStore {__version__} is ready: role {roles}, data in {settings.data}",
-        f"  v1     {addresses.public_url}/v1/tenant (described at /openapi.json)",
-        f"  admin  {addresses.admin_url}",
-    ]
-    if env_file is not None:
+    lines = [f"dStore {__version__} is ready: role {roles}, data in {settings.data}"]
+    if addresses.public_url is not None:
+        lines.append(f"  v1     {addresses.public_url}/v1/tenant (described at /openapi.json)")
+    if addresses.admin_url is not None:
+        lines.append(f"  admin  {addresses.admin_url}")
+    if addresses.peer_url is not None:
+        lines.append(f"  peers  {addresses.peer_url}")
+    if env_file is not None and addresses.public_url is not None:
         # printf is the shell's own: the token is in no process's arguments.
         example = (
             """printf 'Authorization: Bearer %s' "$DSTORE_TOKEN" |"""

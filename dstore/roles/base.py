@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from ssl import SSLContext
 
     from dstore.api.http.admission import Admission
     from dstore.api.http.health import Readiness
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.base.metrics import Metrics
+    from dstore.base.tasks import Tasks
     from dstore.service.client_env import Addresses
     from dstore.settings import Settings
 
@@ -24,12 +26,17 @@ class Surface(StrEnum):
     """A listener of its own, so that it can live on a network of its own."""
 
     PUBLIC = "public"
+    PEER = "peer"
     ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What a process gives its roles."""
+    """What a process gives its roles.
+
+    `tasks` are a role's own: they end before the role is closed. What a role starts while it is
+    mounted goes there; what runs for as long as it serves is better a `Job`.
+    """
 
     settings: Settings
     clock: Clock
@@ -39,6 +46,7 @@ class Runtime:
     role_names: tuple[str, ...]
     started_at_us: int
     on_fatal: Callable[[BaseException], None]
+    tasks: Tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +61,33 @@ async def _announce_nothing(_addresses: Addresses) -> None:
     return None
 
 
+async def _nothing_under_way(_timeout_s: float) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounted:
     """A role at work, as plain data.
 
-    `announce` is called once the addresses are known and before the process is ready; it returns
-    the file that tells clients, if the role writes one. `close` is called when nothing is served
-    any more.
+    Attributes:
+        routes: what it answers. The public surface has one owner in a process, see `registry`.
+        contexts: of surfaces that have one of their own; PEER must have one wherever it has routes.
+            The others serve by `tls.cert` and `tls.key`, or in clear.
+        jobs: begin once the addresses are announced, and end before `close`.
+        ready: whether the role can do what it is there for.
+        announce: is called once the addresses are known and before the process is ready; returns
+            the file that tells clients, if the role writes one.
+        drain: is called while the listeners stop, with the seconds that they have: let what other
+            components have asked for end, and tell them to go elsewhere (`PeerServer.drain`).
+        close: is called when nothing is served any more.
     """
 
     routes: Mapping[Surface, tuple[Route, ...]]
+    contexts: Mapping[Surface, SSLContext] = field(default_factory=dict)
     jobs: tuple[Job, ...]
     ready: Callable[[], Readiness]
     announce: Callable[[Addresses], Awaitable[Path | None]] = field(default=_announce_nothing)
+    drain: Callable[[float], Awaitable[None]] = field(default=_nothing_under_way)
     close: Callable[[], Awaitable[None]]
 
 

@@ -5,18 +5,21 @@ Adding a role is one file and one name in `ROLES`. `all` is not a role: it is ev
 
 from __future__ import annotations
 
-from asyncio import Event
+from asyncio import Event, gather
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from dstore.api.http.application import build_application
 from dstore.api.http.health import Readiness, health_routes
-from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
+from dstore.base.tasks import Tasks
+from dstore.roles.base import Mounted, Role, Runtime, Surface
 from dstore.roles.node import NODE
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from ssl import SSLContext
 
     from aiohttp import web
 
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
     from dstore.service.client_env import Addresses
 
 ROLES: Final[tuple[Role, ...]] = (NODE,)
+"""In the order in which they are mounted: who is asked comes before who asks.
+
+A process ends in the opposite order, so that whoever asks is gone before who answers. The public
+surface belongs to the last one that has it.
+"""
 ALL: Final = "all"
 
 
@@ -37,11 +45,22 @@ class RouteClash(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """The chosen roles as one process: an application per surface, jobs, and its two ends."""
+    """The chosen roles as one process.
+
+    Attributes:
+        applications: one for each surface that has routes.
+        contexts: of surfaces that have one of their own.
+        announce: tells the roles where they are; returns the files that tell clients.
+        begin: starts the roles' jobs.
+        drain: lets what other components have asked for end, within some seconds.
+        close: ends the roles one by one, each with its tasks; also after `compose` alone.
+    """
 
     applications: dict[Surface, web.Application]
-    jobs: tuple[Job, ...]
+    contexts: dict[Surface, SSLContext]
     announce: Callable[[Addresses], Awaitable[Sequence[Path]]]
+    begin: Callable[[], None]
+    drain: Callable[[float], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
 
 
@@ -57,30 +76,40 @@ def choose(names: Sequence[str]) -> tuple[Role, ...]:
 
 
 async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
-    """Mount the roles and merge what they bring.
+    """Mount the roles and merge what they bring; each gets tasks of its own.
 
     Raises: RouteClash: two roles claim a route. What mounting raises, after what was mounted before
         is closed again.
     """
-    mounted: list[Mounted] = []
+    mounted: list[tuple[Mounted, Tasks]] = []
     announced = Event()
-
-    async def close() -> None:
-        for one in reversed(mounted):
-            await one.close()
-
+    ending = AsyncExitStack()
     try:
         for role in roles:
-            mounted.append(await role.mount(runtime))  # noqa: PERF401 - closed on a failure
-        routes = _merged(mounted, announced)
+            tasks = Tasks(runtime.on_fatal, failures=runtime.metrics.tasks_failed)
+            ending.push_async_callback(tasks.close)  # also if mounting fails half-way
+            one = await role.mount(replace(runtime, tasks=tasks))
+            ending.push_async_callback(one.close)
+            ending.push_async_callback(tasks.close)
+            mounted.append((one, tasks))
+        values = tuple(one for one, _ in mounted)
+        routes, contexts = _merged(values, announced), _contexts(values)
     except BaseException:
-        await close()
+        await ending.aclose()
         raise
 
     async def announce(addresses: Addresses) -> Sequence[Path]:
-        files = [await one.announce(addresses) for one in mounted]
+        files = [await one.announce(addresses) for one in values]
         announced.set()
         return [file for file in files if file is not None]
+
+    def begin() -> None:
+        for one, tasks in mounted:
+            for job in one.jobs:
+                tasks.spawn(job.run(), name=job.name, critical=True)
+
+    async def drain(timeout_s: float) -> None:
+        await gather(*(one.drain(timeout_s) for one in values))
 
     return Composition(
         applications={
@@ -95,9 +124,11 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
             )
             for surface, claimed in routes.items()
         },
-        jobs=tuple(job for one in mounted for job in one.jobs),
+        contexts=contexts,
         announce=announce,
-        close=close,
+        begin=begin,
+        drain=drain,
+        close=ending.aclose,
     )
 
 
@@ -115,9 +146,12 @@ def _merged(mounted: Sequence[Mounted], announced: Event) -> dict[Surface, tuple
 
     merged: dict[Surface, tuple[Route, ...]] = {}
     for surface in Surface:
-        claimed = [route for one in mounted for route in one.routes.get(surface, ())]
-        if not claimed:
+        claims = [one.routes[surface] for one in mounted if one.routes.get(surface)]
+        if not claims:
             continue
+        if surface is Surface.PUBLIC:
+            claims = claims[-1:]
+        claimed = [route for claim in claims for route in claim]
         claimed += health_routes(ready)
         seen: set[tuple[str, str]] = set()
         for route in claimed:
@@ -126,3 +160,10 @@ def _merged(mounted: Sequence[Mounted], announced: Event) -> dict[Surface, tuple
             seen.add((route.method, route.path))
         merged[surface] = tuple(claimed)
     return merged
+
+
+def _contexts(mounted: Sequence[Mounted]) -> dict[Surface, SSLContext]:
+    """Collect the surfaces' own contexts; the peer surface is never without (I4)."""
+    contexts = {surface: context for one in mounted for surface, context in one.contexts.items()}
+    assert Surface.PEER in contexts or not any(one.routes.get(Surface.PEER) for one in mounted)
+    return contexts

@@ -31,15 +31,21 @@ _TOKEN_VARIABLE: Final = "DSTORE_TOKEN"  # noqa: S105 - a variable's name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the surfaces of this process really listen."""
+    """Where the surfaces of this process really listen; None for one that it does not have.
 
-    public_url: str
-    admin_url: str
+    `peer_url` is what other components are told, which may be another name for the same place.
+    """
+
+    public_url: str | None = None
+    admin_url: str | None = None
+    peer_url: str | None = None
 
 
 async def write_client_env(node: Node, directory: Path, addresses: Addresses) -> Path:
     """Make what is missing of the first credentials, and write the file. Returns: its path."""
     path = directory / CLIENT_ENV
+    assert addresses.public_url is not None
+    assert addresses.admin_url is not None
     settings = await node.settings()
     variables = {
         "DSTORE_URL": addresses.public_url,

@@ -1,6 +1,8 @@
 """Roles are values; the registry chooses and composes them."""
 
 import asyncio
+import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from dstore.api.http.route import Route
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.base.metrics import create_metrics
-from dstore.roles.base import Mounted, Role, Runtime, Surface
-from dstore.roles.registry import ALL, ROLES, RouteClash, UnknownRole, choose, compose
+from dstore.base.tasks import Tasks
+from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
+from dstore.roles.registry import ALL, ROLES, Composition, RouteClash, UnknownRole, choose, compose
 from dstore.service.client_env import Addresses
 from dstore.settings import load
 from tests.support.http_client import Client
@@ -33,11 +36,12 @@ def a_runtime(tmp_path: Path) -> Runtime:
         role_names=("one",),
         started_at_us=0,
         on_fatal=lambda _error: None,
+        tasks=Tasks(lambda _error: None),
     )
 
 
-def a_role(name: str, path: str, closed: list[str]) -> Role:
-    """A role with one route that notes when it is closed."""
+def a_role(name: str, path: str, closed: list[str], *, surface: Surface = Surface.ADMIN) -> Role:
+    """A role with one route and one job that notes when each of its parts ends."""
 
     async def answer(_request: web.Request) -> Answer:
         return Answer()
@@ -45,11 +49,21 @@ def a_role(name: str, path: str, closed: list[str]) -> Role:
     async def close() -> None:
         closed.append(name)
 
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append(f"job of {name}")
+
+    async def drain(timeout_s: float) -> None:
+        closed.append(f"{name} has {timeout_s} s")
+
     async def mount(_runtime: Runtime) -> Mounted:
         route = Route(method="GET", path=path, handler=answer, operation="probe")
         return Mounted(
-            routes={Surface.PUBLIC: (route,)},
-            jobs=(),
+            routes={surface: (route,)},
+            jobs=(Job(name=f"work_{name}", run=work),),
+            drain=drain,
             ready=lambda: Readiness(is_ready=True),
             close=close,
         )
@@ -83,7 +97,7 @@ async def test_two_claims_on_one_route_are_refused_and_undone(tmp_path: Path) ->
 async def test_not_ready_before_clients_can_know_where(tmp_path: Path) -> None:
     """Whoever waits for readiness finds `client.env`; until it is written the answer is 503."""
     composition = await compose([a_role("one", "/one", [])], a_runtime(tmp_path))
-    listener = Listener(composition.applications[Surface.PUBLIC], host="127.0.0.1", port=0)
+    listener = Listener(composition.applications[Surface.ADMIN], host="127.0.0.1", port=0)
     await listener.start()
 
     def ask() -> tuple[int, bytes]:
@@ -100,14 +114,93 @@ async def test_not_ready_before_clients_can_know_where(tmp_path: Path) -> None:
 
 async def test_composition_merges_and_adds_health(tmp_path: Path) -> None:
     """Every surface answers for the health of the whole."""
-    closed: list[str] = []
-    roles = [a_role("one", "/one", closed), a_role("two", "/two", closed)]
+    roles = [a_role("one", "/one", []), a_role("two", "/two", [])]
     composition = await compose(roles, a_runtime(tmp_path))
-    paths = {
-        resource.canonical
-        for resource in composition.applications[Surface.PUBLIC].router.resources()
+    assert paths_of(composition, Surface.ADMIN) == {
+        "/one",
+        "/two",
+        "/health/live",
+        "/health/ready",
     }
-    assert paths == {"/one", "/two", "/health/live", "/health/ready"}
-    assert set(composition.applications) == {Surface.PUBLIC}
+    assert set(composition.applications) == {Surface.ADMIN}
     await composition.close()
-    assert closed == ["two", "one"]
+
+
+async def test_who_asks_ends_before_who_answers(tmp_path: Path) -> None:
+    """Each role's jobs end, then the role itself, and only then those that it has asked things."""
+    ended: list[str] = []
+    roles = [a_role("one", "/one", ended), a_role("two", "/two", ended)]
+    composition = await compose(roles, a_runtime(tmp_path))
+    composition.begin()
+    await asyncio.sleep(0)
+    await composition.drain(3)
+    await composition.close()
+    assert ended == ["one has 3 s", "two has 3 s", "job of two", "two", "job of one", "one"]
+
+
+async def test_a_role_that_cannot_be_closed_leaves_none_open(tmp_path: Path) -> None:
+    """A node's files are closed even if the proxy in front of it failed to end."""
+    ended: list[str] = []
+
+    async def mount(runtime: Runtime) -> Mounted:
+        one = await a_role("two", "/two", ended).mount(runtime)
+
+        async def close() -> None:
+            raise OSError("it would not")
+
+        return replace(one, close=close)
+
+    failing = Role(name="two", summary="a test's", mount=mount)
+    composition = await compose([a_role("one", "/one", ended), failing], a_runtime(tmp_path))
+    with pytest.raises(OSError, match="it would not"):
+        await composition.close()
+    assert ended == ["one"]
+
+
+async def test_what_clients_reach_has_one_owner(tmp_path: Path) -> None:
+    """A proxy answers clients for the node in its process, whose own routes are not served."""
+    roles = [
+        a_role("node", "/of-the-node", [], surface=Surface.PUBLIC),
+        a_role("proxy", "/of-the-proxy", [], surface=Surface.PUBLIC),
+    ]
+    composition = await compose(roles, a_runtime(tmp_path))
+    assert "/of-the-proxy" in paths_of(composition, Surface.PUBLIC)
+    assert "/of-the-node" not in paths_of(composition, Surface.PUBLIC)
+    await composition.close()
+
+
+async def test_the_peer_surface_is_never_served_without_a_context(tmp_path: Path) -> None:
+    """Components know each other by their certificates; in clear nobody would be anybody (I4)."""
+    role = a_role("node", "/peer", [], surface=Surface.PEER)
+    with pytest.raises(AssertionError):
+        await compose([role], a_runtime(tmp_path))
+
+    async def mount(runtime: Runtime) -> Mounted:
+        return replace(await role.mount(runtime), contexts={Surface.PEER: context})
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    composition = await compose(
+        [Role(name="node", summary="a test's", mount=mount)], a_runtime(tmp_path)
+    )
+    assert composition.contexts == {Surface.PEER: context}
+    await composition.close()
+
+
+async def test_each_role_has_tasks_of_its_own(tmp_path: Path) -> None:
+    """What a role starts while it is mounted ends with it, also if mounting fails later."""
+    seen: list[Tasks] = []
+
+    async def mount(runtime: Runtime) -> Mounted:
+        seen.append(runtime.tasks)
+        runtime.tasks.spawn(asyncio.Event().wait(), name="waits")
+        raise OSError("no disk")
+
+    role = Role(name="one", summary="a test's", mount=mount)
+    with pytest.raises(OSError, match="no disk"):
+        await compose([role], a_runtime(tmp_path))
+    assert [len(tasks) for tasks in seen] == [0]
+
+
+def paths_of(composition: Composition, surface: Surface) -> set[str]:
+    """The paths that a surface answers."""
+    return {resource.canonical for resource in composition.applications[surface].router.resources()}
