@@ -29,7 +29,7 @@ EXPIRES_S_MAX: Final = 7 * 24 * 3600
 # One entry per (access key, day, region, list of headers) in use; at most 2.5 KB each.
 SCHEMES_CACHED_MAX: Final = 1024
 
-_SIGNATURE_CHARS: Final = 64
+SIGNATURE_CHARS: Final = 64
 _CREDENTIAL: Final = re.compile(
     rb"([!-+.0-~-]{1,128})/([0-9]{8})/([!-+.0-~-]{1,64})/([!-+.0-~-]{1,32})/aws4_request"
 )
@@ -52,9 +52,10 @@ _QUERY_AUTH: Final = (
 _QUERY_AUTH_LOWER: Final = frozenset(name.lower() for name in _QUERY_AUTH)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(NamedTuple):
     """Which key signed: an access key's, for one day, region and service.
+
+    A tuple, since every request looks something up by it.
 
     Attributes:
         access_key_id: 1 to 128 printable ASCII characters; may name nothing.
@@ -120,12 +121,12 @@ def is_signed_in_query(query: bytes) -> bool:
 def header_parts(authorization: bytes, received: Mapping[bytes, bytes]) -> Parts:
     """Read an Authorization header, whose signature covers X-Amz-Date beside it."""
     start, marker, signature = authorization.rpartition(b"Signature=")
-    if not marker or len(signature) != _SIGNATURE_CHARS:
+    if not marker or len(signature) != SIGNATURE_CHARS:
         raise malformed(_AUTHORIZATION_FORM)
     stamp = received.get(b"x-amz-date")
     if stamp is None:
         raise malformed("A signed request needs an X-Amz-Date header.")
-    scheme = _header_scheme(start)
+    scheme = header_scheme(start)
     return Parts(scheme, signature, stamp, None, received.get(b"x-amz-content-sha256"))
 
 
@@ -148,7 +149,7 @@ def query_parts(query: bytes, received: Mapping[bytes, bytes]) -> tuple[Parts, b
         raise malformed(f"The signature in the query lacks {', '.join(missing)}.")
     expires = _EXPIRES.fullmatch(values[b"X-Amz-Expires"])
     signature = values[b"X-Amz-Signature"]
-    if values[b"X-Amz-Algorithm"] != ALGORITHM or len(signature) != _SIGNATURE_CHARS:
+    if values[b"X-Amz-Algorithm"] != ALGORITHM or len(signature) != SIGNATURE_CHARS:
         raise malformed("The signature in the query is not one of AWS4-HMAC-SHA256.")
     if expires is None or int(expires.group()) > EXPIRES_S_MAX:
         raise malformed(f"X-Amz-Expires is not a number of seconds from 1 to {EXPIRES_S_MAX}.")
@@ -183,7 +184,7 @@ _AUTHORIZATION_FORM: Final = (
 
 
 @lru_cache(maxsize=SCHEMES_CACHED_MAX)
-def _header_scheme(start: bytes) -> Scheme:
+def header_scheme(start: bytes) -> Scheme:
     """Read the header up to `Signature=`, which a client repeats all day long."""
     match = _AUTHORIZATION.fullmatch(start)
     if match is None:

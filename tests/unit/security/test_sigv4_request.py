@@ -1,14 +1,28 @@
 """A request is accepted as botocore signed it, and refused with the right word otherwise."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dstore.model.errors import RefusalKind
 from dstore.security.sigv4 import SignatureProblem as Problem
 from dstore.security.sigv4 import SignatureRefused, signature_of
 from dstore.security.sigv4_parts import is_signed_in_query
-from dstore.security.sigv4_request import _NO_KEY, SKEW_US_MAX, read_claim, verify
+from dstore.security.sigv4_request import (
+    _CLAIMS_MAX,
+    _NO_KEY,
+    BINDING_HEADERS,
+    SERVICES,
+    SKEW_US_MAX,
+    _Claims,
+    _Layout,
+    _read_anew,
+    read_claim,
+    verify,
+)
 from tests.unit.security.builders import KEY, NOW_US, Wire, boto_signed, check, key_of
 
 DYNAMO = {
@@ -342,3 +356,62 @@ def test_a_repeated_signed_header_is_joined_in_order() -> None:
     check(wire.with_headers((*rest, (b"X-Amz-Meta", b"a "), (b"x-amz-meta", b" b"))))
     exchanged = wire.with_headers((*rest, (b"X-Amz-Meta", b"b"), (b"x-amz-meta", b"a")))
     assert problem(exchanged) is Problem.MISMATCH
+
+
+def read(wire: Wire, services: frozenset[str], *, anew: bool) -> object:
+    """Read a claim, or the problem with it."""
+    reader = _read_anew if anew else read_claim
+    try:
+        return reader(
+            wire.method, wire.target, wire.headers, services=services, binding=BINDING_HEADERS
+        )
+    except SignatureRefused as refused:
+        return refused.problem, str(refused)
+
+
+VALUES = st.sampled_from([b"gzip", b"aws-chunked", b"x", b" x  y ", b"", b"20260601T000000Z"])
+NAMES = st.sampled_from(
+    [b"Content-Encoding", b"X-Amz-Date", b"Host", b"X-Amz-Trailer", b"User-Agent", b"X-Amz-Target"]
+)
+
+
+@given(
+    name=NAMES,
+    value=VALUES,
+    change=st.sampled_from(["replace", "add", "drop", "upper", "move"]),
+    target=st.sampled_from(["/", "/a", "//", "*", "/?X-Amz-Signature=1", "/?a=1"]),
+    method=st.sampled_from(["POST", "PUT"]),
+    services=st.sampled_from([SERVICES, frozenset({"other"})]),
+)
+def test_what_was_read_before_changes_nothing(
+    *, name: bytes, value: bytes, change: str, target: str, method: str, services: frozenset[str]
+) -> None:
+    """Claims are remembered: one that differs in anything that matters is read anew."""
+    wire = dynamo()
+    read(wire, SERVICES, anew=False)
+    headers = list(wire.headers)
+    if change in {"replace", "drop"}:
+        headers = [pair for pair in headers if pair[0].lower() != name.lower()]
+    if change in {"replace", "add"}:
+        headers.append((name, value))
+    if change == "upper":
+        headers = [(key.upper(), old) for key, old in headers]
+    if change == "move":
+        headers.reverse()
+    other = replace(wire, method=method, target=target, headers=tuple(headers))
+    for _ in range(2):
+        assert read(other, services, anew=False) == read(other, services, anew=True)
+    unsigned = replaced(other, b"authorization", b"AWS4-HMAC-SHA256 Signature=" + b"0" * 64)
+    assert read(unsigned, services, anew=False) == read(unsigned, services, anew=True)
+
+
+def test_claims_are_not_remembered_without_a_bound() -> None:
+    """Strangers choose what is read; it may not fill the memory."""
+    claims = _Claims()
+    claim = read_claim("POST", "/", dynamo().headers)
+    layout = _Layout((b"host",), [b"host"])
+    for at in range(5_000):
+        claims.put((layout, "POST", "/", (b"%d" % at,)), claim)
+    assert len(claims._young) + len(claims._old) <= 2 * _CLAIMS_MAX
+    claims.put((layout, "POST", "/" + "a" * 5_000, (b"large",)), claim)
+    assert claims.get((layout, "POST", "/" + "a" * 5_000, (b"large",))) is None
