@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dstore.api.admin import rows
 from dstore.api.admin.cursors import after_of, after_text
@@ -11,18 +12,23 @@ from dstore.api.http.answer import JSON, Answer, json_answer
 from dstore.api.http.json_body import decode_object
 from dstore.api.http.request_checks import media_type
 from dstore.api.http.route import Route
-from dstore.base.limits import JOIN_TOKEN_LIFE_S, JOIN_TOKEN_LIFE_S_MAX
+from dstore.base.limits import JOIN_ADDRESSES_MAX, JOIN_TOKEN_LIFE_S, JOIN_TOKEN_LIFE_S_MAX
 from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
 from dstore.model.values import NumberText
 from dstore.security.identity import ComponentRole
+from dstore.service.control.status import Health
+from dstore.storage.control.records import ComponentState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp import web
 
     from dstore.api.admin.ports import Door, JoinTokens
+    from dstore.service.control.admission import Admissions, TokenMade
+    from dstore.service.control.status import ClusterReports
+    from dstore.storage.control.records import JoinTokenRecord
 
 JOIN_TOKENS = "/admin/v1/join-token"
 JOIN_TOKEN = f"{JOIN_TOKENS}/{{id}}"
@@ -38,14 +44,14 @@ def join_token_routes(
         principal, body = await receive(request, door)
         media_type(request, JSON)
         role, life_s = _asked(decode_object(body, what="join token"))
-        token = await tokens.create(role, life_s=life_s, actor=principal.credential)
-        record_change("create_join_token", principal, join_token_id=token.token_id, of_role=role)
+        made = await tokens.create(role, life_s=life_s, actor=principal.credential)
+        record_change("create_join_token", principal, join_token_id=made.record.id, of_role=role)
         shown = {
-            "id": token.token_id,
-            "role": token.role,
-            "token": token.text(),
-            "expiresAt": instant(token.expires_at_us),
-            "addresses": list(token.addresses),
+            "id": made.record.id,
+            "role": made.record.role,
+            "token": made.text,
+            "createdAt": instant(made.record.created_at_us),
+            "expiresAt": instant(made.record.expires_at_us),
         }
         return json_answer(shown, status=201)
 
@@ -70,6 +76,38 @@ def join_token_routes(
         Route(method="POST", path=JOIN_TOKENS, handler=create, operation="create_join_token"),
         Route(method="DELETE", path=JOIN_TOKEN, handler=revoke, operation="revoke_join_token"),
     )
+
+
+class PlaneJoinTokens:
+    """The join tokens of a control plane, made by one of its processes."""
+
+    def __init__(self, admissions: Admissions, reports: ClusterReports) -> None:
+        """Ask `admissions`; `reports` knows where controls are, which each token says."""
+        self._admissions = admissions
+        self._reports = reports
+
+    async def create(self, role: ComponentRole, *, life_s: int, actor: str) -> TokenMade:
+        """See `JoinTokens.create`."""
+        controls = await self._reports.controls()
+        # Those that are seen come first: who joins tries one after the other.
+        controls = tuple(sorted(controls, key=lambda row: row.health is not Health.OKAY))
+        addresses = [
+            urlsplit(row.uri).netloc for row in controls if row.state is not ComponentState.REMOVED
+        ]
+        return await self._admissions.create_token(
+            role, addresses=addresses[:JOIN_ADDRESSES_MAX], life_s=life_s, actor=actor
+        )
+
+    async def page(
+        self, *, after: str | None = None
+    ) -> tuple[Sequence[JoinTokenRecord], str | None]:
+        """See `JoinTokens.page`."""
+        page = await self._admissions.tokens(after=None if after is None else (after,))
+        return page.records, None if page.after is None else str(page.after[0])
+
+    async def revoke(self, token_id: str, *, actor: str) -> None:
+        """See `JoinTokens.revoke`."""
+        await self._admissions.revoke_token(token_id, actor=actor)
 
 
 def _asked(body: dict[str, Any]) -> tuple[ComponentRole, int]:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dstore.security.identity import ComponentRole
-    from dstore.security.join_tokens import JoinToken
     from dstore.service.access import Principal
+    from dstore.service.control.admission import TokenMade
     from dstore.storage.control.records import JoinTokenRecord
 
 
@@ -77,8 +77,8 @@ class Credentials(Protocol):
 class JoinTokens(Protocol):
     """What admits components, each once."""
 
-    async def create(self, role: ComponentRole, *, life_s: int, actor: str) -> JoinToken:
-        """Make a token for a component of a role. Raises: Refused: a life out of bounds."""
+    async def create(self, role: ComponentRole, *, life_s: int, actor: str) -> TokenMade:
+        """Make a token. Raises: Refused: a life out of bounds, a role that joins without one."""
 
     async def page(
         self, *, after: str | None = None

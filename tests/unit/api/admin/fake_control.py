@@ -19,8 +19,9 @@ from dstore.model.errors import RefusalKind, Refused
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.security.identity import ComponentRole
-from dstore.security.join_tokens import JoinToken, new_join_token
+from dstore.security.join_tokens import new_join_token
 from dstore.service.access import Principal, unauthenticated
+from dstore.service.control.admission import TokenMade
 from dstore.service.control.status import (
     ClusterStatus,
     ComponentRow,
@@ -215,13 +216,13 @@ def _known(given: str, known: str) -> None:
 class FakeJoinTokens:
     """Tokens that admit nobody."""
 
-    made: list[tuple[JoinToken, str]] = field(default_factory=list)
+    made: list[tuple[TokenMade, str]] = field(default_factory=list)
     revoked: list[tuple[str, str]] = field(default_factory=list)
     clock: SystemClock = field(default_factory=SystemClock)
 
     async def create(
         self, role: ComponentRole, *, life_s: int = JOIN_TOKEN_LIFE_S, actor: str
-    ) -> JoinToken:
+    ) -> TokenMade:
         token = new_join_token(
             control_plane=PLANE,
             role=role,
@@ -231,8 +232,16 @@ class FakeJoinTokens:
             entropy=SeededEntropy(Random(1)),
             life_s=life_s,
         )
-        self.made.append((token, actor))
-        return token
+        record = JoinTokenRecord(
+            id=JoinTokenId(token.token_id),
+            digest=token.digest(),
+            role=role,
+            created_at_us=0,
+            expires_at_us=token.expires_at_us,
+        )
+        made = TokenMade(record=record, text=token.text())
+        self.made.append((made, actor))
+        return made
 
     async def page(
         self, *, after: str | None = None
