@@ -46,6 +46,11 @@ class Memberships:
         self._clock = clock
         self._entropy = entropy
 
+    @property
+    def authorities_pem(self) -> bytes:
+        """What components are to trust, one behind the other."""
+        return self._plane.authority.certificate_pem
+
     async def renew(self, identity: Identity, request_pem: bytes) -> bytes:
         """Certify a component's fresh key. Returns: the certificate, PEM.
 

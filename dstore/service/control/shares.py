@@ -1,0 +1,67 @@
+"""The (tenant, control plane) shares of keys: for the nodes that hold the tenant, for nobody else.
+
+Without its share none of a tenant's files opens (I4), so control gives one only to a node that
+placement has made the primary of one of the tenant's ranges, by the store's own record.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.logging import get_logger
+from dstore.model.errors import Corrupt, RefusalKind, Refused
+from dstore.security.control_key import Sealed
+from dstore.security.envelope import WrongKey
+from dstore.security.identity import ComponentRole, Identity
+from dstore.service.calls.key_calls import TenantShare, TenantShares
+from dstore.service.control.membership import find, require_admitted
+from dstore.storage.control import tables, tenants
+from dstore.storage.control.records import NodeUuid, TenantRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstore.service.control.plane import ControlPlane
+
+_log: Final = get_logger(__name__)
+
+
+class TenantShareGiver:
+    """Gives nodes the shares of their tenants."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        """Work for an open control plane."""
+        self._plane = plane
+
+    async def given(self, node: Identity, names: Sequence[str]) -> TenantShares:
+        """Give a node the shares that it is to have of those it asks for.
+
+        Args:
+            node: who asks, by its certificate.
+            names: of tenants; those that it holds nothing of, or that are gone, are passed over.
+        Raises: Refused(FORBIDDEN): it is no node, or was removed. Unavailable: the store. Corrupt:
+            what the store holds does not open.
+        """
+        if node.role is not ComponentRole.NODE:
+            raise Refused(RefusalKind.FORBIDDEN, "Shares of tenants' keys are for nodes.")
+        async with self._plane.store.snapshot() as tx:
+            require_admitted(await find(tx, node), node)
+            held = await tables.tenants_of_node(tx, NodeUuid(node.uuid))
+            found = [await tenants.get(tx, name) for name in dict.fromkeys(names) if name in held]
+        shares = tuple(self._opened(record) for record in found if record is not None)
+        passed_over = len(set(names)) - len(shares)
+        _log.info("tenant_shares_given", peer=node.uri, given=len(shares), passed_over=passed_over)
+        return TenantShares(shares=shares)
+
+    def _opened(self, record: TenantRecord) -> TenantShare:
+        try:
+            key = self._plane.control_key.open_key(
+                record.sealed_key, what=Sealed.TENANT, record_id=record.uuid
+            )
+        except WrongKey:
+            raise Corrupt(
+                "The key of a tenant in control's store is damaged; restore the store.",
+                file="control",
+                where=f"tenant {record.uuid}",
+            ) from None
+        return TenantShare(tenant=record.name, tenant_id=record.uuid, key=key)
