@@ -84,3 +84,23 @@ async def version(tx: Transaction) -> int:
 async def changed(tx: Transaction) -> None:
     """Count a change of credentials that another module of this package makes."""
     await tx.change("UPDATE counter SET last = last + 1 WHERE name = 'credentials'")
+
+
+async def delete_of_tenant(tx: Transaction, tenant: str) -> None:
+    """Revoke all that a tenant has."""
+    await _ACCESS_KEYS.delete(tx, tenant=tenant)
+    await _BEARERS.delete(tx, tenant=tenant)
+
+
+async def bearers_of(
+    tx: Transaction, tenant: str | None, *, after: Key | None = None, limit: int = CONTROL_PAGE_MAX
+) -> Page[BearerRecord]:
+    """List a tenant's tokens, or (None) the operator's, by ID."""
+    if tenant is not None:
+        return await _BEARERS.page(tx, after=after, limit=limit, tenant=tenant)
+    beyond = "" if after is None else str(after[0])
+    found = await _BEARERS.select(
+        tx, f"WHERE tenant IS NULL AND id > $1 ORDER BY id LIMIT {limit + 1}", beyond
+    )
+    records = found[:limit]
+    return Page(records=records, after=(records[-1].id,) if len(found) > limit else None)

@@ -42,6 +42,5 @@ async def delete(tx: Transaction, name: str) -> bool:
     Returns: whether there was one. Raises: Refused(CONFLICT): it has tables.
     """
     await credentials.changed(tx)
-    await tx.change("DELETE FROM access_key WHERE tenant = $1", name)
-    await tx.change("DELETE FROM bearer_token WHERE tenant = $1", name)
+    await credentials.delete_of_tenant(tx, name)
     return await _TENANTS.delete(tx, name=name) == 1

@@ -1,0 +1,117 @@
+"""What the coordinator shows of what control has decided, made from its records; pure.
+
+Keys and values are `topology.keyspace` and `topology.values`; only control writes these.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dstore.base.limits import TABLE_VALUE_BYTES_MAX
+from dstore.model.errors import Corrupt, RefusalKind, Refused
+from dstore.model.status import ResourceStatus
+from dstore.model.stored_definition import decode_definition
+from dstore.model.tables import TableDefinition
+from dstore.storage.control.records import (
+    NodeUuid,
+    Publication,
+    RangeRecord,
+    TableRecord,
+    TenantRecord,
+)
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dstore.service.control.sites import Site
+
+
+def tenant_publication(record: TenantRecord, status: ResourceStatus) -> Publication:
+    """Make what the coordinator shows of a tenant. Raises: Corrupt: its limits are damaged."""
+    try:
+        limits = msgspec.json.decode(record.limits, type=values.TenantLimits)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(str(error), file="control", where=f"tenant {record.uuid}") from None
+    value = values.TenantValue(
+        uuid=record.uuid, status=status, limits=limits, created_at_us=record.created_at_us
+    )
+    return Publication(key=keys.TenantPath(record.name).path, value=values.encode(value))
+
+
+def table_publication(definition: TableDefinition, status: ResourceStatus) -> Publication:
+    """Make what the coordinator shows of a table itself.
+
+    Raises: Refused(TOO_LARGE): it is over TABLE_VALUE_BYTES_MAX.
+    """
+    value = values.encode(values.TableValue.of(definition, status))
+    if len(value) > TABLE_VALUE_BYTES_MAX:
+        raise Refused(
+            RefusalKind.TOO_LARGE,
+            f"The table's definition has {len(value)} bytes; at most {TABLE_VALUE_BYTES_MAX} are "
+            "possible: use fewer indexes, tags or projected attributes.",
+        )
+    return Publication(key=keys.TablePath(definition.tenant, definition.name).path, value=value)
+
+
+def table_publications(
+    definition: TableDefinition,
+    status: ResourceStatus,
+    *,
+    ranges: Sequence[RangeRecord],
+    sites: Mapping[NodeUuid, Site],
+) -> tuple[Publication, ...]:
+    """Make all that the coordinator shows of a table: itself, its ranges, and what nodes hold.
+
+    Args:
+        definition: the table.
+        status: of it.
+        ranges: all of them, by low hash.
+        sites: the nodes that the ranges are on, and maybe others.
+    """
+    tenant, name = definition.tenant, definition.name
+    published = [table_publication(definition, status)]
+    of_node: dict[NodeUuid, list[values.HeldRange]] = defaultdict(list)
+    for each in ranges:
+        path = keys.RangePath(tenant, name, each.low_hash)
+        placement = sites[each.node].placement(each)
+        published.append(Publication(key=path.path, value=values.encode(placement)))
+        held = values.HeldRange(
+            low_hash=each.low_hash, high_hash=each.high_hash, range_id=each.range_id
+        )
+        of_node[each.node].append(held)
+    for node, its_ranges in of_node.items():
+        value = values.NodeRanges(
+            low_hash=its_ranges[0].low_hash,
+            high_hash=its_ranges[0].high_hash,
+            table_id=definition.table_id,
+            ranges=tuple(its_ranges),
+        )
+        node_path = keys.NodeRangesPath(keys.ComponentId(node), tenant, name)
+        published.append(Publication(key=node_path.path, value=values.encode(value)))
+    return tuple(published)
+
+
+def definition_of(record: TableRecord) -> TableDefinition:
+    """Read a table's definition. Raises: Corrupt: a later version's, or damaged."""
+    try:
+        return decode_definition(
+            record.definition, tenant=record.tenant, name=record.name, table_id=record.table_id
+        )
+    except ValueError as error:
+        raise Corrupt(str(error), file="control", where=f"table {record.table_id}") from None
+
+
+def withdrawals(record: TableRecord, ranges: Sequence[RangeRecord]) -> list[Publication]:
+    """Make what takes a table's ranges from its nodes, and from those who look for them."""
+    paths = [keys.RangePath(record.tenant, record.name, each.low_hash).path for each in ranges]
+    paths += [
+        keys.NodeRangesPath(keys.ComponentId(node), record.tenant, record.name).path
+        for node in sorted({each.node for each in ranges})
+    ]
+    return [Publication(key=path, value=None) for path in paths]

@@ -1,0 +1,94 @@
+"""Nodes as ranges are put on them: what the store and the view say of each, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dstore.service.control.placement import Candidate
+from dstore.storage.control import tables
+from dstore.storage.control.components import NODES
+from dstore.storage.control.records import ComponentState, NodeRecord, NodeUuid, RangeRecord
+from dstore.topology import values
+
+if TYPE_CHECKING:
+    from dstore.storage.control.store import Key, Transaction
+    from dstore.topology.view import TopologyView
+
+_TAKES_RANGES = frozenset({ComponentState.JOINING, ComponentState.ACTIVE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A node that ranges can be on: where it is, and which disk it has now."""
+
+    candidate: Candidate
+    uri: str
+    incarnation: str
+
+    def placement(self, record: RangeRecord) -> values.RangePlacement:
+        """Make what the coordinator shows of a range that is on this node."""
+        assert record.node == self.candidate.node
+        primary = values.Replica(
+            node=record.node,
+            incarnation=self.incarnation,
+            uri=self.uri,
+            state=values.ReplicaState.IN_SYNC,
+        )
+        return values.RangePlacement(
+            node=record.node,
+            high_hash=record.high_hash,
+            uri=self.uri,
+            table_id=record.table_id,
+            range_id=record.range_id,
+            epoch=record.epoch,
+            replicas=(primary,),
+            status=record.status,
+        )
+
+
+async def sites(tx: Transaction, view: TopologyView) -> Mapping[NodeUuid, Site]:
+    """List the nodes that take new ranges: admitted, not in maintenance, alive and okay."""
+    loads = await tables.ranges_by_node(tx)
+    found: dict[NodeUuid, Site] = {}
+    for record in await all_nodes(tx):
+        if record.state in _TAKES_RANGES:
+            made = site_of(record, view, ranges=loads.get(record.uuid, 0))
+            if made is not None:
+                found[record.uuid] = made
+    return found
+
+
+async def all_nodes(tx: Transaction) -> tuple[NodeRecord, ...]:
+    """Read every node's record, by UUID, removed ones included."""
+    found: list[NodeRecord] = []
+    after: Key | None = None
+    while True:
+        page = await NODES.page(tx, after=after)
+        found += page.records
+        after = page.after
+        if after is None:
+            return tuple(found)
+
+
+def site_of(record: NodeRecord, view: TopologyView, *, ranges: int) -> Site | None:
+    """Say where a node is, if it can be given something now."""
+    seen = view.node(record.uuid)
+    if seen is None or seen.alive is None or seen.details is None or seen.boot is None:
+        return None
+    details = seen.details.value
+    if details.status is not values.ComponentStatus.OKAY:
+        return None
+    return Site(
+        candidate=Candidate(
+            node=record.uuid,
+            zone=details.zone or record.zone,
+            ranges=ranges,
+            free_bytes=details.free_bytes,
+            capacity_bytes=details.capacity_bytes or record.capacity_bytes,
+            load_percent=details.load_percent,
+        ),
+        uri=details.uri,
+        incarnation=seen.boot.value.incarnation,
+    )
