@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -57,6 +58,10 @@ class PeerConnection:
     dropped: int
 
 
+def _barred_by_nobody(_identity: Identity) -> str | None:
+    return None
+
+
 class _Open:
     """A connection at work."""
 
@@ -83,6 +88,7 @@ class PeerServer:
         here: Identity,
         clock: Clock,
         tasks: Tasks,
+        barred: Callable[[Identity], str | None] = _barred_by_nobody,
         connections_max: int = CONNECTIONS_MAX,
         beat_s: float = PEER_BEAT_S,
     ) -> None:
@@ -93,6 +99,8 @@ class PeerServer:
             here: this component.
             clock: for deadlines and certificates.
             tasks: own everything that runs here; the caller closes them after `drain`.
+            barred: says why a component with a good certificate is not let in, or on; asked at
+                each greeting and at each sign of life.
             connections_max: open at a time.
             beat_s: seconds between signs of life.
         """
@@ -100,6 +108,7 @@ class PeerServer:
         self._here = here
         self._clock = clock
         self._tasks = tasks
+        self._barred = barred
         self._connections_max = connections_max
         self._beat_s = beat_s
         self._open: set[_Open] = set()
@@ -175,6 +184,9 @@ class PeerServer:
         if len(self._open) >= self._connections_max:
             raise NotWelcome(Closed(CloseCode.GOING_AWAY, "has as many connections as it takes"))
         certificate = _shown(request)
+        why = self._barred(certificate.identity)
+        if why is not None:
+            raise NotWelcome(Closed(CloseCode.FORBIDDEN, why))
         await welcome(
             frames,
             here=self._here,
@@ -205,12 +217,17 @@ class PeerServer:
             write("peer_gone", peer=caller.uri, reason=closed.reason, code=int(closed.code))
 
     def _look(self, one: _Open) -> None:
-        """End a connection whose certificate has ended, after the caller had time to move."""
+        """End a connection of one that was removed, at once, or whose certificate has ended."""
+        why = self._barred(one.certificate.identity)
+        if why is not None:
+            self._tasks.spawn(one.link.close(Closed(CloseCode.FORBIDDEN, why)), name="peer_barred")
+            return
         try:
             require_valid(one.certificate, now_us=self._clock.wall_us())
         except CertificateRefused as error:
             one.beats_expired += 1
             if one.beats_expired == 1:
+                # The caller has time to move.
                 one.link.put(GoAway(reason="your certificate has ended; renew it"), 0)
             elif one.is_idle or one.beats_expired > _EXPIRED_BEATS:
                 closed = Closed(code_of(error.problem), error.message)

@@ -83,6 +83,11 @@ class Admissions:
         self._clock = clock
         self._entropy = entropy
 
+    @property
+    def authority_pem(self) -> bytes:
+        """The certificate that a join token's fingerprint pins."""
+        return self._plane.authority.certificate_pem
+
     # ------------------------------------------------------------------------- join tokens
 
     async def create_token(
