@@ -15,13 +15,15 @@ from dstore.base.threads import in_thread_if
 from dstore.model.errors import NotMine, Unavailable
 from dstore.model.values import item_bytes
 from dstore.service.items import is_large
-from dstore.storage.range_writer import Applied, Apply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from dstore.service.items import ItemKey, Items
+    from dstore.service.read_answers import ReadAnswer, ReadAsk
+    from dstore.service.write_answers import Done, Pending, WriteAsk
     from dstore.storage.entries import Entry
+    from dstore.storage.range_writer import Apply
 
 # Of items read from memory before others have their turn on the event loop: a millisecond or two.
 _TURN_BYTES: Final = 256 * KIB
@@ -29,13 +31,15 @@ _TURN_BYTES: Final = 256 * KIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchedRead:
-    """One read of a batch; `render` makes of an entry what its reader wants, perhaps in a thread.
+    """One read of a batch, and what is going to be shown.
 
-    It should not hold large items decoded: 16 MB of lists and maps are a gigabyte of objects.
+    `render` makes of an entry what its reader wants, perhaps in a thread; it should not hold large
+    items decoded: 16 MB of lists and maps are a gigabyte of objects.
     """
 
     key: ItemKey
-    render: Callable[[Entry], Any]
+    ask: ReadAsk
+    render: Callable[[Entry | ReadAnswer], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +52,15 @@ class ReadItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchedWrite:
-    """One write of a batch; `size_bytes` is roughly what it holds in memory."""
+    """One write of a batch, and what is going to be told of it, None for nothing.
+
+    `size_bytes` is roughly what it holds in memory.
+    """
 
     key: ItemKey
     apply: Apply
     size_bytes: int
+    ask: WriteAsk | None = None
 
 
 async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadItem]:
@@ -63,7 +71,7 @@ async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadIte
     """
     found: list[ReadItem] = []
     total_bytes = turn_bytes = 0
-    at_once = 1 if len(_by_range(reads)) <= 1 else BATCH_READS_AT_ONCE
+    at_once = 1 if len(_lines(items, reads)) <= 1 else BATCH_READS_AT_ONCE
     for start in range(0, len(reads), at_once):
         ahead = reads[start : start + at_once]
         for read, entry in zip(ahead, await _read_all(items, ahead), strict=True):
@@ -82,18 +90,42 @@ async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadIte
     return found
 
 
-async def _read_all(items: Items, reads: Sequence[BatchedRead]) -> Sequence[Entry | None]:
+async def _read_all(
+    items: Items, reads: Sequence[BatchedRead]
+) -> Sequence[Entry | ReadAnswer | None]:
     """Read a few items: of one range one by one, of several side by side."""
     if len(reads) == 1:
-        return [await items.read(reads[0].key)]
-    entries: dict[int, Entry | None] = {}
+        return [await items.read(reads[0].key, reads[0].ask)]
+    entries: dict[int, Entry | ReadAnswer | None] = {}
 
     async def read_those(places: Sequence[int]) -> None:
         for place in places:
-            entries[place] = await items.read(reads[place].key)
+            entries[place] = await items.read(reads[place].key, reads[place].ask)
 
-    await gather(*(read_those(places) for places in _by_range(reads)))
+    await gather(*(read_those(places) for places in _lines(items, reads)))
     return [entries[place] for place in range(len(reads))]
+
+
+def _lines(items: Items, reads: Sequence[BatchedRead]) -> Collection[Sequence[int]]:
+    """Group the places of reads that are made one after the other.
+
+    What is in this process waits for nothing, so its ranges have a line each; what is elsewhere
+    takes time to travel, and has one line an item.
+    """
+    lines: list[Sequence[int]] = []
+    for places in _by_range(reads):
+        if _is_near(items, reads[places[0]].key):
+            lines.append(places)
+        else:
+            lines += [(place,) for place in places]
+    return lines
+
+
+def _is_near(items: Items, key: ItemKey) -> bool:
+    try:
+        return items.is_near(key)
+    except NotMine:
+        return False
 
 
 def _by_range(batch: Sequence[BatchedRead | BatchedWrite]) -> Collection[Sequence[int]]:
@@ -112,18 +144,18 @@ def _range_of(key: ItemKey) -> str | None:
         return None
 
 
-def _rendered(read: BatchedRead, entry: Entry) -> tuple[Any, int]:
+def _rendered(read: BatchedRead, entry: Entry | ReadAnswer) -> tuple[Any, int]:
     return read.render(entry), entry.item_bytes + item_bytes(read.key.attributes)
 
 
-async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Applied | Unavailable]:
+async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Done | Unavailable]:
     """Write items side by side, so that those of a range share its commits.
 
     Returns: for each write what it did, or why it is certain that it did nothing.
     Raises: Unavailable: nothing of the batch was written. Unknown, or what else went wrong with
         one of them: others may have been written, and all may be written again.
     """
-    queued: dict[int, Future[Applied] | Unavailable] = {}
+    queued: dict[int, Pending | Unavailable] = {}
 
     async def submit_those(places: Sequence[int]) -> None:
         for place in places:
@@ -136,10 +168,10 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Appl
         await gather(*(submit_those(places) for places in groups))
     in_order = [queued[place] for place in range(len(writes))]
     futures = [each for each in in_order if isinstance(each, Future)]
-    done = iter(await gather(*futures, return_exceptions=True))
-    answers: list[Applied | Unavailable] = []
+    done: Iterator[Done | BaseException] = iter(await gather(*futures, return_exceptions=True))
+    answers: list[Done | Unavailable] = []
     for write, each in zip(writes, in_order, strict=True):
-        answer = next(done) if isinstance(each, Future) else each
+        answer: Done | BaseException = next(done) if isinstance(each, Future) else each
         if isinstance(answer, NotMine):
             answer = await _written(items, write)
         if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
@@ -151,16 +183,18 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Appl
     return answers
 
 
-async def _submitted(items: Items, write: BatchedWrite) -> Future[Applied] | Unavailable:
+async def _submitted(items: Items, write: BatchedWrite) -> Pending | Unavailable:
     try:
-        return await items.submit(write.key, write.apply, body_bytes=write.size_bytes)
+        return await items.submit(
+            write.key, write.apply, body_bytes=write.size_bytes, ask=write.ask
+        )
     except Unavailable as error:
         return error
 
 
-async def _written(items: Items, write: BatchedWrite) -> Applied | Unavailable:
+async def _written(items: Items, write: BatchedWrite) -> Done | Unavailable:
     """Write where the range is now."""
     try:
-        return await items.write(write.key, write.apply, body_bytes=write.size_bytes)
+        return await items.write(write.key, write.apply, body_bytes=write.size_bytes, ask=write.ask)
     except Unavailable as error:
         return error

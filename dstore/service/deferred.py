@@ -10,7 +10,7 @@ of the same entry.
 
 from __future__ import annotations
 
-from asyncio import Future, Lock, TaskGroup, gather, sleep
+from asyncio import Lock, TaskGroup, gather, sleep
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -27,7 +27,8 @@ from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
     from dstore.service.disk_space import DiskSpace
-    from dstore.storage.range_writer import Applied, Apply
+    from dstore.service.write_answers import Pending
+    from dstore.storage.range_writer import Apply
 
 PRINCIPAL: Final = "deferred"
 
@@ -155,7 +156,7 @@ class Deferred:
             raise Refused(RefusalKind.NOT_FOUND, "The table was deleted before the write ran.")
         return entry
 
-    async def _begin(self, planned: _Planned | Exception) -> Future[Applied] | Exception:
+    async def _begin(self, planned: _Planned | Exception) -> Pending | Exception:
         """Submit one write behind those before it."""
         if isinstance(planned, Exception):
             return planned
@@ -167,7 +168,7 @@ class Deferred:
             return error
 
 
-async def _outcome(request_id: str, answer: Future[Applied] | Exception) -> DeferredOutcome | None:
+async def _outcome(request_id: str, answer: Pending | Exception) -> DeferredOutcome | None:
     """Wait for one write. Returns: None if it could not be done yet and has to run again."""
     try:
         if isinstance(answer, Exception):

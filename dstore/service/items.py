@@ -20,18 +20,18 @@ from dstore.model.plain_numbers import plain_attribute
 from dstore.model.tables import KeyAttribute, TableDefinition, format_id, parse_id
 from dstore.model.values import Attribute, Item
 from dstore.service.moves import follow
-from dstore.storage.range_writer import Applied, Apply, Write
+from dstore.storage.entries import Entry
+from dstore.storage.range_writer import Apply, Write
 
 if TYPE_CHECKING:
-    from asyncio import Future
     from collections.abc import Iterable
 
     from dstore.model.ranges import Table
     from dstore.service.directory import Directory
     from dstore.service.range_walks import RangeWalks
     from dstore.service.ranges import Ranges
-    from dstore.storage.entries import Entry
-    from dstore.storage.range_file import Page
+    from dstore.service.read_answers import Listing, ReadAnswer, ReadAsk
+    from dstore.service.write_answers import Done, Pending, WriteAsk
     from dstore.storage.requests import RequestName
 
 Key = tuple[KeyKind, KeyValue]
@@ -84,25 +84,40 @@ class Items:
         key = parse_id(definition.id_type, id_text, door=definition.door)
         return EntryKey(table=table, key=key, rid_id=encode_key(key))
 
-    async def read(self, entry: EntryKey | ItemKey) -> Entry | None:
-        """Read the newest acknowledged version, or None."""
+    async def read(
+        self, entry: EntryKey | ItemKey, ask: ReadAsk | None = None
+    ) -> Entry | ReadAnswer | None:
+        """Read the newest acknowledged version, or None.
+
+        Args:
+            entry: which one.
+            ask: what is going to be shown of it (`read_answers`); None for the whole item. An entry
+                that is elsewhere comes as nothing else.
+        """
         table, rid_id = entry.table, entry.rid_id
         try:
             ref = table.ranges.whole or table.ranges.at(rid_id)
-            return await self._ranges.read(ref, rid_id)
+            return await self._ranges.read(ref, rid_id, ask)
         except NotMine as moved:
             return await follow(
                 self._directory,
                 table,
                 moved,
-                ask=lambda it: self._ranges.read(it.ranges.at(rid_id), rid_id),
+                ask=lambda it: self._ranges.read(it.ranges.at(rid_id), rid_id, ask),
             )
 
-    async def list(self, tenant: str, table_name: str, *, after: bytes, limit: int) -> Page:
+    def is_near(self, entry: EntryKey | ItemKey) -> bool:
+        """Tell whether an entry is in this process, so that asking for it takes no time to travel.
+
+        Raises: NotMine: it is not known where it is.
+        """
+        return self._ranges.is_near(entry.table.ranges.at(entry.rid_id))
+
+    async def list(self, tenant: str, table_name: str, *, after: bytes, limit: int) -> Listing:
         """Read a page of a table's entries in key order (which is the order of their hashes)."""
         table = self._directory.table(tenant, table_name)
         _check_single_key(table.definition)
-        return await self._walks.entries(table, after=after, limit=limit)
+        return await self._walks.listing(table, after=after, limit=limit)
 
     async def write(
         self,
@@ -111,23 +126,31 @@ class Items:
         *,
         request: RequestName | None = None,
         body_bytes: int = 0,
-    ) -> Applied:
+        ask: WriteAsk | None = None,
+    ) -> Done:
         """Apply a write and return once it is durable.
 
         A caller that is cancelled leaves the write in the queue: it happens all the same.
 
+        Args:
+            entry: of which entry.
+            apply: what to do.
+            request: under which name it is done once, however often it is asked for.
+            body_bytes: roughly what the write holds in memory.
+            ask: what is going to be told of it (`write_answers`); None for nothing. Of a write
+                elsewhere nothing else comes back.
         Raises: what `apply` refuses; Unavailable (nothing written) or Unknown (perhaps written).
         """
         table, rid_id = entry.table, entry.rid_id
         write = _write(rid_id, apply, request)
         try:
             ref = table.ranges.whole or table.ranges.at(rid_id)
-            return await (await self._ranges.submit(ref, write, body_bytes=body_bytes))
+            return await self._ranges.write(ref, write, ask=ask, body_bytes=body_bytes)
         except NotMine as moved:
 
-            async def again(found: Table) -> Applied:
+            async def again(found: Table) -> Done:
                 ref = found.ranges.at(rid_id)
-                return await (await self._ranges.submit(ref, write, body_bytes=body_bytes))
+                return await self._ranges.write(ref, write, ask=ask, body_bytes=body_bytes)
 
             return await follow(self._directory, table, moved, ask=again)
 
@@ -138,14 +161,15 @@ class Items:
         *,
         request: RequestName | None = None,
         body_bytes: int = 0,
-    ) -> Future[Applied]:
+        ask: WriteAsk | None = None,
+    ) -> Pending:
         """Queue a write behind those submitted before; the future holds its answer.
 
         Raises: Unavailable: nothing was queued; NotMine among them, which `write` follows.
         """
         ref = entry.table.ranges.at(entry.rid_id)
         write = _write(entry.rid_id, apply, request)
-        return await self._ranges.submit(ref, write, body_bytes=body_bytes)
+        return await self._ranges.submit(ref, write, ask=ask, body_bytes=body_bytes)
 
 
 def entry_id(definition: TableDefinition, key_value: KeyValue) -> str:
@@ -217,14 +241,17 @@ def _write(rid_id: bytes, apply: Apply, request: RequestName | None) -> Write:
     return Write(rid_id=rid_id, entry_hash=entry_hash, apply=apply, request=request)
 
 
-def is_large(entries: Iterable[Entry]) -> bool:
+def is_large(entries: Iterable[Entry | ReadAnswer]) -> bool:
     """Tell whether rendering takes so long that it belongs into a thread.
 
+    What was rendered where the entry is takes nothing here.
     Many small attributes take as long as a large one. Where an entry is one large String, the
     thread is not needed, and costs little beside it.
     """
     weight = 0
     for entry in entries:
+        if not isinstance(entry, Entry):
+            continue
         weight += _ENTRY_WEIGHT + _CELL_WEIGHT * len(entry.cells) + entry.data_bytes
         if weight > INLINE_JSON_BYTES_MAX:
             return True

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from dstore.security.keys import ControlShare
     from dstore.service.deferred import Plan
     from dstore.service.directory import Directory, Registrar
-    from dstore.service.ranges import Ranges
     from dstore.storage.node_keys import NodeKeys
 
 _log = get_logger(__name__)
@@ -107,7 +106,7 @@ class Node:
         )
         self.directory: Directory = self.catalog
         self.registrar: Registrar = self.catalog
-        self.ranges: Ranges = LocalRanges(self.holdings, self.disk)
+        self.ranges = LocalRanges(self.holdings, self.disk)
         self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy

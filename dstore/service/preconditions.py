@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dstore.model.errors import ConditionFailed, invalid
-from dstore.storage.entries import Entry
+
+if TYPE_CHECKING:
+    from dstore.service.read_answers import ReadAnswer
+    from dstore.storage.entries import Entry
 
 ANY: Final = "*"
 # One element of a list, which may be empty (RFC 9110 5.6.1.2), up to its comma or the end.
@@ -45,12 +48,12 @@ def read_preconditions(if_match: str | None, if_none_match: str | None) -> Preco
     )
 
 
-def is_matched(tags: tuple[str, ...], entry: Entry | None) -> bool:
+def is_matched(tags: tuple[str, ...], entry: Entry | ReadAnswer | None) -> bool:
     """Tell whether an entry exists and its version is among the tags."""
     return entry is not None and (ANY in tags or entry.version in tags)
 
 
-def check(preconditions: Preconditions, entry: Entry | None) -> None:
+def check(preconditions: Preconditions, entry: Entry | ReadAnswer | None) -> None:
     """Hold a write's preconditions against the entry before it. Raises: ConditionFailed."""
     if preconditions.match is not None and not is_matched(preconditions.match, entry):
         raise ConditionFailed("If-Match names another version; read the entry again and retry.")

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from dstore.service.disk_space import DiskSpace
     from dstore.service.items import Items
     from dstore.service.queries import ItemPage
-    from dstore.service.ranges import Ranges
+    from dstore.service.ranges import LocalRanges
     from dstore.storage.entries import Entry
     from dstore.storage.range_file import Page
     from dstore.storage.range_writer import Applied
@@ -76,7 +76,7 @@ class RangeServer:
     """Answers for the ranges of this process. Used from one event loop."""
 
     def __init__(
-        self, held: Held, ranges: Ranges, *, items: Items, deferred: Deferred, disk: DiskSpace
+        self, held: Held, ranges: LocalRanges, *, items: Items, deferred: Deferred, disk: DiskSpace
     ) -> None:
         """Answer for what `held` names and `ranges` reads and writes."""
         self._held = held

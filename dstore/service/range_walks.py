@@ -17,14 +17,13 @@ from dstore.model.errors import NotMine
 from dstore.model.keys import hash_bounds
 from dstore.service.moves import follow
 from dstore.service.queries import joined, rest_of
-from dstore.storage.range_file import Page
+from dstore.service.read_answers import Listing, ListingAsk
 
 if TYPE_CHECKING:
     from dstore.model.ranges import RangeRef, Table
     from dstore.service.directory import Directory
     from dstore.service.queries import ItemPage, PageAsk
     from dstore.service.ranges import Ranges
-    from dstore.storage.entries import Entry
     from dstore.storage.range_scan import Span
 
 
@@ -47,9 +46,9 @@ class RangeWalks:
         except NotMine as moved:
             return await follow(self._directory, table, moved, ask=walk.go_on)
 
-    async def entries(self, table: Table, *, after: bytes, limit: int) -> Page:
-        """Read a page of entries behind a key; b"" for the beginning. Raises: as `page`."""
-        walk = _EntryWalk(self._ranges, after=after, limit=limit)
+    async def listing(self, table: Table, *, after: bytes, limit: int) -> Listing:
+        """List entries behind a key; b"" for the beginning. Raises: as `page`."""
+        walk = _ListingWalk(self._ranges, after=after, limit=limit)
         try:
             return await walk.go_on(table)
         except NotMine as moved:
@@ -88,31 +87,40 @@ class _PageWalk:
         return self._taken[0] if len(self._taken) == 1 else joined(self._taken)
 
 
-class _EntryWalk:
+class _ListingWalk:
     """A page of v1's list in the making: what is left of it."""
 
-    __slots__ = ("_after", "_bytes_left", "_limit", "_ranges", "_taken")
+    __slots__ = ("_ask", "_ranges", "_taken")
 
     def __init__(self, ranges: Ranges, *, after: bytes, limit: int) -> None:
         self._ranges = ranges
-        self._after = after
-        self._limit = limit
-        self._bytes_left = LIST_BYTES_MAX
-        self._taken: list[tuple[bytes, Entry]] = []
+        self._ask = ListingAsk(after=after, limit=limit, bytes_max=LIST_BYTES_MAX)
+        self._taken: list[Listing] = []
 
-    async def go_on(self, table: Table) -> Page:
+    async def go_on(self, table: Table) -> Listing:
         """Ask the ranges that are left; behind a full page, whether one more entry follows."""
-        for ref in table.ranges.crossing(self._after, None):
-            found = await self._ranges.entries(
-                ref, after=self._after, limit=self._limit, bytes_max=self._bytes_left
+        for ref in table.ranges.crossing(self._ask.after, None):
+            ask = self._ask
+            found = await self._ranges.listing(ref, table.definition, ask)
+            self._taken.append(found)
+            if found.last is not None:
+                # Where the page was full at the border, it goes on behind the border.
+                return self._joined(last=found.last or ask.after)
+            self._ask = ListingAsk(
+                after=hash_bounds(ref.low, ref.high)[1] or ask.after,
+                limit=ask.limit - found.count,
+                bytes_max=ask.bytes_max - found.size_bytes,
             )
-            self._taken += found.entries
-            if not found.is_last:
-                return Page(entries=tuple(self._taken), is_last=False)
-            self._after = hash_bounds(ref.low, ref.high)[1] or self._after
-            self._limit -= len(found.entries)
-            self._bytes_left -= found.size_bytes
-        return Page(entries=tuple(self._taken), is_last=True)
+        return self._joined(last=None)
+
+    def _joined(self, *, last: bytes | None) -> Listing:
+        taken = self._taken
+        return Listing(
+            entries=[one for listing in taken for one in listing.entries],
+            count=sum(listing.count for listing in taken),
+            size_bytes=sum(listing.size_bytes for listing in taken),
+            last=last,
+        )
 
 
 def _beyond(span: Span, ref: RangeRef) -> Span:

@@ -10,10 +10,14 @@ find it anew (`Directory.moved`) and ask again.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from dstore.base.threads import in_thread_if
 from dstore.model.errors import NotMine
+from dstore.service.items import is_large
 from dstore.service.queries import page_of
+from dstore.service.read_answers import listing_of
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.service.disk_space import DiskSpace
     from dstore.service.queries import ItemPage, PageAsk
+    from dstore.service.read_answers import Listing, ListingAsk, ReadAnswer, ReadAsk
+    from dstore.service.write_answers import WriteAsk, Written
     from dstore.storage.entries import Entry
     from dstore.storage.range_file import Page, RangeFile
     from dstore.storage.range_writer import Applied, Write
@@ -31,15 +37,34 @@ if TYPE_CHECKING:
 class Ranges(Protocol):
     """Ranges, each asked by its reference. Every method raises NotMine, with nothing done."""
 
-    def read(self, ref: RangeRef, rid_id: bytes) -> Awaitable[Entry | None]:
-        """Read the newest acknowledged version of an entry, or None. Raises: Corrupt."""
+    def read(
+        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
+    ) -> Awaitable[Entry | ReadAnswer | None]:
+        """Read the newest acknowledged version of an entry, or None.
 
-    async def submit(self, ref: RangeRef, write: Write, *, body_bytes: int = 0) -> Future[Applied]:
+        Args:
+            ref: the range that the key is in.
+            rid_id: the key.
+            ask: what the reader is going to show of it; None for the whole item. What is not here
+                comes as that, and not as rows.
+        Raises: Corrupt.
+        """
+
+    async def write(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
+    ) -> Applied | Written:
+        """Do a write as `submit` does, and return its answer, given when it is durable."""
+
+    async def submit(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
+    ) -> Future[Applied] | Future[Written]:
         """Queue a write behind those submitted to the range before.
 
         Args:
             ref: the range that the key is in.
-            write: what to do; safe to run twice (I3).
+            write: what to do; safe to run twice (I3). What is to leave this process is one of
+                `mutations`.
+            ask: what the writer is going to tell of it; None for nothing.
             body_bytes: roughly what it holds in memory.
         Returns: a future of its answer, given when it is durable. It may fail with NotMine too.
         Raises: Unavailable: nothing was queued.
@@ -53,16 +78,13 @@ class Ranges(Protocol):
         Raises: Corrupt: a page on the way is damaged.
         """
 
-    async def entries(self, ref: RangeRef, *, after: bytes, limit: int, bytes_max: int) -> Page:
-        """Read entries of a range as rows, in key order.
+    async def listing(
+        self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk
+    ) -> Listing:
+        """Read entries of a range as v1 lists them. Raises: Corrupt: a page is damaged."""
 
-        Args:
-            ref: the range.
-            after: the key behind which to begin; b"" for the range's beginning.
-            limit: entries at most, >= 0; with 0 the page tells only whether there is one.
-            bytes_max: stop behind the entry that reaches it.
-        Raises: Corrupt: a page on the way is damaged.
-        """
+    def is_near(self, ref: RangeRef) -> bool:
+        """Tell whether a range is in this process, so that asking it takes no time to travel."""
 
 
 class RangeStore(Protocol):
@@ -84,17 +106,27 @@ class LocalRanges:
         self._peek = store.peek
         self._disk = disk
 
-    def read(self, ref: RangeRef, rid_id: bytes) -> Awaitable[Entry | None]:
+    def read(
+        self, ref: RangeRef, rid_id: bytes, _ask: ReadAsk | None = None
+    ) -> Awaitable[Entry | None]:
         """Read an entry, at once if the file is open and the entry in memory."""
         file = self._peek(ref)
         return self._read_cold(ref, rid_id) if file is None else file.read(rid_id)
 
-    async def submit(self, ref: RangeRef, write: Write, *, body_bytes: int = 0) -> Future[Applied]:
+    async def write(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
+    ) -> Applied:
+        """Do a write; its caller may make of the whole answer what it wants to tell."""
+        del ask
+        file = self._writable(ref, write) or await self._store.open(ref)
+        return await file.submit(write, item_bytes=body_bytes)
+
+    async def submit(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
+    ) -> Future[Applied]:
         """Queue a write."""
-        if not ref.low <= write.entry_hash <= ref.high:
-            raise NotMine(ref.range_id, ref.epoch)  # it would be lost to every reader
-        self._disk.check_write()
-        file = self._peek(ref) or await self._store.open(ref)
+        del ask
+        file = self._writable(ref, write) or await self._store.open(ref)
         return file.submit(write, item_bytes=body_bytes)
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
@@ -102,9 +134,38 @@ class LocalRanges:
         return await page_of(await self._store.open(ref), definition, ask)
 
     async def entries(self, ref: RangeRef, *, after: bytes, limit: int, bytes_max: int) -> Page:
-        """Read entries in a thread."""
+        """Read entries of a range as rows, in key order, in a thread.
+
+        Args:
+            ref: the range.
+            after: the key behind which to begin; b"" for the range's beginning.
+            limit: entries at most, >= 0; with 0 the page tells only whether there is one.
+            bytes_max: stop behind the entry that reaches it.
+        Raises: NotMine. Corrupt: a page on the way is damaged.
+        """
         file = await self._store.open(ref)
         return await file.scan(after=after, before=None, limit=limit, bytes_max=bytes_max)
+
+    async def listing(
+        self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk
+    ) -> Listing:
+        """Read entries, and write those that are many or large in a thread too."""
+        page = await self.entries(
+            ref, after=ask.after, limit=ask.limit, bytes_max=ask.bytes_max
+        )
+        is_heavy = is_large(entry for _, entry in page.entries)
+        return await in_thread_if(is_heavy, partial(listing_of, page, definition))
+
+    def is_near(self, _ref: RangeRef) -> bool:
+        """All of them are."""
+        return True
+
+    def _writable(self, ref: RangeRef, write: Write) -> RangeFile | None:
+        """Let a write in. Returns: the range's file if it is open. Raises: NotMine, Unavailable."""
+        if not ref.low <= write.entry_hash <= ref.high:
+            raise NotMine(ref.range_id, ref.epoch)  # it would be lost to every reader
+        self._disk.check_write()
+        return self._peek(ref)
 
     async def _read_cold(self, ref: RangeRef, rid_id: bytes) -> Entry | None:
         file = await self._store.open(ref)

@@ -49,12 +49,25 @@ class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     item_bytes: int
 
 
+class ListingAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries of a range to list.
+
+    `after` is the key behind which to begin, b"" for the range's beginning; `limit` entries at
+    most, >= 0; with 0 the listing tells only whether there is one. It stops behind the entry that
+    reaches `bytes_max`.
+    """
+
+    after: bytes
+    limit: int
+    bytes_max: int
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Entries in the order of their keys, as v1 lists them.
 
     Each of `entries` is an object's JSON, or several with commas between. `size_bytes` are what
     they count towards a page's bound; `last` is the stored key of the last, None if no entry
-    follows it.
+    follows it, and b"" if none is listed though there are some.
     """
 
     entries: list[msgspec.Raw]
@@ -67,24 +80,28 @@ WHOLE_ITEM: Final = ReadAsk(form=Form.ITEM)
 PLAIN_ENTRY: Final = ReadAsk(form=Form.PLAIN)
 
 
-def answer_of(entry: Entry, ask: ReadAsk, *, key: Item) -> ReadAnswer:
+def answer_of(entry: Entry | ReadAnswer, ask: ReadAsk, *, key: Item) -> ReadAnswer:
     """Answer a read, with all that must be known of the entry; as `shown`."""
+    if isinstance(entry, ReadAnswer):
+        return entry
     body = shown(entry, ask, key=key)
     if not isinstance(body, msgspec.Raw):
         body = msgspec.Raw(_encode(body))
     return ReadAnswer(version=entry.version, body=body, item_bytes=entry.item_bytes)
 
 
-def shown(entry: Entry, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
+def shown(entry: Entry | ReadAnswer, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
     """Give what is asked of an entry. O(size): of a large one in a thread (`items.is_large`).
 
     Args:
-        entry: as it is stored.
+        entry: as it is stored, or what was made of it for `ask` where it is.
         ask: what to show.
         key: the entry's key attributes in wire form, plainly spelled.
     Returns: JSON, or the little that a projection picks, to be encoded with what is around it.
     Raises: Corrupt: a row is not what it says.
     """
+    if isinstance(entry, ReadAnswer):
+        return entry.body
     if ask is WHOLE_ITEM:
         return answered(entry, key)
     if ask.projection is not None:
@@ -92,8 +109,10 @@ def shown(entry: Entry, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
     return answered(entry, key) if ask.form is Form.ITEM else msgspec.Raw(plain_json(entry))
 
 
-def plain_json(entry: Entry) -> bytes:
+def plain_json(entry: Entry | ReadAnswer) -> bytes:
     """Write the object that v1 answers. O(size), as `shown`. Raises: Corrupt: as there."""
+    if isinstance(entry, ReadAnswer):
+        return bytes(entry.body)
     return _encode(_plain(entry))
 
 
@@ -108,7 +127,7 @@ def listing_of(page: Page, definition: TableDefinition) -> Listing:
         entries=[msgspec.Raw(entry) for entry in entries],
         count=len(entries),
         size_bytes=page.size_bytes,
-        last=None if page.is_last else page.entries[-1][0],
+        last=None if page.is_last else page.entries[-1][0] if page.entries else b"",
     )
 
 

@@ -14,18 +14,19 @@ from dstore.base.threads import in_thread_if
 from dstore.model.values import Item, item_bytes
 from dstore.service.item_writes import ItemMisfit
 from dstore.service.items import is_large
-from dstore.service.write_answers import NOTHING_ASKED, written
+from dstore.service.write_answers import NOTHING_ASKED, Written, written
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
     from dstore.service.items import ItemKey
     from dstore.service.mutations import ItemMutation
-    from dstore.service.write_answers import Written
+    from dstore.service.read_answers import ReadAnswer
+    from dstore.service.write_answers import WriteAsk
     from dstore.storage.entries import Entry
     from dstore.storage.range_writer import Applied
 
 
-def entry_bytes(entry: Entry | None, key_bytes: int) -> int:
+def entry_bytes(entry: Entry | ReadAnswer | None, key_bytes: int) -> int:
     """Count a stored item as DynamoDB does, its key included; 0 if there is none."""
     return 0 if entry is None else entry.item_bytes + key_bytes
 
@@ -43,23 +44,27 @@ async def write_item(call: Call, key: ItemKey, mutation: ItemMutation) -> dict[s
 
     Raises: AwsError: the update makes an item that cannot be stored; and what `Items.write` does.
     """
+    ask = ask_of(call.members)
     try:
-        applied = await call.cases.items.write(key, mutation, body_bytes=call.body_bytes)
+        applied = await call.cases.items.write(key, mutation, body_bytes=call.body_bytes, ask=ask)
     except ItemMisfit as misfit:
         raise misfit_error(misfit) from None
     is_heavy = call.is_large or touches_large(applied)
-    return await in_thread_if(is_heavy, partial(_answer, call, key, applied))
+    return await in_thread_if(is_heavy, partial(_answer, call, key, ask=ask, applied=applied))
 
 
-def touches_large(applied: Applied) -> bool:
+def touches_large(applied: Applied | Written) -> bool:
     """Tell whether a write met an item that takes long to count or to show."""
+    if isinstance(applied, Written):
+        return False  # it was counted and shown where it is
     return applied.previous is not None and is_large((applied.previous,))
 
 
-def _answer(call: Call, key: ItemKey, applied: Applied) -> dict[str, Any]:
+def _answer(
+    call: Call, key: ItemKey, *, ask: WriteAsk, applied: Applied | Written
+) -> dict[str, Any]:
     members = call.members
     answer: dict[str, Any] = {}
-    ask = ask_of(members)
     if ask is not NOTHING_ASKED:
         done = written(applied, ask, key=key.attributes)
         if done.attributes is not None:

@@ -17,7 +17,8 @@ from dstore.api.http.answer import Answer, json_answer
 from dstore.api.http.json_body import decode_object
 from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
-from dstore.base.threads import in_thread
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
+from dstore.base.threads import in_thread, in_thread_if
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.rid import entry_rid, table_rid
 from dstore.model.values import item_from_plain
@@ -31,16 +32,15 @@ from dstore.service.preconditions import (
     is_matched,
     read_preconditions,
 )
-from dstore.service.read_answers import listing_of, plain_json
+from dstore.service.read_answers import PLAIN_ENTRY, plain_json
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from dstore.model.tables import TableDefinition
     from dstore.service.items import EntryKey
     from dstore.service.mutations import EntryMutation
     from dstore.service.use_cases import UseCases
-    from dstore.storage.range_file import Page
+    from dstore.service.write_answers import Written
     from dstore.storage.range_writer import Applied
 
 CONSISTENCY: Final = "consistency"
@@ -59,7 +59,7 @@ class EntryHandlers:
         exchange = await Exchange.receive(request, self._cases, allowed=(CONSISTENCY,))
         _check_consistency(exchange)
         key = self._locate(exchange)
-        entry = await self._cases.items.read(key)
+        entry = await self._cases.items.read(key, PLAIN_ENTRY)
         if entry is None:
             raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
         headers = {hdrs.ETAG: f'"{entry.version}"', RID: self._rid(exchange)}
@@ -79,16 +79,14 @@ class EntryHandlers:
         exchange = await Exchange.receive(request, self._cases, allowed=allowed)
         _check_consistency(exchange)
         tenant, table = exchange.value("tenant"), exchange.value("table")
-        page = await self._cases.items.list(
+        listing = await self._cases.items.list(
             tenant, table, after=after_of(exchange), limit=limit_of(exchange)
         )
-        definition = self._cases.directory.table(tenant, table).definition
         rid = table_rid(tenant, table, location=self._cases.directory.location)
-        if items.is_large(entry for _, entry in page.entries):
-            body = await in_thread(lambda: _rendered(page, definition))
-        else:
-            body = _rendered(page, definition)
-        return Answer(body, headers={RID: str(rid)})
+        after = None if listing.last is None else after_text(listing.last)
+        body = {"entries": listing.entries, "after": after}
+        is_heavy = listing.size_bytes > INLINE_JSON_BYTES_MAX
+        return Answer(await in_thread_if(is_heavy, partial(_encode, body)), headers={RID: str(rid)})
 
     async def create(self, request: web.Request) -> Answer:
         """Store a new entry: 201, or 409 if there is one."""
@@ -162,7 +160,7 @@ class EntryHandlers:
                 )
             )
 
-    def _written(self, exchange: Exchange, verb: Verb, applied: Applied) -> Answer:
+    def _written(self, exchange: Exchange, verb: Verb, applied: Applied | Written) -> Answer:
         rid = self._rid(exchange)
         headers = {RID: rid}
         if applied.version is not None:
@@ -219,12 +217,6 @@ def plan_body(
 def plan_deferred(write: DeferredWrite, key: EntryKey) -> EntryMutation:
     """Build the write that was accepted earlier."""
     return plan_body(write.verb, write.body, key=key, preconditions=write.preconditions)
-
-
-def _rendered(page: Page, definition: TableDefinition) -> bytes:
-    listing = listing_of(page, definition)
-    after = None if listing.last is None else after_text(listing.last)
-    return _encode({"entries": listing.entries, "after": after})
 
 
 def _preconditions(exchange: Exchange) -> Preconditions:

@@ -103,11 +103,11 @@ async def test_a_table_found_before_its_deletion_is_not_opened_after(tmp_path: P
         table, _ = await node.catalog.create_table("acme", "abc", id_type=IdType.STRING)
         await node.catalog.delete_table("acme", "abc")
         with pytest.raises(Refused) as refused:
-            await node.walks.entries(table, after=b"", limit=1)
+            await node.walks.listing(table, after=b"", limit=1)
         assert refused.value.kind is RefusalKind.NOT_FOUND
         await node.catalog.create_table("acme", "abc", id_type=IdType.STRING)
         with pytest.raises(Refused):
-            await node.walks.entries(table, after=b"", limit=1)
+            await node.walks.listing(table, after=b"", limit=1)
 
 
 async def test_a_table_that_is_not_recorded_leaves_no_file(

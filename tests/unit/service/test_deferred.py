@@ -23,6 +23,7 @@ from dstore.service.deferred_store import (
 )
 from dstore.service.items import EntryKey, Items
 from dstore.storage import deferred_writes
+from dstore.storage.entries import Entry
 from dstore.storage.range_writer import Apply, Put
 from tests.support.nodes import ShiftedClock, doing_deferred, open_in
 
@@ -70,7 +71,7 @@ async def outcome(node: Node, request_id: str, *, tenant: str = "acme") -> Defer
 
 async def stored(node: Node, table: str, entry_id: str) -> str:
     entry = await node.items.read(node.items.locate("acme", table, entry_id))
-    assert entry is not None
+    assert isinstance(entry, Entry)
     text = entry.item["text"]["S"]
     assert isinstance(text, str)
     return text

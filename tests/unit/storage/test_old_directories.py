@@ -10,6 +10,7 @@ from dstore.model.tables import IdType
 from dstore.service.entry_writes import create
 from dstore.service.node import Node
 from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.storage.entries import Entry
 from dstore.storage.node_keys import STANDALONE
 from dstore.storage.schema import Schema, newest
 from tests.unit.service.nodes import a_node
@@ -54,7 +55,7 @@ async def test_a_directory_of_one_range_a_table(tmp_path: Path) -> None:
             for table in TABLES:
                 assert node.catalog.table(TENANT, table) == before[table]
                 found = await node.items.read(node.items.locate(TENANT, table, "old"))
-                assert found is not None
+                assert isinstance(found, Entry)
                 assert found.item == {"a": {"S": "old"}}
     async with a_node(data) as node:
         await _write(node, "one", "new")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from dstore.expressions import Projection
     from dstore.model.values import Item
+    from dstore.service.read_answers import ReadAnswer
     from dstore.storage.entries import Entry
 
 _EXPRESSIONS: Final = ExpressionMembers(
@@ -107,13 +108,13 @@ def _fitted(
         check_paths(projection, table.definition)
         ask = ReadAsk(form=Form.ITEM, projection=projection)
     reads = [
-        BatchedRead(key=key, render=partial(_shown, ask=ask, key=key.attributes))
+        BatchedRead(key=key, ask=ask, render=partial(_shown, ask=ask, key=key.attributes))
         for key in item_keys
     ]
     return _Asked(name=name, given=block, reads=reads)
 
 
-def _shown(entry: Entry, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
+def _shown(entry: Entry | ReadAnswer, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
     """Make what the answer shows of an item; of a large one its JSON, which is all it takes."""
     return answer_of(entry, ask, key=key).body if is_large((entry,)) else shown(entry, ask, key=key)
 

@@ -28,7 +28,7 @@ from dstore.service.write_answers import WriteAsk, written
 if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.model.tables import TableId
-    from dstore.storage.range_writer import Applied
+    from dstore.service.write_answers import Done
 
 _COUNTED: Final = WriteAsk(is_counted=True)
 
@@ -47,7 +47,7 @@ async def run(call: Call) -> dict[str, Any]:
     asked = await in_thread_if(call.is_large, partial(_plan, call))
     answers = await write_batch(call.cases.items, [each.write for each in asked])
     unprocessed: dict[str, list[dict[str, Any]]] = {}
-    done: list[tuple[_Asked, Applied]] = []
+    done: list[tuple[_Asked, Done]] = []
     for each, answer in zip(asked, answers, strict=True):
         if isinstance(answer, Unavailable):
             unprocessed.setdefault(each.name, []).append(each.given)
@@ -58,7 +58,7 @@ async def run(call: Call) -> dict[str, Any]:
     return {"UnprocessedItems": unprocessed, **told}
 
 
-def _told(call: Call, done: list[tuple[_Asked, Applied]]) -> dict[str, Any]:
+def _told(call: Call, done: list[tuple[_Asked, Done]]) -> dict[str, Any]:
     """Tell what was consumed, and of which collections, as far as the request asks."""
     told: dict[str, Any] = {}
     mode = call.members.get("ReturnConsumedCapacity")
@@ -93,12 +93,13 @@ def _plan(call: Call) -> list[_Asked]:
     count = sum(map(len, checked.values()))
     if count > BATCH_WRITES_MAX:
         raise validation("Too many items requested for the BatchWriteItem call")
+    ask = _COUNTED if is_wanted(call.members.get("ReturnConsumedCapacity")) else None
     asked: list[_Asked] = []
     seen: set[tuple[TableId, bytes]] = set()  # a table may come by its name and by its ARN
     for name, values in checked.items():
         table = table_of(call, name)
         for given, (is_put, item) in zip(requested[name], values, strict=True):
-            write = _write(table, item, is_put=is_put, size_bytes=call.body_bytes // count)
+            write = _write(table, item, is_put=is_put, size_bytes=call.body_bytes // count, ask=ask)
             item_name = (table.definition.table_id, write.key.rid_id)
             if item_name in seen:
                 raise validation(DUPLICATES)
@@ -116,15 +117,18 @@ def _values(call: Call, request: dict[str, Any]) -> tuple[bool, Item]:
     return False, check_item(request["DeleteRequest"]["Key"])
 
 
-def _write(table: Table, item: Item, *, is_put: bool, size_bytes: int) -> BatchedWrite:
+def _write(
+    table: Table, item: Item, *, is_put: bool, size_bytes: int, ask: WriteAsk | None
+) -> BatchedWrite:
     """Hold the values against their table, and make the write."""
     if not is_put:
         key = key_of_map(item, table)
-        return BatchedWrite(key=key, apply=delete(key=key, guard=None), size_bytes=size_bytes)
+        apply = delete(key=key, guard=None)
+        return BatchedWrite(key=key, apply=apply, size_bytes=size_bytes, ask=ask)
     key = key_of_batched_item(item, table)
     check_index_keys(item, table.definition)
-    apply = put(item, key=key, guard=None)
-    return BatchedWrite(key=key, apply=apply, size_bytes=size_bytes)
+    apply_put = put(item, key=key, guard=None)
+    return BatchedWrite(key=key, apply=apply_put, size_bytes=size_bytes, ask=ask)
 
 
 _WRITE_REQUEST: Final = of.structure(

@@ -21,6 +21,7 @@ from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAsk, shown
 
 if TYPE_CHECKING:
     from dstore.service.items import ItemKey
+    from dstore.service.read_answers import ReadAnswer
     from dstore.storage.entries import Entry
 
 _EXPRESSIONS: Final = ExpressionMembers(
@@ -31,7 +32,7 @@ _EXPRESSIONS: Final = ExpressionMembers(
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer; a consistent read and one that is not are the same on one node."""
     key, ask = await in_thread_if(call.is_large, partial(_plan, call))
-    entry = await call.cases.items.read(key)
+    entry = await call.cases.items.read(key, ask)
     render = partial(_answer, call, key=key, ask=ask, entry=entry)
     return await in_thread_if(entry is not None and is_large((entry,)), render)
 
@@ -50,7 +51,9 @@ def _plan(call: Call) -> tuple[ItemKey, ReadAsk]:
     return key, ReadAsk(form=Form.ITEM, projection=projection)
 
 
-def _answer(call: Call, *, key: ItemKey, ask: ReadAsk, entry: Entry | None) -> dict[str, Any]:
+def _answer(
+    call: Call, *, key: ItemKey, ask: ReadAsk, entry: Entry | ReadAnswer | None
+) -> dict[str, Any]:
     members = call.members
     answer: dict[str, Any] = {}
     if entry is not None:

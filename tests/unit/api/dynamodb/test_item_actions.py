@@ -13,6 +13,7 @@ from dstore.model.errors import ConditionFailed, Refused
 from dstore.service.deferred_store import Verb
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.storage.entries import Entry
 from tests.unit.api.dynamodb.calling import TENANT, called
 from tests.unit.api.dynamodb.item_tables import (
     BINARY,
@@ -452,7 +453,7 @@ async def test_numbers_of_v1_are_answered_plainly(node: Node) -> None:
     )
     assert answer["Attributes"] == {**key, **plain, "n": {"N": "2.5"}}
     found = await node.items.read(entry)
-    assert found is not None
+    assert isinstance(found, Entry)
     assert found.item["keep"] == {"N": "2.0"}
 
 
@@ -462,7 +463,7 @@ async def test_v1_neither_shows_nor_takes_the_key(node: Node, table: str, name: 
     await called(node, "PutItem", TableName=table, Item={name: {"S": "x"}, "a": {"S": "1"}})
     entry = node.items.locate(TENANT, table, "x")
     found = await node.items.read(entry)
-    assert found is not None
+    assert isinstance(found, Entry)
     assert found.item == {"a": {"S": "1"}}
     for body in (f'{{"{name}": "y"}}', f'{{"{name}": null}}'):
         with pytest.raises(Refused, match=f"{name} is the entry's ID"):

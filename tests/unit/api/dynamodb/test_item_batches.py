@@ -23,10 +23,7 @@ from tests.unit.api.dynamodb.item_tables import (
 )
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from dstore.service.node import Node
-    from dstore.storage.range_writer import Applied
 
 __all__ = ["node_fixture"]
 
@@ -203,7 +200,7 @@ class Flaky:
         self._items = node.items
         self._failures = failures
 
-    async def submit(self, entry: Any, apply: Any, **options: Any) -> Future[Applied]:
+    async def submit(self, entry: Any, apply: Any, **options: Any) -> Any:
         failure = next((e for part, e in self._failures.items() if part in entry.rid_id), None)
         if failure is not None:
             raise failure
