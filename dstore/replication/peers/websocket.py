@@ -151,7 +151,7 @@ class WebSocketDialer:
         except aiohttp.WSServerHandshakeError as error:
             raise CannotDial(f"answers {error.status} at {self._url}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise CannotDial(self._spoken(error)) from error
+            raise CannotDial(spoken(error, self._url)) from error
 
     async def close(self) -> None:
         """Close the session."""
@@ -196,25 +196,6 @@ class WebSocketDialer:
             raise NotWelcome(Closed(CloseCode.UNAUTHENTICATED, "shows no certificate"))
         return there
 
-    def _spoken(self, error: BaseException) -> str:
-        """Say what is wrong with a connection that did not come about."""
-        cause: BaseException | None = error
-        for _ in range(_CAUSES_MAX):
-            # aiohttp's own certificate error is one of ssl's without what those tell.
-            cause = getattr(cause, "certificate_error", cause)
-            if isinstance(cause, ssl.SSLError) and (problem := handshake_problem(cause)):
-                return f"can't be trusted at {self._url}, or does not trust this: {problem.message}"
-            if cause is not None:
-                cause = cause.__cause__ or cause.__context__
-        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
-            return (
-                f"ended the handshake at {self._url}, most likely since it does not trust this "
-                "component's certificate; its log says why"
-            )
-        if isinstance(error, OSError) and error.strerror:
-            return f"can't be reached at {self._url}: {error.strerror}"
-        return f"can't be reached at {self._url}"
-
 
 def websocket_peer(
     url: str,
@@ -246,6 +227,26 @@ def control_peer(
         control_plane=here.control_plane, role=ComponentRole.CONTROL, uuid=_UNKNOWN_UUID
     )
     return RemotePeer(dialer, identity=unknown, calls=calls, clock=clock, entropy=entropy)
+
+
+def spoken(error: BaseException, url: str) -> str:
+    """Say what is wrong with a connection that did not come about."""
+    cause: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        # aiohttp's own certificate error is one of ssl's without what those tell.
+        cause = getattr(cause, "certificate_error", cause)
+        if isinstance(cause, ssl.SSLError) and (problem := handshake_problem(cause)):
+            return f"can't be trusted at {url}, or does not trust this: {problem.message}"
+        if cause is not None:
+            cause = cause.__cause__ or cause.__context__
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
+        return (
+            f"ended the handshake at {url}, most likely since it does not trust this "
+            "component's certificate; its log says why"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"can't be reached at {url}: {error.strerror}"
+    return f"can't be reached at {url}"
 
 
 def _control(there: Identity, *, here: Identity) -> Identity:
