@@ -319,6 +319,7 @@ CREDENTIALS_CHANGES_MAX: Final = 1_000  # remembered by control; who is further 
 CREDENTIALS_POLL_S: Final = 1.0  # of a proxy: with a reading every second, revoked within 5 s
 CREDENTIALS_FRESH_S: Final = 0.5  # for so long control answers without a look at its store
 MEMBERS_POLL_S: Final = 2.0  # of every component: who is removed ends within seconds
+CONTROL_ANSWER_S: Final = 10.0  # for what a component can't do without: a key, a certificate
 MEMBERS_FRESH_S: Final = 1.0  # for so long control answers without a look at its store
 RENEWAL_LOOK_S: Final = 60.0  # between two looks whether a certificate has to be renewed
 CONTROL_CALL_TRY_S_MIN: Final = 0.5  # left to each control that is tried, of the caller's deadline
