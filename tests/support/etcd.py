@@ -37,6 +37,7 @@ class EtcdServer:
     client_port: int = field(default_factory=free_port)
     peer_port: int = field(default_factory=free_port)
     cluster: str = ""  # name=url of every member; its own alone if empty
+    prefix: tuple[str, ...] = ()  # a program that becomes the server, keeping its process id
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,6 +48,10 @@ class EtcdServer:
     def peer_url(self) -> str:
         return f"http://127.0.0.1:{self.peer_port}"
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self, *, waits: bool = True) -> None:
         """Start the server on its directory and wait until it answers."""
         client_url = f"{self.scheme}://{self.address}"
@@ -54,6 +59,7 @@ class EtcdServer:
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *self.prefix,
                     "etcd",
                     f"--name={self.name}",
                     f"--data-dir={self.directory / 'data'}",

@@ -43,12 +43,15 @@ logging_collector = off
 class PostgreSQL:
     """One running cluster."""
 
-    def __init__(self, directory: Path) -> None:
-        """Prepare; `start` makes the cluster on its first call."""
+    def __init__(
+        self, directory: Path, *, port: int | None = None, password: str = PASSWORD
+    ) -> None:
+        """Prepare; `start` makes the cluster on its first call, with this password."""
         self.directory = directory
         self.socket_directory = directory / "socket"
         self.log = directory / "log"
-        self.port = _free_port()
+        self.port = port or _free_port()
+        self._password = password
         self._data = directory / "data"
         self._free: list[str] = []
 
@@ -61,6 +64,18 @@ class PostgreSQL:
     def stop(self, *, mode: str = "fast") -> None:
         """Stop it: `fast` rolls back what runs, `immediate` is a crash."""
         self._pg_ctl("stop", "-w", "-t", "60", "-m", mode)
+
+    def is_running(self) -> bool:
+        """Tell whether a server runs on the directory, even one that an earlier process left."""
+        return (
+            self._data.exists() and self._ended("pg_ctl", "-D", str(self._data), "status")[0] == 0
+        )
+
+    def ensure_database(self, name: str) -> None:
+        """Make a database of this name, if there is none."""
+        found = self.run(f"SELECT 1 FROM pg_database WHERE datname = '{name}'")  # noqa: S608
+        if not found:
+            self.run(f"CREATE DATABASE {name} TEMPLATE template0")
 
     def restart(self, *, mode: str = "fast") -> None:
         """Stop and start it."""
@@ -123,7 +138,7 @@ class PostgreSQL:
     def _make(self) -> None:
         self.socket_directory.mkdir()
         password = self.directory / "password"
-        password.write_text(PASSWORD + "\n")
+        password.write_text(self._password + "\n")
         if os.getuid() == 0:
             shutil.chown(self.directory, _SYSTEM_USER)
             shutil.chown(self.socket_directory, _SYSTEM_USER)
@@ -148,6 +163,12 @@ class PostgreSQL:
             shutil.chown(path, _SYSTEM_USER)
 
     def _as_owner(self, program: str, *arguments: str) -> str:
+        code, said = self._ended(program, *arguments)
+        assert code == 0, f"{program}: {said}"
+        return said
+
+    def _ended(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Run a program as the server's user. Returns: its exit code, and what it said."""
         command: Sequence[str] = (str(_programs() / program), *arguments)
         is_root = os.getuid() == 0
         # A file, not a pipe: the server that pg_ctl starts keeps it open.
@@ -166,8 +187,7 @@ class PostgreSQL:
             )
             output.seek(0)
             said = output.read().decode()
-        assert ended.returncode == 0, f"{program}: {said}"
-        return said.strip()
+        return ended.returncode, said.strip()
 
 
 @contextmanager
