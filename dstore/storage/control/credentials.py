@@ -88,6 +88,7 @@ async def changed(tx: Transaction) -> None:
 
 async def delete_of_tenant(tx: Transaction, tenant: str) -> None:
     """Revoke all that a tenant has."""
+    await changed(tx)
     await _ACCESS_KEYS.delete(tx, tenant=tenant)
     await _BEARERS.delete(tx, tenant=tenant)
 

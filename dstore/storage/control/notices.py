@@ -28,6 +28,13 @@ async def mark_seen(tx: Transaction, node: NodeUuid, at_us: int, *, now_us: int)
     return changed == 1
 
 
+async def unseen(tx: Transaction) -> int:
+    """Count the notices that no operator has marked as seen."""
+    counted = await tx.rows("SELECT COUNT(*) FROM notice WHERE seen_at_us IS NULL")
+    count: int = counted[0][0]
+    return count
+
+
 async def page(
     tx: Transaction, *, after: Key | None = None, limit: int = CONTROL_PAGE_MAX
 ) -> Page[NoticeRecord]:

@@ -12,7 +12,6 @@ import sqlite3
 from asyncio import shield, sleep
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +40,7 @@ from dstore.storage.control.session import (
     unknown,
     unreachable,
 )
+from dstore.storage.control.sqlite_dialect import dialect
 from dstore.storage.control.store import Row, Transaction, Value
 from dstore.storage.control.turns import Turns
 from dstore.storage.control.upgrade import bring_up_to_date
@@ -209,14 +209,14 @@ class _SqliteSession:
     async def rows(self, statement: str, values: Sequence[Value]) -> Sequence[Row]:
         """Run a statement and read all of its rows."""
         try:
-            return list(await self._connection.execute_fetchall(_dialect(statement), values))
+            return list(await self._connection.execute_fetchall(dialect(statement), values))
         except _FAILURES as error:
             raise _translated(error) from error
 
     async def change(self, statement: str, values: Sequence[Value]) -> int:
         """Run a statement. Returns: the rows that it wrote."""
         try:
-            async with self._connection.execute(_dialect(statement), values) as cursor:
+            async with self._connection.execute(dialect(statement), values) as cursor:
                 return cursor.rowcount
         except _FAILURES as error:
             raise _translated(error) from error
@@ -246,16 +246,6 @@ class _SqliteSession:
         """Undo; if that fails too, the next `begin` tries again."""
         with suppress(*_FAILURES):
             await self._connection.rollback()
-
-
-@lru_cache(maxsize=512)
-def _dialect(statement: str) -> str:
-    """Spell a statement as SQLite does: its numbered values, its bytes, its order of texts."""
-    return (
-        statement.replace("$", "?")
-        .replace('COLLATE "C"', "COLLATE BINARY")
-        .replace(" BYTEA", " BLOB")
-    )
 
 
 def _translated(error: Exception) -> DStoreError:

@@ -41,6 +41,5 @@ async def delete(tx: Transaction, name: str) -> bool:
 
     Returns: whether there was one. Raises: Refused(CONFLICT): it has tables.
     """
-    await credentials.changed(tx)
     await credentials.delete_of_tenant(tx, name)
     return await _TENANTS.delete(tx, name=name) == 1
