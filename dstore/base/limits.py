@@ -117,6 +117,17 @@ PAGE_BYTES_MAX: Final = 31 * MIB  # of a page between components; the two bounds
 # On one node, for what tries several ranges there; in a cluster control decides.
 NEW_TABLE_RANGES_MAX: Final = 64
 MOVES_FOLLOWED_MAX: Final = 4  # times that one request looks for a range anew before it gives up
+MOVE_WAIT_S: Final = 2.0  # each time, for a view that knows better than the one before
+MOVE_PAUSE_S: Final = 0.1  # for a node that knows less than the view, to learn what it holds
+# Of one call to a node, its repetitions included: SDKs give up an attempt after 60 s, load balancers
+# mostly too; a node that says nothing is noticed after 5 s.
+PROXY_CALL_TIMEOUT_S: Final = 10.0
+PROXY_RETRY_S_MIN: Final = 0.05  # before the first repetition, doubled up to ..._MAX
+PROXY_RETRY_S_MAX: Final = 0.8
+PROXY_CHANGE_TIMEOUT_S: Final = 20.0  # of a change by control, its repetitions included
+PROXY_VIEW_TIMEOUT_S: Final = 5.0  # until the own view shows what control has changed
+PROXY_TABLE_TIMEOUT_S: Final = 10.0  # until all nodes have their part of a table that was made
+SETTINGS_ROUNDS_MAX: Final = 8  # of a change of settings that others change at the same time
 # Reads of a batch that are under way at once where they are of several ranges: 6.4 MB at most.
 BATCH_READS_AT_ONCE: Final = 16
 SCAN_SEGMENTS_MAX: Final = 1_000_000  # DynamoDB's
@@ -317,6 +328,7 @@ CREDENTIALS_PAGE_MAX: Final = 1_000  # access keys and tokens in one answer, ~45
 CREDENTIALS_STATE_BYTES: Final = 32
 CREDENTIALS_CHANGES_MAX: Final = 1_000  # remembered by control; who is further behind reads anew
 CREDENTIALS_POLL_S: Final = 1.0  # of a proxy: with a reading every second, revoked within 5 s
+CREDENTIALS_ANSWER_S: Final = 2.0  # of one question; half of it for each of two controls
 CREDENTIALS_FRESH_S: Final = 0.5  # for so long control answers without a look at its store
 MEMBERS_POLL_S: Final = 2.0  # of every component: who is removed ends within seconds
 CONTROL_ANSWER_S: Final = 10.0  # for what a component can't do without: a key, a certificate
