@@ -1,7 +1,7 @@
 """Reading what the server answered, and walking the pages of its lists."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dstore.cli.client import Answer, Client, Request, UrlPath
@@ -71,6 +71,21 @@ def pages(
 def whole_list(client: Client, path: UrlPath, *, key: str) -> Iterator[Page]:
     """Ask for a list that comes in one piece."""
     yield _page(client.call(Request(method="GET", path=path)), key)
+
+
+def pages_at_will(
+    client: Client, path: UrlPath, *, key: str, query: Mapping[str, str]
+) -> Iterator[Page]:
+    """Ask for a list whose pages are as long as the server likes, until its end."""
+    asked = dict(query)
+    while True:
+        page = _page(client.call(Request(method="GET", path=path, query=asked)), key)
+        yield page
+        if page.after is None:
+            return
+        if page.after == asked.get("after"):
+            raise unexpected()  # it would never end
+        asked["after"] = page.after
 
 
 def _page(answer: Answer, key: str) -> Page:

@@ -98,6 +98,12 @@ def print_list(kind: str, columns: Sequence[Column], pages: Iterable[Page]) -> P
     return printer(kind, columns, pages)
 
 
+def print_rows(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a table for people that is a part of what a command says."""
+    encoded = [json.dumps(row).encode() for row in rows]
+    _print_table("", columns, [Page(rows=encoded, after=None)])
+
+
 def _print_json_rows(kind: str, _columns: Sequence[Column], pages: Iterable[Page]) -> Page:
     head = json.dumps({"apiVersion": API_VERSION, "kind": kind})
     separator = f'{head[:-1]}, "items": [\n'

@@ -37,6 +37,12 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "request": Lazy("request", "Requests that were queued with --async."),
     "access-key": Lazy("access_key", "Access keys: what AWS's tools and SDKs sign with."),
     "token": Lazy("token", "Bearer tokens: what dstore and curl call with."),
+    "control": Lazy("control", "Control: what admits components and places tables."),
+    "node": Lazy("node", "Data nodes: what keeps the data of a cluster."),
+    "proxy": Lazy("proxy", "Proxies: what clients of a cluster call."),
+    "placement": Lazy("placement", "Placement: which node has which part of which table."),
+    "tasks": Lazy("tasks", "Tasks: work of control that takes longer than a request."),
+    "notice": Lazy("notice", "Notices: what nodes told control."),
     "version": Lazy("version", "Print the version."),
     "completion": Lazy("completion", "Print what makes a shell complete dstore's commands."),
 }

@@ -1,0 +1,77 @@
+"""`dstore placement`: where the ranges of tables are."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from dstore.cli.answers import pages_at_will
+from dstore.cli.client import client, path_of
+from dstore.cli.command import TEXT, Noun
+from dstore.cli.connection import Surface
+from dstore.cli.options import calls_admin
+from dstore.cli.output import Column, Page, is_json, print_list
+
+_HASHES: Final = 1 << 32
+_ID_CHARS: Final = 8  # of a UUID: enough to tell the nodes of one cluster apart
+_TENANT_DEFAULT: Final = "default"
+
+RANGE_COLUMNS: Final = (
+    Column(heading="TENANT", key="tenant"),
+    Column(heading="TABLE", key="table"),
+    Column(heading="HASHES", key="hashes"),
+    Column(heading="SHARE", key="share"),
+    Column(heading="NODE", key="nodeShort"),
+    Column(heading="EPOCH", key="epoch"),
+    Column(heading="HELD", key="held"),
+    Column(heading="WHY", key="why", is_data=True),
+)
+
+
+@click.group(cls=Noun)
+def placement() -> None:
+    """Placement: which node has which part of which table.
+
+    Control places the ranges of a table over zones and nodes when it is made.
+    """
+
+
+@placement.command(example="dstore placement show orders --tenant acme")
+@click.argument("table", required=False, type=TEXT, help="One table; all if left out.")
+@click.option(
+    "--tenant",
+    metavar="TENANT",
+    help=f"Whose tables; of all tenants if no table is named.  [default: {_TENANT_DEFAULT}]",
+)
+@calls_admin
+def show(*, table: str | None, tenant: str | None) -> None:
+    """Show the ranges of a table, of a tenant's tables, or of all."""
+    query = {}
+    if table is not None:
+        query = {"tenant": tenant or _TENANT_DEFAULT, "table": table}
+    elif tenant is not None:
+        query = {"tenant": tenant}
+    server = client(Surface.ADMIN)
+    path = path_of("admin", "v1", "placement")
+    found = pages_at_will(server, path, key="ranges", query=query)
+    print_list("RangeList", RANGE_COLUMNS, found if is_json() else _for_people(found))
+
+
+def _for_people(pages: Iterator[Page]) -> Iterator[Page]:
+    for page in pages:
+        rows = [range_for_people(json.loads(row)) for row in page.rows]
+        yield Page(rows=[json.dumps(row).encode() for row in rows], after=page.after)
+
+
+def range_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a range what a table shows in the place of its bounds and its node's whole id."""
+    low, high = row.get("lowHash"), row.get("highHash")
+    if not isinstance(low, int) or not isinstance(high, int):
+        return dict(row)
+    return {
+        **row,
+        "hashes": f"{low:08x}-{high:08x}",
+        "share": f"{(high - low + 1) * 100 / _HASHES:.1f} %",
+        "nodeShort": str(row.get("node"))[:_ID_CHARS],
+    }

@@ -1,0 +1,242 @@
+"""The nouns of a cluster: components, placement, join tokens, notices."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dstore.cli.failures import ExitCode
+from tests.unit.cli.conftest import Run
+from tests.unit.cli.fake_server import FakeServer, Reply, problem
+
+NODES = "/admin/v1/node"
+ONE = "3f2a0000-0000-4000-8000-000000000001"
+TWO = "3f2b0000-0000-4000-8000-000000000002"
+GONE = "3f2c0000-0000-4000-8000-000000000003"
+CANARY = "dstore-join-v1.canary"
+RANGE = {
+    "tenant": "acme",
+    "table": "orders",
+    "rangeId": "r",
+    "lowHash": 0,
+    "highHash": 2_147_483_647,
+    "epoch": 3,
+    "node": ONE,
+    "url": "https://10.0.0.1:8001",
+    "held": "okay",
+    "why": "",
+}
+
+
+def a_node(uuid: str, **changes: Any) -> dict[str, Any]:
+    """A node as control describes it."""
+    return {
+        "id": uuid,
+        "role": "node",
+        "zone": "rack-1",
+        "url": "https://10.0.0.1:8001",
+        "apiUrl": None,
+        "version": "0.1.0",
+        "state": "active",
+        "health": "okay",
+        "why": "",
+        "joinedAt": "2026-01-02T03:04:05.000Z",
+        "ranges": 4,
+        "freeBytes": 1_073_741_824,
+        "capacityBytes": 4_294_967_296,
+        "loadPercent": 12,
+        **changes,
+    }
+
+
+@pytest.fixture
+def cluster(server: FakeServer) -> FakeServer:
+    """Three nodes, one of which was removed."""
+    dead = a_node(TWO, health="dead", why="Its lease is over.", capacityBytes=0)
+    nodes = [a_node(ONE), dead, a_node(GONE, state="removed")]
+    server.on("GET", NODES, {"nodes": nodes})
+    return server
+
+
+def test_nodes_for_people(cluster: FakeServer, run: Run) -> None:
+    """Sizes are readable, and what a dead node once said of its load is not shown."""
+    assert cluster.seen == []
+    lines = run("node", "ls").stdout.splitlines()
+    assert " ".join(lines[0].split()) == "ID ZONE STATE HEALTH RANGES FREE LOAD VERSION URL WHY"
+    assert lines[1].split()[:9] == [ONE, "rack-1", "active", "okay", "4", "1.0", "GiB", "of", "4.0"]
+    assert "12 %" in lines[1]
+    assert lines[2].endswith("Its lease is over.")
+    assert "%" not in lines[2]
+    assert len(lines) == 3
+    assert len(run("node", "list", "--all").stdout.splitlines()) == 4
+
+
+def test_nodes_for_programs_are_controls_own(cluster: FakeServer, run: Run) -> None:
+    """No figure is rounded, and nothing is added."""
+    assert cluster.seen == []
+    document = json.loads(run("node", "list", "-o", "json").stdout)
+    assert document["kind"] == "NodeList"
+    assert document["items"][0] == a_node(ONE)
+
+
+def test_node_is_named_by_how_its_id_begins(cluster: FakeServer, run: Run) -> None:
+    """Nobody types UUIDs; of what is removed nobody speaks."""
+    cluster.on("GET", f"{NODES}/{ONE}", {**a_node(ONE), "held": [RANGE]})
+    result = run("node", "show", "3F2A")
+    assert result.exit_code == ExitCode.OK
+    assert f"node       {ONE}\n" in result.stdout
+    assert "00000000-7fffffff  50.0 %" in result.stdout
+    assert run("node", "show", "3f2c").exit_code == ExitCode.NOT_FOUND
+
+
+def test_ambiguous_beginning_of_an_id_is_refused(cluster: FakeServer, run: Run) -> None:
+    """The sentence has what there is to choose from; nothing is done."""
+    result = run("node", "remove", "3f2", "--yes")
+    assert result.exit_code == ExitCode.USAGE
+    assert ONE in result.stderr
+    assert TWO in result.stderr
+    assert [seen.method for seen in cluster.seen] == ["GET"]
+
+
+def test_whole_id_is_not_looked_up(server: FakeServer, run: Run) -> None:
+    """One request less, and it works for what no list shows."""
+    server.on("GET", f"{NODES}/{ONE}", a_node(ONE))
+    assert run("node", "show", ONE).exit_code == ExitCode.OK
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(("flags", "is_on"), [((), True), (("--off",), False)])
+def test_maintenance(cluster: FakeServer, run: Run, flags: tuple[str, ...], is_on: bool) -> None:
+    """It is put, not toggled: twice is as good as once."""
+    path = f"{NODES}/{ONE}/maintenance"
+    cluster.on("PUT", path, a_node(ONE, state="maintenance"))
+    result = run("node", "maintenance", "3f2a", *flags)
+    assert result.exit_code == ExitCode.OK
+    assert json.loads(cluster.seen[-1].body) == {"maintenance": is_on}
+    assert ONE in result.stderr
+
+
+def test_removing_a_node_needs_a_yes(cluster: FakeServer, run: Run) -> None:
+    """It can't come back under its id."""
+    cluster.on("DELETE", f"{NODES}/{ONE}", a_node(ONE, state="removed"))
+    refused = run("node", "remove", "3f2a")
+    assert refused.exit_code == ExitCode.UNSAFE
+    assert "DELETE" not in {seen.method for seen in cluster.seen}
+    done = run("node", "remove", "3f2a", "--yes", "-o", "json")
+    assert json.loads(done.stdout)["removed"] is True
+
+
+def test_removing_a_node_can_be_tried(cluster: FakeServer, run: Run) -> None:
+    """What would be refused is said beforehand."""
+    cluster.on("GET", f"{NODES}/{ONE}", a_node(ONE))
+    result = run("node", "remove", "3f2a", "--dry-run")
+    assert "has 4 ranges and would not be removed" in result.stderr
+    cluster.on("GET", f"{NODES}/{TWO}", a_node(TWO, ranges=0))
+    assert "would be removed" in run("node", "remove", "3f2b", "--dry-run").stderr
+    assert {seen.method for seen in cluster.seen} == {"GET"}
+
+
+def test_control_says_why_a_node_stays(cluster: FakeServer, run: Run) -> None:
+    """Its sentence is the command's."""
+    refusal = problem(409, "The node has 4 ranges; move them first.", name="conflict")
+    cluster.on("DELETE", f"{NODES}/{ONE}", reply=refusal)
+    result = run("node", "remove", "3f2a", "--yes")
+    assert result.exit_code == ExitCode.FAILED
+    assert "move them first" in result.stderr
+
+
+def test_printed_curl_needs_no_server(server: FakeServer, run: Run) -> None:
+    """What is printed can be sent as it is, with the whole id."""
+    result = run("node", "remove", ONE, "--print-curl")
+    assert result.stdout.endswith(f"/admin/v1/node/{ONE}\n")
+    assert server.seen == []
+
+
+def test_proxies_are_listed_and_removed(server: FakeServer, run: Run) -> None:
+    """What clients call stands in the list."""
+    row = {**a_node(ONE), "role": "proxy", "apiUrl": "https://proxy-1:8000"}
+    server.on("GET", "/admin/v1/proxy", {"proxies": [row]})
+    server.on("DELETE", f"/admin/v1/proxy/{ONE}", {**row, "state": "removed"})
+    assert "https://proxy-1:8000" in run("proxy", "ls").stdout
+    assert run("proxy", "remove", "3f2a").exit_code == ExitCode.UNSAFE
+    assert "would be removed" in run("proxy", "remove", "3f2a", "--dry-run").stderr
+    assert run("proxy", "remove", "3f2a", "--yes").exit_code == ExitCode.OK
+    assert [seen.method for seen in server.seen].count("DELETE") == 1
+
+
+def test_controls_are_listed_with_their_leader(server: FakeServer, run: Run) -> None:
+    """One of several leads."""
+    rows = [{**a_node(ONE), "isLeader": True}, {**a_node(TWO), "isLeader": False}]
+    server.on("GET", "/admin/v1/control", {"controls": rows})
+    lines = run("control", "ls").stdout.splitlines()
+    assert ["yes" in line for line in lines[1:]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("args", "query"),
+    [
+        ((), ""),
+        (("--tenant", "acme"), "?tenant=acme"),
+        (("orders",), "?tenant=default&table=orders"),
+        (("orders", "--tenant", "acme"), "?tenant=acme&table=orders"),
+    ],
+)
+def test_placement_of_one_some_or_all(
+    server: FakeServer, run: Run, args: tuple[str, ...], query: str
+) -> None:
+    """The later pages of a long list are asked for by what the former said."""
+    path = f"/admin/v1/placement{query}"
+    server.on("GET", path, {"tables": [], "ranges": [RANGE], "after": "x"})
+    more = f"{path}{'&' if query else '?'}after=x"
+    upper = {**RANGE, "lowHash": 2_147_483_648, "highHash": 4_294_967_295}
+    server.on("GET", more, {"tables": [], "ranges": [upper], "after": None})
+    lines = run("placement", "show", *args).stdout.splitlines()
+    assert [line.split()[2:5] for line in lines[1:]] == [
+        ["00000000-7fffffff", "50.0", "%"],
+        ["80000000-ffffffff", "50.0", "%"],
+    ]
+    document = json.loads(run("placement", "show", *args, "-o", "json").stdout)
+    assert document["items"] == [RANGE, upper]
+
+
+def test_join_token_is_data_and_its_notes_are_not(server: FakeServer, run: Run) -> None:
+    """What goes to stdout can go into the file that the component reads."""
+    made = {"id": "a", "role": "node", "token": CANARY, "expiresAt": "2026-01-02T03:04:05Z"}
+    server.on("POST", "/admin/v1/join-token", made)
+    result = run("control", "token", "create", "--role", "node", "--life", "60")
+    assert result.stdout == f"{CANARY}\n"
+    assert CANARY not in result.stderr
+    assert json.loads(server.seen[0].body) == {"role": "node", "lifeSeconds": 60}
+    document = json.loads(run("control", "token", "create", "--role", "proxy", "-o", "json").stdout)
+    assert document["token"] == CANARY
+
+
+@pytest.mark.parametrize(
+    "args", [(), ("--role", "control"), ("--role", "node", "--life", "0"), ("--role", "x")]
+)
+def test_join_token_is_for_somebody_and_for_a_while(
+    server: FakeServer, run: Run, args: tuple[str, ...]
+) -> None:
+    """A control joins by its store and its key, not by a token."""
+    assert run("control", "token", "create", *args).exit_code == ExitCode.USAGE
+    assert server.seen == []
+
+
+def test_join_tokens_are_listed_and_revoked(server: FakeServer, run: Run) -> None:
+    """By their public ids: their texts are not kept."""
+    row = {"id": "mzxw6ytboi3q", "role": "node", "state": "open", "usedBy": None}
+    server.on("GET", "/admin/v1/join-token", {"joinTokens": [row], "after": None})
+    server.on("DELETE", "/admin/v1/join-token/mzxw6ytboi3q", reply=Reply(status=204))
+    assert run("control", "token", "ls").stdout.splitlines()[1].split() == [
+        "mzxw6ytboi3q",
+        "node",
+        "open",
+    ]
+    assert "admits nobody" in run("control", "token", "revoke", "mzxw6ytboi3q").stderr
+
+
+def test_notices_are_listed(server: FakeServer, run: Run) -> None:
+    """Details may be a text or an object."""
+    row = {"node": ONE, "at": "2026-01-02T03:04:05Z", "kind": "disk_low", "details": {"free": 1}}
+    server.on("GET", "/admin/v1/notice", {"notices": [row], "after": None})
+    assert '{"free": 1}' in run("notice", "ls").stdout.replace(":1", ": 1")
