@@ -334,6 +334,11 @@ MEMBERS_POLL_S: Final = 2.0  # of every component: who is removed ends within se
 CONTROL_ANSWER_S: Final = 10.0  # for what a component can't do without: a key, a certificate
 MEMBERS_FRESH_S: Final = 1.0  # for so long control answers without a look at its store
 RENEWAL_LOOK_S: Final = 60.0  # between two looks whether a certificate has to be renewed
+ASSIGNMENTS_AT_ONCE: Final = 16  # tables that a node brings to what they should be, side by side
+NOTICE_REPEAT_S: Final = 3_600  # a node says the same again after so long
+NOTICES_WAITING_MAX: Final = 256  # of a node, until the coordinator has them; the log has them all
+DETAILS_LOOK_S: Final = 1.0  # how often a node looks whether what it says of itself has changed
+TABLES_MEASURED: Final = 64  # whose sizes a node looks at each time, in turn
 CONTROL_CALL_TRY_S_MIN: Final = 0.5  # left to each control that is tried, of the caller's deadline
 CONTROL_RETRY_S: Final = 0.2  # between two rounds over all controls, up to the caller's deadline
 

@@ -1,0 +1,1 @@
+"""A node's side of a cluster: it counts its starts, does what control decides, and reports."""

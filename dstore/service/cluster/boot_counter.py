@@ -1,0 +1,158 @@
+"""A node's starts, counted on its disk and in the coordinator (REPLICATION.md, identity).
+
+Each start advances `node/{uuid}/boot`: what is to be written stands on the disk first, then the
+coordinator's value is exchanged for it, then the disk says that it is done. If the disk and the
+coordinator disagree, beyond a start that a crash cut short, the directory is an old copy of itself,
+or the coordinator is: the node goes on as another disk, with a new incarnation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from dstore.base.logging import get_logger
+from dstore.model.errors import Corrupt
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.coordinator import (
+    NO_REVISION,
+    ModRevisionIs,
+    OutcomeUnknown,
+    Put,
+    Transaction,
+)
+from dstore.topology.values import NodeBoot
+
+if TYPE_CHECKING:
+    from dstore.base.entropy import Entropy
+    from dstore.topology.coordinator import Coordinator, KeyValue
+
+_log = get_logger(__name__)
+
+_NONCE_BYTES: Final = 16
+
+
+class NodeSettings(Protocol):
+    """What a node remembers of itself, durably; `node.Node` is one."""
+
+    async def settings(self) -> dict[str, str]:
+        """Read all of it."""
+
+    async def set_setting(self, name: str, value: str) -> None:
+        """Remember something across restarts."""
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What the disk knows: the last start that was counted, and one that may have been."""
+
+    counted: NodeBoot | None = None
+    pending: NodeBoot | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booted:
+    """A start that is counted; `is_old_copy`: disk and coordinator disagreed about those before."""
+
+    boot: NodeBoot
+    is_old_copy: bool
+
+
+class BootCounter:
+    """Counts one start of a node in one control plane."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        settings: NodeSettings,
+        *,
+        node: keys.ComponentId,
+        control_plane: str,
+        entropy: Entropy,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            coordinator: the control plane's.
+            settings: the node's own database.
+            node: its UUID in the control plane.
+            control_plane: the plane's UUID; each counts by itself.
+            entropy: draws nonces and incarnations.
+        """
+        self._coordinator = coordinator
+        self._settings = settings
+        self._path = keys.NodeBootPath(node)
+        self._name = f"boot:{control_plane}"
+        self._entropy = entropy
+
+    async def count(self) -> Booted:
+        """Count this start; it may be asked again after any failure, and then counts anew.
+
+        Raises: CoordinatorError: it is not known to be counted. Corrupt: the disk's record is
+            damaged. Unavailable: it could not be written.
+        """
+        is_old_copy = False
+        while True:
+            stored = await self._load()
+            kv = (await self._coordinator.get(self._path.path)).kv
+            known = None if kv is None else self._read(kv)
+            is_old_copy |= not _agrees(stored, known, is_there=kv is not None)
+            boot = self._following(stored, known, is_new_disk=is_old_copy)
+            await self._store(_Stored(counted=stored.counted, pending=boot))
+            if await self._exchanged(kv, boot):
+                break
+        await self._store(_Stored(counted=boot))
+        if is_old_copy:
+            _log.error("node_is_old_copy", number=boot.number, incarnation=boot.incarnation)
+        _log.info("node_start_counted", number=boot.number, incarnation=boot.incarnation)
+        return Booted(boot=boot, is_old_copy=is_old_copy)
+
+    def _following(self, stored: _Stored, known: NodeBoot | None, *, is_new_disk: bool) -> NodeBoot:
+        """Make the next start's record; its number is above every one that is known."""
+        numbers = [each.number for each in (stored.counted, known) if each is not None]
+        incarnation = None if is_new_disk or known is None else known.incarnation
+        return NodeBoot(
+            number=max(numbers, default=0) + 1,
+            nonce=self._entropy.token(_NONCE_BYTES).hex(),
+            incarnation=incarnation or self._entropy.uuid(),
+        )
+
+    def _read(self, kv: KeyValue) -> NodeBoot | None:
+        """Read the coordinator's value; None: it says nothing, so it agrees with no disk."""
+        try:
+            return values.decode(self._path, kv.value)
+        except values.Malformed as error:
+            _log.error("topology_value_refused", path=error.path, reason=error.why)
+            return None
+
+    async def _exchanged(self, kv: KeyValue | None, boot: NodeBoot) -> bool:
+        """Put the next value in the place of what was read; False if that must be read again."""
+        path = self._path.path
+        compare = ModRevisionIs(key=path, revision=NO_REVISION if kv is None else kv.mod_revision)
+        put = Put(key=path, value=values.encode(boot))
+        try:
+            result = await self._coordinator.commit(Transaction(compares=(compare,), then=(put,)))
+        except OutcomeUnknown:
+            return False
+        return result.succeeded
+
+    async def _load(self) -> _Stored:
+        text = (await self._settings.settings()).get(self._name)
+        try:
+            return _Stored() if text is None else msgspec.json.decode(text, type=_Stored)
+        except msgspec.MsgspecError:
+            raise Corrupt(
+                "The node's record of its starts is damaged.", file="node.db", where="setting boot"
+            ) from None
+
+    async def _store(self, stored: _Stored) -> None:
+        await self._settings.set_setting(self._name, msgspec.json.encode(stored).decode())
+
+
+def _agrees(stored: _Stored, known: NodeBoot | None, *, is_there: bool) -> bool:
+    """Tell whether the disk knows what the coordinator has: the last start, or one cut short."""
+    if known is None:
+        return not is_there and stored.counted is None
+    return known in {stored.counted, stored.pending}

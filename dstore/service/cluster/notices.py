@@ -1,0 +1,95 @@
+"""What a node tells control of its own accord, in a sentence: its disk is low, a page is damaged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from dstore.base.clock import NS_PER_S
+from dstore.base.limits import NOTICE_DETAILS_CHARS_MAX, NOTICE_REPEAT_S, NOTICES_WAITING_MAX
+from dstore.base.logging import get_logger
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.backoff import Backoff
+from dstore.topology.coordinator import CoordinatorError
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
+    from dstore.topology.coordinator import Coordinator
+
+_log = get_logger(__name__)
+
+
+class NoticeKind(StrEnum):
+    """What it is about; the words stand in the coordinator."""
+
+    DISK_LOW = "disk_low"
+    DAMAGED = "damaged"
+    OLD_COPY = "old_copy"
+    CONFLICT = "conflict"  # what control decided cannot be done here
+
+
+class NodeNotices:
+    """Tells control; the same again only after NOTICE_REPEAT_S. Used from one event loop."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        *,
+        node: keys.ComponentId,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """Begin with nothing to tell; `node` is whose notices they are."""
+        self._coordinator = coordinator
+        self._node = node
+        self._clock = clock
+        self._backoff = Backoff(entropy)
+        self._waiting: deque[values.Notice] = deque()
+        self._told_ns: dict[tuple[NoticeKind, str], int] = {}
+        self._last_us = 0
+        self._is_due = asyncio.Event()
+
+    def tell(self, kind: NoticeKind, details: str, *, about: str = "") -> None:
+        """Tell something.
+
+        Args:
+            kind: what it is.
+            details: a sentence for the operator.
+            about: what of; the same kind about something else is told beside it.
+        """
+        now_ns = self._clock.monotonic_ns()
+        since_ns = now_ns - NOTICE_REPEAT_S * NS_PER_S
+        told_ns = self._told_ns.get((kind, about))
+        if told_ns is not None and told_ns > since_ns:
+            return
+        _log.warning("notice", kind=kind, about=about, details=details)
+        if len(self._waiting) >= NOTICES_WAITING_MAX:
+            return  # the log has it
+        self._told_ns = {name: at for name, at in self._told_ns.items() if at > since_ns}
+        if len(self._told_ns) < NOTICES_WAITING_MAX:
+            self._told_ns[kind, about] = now_ns
+        details = details[:NOTICE_DETAILS_CHARS_MAX]
+        self._waiting.append(values.Notice(details=details, kind=kind))
+        self._is_due.set()
+
+    async def run(self) -> None:
+        """Write what waits, until cancelled; a notice may be written twice, and is never lost."""
+        while True:
+            await self._is_due.wait()
+            notice = self._waiting[0]
+            self._last_us = max(self._clock.wall_us(), self._last_us + 1)
+            path = keys.NoticePath(self._node, self._last_us)
+            try:
+                await self._coordinator.put(path.path, values.encode(notice))
+            except CoordinatorError as error:
+                _log.warning("notice_not_written", reason=error.message)
+                await asyncio.sleep(self._backoff.next_s())
+                continue
+            self._backoff.reset()
+            self._waiting.popleft()
+            if not self._waiting:
+                self._is_due.clear()

@@ -1,0 +1,88 @@
+"""The coordinator's keys that only this node writes, kept at what the node last said.
+
+Whoever says something does not wait: the newest value of each key is written as soon as it can be,
+many at a time, again after every failure, and not at all if it is there already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import COORDINATOR_REQUEST_BYTES_MAX
+from dstore.base.logging import get_logger
+from dstore.topology.backoff import Backoff
+from dstore.topology.coordinator import CoordinatorError, Delete, Put, Transaction
+
+if TYPE_CHECKING:
+    from dstore.base.entropy import Entropy
+    from dstore.topology.coordinator import Coordinator, Operation
+
+_log = get_logger(__name__)
+
+_WRITTEN_AT_ONCE: Final = 64  # keys in a transaction; the coordinator takes 128
+_BYTES_AT_ONCE: Final = COORDINATOR_REQUEST_BYTES_MAX // 4
+
+
+class OwnKeys:
+    """Says things in the coordinator. Used from one event loop."""
+
+    def __init__(self, coordinator: Coordinator, entropy: Entropy) -> None:
+        """Begin with nothing to say."""
+        self._coordinator = coordinator
+        self._backoff = Backoff(entropy)
+        self._said: dict[str, bytes] = {}
+        self._due: dict[str, bytes | None] = {}
+        self._is_due = asyncio.Event()
+
+    def found(self, key: str, value: bytes) -> None:
+        """Learn what a key is at present, as an earlier life of the node has left it."""
+        self._said.setdefault(key, value)
+
+    def say(self, key: str, value: bytes | None) -> None:
+        """Have a key hold a value; None: have it deleted."""
+        if key in self._due or self._said.get(key) != value:
+            self._due[key] = value
+            self._is_due.set()
+
+    @property
+    def is_all_said(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._due
+
+    async def run(self) -> None:
+        """Write what is due, until cancelled."""
+        while True:
+            await self._is_due.wait()
+            try:
+                await self._write()
+            except CoordinatorError as error:
+                _log.warning("own_keys_not_written", count=len(self._due), reason=error.message)
+                await asyncio.sleep(self._backoff.next_s())
+            else:
+                self._backoff.reset()
+
+    async def _write(self) -> None:
+        part: dict[str, bytes | None] = {}
+        size_bytes = 0
+        for key, value in islice(self._due.items(), _WRITTEN_AT_ONCE):
+            size_bytes += len(key) + len(value or b"")
+            if part and size_bytes > _BYTES_AT_ONCE:
+                break
+            part[key] = value
+        operations: tuple[Operation, ...] = tuple(
+            Delete(key=key) if value is None else Put(key=key, value=value)
+            for key, value in part.items()
+        )
+        # After an unknown outcome all of it is written again: only this node writes these keys.
+        for key in part:
+            self._said.pop(key, None)
+        await self._coordinator.commit(Transaction(compares=(), then=operations))
+        for key, value in part.items():
+            if value is not None:
+                self._said[key] = value
+            if self._due[key] == value:
+                del self._due[key]
+        if not self._due:
+            self._is_due.clear()
