@@ -105,6 +105,10 @@ class Publisher:
             with suppress(ValueError):
                 self._waiters.remove(entry)
 
+    def wake(self) -> None:
+        """Have the outbox looked at now."""
+        self._woken.set()
+
     # ------------------------------------------------------------------------ the leader's
 
     async def begin(self, term: Term) -> None:

@@ -1,0 +1,123 @@
+"""What control makes of what nodes say: a table is there once every part of it is.
+
+It looks at the view when something changes, and now and then. A table stays CREATING for as long as
+a node does not say that it holds its part; `held.waits_for` has the reason, and `dstore status`
+shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import OBSERVED_AT_ONCE, OBSERVER_INTERVAL_S
+from dstore.base.logging import get_logger
+from dstore.model.errors import DStoreError
+from dstore.model.status import ResourceStatus
+from dstore.service.control.held import waits_for
+from dstore.service.control.leader import NotLeading, Term
+from dstore.service.control.publications import definition_of, table_publication
+from dstore.service.control.realm import append
+from dstore.storage.control import tables
+from dstore.topology import keyspace as keys
+
+if TYPE_CHECKING:
+    from dstore.service.control.realm import Realm
+    from dstore.topology.view import TopologyView
+    from dstore.topology.watcher import Update
+
+_log: Final = get_logger(__name__)
+
+TableName = tuple[str, str]  # the tenant's and the table's
+
+
+class Observer:
+    """Ends the creation of tables. `run` is a leader's job."""
+
+    def __init__(self, realm: Realm) -> None:
+        """Look at the view of `realm`."""
+        self._realm = realm
+        self._due = asyncio.Event()
+        self._creating: set[TableName] = set()
+
+    async def run(self, term: Term) -> None:
+        """Observe for as long as the term lasts. Raises: NotLeading: another leads."""
+        watcher = self._realm.watcher
+        end = watcher.subscribe(keys.EVERYTHING, self._on_update)
+        try:
+            self._creating = set(_creating(watcher.view))
+            while True:
+                self._due.clear()
+                try:
+                    await self._settle(term)
+                except NotLeading:
+                    raise
+                except DStoreError as error:
+                    _log.warning("tables_not_settled", reason=error.message)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(OBSERVER_INTERVAL_S):
+                        await self._due.wait()
+        finally:
+            end()
+
+    def _on_update(self, update: Update) -> None:
+        for path in update.paths:
+            match path:
+                case keys.TablePath(tenant, name):
+                    table = update.view.table(tenant, name)
+                    if table is not None and table.status is ResourceStatus.CREATING:
+                        self._creating.add((tenant, name))
+                    else:
+                        self._creating.discard((tenant, name))
+                    self._due.set()
+                case keys.NodeTablePath() | keys.RangePath() | keys.AlivePath():
+                    self._due.set()
+                case _:
+                    pass
+
+    async def _settle(self, term: Term) -> None:
+        """Let tables be ACTIVE whose nodes all say that they hold them, a batch at a time."""
+        view = self._realm.watcher.view
+        ready = [name for name in self._creating if _is_ready(view, name)]
+        for start in range(0, len(ready), OBSERVED_AT_ONCE):
+            async with term.transaction() as tx:
+                published = []
+                for tenant, name in ready[start : start + OBSERVED_AT_ONCE]:
+                    record = await tables.get(tx, tenant, name)
+                    if record is None or record.status is not ResourceStatus.CREATING:
+                        continue  # the view will say so soon
+                    shown = view.table(tenant, name)
+                    if shown is None or shown.definition.table_id != record.table_id:
+                        continue
+                    await tables.update(
+                        tx,
+                        replace(
+                            record,
+                            status=ResourceStatus.ACTIVE,
+                            changed_at_us=self._realm.clock.wall_us(),
+                        ),
+                    )
+                    published.append(
+                        table_publication(definition_of(record), ResourceStatus.ACTIVE)
+                    )
+                sequence = await append(tx, published)
+            if sequence:
+                self._realm.publisher.wake()
+
+
+def _creating(view: TopologyView) -> list[TableName]:
+    return [
+        (tenant.name, table.definition.name)
+        for tenant in view.tenants.values()
+        for table in tenant.tables.values()
+        if table.status is ResourceStatus.CREATING
+    ]
+
+
+def _is_ready(view: TopologyView, name: TableName) -> bool:
+    table = view.table(*name)
+    return (
+        table is not None and table.status is ResourceStatus.CREATING and not waits_for(view, table)
+    )
