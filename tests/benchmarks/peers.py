@@ -112,10 +112,14 @@ async def bench(url: str, directory: Path, pipe: Connection, for_s: float) -> No
 
 
 def main() -> None:
-    """Run both sides."""
+    """Read the options and run both sides."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    asked = parser.parse_args()
+    measure_peers(parser.parse_args().seconds)
+
+
+def measure_peers(seconds: float) -> None:
+    """Start the node's process, measure from this one, print."""
     here, there = multiprocessing.get_context("fork").Pipe()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -123,7 +127,7 @@ def main() -> None:
             target=serve, args=(directory, there), daemon=True
         )
         server.start()
-        uvloop.run(bench(here.recv(), directory, here, asked.seconds))
+        uvloop.run(bench(here.recv(), directory, here, seconds))
         server.join(10)
 
 

@@ -33,18 +33,26 @@ def write_requests(path: Path, requests: Iterable[bytes]) -> None:
             file.write(b"%d\n%b" % (len(request), request))
 
 
-def replay(url: str, requests: Path, *, seconds: int, pattern: str | None = None) -> Figure:
-    """Send the requests of a file in turn, over 32 connections from one thread.
+def replay(
+    url: str,
+    requests: Path,
+    *,
+    seconds: int,
+    pattern: str | None = None,
+    connections: int = CONNECTIONS,
+) -> Figure:
+    """Send the requests of a file in turn, over so many connections from one thread.
 
     Args:
         url: scheme, host and port.
         requests: from `write_requests`.
         seconds: for so long.
         pattern: a Lua pattern that every body must match; costs wrk some time an answer.
+        connections: each has one request under way at a time.
 
     Raises: WrongAnswers: an answer not 2xx or not matching, a broken connection, or no answers.
     """
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
     arguments = ["--", str(requests), *([] if pattern is None else [pattern])]
     printed = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(printed.stdout.rstrip().splitlines()[-1])

@@ -143,6 +143,14 @@ class Cluster:
         """Return the operator's bearer token, as the first control made it."""
         return self.component("control-1").env()["DSTORE_TOKEN"]
 
+    @property
+    def access_key(self) -> AccessKey:
+        """Return the access key of the tenant `default` that `client.env` names."""
+        held = dict(line.split("=", 1) for line in _lines(self.directory / CLIENT_ENV))
+        return AccessKey(
+            id=AccessKeyId(held["AWS_ACCESS_KEY_ID"]), secret=held["AWS_SECRET_ACCESS_KEY"]
+        )
+
     def client(self, proxy: str = "proxy-1", *, token: str | None = None) -> Client:
         """Make a client of a proxy, the operator's unless a token is given."""
         place = self.component(proxy).place

@@ -30,7 +30,7 @@ The cluster is ready. Clients find addresses and credentials in {env}:
 
   set -a; . {env}; set +a
   printf 'Authorization: Bearer %s' "$DSTORE_TOKEN" | curl -sS -H @- $DSTORE_URL/v1/tenant
-  aws dynamodb list-tables
+  {aws} dynamodb list-tables
   {dstore} status
   {dstore} node ls
 
@@ -182,6 +182,7 @@ def _tell(cluster: Cluster, *, is_kept: bool) -> None:
     _print(
         _HOW_TO_USE.format(
             env=directory / CLIENT_ENV,
+            aws=Path(sys.executable).with_name("aws"),
             dstore=Path(sys.executable).with_name("dstore"),
             proxies=" ".join(proxy.url for proxy in cluster.of_role("proxy")),
             admin=cluster.component("control-1").url,

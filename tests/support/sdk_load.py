@@ -1,0 +1,139 @@
+"""Clients that write and read without pause, as applications do, and remember what went wrong.
+
+    with load([url_a, url_b], key, table="orders", lanes=4) as running:
+        time.sleep(3)
+    assert running.failures == []
+    running.check()                # every acknowledged item is there, as it was last written
+
+Each lane has items of its own, puts a new version of one and reads it back, strongly. Requests go
+through AWS's SDK; `attempts` is its own count of tries, 1 for none but the first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from dstore.security.credentials import AccessKey
+
+REGION: Final = "us-east-1"
+_TIMEOUT_S: Final = 20
+_ITEMS_A_LANE: Final = 50
+_PAUSE_S: Final = 0.002  # two cores run the whole cluster
+_END_S: Final = 60.0
+
+
+def sdk_client(url: str, key: AccessKey, *, attempts: int = 5) -> Any:
+    """Make a DynamoDB client as an application has it."""
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id=key.id,
+        aws_secret_access_key=key.secret,
+        config=Config(
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            connect_timeout=_TIMEOUT_S,
+            read_timeout=_TIMEOUT_S,
+            max_pool_connections=50,
+        ),
+    )
+
+
+class Load:
+    """Lanes of requests under way."""
+
+    def __init__(self, clients: Sequence[Any], *, table: str, lanes: int) -> None:
+        """Prepare; each client gets so many lanes."""
+        self._clients = clients
+        self._table = table
+        self._stopping = threading.Event()
+        self._last: list[dict[str, int]] = [{} for _ in range(lanes * len(clients))]
+        self._requests = [0] * len(self._last)
+        self._slowest_s = [0.0] * len(self._last)
+        self.failures: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._lane, args=(number,), daemon=True)
+            for number in range(len(self._last))
+        ]
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests were answered."""
+        return sum(self._requests)
+
+    @property
+    def slowest_s(self) -> float:
+        """Return how long the slowest took, with the SDK's own retries."""
+        return max(self._slowest_s)
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each lane finish what it is at."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(_END_S)
+            assert not thread.is_alive(), "a request was not answered"
+
+    def check(self, client: Any = None) -> None:
+        """Read everything that was acknowledged, through any client."""
+        reader = client or self._clients[-1]
+        for last in self._last:
+            for key, version in last.items():
+                found = self._get(reader, key)
+                assert found == version, f"{key}: {found}, {version} was acknowledged"
+
+    def _lane(self, number: int) -> None:
+        client = self._clients[number % len(self._clients)]
+        last = self._last[number]
+        version = 0
+        while not self._stopping.is_set():
+            version += 1
+            key = f"lane-{number}-{version % _ITEMS_A_LANE}"
+            began = time.monotonic()
+            try:
+                client.put_item(
+                    TableName=self._table, Item={"p": {"S": key}, "version": {"N": str(version)}}
+                )
+                last[key] = version
+                found = self._get(client, key)
+            except (BotoCoreError, ClientError) as error:
+                self.failures.append(f"{key}: {type(error).__name__}: {error}")
+                last.pop(key, None)  # nobody knows
+                continue
+            finally:
+                self._slowest_s[number] = max(self._slowest_s[number], time.monotonic() - began)
+            if found != version:
+                self.failures.append(f"{key}: read {found} after {version} was acknowledged")
+            self._requests[number] += 2
+            time.sleep(_PAUSE_S)
+
+    def _get(self, client: Any, key: str) -> int | None:
+        answer = client.get_item(TableName=self._table, Key={"p": {"S": key}}, ConsistentRead=True)
+        return int(answer["Item"]["version"]["N"]) if "Item" in answer else None
+
+
+@contextmanager
+def load(
+    urls: Sequence[str], key: AccessKey, *, table: str, lanes: int = 4, attempts: int = 5
+) -> Iterator[Load]:
+    """Run lanes of requests through each URL for as long as the context lasts."""
+    clients = [sdk_client(url, key, attempts=attempts) for url in urls]
+    running = Load(clients, table=table, lanes=lanes)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
