@@ -161,7 +161,7 @@ class ClusterStatus:
 
 
 class ClusterReports(Protocol):
-    """What the admin API asks of control. Any control answers; those that change need the leader.
+    """What the admin API asks of control; any control process answers, and changes what it is told.
 
     All raise Unavailable: control's store can't be reached.
     """

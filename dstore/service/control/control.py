@@ -1,0 +1,155 @@
+"""One control process, put together: what it answers, what it runs, what its operator asks.
+
+    plane = await open_plane(store, control_key, …)
+    control = Control(plane, coordinator, watcher, ControlSettings(uri=…), clock=…, entropy=…)
+    tasks.spawn(control.run(), name="control", critical=True)      # beside watcher.run()
+    Methods([*control.answered, *key_methods.answered])            # for the peer listener
+
+It begins nothing before `run`, and needs neither store nor coordinator to be constructed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dstore.replication.peers.calls import Answered
+from dstore.replication.peers.port import Received
+from dstore.security.identity import ComponentRole
+from dstore.service.calls import control_calls as calls
+from dstore.service.control.addresses import Addresses
+from dstore.service.control.credentials import ControlCredentials
+from dstore.service.control.deletions import Deletions
+from dstore.service.control.leader import Leader
+from dstore.service.control.notices import NoticeTaker
+from dstore.service.control.observer import Observer
+from dstore.service.control.presence import Presence
+from dstore.service.control.publisher import Publisher
+from dstore.service.control.realm import Realm
+from dstore.service.control.survey import Survey
+from dstore.service.control.tables import ControlTables
+from dstore.service.control.tasks import TaskRunner
+from dstore.service.control.tenants import ControlTenants
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
+    from dstore.service.control.plane import ControlPlane
+    from dstore.topology.coordinator import Coordinator
+    from dstore.topology.watcher import TopologyWatcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """How a control process is set.
+
+    Attributes:
+        uri: of its peer listener, as others reach it.
+        version: of dStore, to be shown.
+        zone: where it runs.
+        ranges_per_table: see `placement.range_count`.
+    """
+
+    uri: str
+    version: str
+    zone: str = ""
+    ranges_per_table: int | None = None
+
+
+class Control:
+    """A control process at work."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        coordinator: Coordinator,
+        watcher: TopologyWatcher,
+        *,
+        settings: ControlSettings,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """Put it together; `watcher` is of `coordinator`, of the scope `everything`."""
+        self.publisher = Publisher(plane.store, coordinator, plane=plane.uuid, entropy=entropy)
+        self.leader = Leader(
+            plane, coordinator, uri=settings.uri, watcher=watcher, clock=clock, entropy=entropy
+        )
+        self.realm = Realm(
+            plane=plane,
+            leader=self.leader,
+            publisher=self.publisher,
+            watcher=watcher,
+            clock=clock,
+            entropy=entropy,
+            ranges_per_table=settings.ranges_per_table,
+        )
+        self.tenants = ControlTenants(self.realm)
+        self.tables = ControlTables(self.realm)
+        self.credentials = ControlCredentials(self.realm)
+        self.survey = Survey(self.realm)
+        self._tasks = TaskRunner(self.realm, Deletions(self.realm).handlers)
+        self._observer = Observer(self.realm)
+        self._addresses = Addresses(self.realm)
+        self._notices = NoticeTaker(self.realm, coordinator)
+        details = values.Details(
+            status=values.ComponentStatus.OKAY,
+            uri=settings.uri,
+            zone=settings.zone,
+            version=settings.version,
+            started_at_us=clock.wall_us(),
+        )
+        self._presence = Presence(
+            coordinator,
+            keys.ComponentId(plane.process),
+            details,
+            role=ComponentRole.CONTROL,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    @property
+    def answered(self) -> tuple[Answered[Any, Any], ...]:
+        """What this process answers its peers, beside what `KeyMethods` does."""
+        return (
+            Answered(call=calls.CREATE_TENANT, handler=self._create_tenant),
+            Answered(call=calls.DELETE_TENANT, handler=self._delete_tenant),
+            Answered(call=calls.CREATE_TABLE, handler=self._create_table),
+            Answered(call=calls.DECLARE_TABLE, handler=self._declare_table),
+            Answered(call=calls.SET_TABLE, handler=self._set_table),
+            Answered(call=calls.DELETE_TABLE, handler=self._delete_table),
+        )
+
+    async def run(self) -> None:
+        """Be a control process until cancelled: show itself, stand for leader, and lead."""
+        begin = (self.publisher.begin, self._tasks.begin)
+        jobs = (
+            self.publisher.run,
+            self._observer.run,
+            self._addresses.run,
+            self._tasks.run,
+            self._notices.run,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._presence.run(), name="control_presence")
+            group.create_task(self.leader.run(begin=begin, jobs=jobs), name="control_leader")
+
+    async def _create_tenant(self, ask: calls.CreateTenant, _: Received) -> calls.TenantChanged:
+        return await self.tenants.create(ask)
+
+    async def _delete_tenant(self, ask: calls.DeleteTenant, _: Received) -> calls.TenantGone:
+        return await self.tenants.delete(ask)
+
+    async def _create_table(self, ask: calls.CreateTable, _: Received) -> calls.TableChanged:
+        return await self.tables.create(ask)
+
+    async def _declare_table(self, ask: calls.DeclareTable, _: Received) -> calls.TableChanged:
+        return await self.tables.declare(ask)
+
+    async def _set_table(self, ask: calls.SetTable, _: Received) -> calls.TableChanged:
+        return await self.tables.set(ask)
+
+    async def _delete_table(self, ask: calls.DeleteTable, _: Received) -> calls.TableChanged:
+        return await self.tables.delete(ask)

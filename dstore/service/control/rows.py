@@ -1,0 +1,167 @@
+"""One row of what an operator sees, from a record and a view; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dstore.model.status import ResourceStatus
+from dstore.security.identity import ComponentRole
+from dstore.service.control.held import complaint, held_status, waits_for
+from dstore.service.control.status import ComponentRow, Health, RangeRow, TableRow
+from dstore.storage.control.records import ComponentState
+from dstore.topology import values
+
+if TYPE_CHECKING:
+    from dstore.storage.control.records import (
+        ControlRecord,
+        NodeRecord,
+        ProxyRecord,
+        RangeRecord,
+        TableRecord,
+    )
+    from dstore.topology.view import ComponentView, TopologyView
+
+_HEALTH_OF: Final = {
+    values.ComponentStatus.OKAY: Health.OKAY,
+    values.ComponentStatus.STARTING: Health.STARTING,
+    values.ComponentStatus.LOCKED: Health.LOCKED,
+    values.ComponentStatus.NO_SPACE: Health.NO_SPACE,
+    values.ComponentStatus.DRAINING: Health.DRAINING,
+    values.ComponentStatus.FAILING: Health.FAILING,
+}
+_WHY: Final = {
+    Health.OKAY: "",
+    Health.STARTING: "It is starting.",
+    Health.LOCKED: "It is locked: it waits for control's share of its keys.",
+    Health.NO_SPACE: "Its disk is nearly full: it reads and does not write.",
+    Health.DRAINING: "It is about to stop.",
+    Health.FAILING: "It says that it fails; its log says why.",
+    Health.DEAD: "Its lease is over: it is stopped, cut off, or can't reach the coordinator.",
+    Health.MAINTENANCE: "It is in maintenance: it is given nothing new.",
+    Health.REMOVED: "It was removed.",
+}
+
+
+def node_row(record: NodeRecord, view: TopologyView, *, ranges: int) -> ComponentRow:
+    """Describe a node that has so many ranges."""
+    seen = view.node(record.uuid)
+    details = _details(seen)
+    health = _health(record.state, seen)
+    return ComponentRow(
+        role=ComponentRole.NODE,
+        uuid=record.uuid,
+        zone=(details.zone if details is not None else "") or record.zone,
+        uri=record.uri if details is None else details.uri,
+        api_uri="" if details is None else details.api_uri or "",
+        version=(details.version if details is not None else "") or record.version,
+        state=record.state,
+        health=health,
+        why=_WHY[health],
+        joined_at_us=record.joined_at_us,
+        ranges=ranges,
+        free_bytes=0 if details is None else details.free_bytes,
+        capacity_bytes=(details.capacity_bytes if details is not None else 0)
+        or record.capacity_bytes,
+        load_percent=0 if details is None else details.load_percent,
+    )
+
+
+def proxy_row(record: ProxyRecord, view: TopologyView) -> ComponentRow:
+    """Describe a proxy."""
+    return _plain_row(ComponentRole.PROXY, record, view.proxies.get(record.uuid), zone=record.zone)
+
+
+def control_row(record: ControlRecord, view: TopologyView) -> ComponentRow:
+    """Describe a control process."""
+    leads = view.leader is not None and view.leader.value.control == record.uuid
+    seen = view.controls.get(record.uuid)
+    return _plain_row(ComponentRole.CONTROL, record, seen, is_leader=leads)
+
+
+def range_row(record: RangeRecord, view: TopologyView, *, tenant: str, table: str) -> RangeRow:
+    """Describe a range of a table, as the view has it, or as it was recorded."""
+    shown = view.table(tenant, table)
+    placed = None if shown is None else shown.range_of(record.low_hash)
+    is_shown = placed is not None and placed.range_id == record.range_id
+    node = placed.placement.node if placed is not None and is_shown else str(record.node)
+    held = held_status(view, node=node, tenant=tenant, table=table, range_id=record.range_id)
+    if placed is None or not is_shown:
+        epoch, uri, why = record.epoch, "", "It is not published yet, or not any more."
+    else:
+        epoch, uri = placed.placement.epoch, placed.placement.uri
+        why = complaint(view, placed, tenant=tenant, table=table)
+    return RangeRow(
+        tenant=tenant,
+        table=table,
+        range_id=record.range_id,
+        low_hash=record.low_hash,
+        high_hash=record.high_hash,
+        epoch=epoch,
+        node=node,
+        uri=uri,
+        held="" if held is None else str(held),
+        why=why,
+    )
+
+
+def table_row(record: TableRecord, view: TopologyView, *, range_count: int) -> TableRow:
+    """Describe a table, and what it waits for."""
+    shown = view.table(record.tenant, record.name)
+    is_shown = shown is not None and shown.definition.table_id == record.table_id
+    if record.status is ResourceStatus.DELETING:
+        why = "Nodes are letting go of it."
+    elif shown is None or not is_shown:
+        why = "It is not published yet: the coordinator has not taken it."
+    else:
+        why = waits_for(view, shown)
+    return TableRow(
+        tenant=record.tenant,
+        name=record.name,
+        table_id=record.table_id,
+        status=record.status,
+        created_at_us=record.created_at_us,
+        range_count=range_count,
+        why=why,
+    )
+
+
+def _plain_row(
+    role: ComponentRole,
+    record: ProxyRecord | ControlRecord,
+    seen: ComponentView | None,
+    *,
+    zone: str = "",
+    is_leader: bool = False,
+) -> ComponentRow:
+    details = _details(seen)
+    health = _health(record.state, seen)
+    return ComponentRow(
+        role=role,
+        uuid=record.uuid,
+        zone=(details.zone if details is not None else "") or zone,
+        uri=record.uri if details is None else details.uri,
+        api_uri="" if details is None else details.api_uri or "",
+        version=(details.version if details is not None else "") or record.version,
+        state=record.state,
+        health=health,
+        why=_WHY[health],
+        joined_at_us=record.joined_at_us,
+        is_leader=is_leader,
+    )
+
+
+def _details(seen: ComponentView | None) -> values.Details | None:
+    return None if seen is None or seen.details is None else seen.details.value
+
+
+def _health(state: ComponentState, seen: ComponentView | None) -> Health:
+    if state is ComponentState.REMOVED:
+        return Health.REMOVED
+    details = _details(seen)
+    if seen is None or seen.alive is None:
+        is_new = state is ComponentState.JOINING and details is None
+        return Health.STARTING if is_new else Health.DEAD
+    health = Health.STARTING if details is None else _HEALTH_OF[details.status]
+    if health is Health.OKAY and state is ComponentState.MAINTENANCE:
+        return Health.MAINTENANCE
+    return health

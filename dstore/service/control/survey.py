@@ -1,0 +1,343 @@
+"""Look at the whole cluster for its operator: the store's records and the view, together.
+
+Any control process answers; what an operator changes here is in the store alone, so it needs no
+leader either. What walks over all tables does so in a thread: views never change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import TOPOLOGY_PROBLEMS_SHOWN
+from dstore.base.threads import in_thread
+from dstore.model.errors import RefusalKind, Refused
+from dstore.security.identity import ComponentRole
+from dstore.service.control import rows
+from dstore.service.control.counts import Counted, count, survival
+from dstore.service.control.realm import Realm, append
+from dstore.service.control.sites import all_nodes
+from dstore.service.control.status import (
+    ClusterStatus,
+    ComponentRow,
+    Health,
+    Placement,
+    RangeRow,
+    TopologyReport,
+)
+from dstore.service.refusals import no_such
+from dstore.storage.control import notices, outbox, tables, tasks, tenants
+from dstore.storage.control.components import CONTROLS, NODES, PROXIES
+from dstore.storage.control.records import (
+    ComponentState,
+    NodeUuid,
+    NoticeRecord,
+    ProxyUuid,
+    Publication,
+    TaskId,
+    TaskRecord,
+    TaskState,
+)
+from dstore.topology import keyspace as keys
+
+if TYPE_CHECKING:
+    from dstore.storage.control.records import ProxyRecord, TableRecord
+    from dstore.storage.control.store import Key, Transaction
+    from dstore.topology.view import TopologyView
+
+_PLACEMENT_TABLES: Final = 100  # on a page; each has up to RANGES_PER_TABLE_MAX ranges
+_UNWELL: Final = frozenset({Health.DEAD, Health.LOCKED, Health.NO_SPACE, Health.FAILING})
+
+
+class Survey:
+    """Implements `status.ClusterReports`."""
+
+    def __init__(self, realm: Realm) -> None:
+        """Look at `realm`."""
+        self._realm = realm
+
+    # ----------------------------------------------------------------------------- looking
+
+    async def status(self) -> ClusterStatus:
+        """See `ClusterReports.status`."""
+        realm = self._realm
+        view = realm.watcher.view
+        counted = await in_thread(partial(count, view))
+        async with realm.plane.store.snapshot() as tx:
+            components = (
+                *await self._controls(tx),
+                *await self._nodes(tx),
+                *await self._proxies(tx),
+            )
+            waiting = await outbox.depth(tx)
+            unfinished = await tasks.unfinished(tx)
+            unseen = await notices.unseen(tx)
+        leader = None if view.leader is None else view.leader.value.control
+        topology = self._topology(waiting)
+        living = tuple(row for row in components if row.health is not Health.REMOVED)
+        return ClusterStatus(
+            control_plane=realm.plane.uuid,
+            location=realm.plane.location,
+            leader=leader,
+            components=living,
+            tenant_count=counted.tenants,
+            tables=counted.tables,
+            ranges=counted.ranges,
+            failures_survivable=counted.survivable,
+            sentence=survival(counted),
+            topology=topology,
+            unfinished_tasks=unfinished,
+            unseen_notices=unseen,
+            problems=self._problems(living, counted, leader=leader),
+        )
+
+    async def nodes(self) -> tuple[ComponentRow, ...]:
+        """See `ClusterReports.nodes`."""
+        async with self._realm.plane.store.snapshot() as tx:
+            return await self._nodes(tx)
+
+    async def proxies(self) -> tuple[ComponentRow, ...]:
+        """See `ClusterReports.proxies`."""
+        async with self._realm.plane.store.snapshot() as tx:
+            return await self._proxies(tx)
+
+    async def controls(self) -> tuple[ComponentRow, ...]:
+        """See `ClusterReports.controls`."""
+        async with self._realm.plane.store.snapshot() as tx:
+            return await self._controls(tx)
+
+    async def node(self, uuid: str) -> tuple[ComponentRow, tuple[RangeRow, ...]]:
+        """See `ClusterReports.node`."""
+        view = self._realm.watcher.view
+        async with self._realm.plane.store.snapshot() as tx:
+            record = await NODES.get(tx, uuid)
+            if record is None:
+                raise _no_component("node", uuid)
+            loads = await tables.ranges_by_node(tx)
+            page = await tables.ranges_of_node(tx, record.uuid)
+            owners = {
+                table_id: await tables.get_by_id(tx, table_id)
+                for table_id in sorted({each.table_id for each in page.records})
+            }
+        row = rows.node_row(record, view, ranges=loads.get(record.uuid, 0))
+        ranges = []
+        for each in page.records:
+            owner = owners[each.table_id]
+            if owner is not None:
+                ranges.append(rows.range_row(each, view, tenant=owner.tenant, table=owner.name))
+        ranges.sort(key=lambda each: (each.tenant, each.table, each.low_hash))
+        return row, tuple(ranges)
+
+    async def placement(
+        self,
+        *,
+        tenant: str | None = None,
+        table: str | None = None,
+        after: tuple[str, str] | None = None,
+    ) -> Placement:
+        """See `ClusterReports.placement`."""
+        view = self._realm.watcher.view
+        async with self._realm.plane.store.snapshot() as tx:
+            found, continues = await _tables(tx, tenant=tenant, table=table, after=after)
+            ranges = {each.table_id: await tables.ranges(tx, each.table_id) for each in found}
+        return Placement(
+            tables=tuple(
+                rows.table_row(each, view, range_count=len(ranges[each.table_id])) for each in found
+            ),
+            ranges=tuple(
+                rows.range_row(each, view, tenant=owner.tenant, table=owner.name)
+                for owner in found
+                for each in ranges[owner.table_id]
+            ),
+            after=continues,
+        )
+
+    async def tasks(
+        self, *, state: TaskState | None = None, after: tuple[int, str] | None = None
+    ) -> tuple[tuple[TaskRecord, ...], tuple[int, str] | None]:
+        """See `ClusterReports.tasks`."""
+        async with self._realm.plane.store.snapshot() as tx:
+            page = await tasks.page(tx, state=state, after=after)
+        return page.records, _continues(page.after)
+
+    async def task(self, task_id: TaskId) -> TaskRecord:
+        """See `ClusterReports.task`."""
+        async with self._realm.plane.store.snapshot() as tx:
+            found = await tasks.get(tx, task_id)
+        if found is None:
+            raise Refused(RefusalKind.NOT_FOUND, "There is no such task; list them.")
+        return found
+
+    async def notices(
+        self, *, after: tuple[int, str] | None = None
+    ) -> tuple[tuple[NoticeRecord, ...], tuple[int, str] | None]:
+        """See `ClusterReports.notices`."""
+        async with self._realm.plane.store.snapshot() as tx:
+            page = await notices.page(tx, after=after)
+        return page.records, _continues(page.after)
+
+    # ---------------------------------------------------------------------------- changing
+
+    async def retry_task(self, task_id: TaskId) -> TaskRecord:
+        """See `ClusterReports.retry_task`."""
+        realm = self._realm
+        async with realm.plane.store.transaction() as tx:
+            await tasks.hasten(tx, task_id, now_us=realm.clock.wall_us())
+            found = await tasks.get(tx, task_id)
+        if found is None:
+            raise Refused(RefusalKind.NOT_FOUND, "There is no such task; list them.")
+        if found.state not in {TaskState.QUEUED, TaskState.RUNNING}:
+            raise Refused(RefusalKind.CONFLICT, f"The task is {found.state}; it is over.")
+        realm.tasks_due.set()
+        return found
+
+    async def set_maintenance(self, node: NodeUuid, *, is_on: bool, actor: str) -> ComponentRow:
+        """See `ClusterReports.set_maintenance`."""
+        realm = self._realm
+        state = ComponentState.MAINTENANCE if is_on else ComponentState.ACTIVE
+        async with realm.plane.store.transaction() as tx:
+            record = await NODES.get(tx, node)
+            if record is None:
+                raise _no_component("node", node)
+            if record.state is not state:
+                await NODES.set_state(tx, node, state, now_us=realm.clock.wall_us())
+                await realm.audit(tx, actor=actor, action=f"node_{state}", subject=str(node))
+            loads = await tables.ranges_by_node(tx)
+        return rows.node_row(
+            replace(record, state=state), realm.watcher.view, ranges=loads.get(node, 0)
+        )
+
+    async def remove_node(self, node: NodeUuid, *, actor: str) -> ComponentRow:
+        """See `ClusterReports.remove_node`."""
+        realm = self._realm
+        async with realm.plane.store.transaction() as tx:
+            record = await NODES.get(tx, node)
+            if record is None:
+                raise _no_component("node", node)
+            page = await tables.ranges_of_node(tx, node, limit=1)
+            if page.records:
+                raise Refused(
+                    RefusalKind.CONFLICT,
+                    "The node still has ranges, and nobody else has their data; delete their "
+                    "tables first.",
+                )
+            if record.state is not ComponentState.REMOVED:
+                now_us = realm.clock.wall_us()
+                await NODES.set_state(tx, node, ComponentState.REMOVED, now_us=now_us)
+                await realm.audit(tx, actor=actor, action="remove_node", subject=str(node))
+            await append(tx, _traces(ComponentRole.NODE, str(node), realm.watcher.view))
+        realm.publisher.wake()
+        return rows.node_row(
+            replace(record, state=ComponentState.REMOVED), realm.watcher.view, ranges=0
+        )
+
+    async def remove_proxy(self, proxy: ProxyUuid, *, actor: str) -> ComponentRow:
+        """See `ClusterReports.remove_proxy`."""
+        realm = self._realm
+        async with realm.plane.store.transaction() as tx:
+            record = await PROXIES.get(tx, proxy)
+            if record is None:
+                raise _no_component("proxy", proxy)
+            if record.state is not ComponentState.REMOVED:
+                now_us = realm.clock.wall_us()
+                await PROXIES.set_state(tx, proxy, ComponentState.REMOVED, now_us=now_us)
+                await realm.audit(tx, actor=actor, action="remove_proxy", subject=str(proxy))
+            await append(tx, _traces(ComponentRole.PROXY, str(proxy), realm.watcher.view))
+        realm.publisher.wake()
+        return rows.proxy_row(replace(record, state=ComponentState.REMOVED), realm.watcher.view)
+
+    # ------------------------------------------------------------------------------- parts
+
+    async def _nodes(self, tx: Transaction) -> tuple[ComponentRow, ...]:
+        loads = await tables.ranges_by_node(tx)
+        view = self._realm.watcher.view
+        return tuple(
+            rows.node_row(record, view, ranges=loads.get(record.uuid, 0))
+            for record in await all_nodes(tx)
+        )
+
+    async def _proxies(self, tx: Transaction) -> tuple[ComponentRow, ...]:
+        found: list[ProxyRecord] = []
+        after: Key | None = None
+        while True:
+            page = await PROXIES.page(tx, after=after)
+            found += page.records
+            after = page.after
+            if after is None:
+                break
+        return tuple(rows.proxy_row(record, self._realm.watcher.view) for record in found)
+
+    async def _controls(self, tx: Transaction) -> tuple[ComponentRow, ...]:
+        page = await CONTROLS.page(tx)
+        return tuple(rows.control_row(each, self._realm.watcher.view) for each in page.records)
+
+    def _topology(self, waiting: int) -> TopologyReport:
+        status = self._realm.watcher.status()
+        return TopologyReport(
+            state=str(status.state),
+            sentence=status.sentence,
+            revision=status.revision,
+            cluster_id=status.cluster_id,
+            problem_count=status.problem_count,
+            problems=tuple(f"{each.path}: {each.why}" for each in status.problems),
+            waiting_writes=waiting,
+        )
+
+    def _problems(
+        self, components: tuple[ComponentRow, ...], counted: Counted, *, leader: str | None
+    ) -> tuple[str, ...]:
+        found = [self._realm.leader.problem] if self._realm.leader.problem else []
+        if leader is None:
+            found.append("No control process leads; tenants and tables can't be changed.")
+        found += [
+            f"{row.role.capitalize()} {row.uuid}: {row.why}"
+            for row in components
+            if row.health in _UNWELL
+        ]
+        if counted.ranges.unavailable:
+            found.append(f"{counted.ranges.unavailable} ranges can't be used now.")
+        if counted.ranges.possible_loss:
+            found.append(f"{counted.ranges.possible_loss} ranges may have lost writes.")
+        return tuple(found[:TOPOLOGY_PROBLEMS_SHOWN])
+
+
+async def _tables(
+    tx: Transaction, *, tenant: str | None, table: str | None, after: tuple[str, str] | None
+) -> tuple[tuple[TableRecord, ...], tuple[str, str] | None]:
+    """Read a page of a tenant's tables, of one table, or of all. Raises: Refused."""
+    if tenant is None:
+        page = await tables.page_of_all(tx, after=after, limit=_PLACEMENT_TABLES)
+    else:
+        if await tenants.get(tx, tenant) is None:
+            raise no_such("tenant", tenant)
+        if table is not None:
+            found = await tables.get(tx, tenant, table)
+            if found is None:
+                raise no_such("table", table)
+            return (found,), None
+        name = None if after is None else (after[1],)
+        page = await tables.page(tx, tenant, after=name, limit=_PLACEMENT_TABLES)
+    last = page.records[-1] if page.after is not None else None
+    return page.records, None if last is None else (last.tenant, last.name)
+
+
+def _traces(role: ComponentRole, uuid: str, view: TopologyView) -> list[Publication]:
+    """Make what takes a removed component's keys away; those under its lease go by themselves."""
+    component = keys.ComponentId(uuid)
+    paths: list[str] = [keys.DetailsPath(role, component).path]
+    if role is ComponentRole.NODE:
+        paths.append(keys.NodeBootPath(component).path)
+        seen = view.node(uuid)
+        for name in () if seen is None else seen.reported:
+            tenant, table = name.split("/")
+            paths.append(keys.NodeTablePath(component, tenant, table).path)
+    return [Publication(key=path, value=None) for path in paths]
+
+
+def _continues(after: Key | None) -> tuple[int, str] | None:
+    return None if after is None else (int(after[0]), str(after[1]))
+
+
+def _no_component(what: str, uuid: str) -> Refused:
+    return Refused(RefusalKind.NOT_FOUND, f"There is no {what} {uuid}; list them to see which.")
