@@ -35,8 +35,8 @@ async def etcd_coordinator(
     if settings.etcd_ca is not None:
         tls = EtcdTls(
             authority=await _read("etcd.ca", settings.etcd_ca),
-            certificate=settings.etcd_cert and await _read("etcd.cert", settings.etcd_cert),
-            private_key=settings.etcd_key and await _read("etcd.key", settings.etcd_key),
+            certificate=await _read_if("etcd.cert", settings.etcd_cert),
+            private_key=await _read_if("etcd.key", settings.etcd_key),
         )
     return EtcdCoordinator(
         settings.etcd_endpoints,
@@ -45,6 +45,10 @@ async def etcd_coordinator(
         entropy=entropy,
         namespace=settings.etcd_namespace or "",
     )
+
+
+async def _read_if(name: str, path: Path | None) -> bytes | None:
+    return None if path is None else await _read(name, path)
 
 
 async def _read(name: str, path: Path) -> bytes:
