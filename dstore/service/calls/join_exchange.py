@@ -23,7 +23,7 @@ JOIN_PATH: Final = "/peer/v1/join"
 _Uuid = Annotated[str, msgspec.Meta(pattern=rf"^{UUID_FORM}\Z")]
 _Pem = Annotated[str, msgspec.Meta(min_length=1, max_length=CERTIFICATE_BYTES_MAX)]
 _Uri = Annotated[
-    str, msgspec.Meta(pattern=r"^https://[^\s/@]+:[0-9]{1,5}\Z", max_length=URI_CHARS_MAX)
+    str, msgspec.Meta(pattern=r"^https://[^\s/@]+:[0-9]{1,5}/?\Z", max_length=URI_CHARS_MAX)
 ]
 _Label = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -58,7 +58,7 @@ class JoinAsked(msgspec.Struct, frozen=True, rename="camel"):
     uri: _Uri
     wall_us: int
     zone: _Label = ""
-    capacity_bytes: Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)] = 0
+    capacity_bytes: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] = 0
     version: _Label = ""
     former_pem: _Pem | None = None
 
