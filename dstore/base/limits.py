@@ -118,9 +118,9 @@ PAGE_BYTES_MAX: Final = 31 * MIB  # of a page between components; the two bounds
 NEW_TABLE_RANGES_MAX: Final = 64
 MOVES_FOLLOWED_MAX: Final = 4  # times that one request looks for a range anew before it gives up
 MOVE_WAIT_S: Final = 2.0  # each time, for a view that knows better than the one before
-MOVE_PAUSE_S: Final = 0.1  # for a node that knows less than the view, to learn what it holds
-# Of one call to a node, its repetitions included: SDKs give up an attempt after 60 s, load balancers
-# mostly too; a node that says nothing is noticed after 5 s.
+MOVE_PAUSE_S: Final = 0.25  # for a node that knows less than the view, to learn what it holds
+# Of one call to a node, its repetitions included: SDKs give up an attempt after 60 s, as most load
+# balancers do; a node that says nothing is noticed after 5 s.
 PROXY_CALL_TIMEOUT_S: Final = 10.0
 PROXY_RETRY_S_MIN: Final = 0.05  # before the first repetition, doubled up to ..._MAX
 PROXY_RETRY_S_MAX: Final = 0.8

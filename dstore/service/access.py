@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from dstore.storage.node_keys import NodeKeys
 
 SIGNING_KEYS_CACHED_MAX: Final = 4_096
-_BEARER: Final = "bearer "
-_ALIKE: Final = frozenset({SignatureProblem.UNKNOWN_KEY, SignatureProblem.MISMATCH})
-_NO_MATCH: Final = (
+BEARER: Final = "bearer "
+ALIKE: Final = frozenset({SignatureProblem.UNKNOWN_KEY, SignatureProblem.MISMATCH})
+NO_MATCH: Final = (
     "No access key here makes this signature of this request; check the key's id and secret, and "
     "that nothing between client and server changes the request."
 )
@@ -112,7 +112,7 @@ class Access:
 
     def bearer(self, authorization: str) -> Principal:
         """Authenticate `Authorization: Bearer …`. Raises: Refused(UNAUTHENTICATED)."""
-        text = authorization[len(_BEARER) :].strip()
+        text = authorization[len(BEARER) :].strip()
         token_id = credentials.token_id(text)
         record = None if token_id is None else self._tokens.get(token_id)
         stored = (
@@ -130,7 +130,7 @@ class Access:
         Raises: SignatureRefused: the signature is missing, malformed, stale or wrong; an unknown
             key and a wrong signature look alike.
         """
-        claim = _claim_of(request)
+        claim = claim_of(request)
         scope = claim.scope
         record = self._access_keys.get(scope.access_key_id)
         known = self._signing_keys.get(scope)
@@ -145,8 +145,8 @@ class Access:
         except SignatureRefused as refused:
             if known is not None:
                 self._signing_key(scope, record)  # every refusal costs the same
-            if refused.problem in _ALIKE:
-                raise SignatureRefused(refused.problem, _NO_MATCH) from None
+            if refused.problem in ALIKE:
+                raise SignatureRefused(refused.problem, NO_MATCH) from None
             raise
         assert record is not None, "without a key no signature is right"
         if known is not None:
@@ -164,8 +164,8 @@ class Access:
 
         Raises: SignatureRefused: the signature cannot be read, or names no access key.
         """
-        if _claim_of(request).scope.access_key_id not in self._access_keys:
-            raise SignatureRefused(SignatureProblem.UNKNOWN_KEY, _NO_MATCH)
+        if claim_of(request).scope.access_key_id not in self._access_keys:
+            raise SignatureRefused(SignatureProblem.UNKNOWN_KEY, NO_MATCH)
 
     def _signing_key(self, scope: Scope, record: AccessKeyRecord | None) -> SigningKey:
         """Derive a key: about 0.1 ms, the same for an access key that does not exist."""
@@ -300,7 +300,8 @@ class _Nobody:
         return self._keys.secret_key(self._uuid, tenant_share=self._share)
 
 
-def _claim_of(request: SignedRequest) -> Claim:
+def claim_of(request: SignedRequest) -> Claim:
+    """Read what a signature claims. Raises: SignatureRefused: it cannot be read."""
     return read_claim(
         request.method,
         request.target,

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from dstore.base.clock import NS_PER_S, Clock
+from dstore.base.futures import into
 from dstore.base.limits import PEER_CALLS_MAX, PEER_DEADLINE_S_MAX, RETRY_AFTER_MS
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
@@ -100,7 +101,7 @@ class DirectPeer:
         else:
             assert isinstance(outcome, Coroutine), type(outcome)
             future = asyncio.get_running_loop().create_future()
-            self._tasks.spawn(_into(future, outcome), name=method.name)
+            self._tasks.spawn(into(future, outcome), name=method.name)
         waiter = self._waiter_of(future)
         timer = waiter.get_loop().call_later(deadline_s, _wake, waiter, future)
         try:
@@ -131,21 +132,6 @@ class DirectPeer:
         self._under_way.discard(future)
         if not future.cancelled():
             future.exception()  # seen, even if the caller has gone
-
-
-async def _into(future: asyncio.Future[Any], work: Coroutine[Any, Any, Any]) -> None:
-    """Put what becomes of `work` into a future that outlives its caller."""
-    try:
-        result = await work
-    except asyncio.CancelledError:
-        future.cancel()
-        raise
-    except Exception as error:  # noqa: BLE001 -- handed on
-        if not future.done():
-            future.set_exception(error)
-    else:
-        if not future.done():
-            future.set_result(result)
 
 
 def _wake(waiter: asyncio.Future[None], _future: asyncio.Future[Any]) -> None:

@@ -1,0 +1,214 @@
+"""Ranges on the nodes that hold them: what `LocalRanges` does in one process, asked over peers.
+
+A node in this very process is asked directly, and nothing is encoded. What certainly was not done
+is asked again, up to the call's deadline; what may have been done only if it carries the name of
+its request (I9), since then it is done once however often it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import msgspec
+
+from dstore.base.clock import NS_PER_S
+from dstore.base.futures import into
+from dstore.base.limits import (
+    INLINE_JSON_BYTES_MAX,
+    PROXY_CALL_TIMEOUT_S,
+    PROXY_RETRY_S_MAX,
+    PROXY_RETRY_S_MIN,
+)
+from dstore.base.threads import in_thread_if
+from dstore.model.errors import Unavailable, Unknown
+from dstore.replication.peers.errors import Unreachable
+from dstore.service.calls.range_calls import ListEntries, ReadEntry, ReadPage, WriteEntry
+from dstore.service.mutation_wire import encode_mutation
+from dstore.service.page_wire import decode_page, encode_ask
+from dstore.service.read_answers import PLAIN_ENTRY, WHOLE_ITEM
+from dstore.service.read_wire import decode_answer, decode_listing, encode_read
+from dstore.service.write_answer_wire import decode_result
+from dstore.service.write_answers import NOTHING_ASKED, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from dstore.base.clock import Clock
+    from dstore.base.tasks import Tasks
+    from dstore.model.ranges import RangeRef
+    from dstore.model.tables import TableDefinition
+    from dstore.replication.peers.port import PeerRequest
+    from dstore.service.mutations import Mutation
+    from dstore.service.proxy.peer_pool import PeerPool
+    from dstore.service.queries import ItemPage, PageAsk
+    from dstore.service.ranges import Ranges
+    from dstore.service.read_answers import Listing, ListingAsk, ReadAnswer, ReadAsk
+    from dstore.service.write_answers import Done, Pending, WriteAsk
+    from dstore.storage.entries import Entry
+    from dstore.storage.range_writer import Write
+
+Reply = TypeVar("Reply", bound=msgspec.Struct)
+
+_PLAIN: Final = encode_read(PLAIN_ENTRY)
+_DEADLINE_S_MIN: Final = 0.02  # below it an answer could not be waited for
+
+
+class NodeCalls:
+    """Calls of nodes that are repeated as long as that does no harm. Used from one event loop."""
+
+    def __init__(self, peers: PeerPool, clock: Clock) -> None:
+        """Call the nodes of `peers`."""
+        self._peers = peers
+        self._clock = clock
+
+    async def ask(
+        self, node: str | None, request: PeerRequest[Reply], *, is_once: bool = True
+    ) -> Reply:
+        """Have a node answer, within PROXY_CALL_TIMEOUT_S.
+
+        Args:
+            node: its UUID.
+            request: what to ask.
+            is_once: whether it does no harm to have it done when it may have been done before: it
+                only reads, or is done once however often it is asked for.
+        Raises: what the node raises. Unreachable: certainly nothing was done. Unknown.
+        """
+        began_ns = self._clock.monotonic_ns()
+        try:
+            return await self._peers.peer(node).call(request, deadline_s=PROXY_CALL_TIMEOUT_S)
+        except Unreachable as error:
+            problem: Unreachable | Unknown = error
+        except Unknown as error:
+            if not is_once:
+                raise
+            problem = error
+        until_ns = began_ns + int(PROXY_CALL_TIMEOUT_S * NS_PER_S)
+        return await self._ask_again(node, request, problem, is_once=is_once, until_ns=until_ns)
+
+    async def _ask_again(
+        self,
+        node: str | None,
+        request: PeerRequest[Reply],
+        problem: Unreachable | Unknown,
+        *,
+        is_once: bool,
+        until_ns: int,
+    ) -> Reply:
+        """Ask until there is an answer. Once it was Unknown, nothing but an answer changes that."""
+        pause_s = PROXY_RETRY_S_MIN
+        while True:
+            left_s = (until_ns - self._clock.monotonic_ns()) / NS_PER_S - pause_s
+            if left_s < _DEADLINE_S_MIN:
+                raise problem
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PROXY_RETRY_S_MAX)
+            try:
+                return await self._peers.peer(node).call(request, deadline_s=left_s)
+            except Unreachable as error:
+                problem = problem if isinstance(problem, Unknown) else error
+            except Unavailable as error:
+                if isinstance(problem, Unknown):
+                    raise problem from error
+                raise
+            except Unknown as error:
+                if not is_once:
+                    raise
+                problem = error
+
+
+class RemoteRanges:
+    """A `ranges.Ranges` over nodes. Used from one event loop."""
+
+    def __init__(
+        self, calls: NodeCalls, *, tasks: Tasks, near: Mapping[str, Ranges] | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            calls: of nodes.
+            tasks: own the writes that are submitted.
+            near: the ranges of nodes in this process, by the node's UUID.
+        """
+        self._calls = calls
+        self._tasks = tasks
+        self._near: dict[str | None, Ranges] = {}
+        self._near.update(near or {})
+
+    def read(
+        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
+    ) -> Awaitable[Entry | ReadAnswer | None]:
+        """Read an entry: as it is asked for, or, of a node in this process, as it is stored."""
+        near = self._near.get(ref.node)
+        return self._read(ref, rid_id, ask) if near is None else near.read(ref, rid_id, ask)
+
+    async def write(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
+    ) -> Done:
+        """Have a write done, and return what came of it when it is durable."""
+        near = self._near.get(ref.node)
+        if near is not None:
+            return await near.write(ref, write, ask=ask, body_bytes=body_bytes)
+        mutation = cast("Mutation", write.apply)  # as `Ranges.submit` demands
+        is_heavy = body_bytes > INLINE_JSON_BYTES_MAX
+        request = WriteEntry(
+            range_id=ref.range_id,
+            epoch=ref.epoch,
+            rid_id=write.rid_id,
+            mutation=await in_thread_if(is_heavy, partial(encode_mutation, mutation)),
+            ask=None if ask is NOTHING_ASKED else ask,
+            request=write.request,
+        )
+        done = await self._calls.ask(ref.node, request, is_once=write.request is not None)
+        result = decode_result(done.result)
+        if isinstance(result, Written):
+            return result
+        raise result
+
+    async def submit(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
+    ) -> Pending:
+        """Have a write done; several are on their way at once, in the order of their submission."""
+        near = self._near.get(ref.node)
+        if near is not None:
+            return await near.submit(ref, write, ask=ask, body_bytes=body_bytes)
+        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        work = self.write(ref, write, ask=ask, body_bytes=body_bytes)
+        self._tasks.spawn(into(future, work), name="remote_write")
+        return future
+
+    async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
+        """Have a page made; its items come in one piece of JSON."""
+        near = self._near.get(ref.node)
+        if near is not None:
+            return await near.page(ref, definition, ask)
+        request = ReadPage(range_id=ref.range_id, epoch=ref.epoch, ask=encode_ask(ask))
+        return decode_page((await self._calls.ask(ref.node, request)).page)
+
+    async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
+        """Have entries listed; they come in one piece of JSON."""
+        near = self._near.get(ref.node)
+        if near is not None:
+            return await near.listing(ref, definition, ask)
+        request = ListEntries(
+            range_id=ref.range_id,
+            epoch=ref.epoch,
+            after=ask.after,
+            limit=ask.limit,
+            bytes_max=ask.bytes_max,
+        )
+        return decode_listing((await self._calls.ask(ref.node, request)).listing)
+
+    def is_near(self, ref: RangeRef) -> bool:
+        """Tell whether the range's node is in this process."""
+        return ref.node in self._near
+
+    async def _read(self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None) -> ReadAnswer | None:
+        if ask is None or ask is WHOLE_ITEM:
+            wanted = b""
+        else:
+            wanted = _PLAIN if ask is PLAIN_ENTRY else encode_read(ask)
+        request = ReadEntry(range_id=ref.range_id, epoch=ref.epoch, rid_id=rid_id, ask=wanted)
+        found = (await self._calls.ask(ref.node, request)).answer
+        return None if found is None else decode_answer(found)
