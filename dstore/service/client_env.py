@@ -26,7 +26,7 @@ DEFAULT_TENANT: Final = "default"
 REGION: Final = "us-east-1"
 _TOKEN_SETTING: Final = "client_env.token_id"  # noqa: S105 - a setting's name
 _ACCESS_KEY_SETTING: Final = "client_env.access_key_id"
-_TOKEN_VARIABLE: Final = "DSTORE_TOKEN"  # noqa: S105 - a variable's name
+TOKEN_VARIABLE: Final = "DSTORE_TOKEN"  # noqa: S105 - a variable's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ async def write_client_env(node: Node, directory: Path, addresses: Addresses) ->
     variables = {
         "DSTORE_URL": addresses.public_url,
         "DSTORE_ADMIN_URL": addresses.admin_url,
-        _TOKEN_VARIABLE: await _operator_token(node, path, settings),
+        TOKEN_VARIABLE: await _operator_token(node, path, settings),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ENDPOINT_URL_DYNAMODB": addresses.public_url,
@@ -58,11 +58,11 @@ async def write_client_env(node: Node, directory: Path, addresses: Addresses) ->
     }
     variables |= await _access_key(node, settings)
     content = "".join(f"{name}={value}\n" for name, value in variables.items())
-    await get_running_loop().run_in_executor(None, _write_changed, path, content.encode())
+    await get_running_loop().run_in_executor(None, write_changed, path, content.encode())
     return path
 
 
-def _write_changed(path: Path, content: bytes) -> None:
+def write_changed(path: Path, content: bytes) -> None:
     """Leave the file alone if it is right: with fixed ports a start needs no room on the disk."""
     try:
         is_right = path.read_bytes() == content and S_IMODE(path.stat().st_mode) == _MODE
@@ -74,7 +74,7 @@ def _write_changed(path: Path, content: bytes) -> None:
 
 async def _operator_token(node: Node, path: Path, settings: dict[str, str]) -> str:
     """Keep the token in the file if it is valid; else make one and revoke the former."""
-    held = _held_token(path)
+    held = held_token(path)
     if held is not None:
         try:
             if node.access.bearer(f"Bearer {held}").is_operator:
@@ -106,10 +106,11 @@ async def _access_key(node: Node, settings: dict[str, str]) -> dict[str, str]:
     return {}
 
 
-def _held_token(path: Path) -> str | None:
+def held_token(path: Path) -> str | None:
+    """Read the token that the file names; None if there is none."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return None
-    found = [line.partition("=")[2] for line in lines if line.startswith(f"{_TOKEN_VARIABLE}=")]
+    found = [line.partition("=")[2] for line in lines if line.startswith(f"{TOKEN_VARIABLE}=")]
     return found[0] if found else None

@@ -1,0 +1,249 @@
+"""Control: it admits components, decides what exists and where, and answers the operator."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from dstore import __version__
+from dstore.api.admin.door import TokenDoor
+from dstore.api.admin.join_tokens import PlaneJoinTokens
+from dstore.api.admin.routes import ControlAdmin, control_routes
+from dstore.api.admin.status import Report
+from dstore.api.http.health import Readiness
+from dstore.api.peer.joining import JoinRoutes
+from dstore.api.peer.server import PeerServer, watched_handshakes
+from dstore.base.limits import RENEWAL_LOOK_S
+from dstore.base.logging import get_logger
+from dstore.base.threads import in_thread
+from dstore.model.errors import DStoreError, invalid
+from dstore.replication.peers.calls import Methods
+from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
+from dstore.roles.coordination import etcd_coordinator
+from dstore.security.control_key import (
+    CONTROL_KEY_FILE,
+    ControlKey,
+    from_command,
+    load_or_create,
+)
+from dstore.security.tls import TlsContexts
+from dstore.service.control.admission import Admissions
+from dstore.service.control.control import Control, ControlSettings
+from dstore.service.control.key_feed import KeyFeed
+from dstore.service.control.key_methods import KeyMethods
+from dstore.service.control.membership import Memberships
+from dstore.service.control.operator_env import write_operator_env
+from dstore.service.control.plane import (
+    is_new,
+    open_plane,
+    own_credentials,
+    register_control,
+)
+from dstore.service.control.roster import Roster
+from dstore.service.control.shares import TenantShareGiver
+from dstore.storage.control.opening import open_store
+from dstore.topology.status import TopologyState
+from dstore.topology.watcher import TopologyWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from dstore.service.client_env import Addresses
+    from dstore.service.control.plane import ControlPlane
+    from dstore.settings import Settings
+    from dstore.topology.coordinator import Coordinator
+
+_log: Final = get_logger(__name__)
+
+
+async def mount(runtime: Runtime) -> Mounted:
+    """Open the control plane, or make it, and bind control's surfaces to it.
+
+    Raises: Refused: a setting can't be used. Unavailable: control's store or its key can't be had.
+    """
+    settings = runtime.settings
+    _check(settings)
+    ending = AsyncExitStack()
+    try:
+        plane = await _opened_plane(runtime, ending)
+        coordinator = await etcd_coordinator(settings, clock=runtime.clock, entropy=runtime.entropy)
+        ending.push_async_callback(coordinator.close)
+        process = await _Process.open(runtime, plane, coordinator)
+    except BaseException:
+        await ending.aclose()
+        raise
+    return process.mounted(close=ending.aclose)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Process:
+    """A control process of a cluster, open."""
+
+    runtime: Runtime
+    plane: ControlPlane
+    control: Control
+    watcher: TopologyWatcher
+    roster: Roster
+    admissions: Admissions
+    contexts: TlsContexts
+    peers: PeerServer
+
+    @classmethod
+    async def open(
+        cls, runtime: Runtime, plane: ControlPlane, coordinator: Coordinator
+    ) -> _Process:
+        """Put it together; nothing runs yet."""
+        settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
+        await own_credentials(plane, settings.data, clock=clock, entropy=entropy)
+        contexts = await in_thread(partial(TlsContexts, settings.data))
+        watcher = TopologyWatcher(coordinator, clock=clock, metrics=runtime.metrics)
+        control = Control(
+            plane,
+            coordinator,
+            watcher,
+            settings=ControlSettings(
+                uri=settings.peer_url_at(settings.peer_port),
+                version=__version__,
+                zone=settings.zone,
+                ranges_per_table=settings.ranges_per_table or None,
+            ),
+            clock=clock,
+            entropy=entropy,
+        )
+        roster = Roster(plane.store, clock=clock)
+        await roster.refresh()
+        keys = KeyMethods(
+            memberships=Memberships(plane, clock=clock, entropy=entropy),
+            shares=TenantShareGiver(plane),
+            feed=KeyFeed(plane, clock=clock),
+            roster=roster,
+        )
+        return cls(
+            runtime=runtime,
+            plane=plane,
+            control=control,
+            watcher=watcher,
+            roster=roster,
+            admissions=Admissions(plane, clock=clock, entropy=entropy),
+            contexts=contexts,
+            peers=PeerServer(
+                Methods([*control.answered, *keys.answered()]),
+                here=plane.identity,
+                clock=clock,
+                tasks=runtime.tasks,
+                barred=roster.barred,
+            ),
+        )
+
+    def mounted(self, *, close: Callable[[], Awaitable[None]]) -> Mounted:
+        """Describe what the process serves and runs; `close` lets go of what it has open."""
+        runtime, control = self.runtime, self.control
+        admin = ControlAdmin(
+            process=self.plane.process,
+            location=self.plane.location,
+            door=TokenDoor(control.credentials.bearer),
+            credentials=control.credentials,
+            join_tokens=PlaneJoinTokens(self.admissions, control.survey),
+            reports=control.survey,
+        )
+        report = Report(
+            roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock
+        )
+        joins = JoinRoutes(self.admissions, clock=runtime.clock)
+        return Mounted(
+            routes={
+                Surface.PEER: (*self.peers.routes, *joins.routes),
+                Surface.ADMIN: control_routes(admin, report=report, metrics=runtime.metrics),
+            },
+            contexts={Surface.PEER: watched_handshakes(self.contexts.joining_server)},
+            jobs=(
+                Job(name="watch_topology", run=self.watcher.run),
+                Job(name="control", run=control.run),
+                Job(name="watch_roster", run=self.roster.run),
+                Job(name="renew_certificate", run=self._renew),
+            ),
+            ready=self._readiness,
+            announce=self._announce,
+            drain=lambda timeout_s: self.peers.drain(timeout_s=timeout_s),
+            close=close,
+        )
+
+    def _readiness(self) -> Readiness:
+        if self.watcher.status().state is TopologyState.EMPTY:
+            return Readiness(is_ready=False, reason="waiting for the coordinator")
+        return Readiness(is_ready=True)
+
+    async def _announce(self, addresses: Addresses) -> Path:
+        """Enter this process among the controls, and tell its operator how to call it."""
+        assert addresses.peer_url is not None
+        assert addresses.admin_url is not None
+        await register_control(
+            self.plane,
+            uri=addresses.peer_url,
+            version=__version__,
+            certificate_serial=self.contexts.certificate.serial,
+            now_us=self.runtime.clock.wall_us(),
+        )
+        await self.roster.refresh()  # components are told of this control from the first answer on
+        return await write_operator_env(
+            self.control.credentials, self.runtime.settings.data, admin_url=addresses.admin_url
+        )
+
+    async def _renew(self) -> None:
+        """Keep the certificate valid: control certifies itself, and shows what is new."""
+        runtime = self.runtime
+        while True:
+            await asyncio.sleep(RENEWAL_LOOK_S)
+            try:
+                await own_credentials(
+                    self.plane, runtime.settings.data, clock=runtime.clock, entropy=runtime.entropy
+                )
+                await in_thread(self.contexts.reload)
+            except (DStoreError, OSError) as error:
+                _log.error("certificate_not_renewed", reason=str(error))
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what control could not work with."""
+    if settings.peer_port_wanted == 0:
+        raise invalid(
+            "Control's peer.port can't be a free one: join tokens and components remember where "
+            "control is. Set peer.port."
+        )
+    if settings.control_key_file is not None and settings.control_key_command is not None:
+        raise invalid("control.key_file and control.key_command exclude each other; set one.")
+
+
+async def _opened_plane(runtime: Runtime, ending: AsyncExitStack) -> ControlPlane:
+    settings = runtime.settings
+    store = await open_store(
+        settings.control_store,
+        directory=settings.data,
+        password_file=settings.control_store_password_file,
+        is_insecure=settings.insecure,
+        on_fatal=runtime.on_fatal,
+    )
+    ending.push_async_callback(store.close)
+    read = partial(_control_key, settings, runtime=runtime, may_create=await is_new(store))
+    return await open_plane(
+        store,
+        await in_thread(read),
+        directory=settings.data,
+        location=settings.location,
+        clock=runtime.clock,
+        entropy=runtime.entropy,
+    )
+
+
+def _control_key(settings: Settings, *, runtime: Runtime, may_create: bool) -> ControlKey:
+    if settings.control_key_command is not None:
+        return from_command(settings.control_key_command)
+    path = settings.control_key_file or settings.data / CONTROL_KEY_FILE
+    return load_or_create(path, may_create=may_create, entropy=runtime.entropy)
+
+
+CONTROL: Final = Role(name="control", summary="admits components and places tables", mount=mount)
