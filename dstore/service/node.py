@@ -25,6 +25,7 @@ from dstore.service.shredding import Shredder
 from dstore.service.tables import Tables
 from dstore.service.tenant_keys import TenantKeys
 from dstore.storage import node_records, rewriting
+from dstore.storage.enrolment import enrol
 from dstore.storage.entry_cache import EntryCache
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
@@ -217,8 +218,9 @@ async def open_node(
 ) -> Node:
     """Open a data directory, making it on the first start, and load what it holds.
 
-    The caller holds the directory's lock. `shares` are the (node, control) keys of an enrolled
-    node, see `storage.node_keys.load_or_create`.
+    The caller holds the directory's lock. `shares` are the (node, control) keys of the planes that
+    the node has joined, see `storage.node_keys.load_or_create`; its database is put under one that
+    cannot unlock it yet (`storage.enrolment`), so what asks for the share again is on the disk.
 
     Raises: Corrupt, WrongKey: it cannot be opened. Unavailable: it waits for control.
     """
@@ -244,6 +246,16 @@ async def open_node(
         keys = load_or_create(
             directory, database=directory / NODE_FILE, entropy=entropy, shares=shares
         )
+        for share in shares:
+            if share.control_plane not in keys.control_planes:
+                keys = enrol(
+                    directory,
+                    keys,
+                    share,
+                    database=directory / NODE_FILE,
+                    vault=vault,
+                    entropy=entropy,
+                )
         return keys, NodeDatabase(directory, key=keys.database_key, around=around)
 
     keys, database = await get_running_loop().run_in_executor(executor, open_storage)

@@ -8,14 +8,22 @@ is outside must be taken neither for empty nor for writable.
 from __future__ import annotations
 
 from asyncio import Future, get_running_loop
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dstore.base.begun import begun
-from dstore.base.limits import INLINE_JSON_BYTES_MAX, LOOP_BYTES_MAX
+from dstore.base.limits import INLINE_JSON_BYTES_MAX, LOOP_BYTES_MAX, RETRY_AFTER_MS
 from dstore.base.threads import in_thread, in_thread_if
-from dstore.model.errors import ConditionFailed, NotMine, Refused, invalid
+from dstore.model.errors import (
+    ConditionFailed,
+    Corrupt,
+    NotMine,
+    Refused,
+    Unavailable,
+    UnavailableKind,
+    invalid,
+)
 from dstore.model.keys import HASH_BYTES
 from dstore.model.values import item_bytes
 from dstore.replication.peers.calls import Answered
@@ -24,17 +32,12 @@ from dstore.service.calls.range_calls import (
     AskDeferred,
     DeferredTold,
     DeferWrite,
-    EntriesRead,
     EntryRead,
-    EntryRows,
     Listed,
     ListEntries,
     PageRead,
-    ReadEntries,
     ReadEntry,
     ReadPage,
-    ReadRows,
-    RowsRead,
     WriteDeferred,
     WriteDone,
     WriteEntry,
@@ -42,7 +45,7 @@ from dstore.service.calls.range_calls import (
 from dstore.service.items import is_large, key_attributes
 from dstore.service.mutation_wire import decode_mutation
 from dstore.service.page_wire import decode_ask, encode_page
-from dstore.service.read_answers import WHOLE_ITEM, answer_of, listing_of
+from dstore.service.read_answers import WHOLE_ITEM, ListingAsk, answer_of
 from dstore.service.read_wire import decode_read, encode_answer, encode_listing
 from dstore.service.write_answer_wire import encode_result
 from dstore.service.write_answers import NOTHING_ASKED, WriteAsk, Written, written
@@ -58,11 +61,14 @@ if TYPE_CHECKING:
     from dstore.service.items import Items
     from dstore.service.queries import ItemPage
     from dstore.service.ranges import LocalRanges
+    from dstore.service.read_answers import Listing
     from dstore.storage.entries import Entry
-    from dstore.storage.range_file import Page
     from dstore.storage.range_writer import Applied
 
 _WHOLE: Final = b""
+
+Result = TypeVar("Result")
+OnDamage = Callable[[str, Corrupt], None]
 
 
 class Held(Protocol):
@@ -76,9 +82,20 @@ class RangeServer:
     """Answers for the ranges of this process. Used from one event loop."""
 
     def __init__(
-        self, held: Held, ranges: LocalRanges, *, items: Items, deferred: Deferred, disk: DiskSpace
+        self,
+        held: Held,
+        ranges: LocalRanges,
+        *,
+        items: Items,
+        deferred: Deferred,
+        disk: DiskSpace,
+        on_damage: OnDamage | None = None,
     ) -> None:
-        """Answer for what `held` names and `ranges` reads and writes."""
+        """Answer for what `held` names and `ranges` reads and writes.
+
+        `on_damage` is told of each range in which something is found damaged, by its id.
+        """
+        self._on_damage = on_damage or _tell_nobody
         self._held = held
         self._ranges = ranges
         self._items = items
@@ -89,10 +106,8 @@ class RangeServer:
         """List the calls and their handlers."""
         return (
             Answered(call=range_calls.READ_ENTRY, handler=self.read),
-            Answered(call=range_calls.READ_ROWS, handler=self.read_rows),
             Answered(call=range_calls.WRITE_ENTRY, handler=self.write),
             Answered(call=range_calls.READ_PAGE, handler=self.page),
-            Answered(call=range_calls.READ_ENTRIES, handler=self.entries),
             Answered(call=range_calls.LIST_ENTRIES, handler=self.list),
             Answered(call=range_calls.DEFER_WRITE, handler=self.defer),
             Answered(call=range_calls.ASK_DEFERRED, handler=self.deferred),
@@ -104,34 +119,17 @@ class RangeServer:
         self, request: ReadEntry, _received: Received
     ) -> EntryRead | Coroutine[Any, Any, EntryRead]:
         """Answer at once with what is in memory."""
-        return begun(self._read(request))
-
-    def read_rows(
-        self, request: ReadRows, _received: Received
-    ) -> RowsRead | Coroutine[Any, Any, RowsRead]:
-        """Answer at once with what is in memory."""
-        return begun(self._read_rows(request))
+        return begun(self._noticing(request.range_id, self._read(request)))
 
     def page(
         self, request: ReadPage, _received: Received
     ) -> PageRead | Coroutine[Any, Any, PageRead]:
         """Answer a short page that is in memory at once."""
-        return begun(self._page(request))
-
-    async def entries(self, request: ReadEntries, _received: Received) -> EntriesRead:
-        """Read entries as rows."""
-        _, found = await self._entries(request)
-        return EntriesRead(
-            entries=[(rid_id, _rows(entry)) for rid_id, entry in found.entries],
-            is_last=found.is_last,
-            size_bytes=found.size_bytes,
-        )
+        return begun(self._noticing(request.range_id, self._page(request)))
 
     async def list(self, request: ListEntries, _received: Received) -> Listed:
         """Read entries as v1 shows them."""
-        definition, found = await self._entries(request)
-        is_heavy = is_large(entry for _, entry in found.entries)
-        return await in_thread_if(is_heavy, partial(_listed, found, definition))
+        return await self._noticing(request.range_id, self._list(request))
 
     async def _read(self, request: ReadEntry) -> EntryRead:
         ask = WHOLE_ITEM if request.ask == _WHOLE else decode_read(request.ask)
@@ -146,11 +144,6 @@ class RangeServer:
 
         return await in_thread_if(is_large((entry,)), shown)
 
-    async def _read_rows(self, request: ReadRows) -> RowsRead:
-        _, ref = self._range_of(request.range_id, request.epoch, request.rid_id)
-        entry = await self._ranges.read(ref, request.rid_id)
-        return RowsRead(None if entry is None else _rows(entry))
-
     async def _page(self, request: ReadPage) -> PageRead:
         if len(request.ask) > INLINE_JSON_BYTES_MAX:
             ask = await in_thread(lambda: decode_ask(request.ask))
@@ -160,12 +153,19 @@ class RangeServer:
         found = await self._ranges.page(ref, definition, ask)
         return await in_thread_if(_json_bytes(found) > LOOP_BYTES_MAX, partial(_paged, found))
 
-    async def _entries(self, request: ReadEntries | ListEntries) -> tuple[TableDefinition, Page]:
+    async def _list(self, request: ListEntries) -> Listed:
         definition, ref = self._range(request.range_id, request.epoch)
-        found = await self._ranges.entries(
-            ref, after=request.after, limit=request.limit, bytes_max=request.bytes_max
-        )
-        return definition, found
+        ask = ListingAsk(after=request.after, limit=request.limit, bytes_max=request.bytes_max)
+        found = await self._ranges.listing(ref, definition, ask)
+        return await in_thread_if(found.size_bytes > LOOP_BYTES_MAX, partial(_listed, found))
+
+    async def _noticing(self, range_id: str, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do some work, and tell if a range turns out to be damaged."""
+        try:
+            return await work
+        except Corrupt as error:
+            self._on_damage(range_id, error)
+            raise
 
     # ------------------------------------------------------------------------------------- writing
 
@@ -175,11 +175,11 @@ class RangeServer:
         """Queue a write; most are queued at once, and answered by the future of their commit."""
         definition, ref = self._range_of(request.range_id, request.epoch, request.rid_id)
         if request.ask is not None or len(request.mutation) > INLINE_JSON_BYTES_MAX:
-            return self._write(request, ref, definition)
+            return self._noticing(request.range_id, self._write(request, ref, definition))
         queued = begun(self._submit(ref, _write_of(request, definition), request))
         if isinstance(queued, Future):
-            return _told(queued)
-        return _wait(queued)
+            return self._told(request.range_id, queued)
+        return self._noticing(request.range_id, self._wait(request.range_id, queued))
 
     async def _write(
         self, request: WriteEntry, ref: RangeRef, definition: TableDefinition
@@ -198,6 +198,34 @@ class RangeServer:
 
     async def _submit(self, ref: RangeRef, write: Write, request: WriteEntry) -> Future[Applied]:
         return await self._ranges.submit(ref, write, body_bytes=len(request.mutation))
+
+    def _told(self, range_id: str, queued: Future[Applied]) -> Future[WriteDone]:
+        """Make the future of a write's answer, of which nothing was asked but how it went."""
+        answer: Future[WriteDone] = get_running_loop().create_future()
+        queued.add_done_callback(partial(self._tell, range_id, answer))
+        return answer
+
+    def _tell(self, range_id: str, answer: Future[WriteDone], queued: Future[Applied]) -> None:
+        if answer.done():
+            return
+        if queued.cancelled():
+            answer.cancel()
+            return
+        error = queued.exception()
+        if error is None:
+            applied = queued.result()
+            done = Written(existed=applied.existed, version=applied.version)
+            answer.set_result(WriteDone(encode_result(done)))
+        elif isinstance(error, Refused | ConditionFailed):
+            answer.set_result(WriteDone(encode_result(error)))
+        else:
+            if isinstance(error, Corrupt):
+                self._on_damage(range_id, error)
+            answer.set_exception(error)
+
+    async def _wait(self, range_id: str, queued: Coroutine[Any, Any, Future[Applied]]) -> WriteDone:
+        """Queue a write whose range's file is opened first, and wait for its answer."""
+        return await self._told(range_id, await queued)
 
     # ------------------------------------------------------------------------------------ deferred
 
@@ -246,10 +274,6 @@ def _key_of(entry: Entry, definition: TableDefinition, rid_id: bytes) -> Item:
     return entry.key[0]
 
 
-def _rows(entry: Entry) -> EntryRows:
-    return EntryRows(entry.version, entry.cells)
-
-
 def _json_bytes(page: ItemPage) -> int:
     return 0 if page.items is None else sum(map(len, page.items))
 
@@ -258,8 +282,8 @@ def _paged(page: ItemPage) -> PageRead:
     return PageRead(encode_page(page))
 
 
-def _listed(page: Page, definition: TableDefinition) -> Listed:
-    return Listed(encode_listing(listing_of(page, definition)))
+def _listed(listing: Listing) -> Listed:
+    return Listed(encode_listing(listing))
 
 
 def _write_of(request: WriteEntry, definition: TableDefinition) -> Write:
@@ -272,34 +296,49 @@ def _write_of(request: WriteEntry, definition: TableDefinition) -> Write:
     )
 
 
-def _told(queued: Future[Applied]) -> Future[WriteDone]:
-    """Make the future of a write's answer, of which nothing was asked but how it went."""
-    answer: Future[WriteDone] = get_running_loop().create_future()
-    queued.add_done_callback(partial(_tell, answer))
-    return answer
-
-
-def _tell(answer: Future[WriteDone], queued: Future[Applied]) -> None:
-    if answer.done():
-        return
-    if queued.cancelled():
-        answer.cancel()
-        return
-    error = queued.exception()
-    if error is None:
-        applied = queued.result()
-        done = Written(existed=applied.existed, version=applied.version)
-        answer.set_result(WriteDone(encode_result(done)))
-    elif isinstance(error, Refused | ConditionFailed):
-        answer.set_result(WriteDone(encode_result(error)))
-    else:
-        answer.set_exception(error)
-
-
-async def _wait(queued: Coroutine[Any, Any, Future[Applied]]) -> WriteDone:
-    """Queue a write whose range's file is opened first, and wait for its answer."""
-    return await _told(await queued)
-
-
 def _answered(applied: Applied, ask: WriteAsk, key: Item) -> WriteDone:
     return WriteDone(encode_result(written(applied, ask, key=key)))
+
+
+def _tell_nobody(_range_id: str, _error: Corrupt) -> None:
+    """Leave it to the caller, who hears of it anyway."""
+
+
+class RangeGate:
+    """Answers the same calls for a server that comes later, and may go; in between says why not.
+
+    A node that waits for control, or for the end of its former life, listens all the same.
+    """
+
+    def __init__(self, why: str) -> None:
+        """Begin closed; `why` is a sentence for callers."""
+        self._server: RangeServer | None = None
+        self._why = why
+
+    def open(self, server: RangeServer) -> None:
+        """Have `server` answer from now on."""
+        self._server = server
+
+    def close(self, why: str) -> None:
+        """Answer nothing any more; calls under way end as they would."""
+        self._server, self._why = None, why
+
+    def answered(self) -> tuple[Answered[Any, Any], ...]:
+        """List the calls and their handlers."""
+        return tuple(
+            Answered(call=call, handler=partial(self._handle, pick))
+            for call, pick in (
+                (range_calls.READ_ENTRY, RangeServer.read),
+                (range_calls.WRITE_ENTRY, RangeServer.write),
+                (range_calls.READ_PAGE, RangeServer.page),
+                (range_calls.LIST_ENTRIES, RangeServer.list),
+                (range_calls.DEFER_WRITE, RangeServer.defer),
+                (range_calls.ASK_DEFERRED, RangeServer.deferred),
+            )
+        )
+
+    def _handle(self, pick: Callable[[Any, Any, Any], Any], request: Any, received: Any) -> Any:
+        server = self._server
+        if server is None:
+            raise Unavailable(UnavailableKind.LOCKED, self._why, retry_after_ms=RETRY_AFTER_MS)
+        return pick(server, request, received)

@@ -47,27 +47,6 @@ class ReadEntry(PeerRequest[EntryRead], frozen=True, array_like=True):
     ask: bytes = b""
 
 
-class EntryRows(msgspec.Struct, frozen=True, array_like=True):
-    """An entry as it is stored: what a `storage.entries.Entry` is made of."""
-
-    version: str
-    cells: dict[str, tuple[str, str | None]]
-
-
-class RowsRead(msgspec.Struct, frozen=True, array_like=True):
-    """An entry's rows; None: there is none."""
-
-    rows: EntryRows | None
-
-
-class ReadRows(PeerRequest[RowsRead], frozen=True, array_like=True):
-    """Read an entry as it is stored. Raises: as ReadEntry."""
-
-    range_id: str
-    epoch: int
-    rid_id: RidId
-
-
 class WriteDone(msgspec.Struct, frozen=True, array_like=True):
     """What came of a write, as `write_answer_wire.encode_result` writes it: a refusal too."""
 
@@ -107,24 +86,6 @@ class ReadPage(PeerRequest[PageRead], frozen=True, array_like=True):
     range_id: str
     epoch: int
     ask: bytes
-
-
-class EntriesRead(msgspec.Struct, frozen=True, array_like=True):
-    """A page of entries as rows: what a `storage.range_file.Page` is made of."""
-
-    entries: list[tuple[RidId, EntryRows]]
-    is_last: bool
-    size_bytes: int
-
-
-class ReadEntries(PeerRequest[EntriesRead], frozen=True, array_like=True):
-    """Read entries as rows behind a key, as `ranges.Ranges.entries`. Raises: as ReadEntry."""
-
-    range_id: str
-    epoch: int
-    after: _Beginning
-    limit: Annotated[int, msgspec.Meta(ge=0, le=LIST_LIMIT_MAX)]
-    bytes_max: Annotated[int, msgspec.Meta(le=LIST_BYTES_MAX)] = LIST_BYTES_MAX
 
 
 class Listed(msgspec.Struct, frozen=True, array_like=True):
@@ -179,20 +140,14 @@ _ROLES: Final = frozenset({ComponentRole.PROXY, ComponentRole.NODE})
 READ_ENTRY: Final = PeerCall(
     name="range.read", request=ReadEntry, reply=EntryRead, roles=_ROLES, is_safe=True
 )
-READ_ROWS: Final = PeerCall(
-    name="range.rows", request=ReadRows, reply=RowsRead, roles=_ROLES, is_safe=True
-)
 WRITE_ENTRY: Final = PeerCall(
     name="range.write", request=WriteEntry, reply=WriteDone, roles=_ROLES, is_safe=False
 )
 READ_PAGE: Final = PeerCall(
     name="range.page", request=ReadPage, reply=PageRead, roles=_ROLES, is_safe=True
 )
-READ_ENTRIES: Final = PeerCall(
-    name="range.entries", request=ReadEntries, reply=EntriesRead, roles=_ROLES, is_safe=True
-)
 LIST_ENTRIES: Final = PeerCall(
-    name="range.list", request=ListEntries, reply=Listed, roles=_ROLES, is_safe=True
+    name="range.entries", request=ListEntries, reply=Listed, roles=_ROLES, is_safe=True
 )
 DEFER_WRITE: Final = PeerCall(
     name="range.defer", request=DeferWrite, reply=WriteDeferred, roles=_ROLES, is_safe=False
@@ -203,10 +158,8 @@ ASK_DEFERRED: Final = PeerCall(
 
 RANGE_CALLS: Final = (
     READ_ENTRY,
-    READ_ROWS,
     WRITE_ENTRY,
     READ_PAGE,
-    READ_ENTRIES,
     LIST_ENTRIES,
     DEFER_WRITE,
     ASK_DEFERRED,

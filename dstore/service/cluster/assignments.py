@@ -134,7 +134,7 @@ class Assignments:
         """Look at all that is held here, and all that the view says of this node."""
         seen = view.node(self._node)
         if seen is not None:
-            for name in (*seen.held.keys(), *seen.reported.keys()):
+            for name in (*seen.held, *seen.reported):
                 tenant, _, table = name.partition("/")
                 self._mark((tenant, table))
         for tenant in self._holdings.tenants.values():
@@ -151,7 +151,7 @@ class Assignments:
                 case keys.TenantPath(tenant):
                     self._mark_tenant(tenant)
                     seen = update.view.node(self._node)
-                    for name in () if seen is None else seen.held.keys():
+                    for name in () if seen is None else seen.held:
                         if name.startswith(f"{tenant}/"):
                             self._mark((tenant, name.partition("/")[2]))
                 case _:
@@ -309,13 +309,12 @@ class Assignments:
         Returns: whether nothing is left of what the view does not give the node.
         Raises: CoordinatorError: nothing was dropped that was not certain.
         """
-        tenant, table = name
         keeps = set() if wanted is None else {ref.range_id for ref in wanted.refs}
         extra = [ref for ref in self._refs(name) if ref.range_id not in keeps]
         is_done = True
         for ref in extra:
             is_done &= await self._give_up_range(view, name, ref)
-        return await self._give_up_tenant(view, tenant) and is_done
+        return await self._give_up_tenant(view, name[0]) and is_done
 
     async def _give_up_tenant(self, view: TopologyView, tenant: str) -> bool:
         """Drop a tenant that nothing is held of, if it is gone; as `_give_up`."""

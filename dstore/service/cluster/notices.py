@@ -1,4 +1,4 @@
-"""What a node tells control of its own accord, in a sentence: its disk is low, a page is damaged."""
+"""What a node tells control of its own accord, in a sentence: its disk is low, a file damaged."""
 
 from __future__ import annotations
 

@@ -33,10 +33,8 @@ from dstore.service.calls.range_calls import (
     DeferWrite,
     EntryRead,
     ListEntries,
-    ReadEntries,
     ReadEntry,
     ReadPage,
-    ReadRows,
     WriteEntry,
 )
 from dstore.service.deferred_store import DeferredWrite, Verb
@@ -148,10 +146,6 @@ async def test_items_are_written_and_read(asker: Asker) -> None:
         expressions = Expressions(None, None)
         picked = ReadAsk(form=Form.ITEM, projection=expressions.projection("p"))
         assert await asker.read(name, picked) == {"p": {"S": name}}
-        ref = asker.ref("items", rid(name))
-        found = await asker.peer.call(ReadRows(ref.range_id, ref.epoch, rid(name)), deadline_s=5.0)
-        assert found.rows is not None
-        assert (found.rows.version, found.rows.cells) == (done.version, {"a": ("String", "v")})
         ask = WriteAsk(returns=ReturnValues.ALL_OLD, is_counted=True)
         gone = await asker.write(name, DeleteItem(key=asker.key(name)), ask=ask)
         assert isinstance(gone, Written)
@@ -207,11 +201,12 @@ async def test_pages_and_lists(asker: Asker) -> None:
         items = msgspec.json.decode(b"[" + b",".join(page.items or ()) + b"]")
         assert (page.count, page.last) == (len(items), None)
         found += [item["p"]["S"] for item in items]
-        rows = await asker.peer.call(ReadEntries(ref.range_id, ref.epoch, b"", 5), deadline_s=5.0)
-        assert [rid_id for rid_id, _ in rows.entries] == [rid(item["p"]["S"]) for item in items[:5]]
-        assert not rows.is_last
+        first = await asker.peer.call(ListEntries(ref.range_id, ref.epoch, b"", 5), deadline_s=5.0)
+        begun = decode_listing(first.listing)
+        assert begun.last is not None
+        assert (begun.count, begun.last) == (5, rid(items[4]["p"]["S"]))
         told = await asker.peer.call(
-            ListEntries(ref.range_id, ref.epoch, rows.entries[-1][0], 1_000), deadline_s=5.0
+            ListEntries(ref.range_id, ref.epoch, begun.last, 1_000), deadline_s=5.0
         )
         listing = decode_listing(told.listing)
         assert (listing.count, listing.last) == (len(items) - 5, None)
@@ -238,7 +233,6 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
     ):
         for asked in (
             ReadEntry(range_id, epoch, rid("k")),
-            ReadRows(range_id, epoch, rid("k")),
             WriteEntry(range_id, epoch, rid("k"), mutation),
         ):
             with pytest.raises(NotMine) as caught:
@@ -246,7 +240,7 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
             assert caught.value.epoch == known
     for asked in (
         ReadPage(ref.range_id, 2, encode_ask(PageAsk(span=segment_span(0, 1)))),
-        ReadEntries(ref.range_id, 2, b"", 1),
+        ListEntries(ref.range_id, 2, b"", 1),
         ListEntries(unknown, 1, b"", 1),
     ):
         with pytest.raises(NotMine):
