@@ -338,7 +338,10 @@ ASSIGNMENTS_AT_ONCE: Final = 16  # tables that a node brings to what they should
 NOTICE_REPEAT_S: Final = 3_600  # a node says the same again after so long
 NOTICES_WAITING_MAX: Final = 256  # of a node, until the coordinator has them; the log has them all
 DETAILS_LOOK_S: Final = 1.0  # how often a node looks whether what it says of itself has changed
-TABLES_MEASURED: Final = 64  # whose sizes a node looks at each time, in turn
+TABLES_MEASURED: Final = 64  # whose sizes a node looks at before others have the loop
+TABLES_MEASURED_S: Final = 10.0  # between two rounds over all of them
+OWN_KEYS_LAST_S: Final = 1.0  # that a node takes to say that it is about to stop
+REWRITE_LOOK_S: Final = 60.0  # between two looks for files that have to be written anew
 CONTROL_CALL_TRY_S_MIN: Final = 0.5  # left to each control that is tried, of the caller's deadline
 CONTROL_RETRY_S: Final = 0.2  # between two rounds over all controls, up to the caller's deadline
 

@@ -35,6 +35,8 @@ class OwnKeys:
         self._said: dict[str, bytes] = {}
         self._due: dict[str, bytes | None] = {}
         self._is_due = asyncio.Event()
+        self._is_all_said = asyncio.Event()
+        self._is_all_said.set()
 
     def found(self, key: str, value: bytes) -> None:
         """Learn what a key is at present, as an earlier life of the node has left it."""
@@ -45,11 +47,16 @@ class OwnKeys:
         if key in self._due or self._said.get(key) != value:
             self._due[key] = value
             self._is_due.set()
+            self._is_all_said.clear()
 
     @property
     def is_all_said(self) -> bool:
         """Whether nothing waits to be written."""
         return not self._due
+
+    async def all_said(self) -> None:
+        """Wait until nothing waits to be written; bound it with `asyncio.timeout`."""
+        await self._is_all_said.wait()
 
     async def run(self) -> None:
         """Write what is due, until cancelled."""
@@ -86,3 +93,4 @@ class OwnKeys:
                 del self._due[key]
         if not self._due:
             self._is_due.clear()
+            self._is_all_said.set()

@@ -1,0 +1,103 @@
+"""What a node says of its part of each table: `node/{uuid}/id/{tenant}/{table}/details`."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.limits import TABLES_MEASURED, TABLES_MEASURED_S
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.values import HeldReport, HeldStatus, NodeTableDetails
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dstore.service.cluster.assignments import TableState
+    from dstore.service.cluster.own_keys import OwnKeys
+    from dstore.service.holdings import Holdings
+    from dstore.topology.view import TopologyView
+
+# The better ones first: a table is as its worst range is.
+_IN_ORDER: Final = (
+    HeldStatus.OKAY,
+    HeldStatus.OPENING,
+    HeldStatus.LOCKED,
+    HeldStatus.NO_SPACE,
+    HeldStatus.DAMAGED,
+)
+_TURN_S: Final = 0.05  # between two parts of a round
+
+
+class TableReports:
+    """Keeps what is said of each table fresh. Used from one event loop."""
+
+    def __init__(self, own: OwnKeys, holdings: Holdings, *, node: keys.ComponentId) -> None:
+        """Say it by `own`; `holdings` counts the entries."""
+        self._own = own
+        self._holdings = holdings
+        self._node = node
+        self._states: dict[tuple[str, str], TableState] = {}
+        self._damaged: set[str] = set()  # ranges, until the next start
+
+    def found(self, view: TopologyView) -> None:
+        """Learn what an earlier life of the node has said."""
+        seen = view.node(self._node)
+        for name, known in () if seen is None else seen.reported.items():
+            tenant, _, table = name.partition("/")
+            path = keys.NodeTablePath(self._node, tenant, table)
+            self._own.found(path.path, values.encode(known.value))
+
+    def note(self, state: TableState) -> None:
+        """Say how a table is; one of which nothing is held is spoken of no more."""
+        name = (state.tenant, state.table)
+        if state.ranges:
+            self._states[name] = state
+        else:
+            self._states.pop(name, None)
+        self._say(state)
+
+    def note_damage(self, range_id: str) -> None:
+        """Say that a range is damaged, from now on."""
+        if range_id in self._damaged or range_id not in self._holdings.ranges:
+            return
+        self._damaged.add(range_id)
+        for state in self._states.values():
+            if range_id in state.ranges:
+                self._say(state)
+                return
+
+    async def measure(self) -> None:
+        """Say how large tables are, in turn, until cancelled."""
+        while True:
+            await asyncio.sleep(TABLES_MEASURED_S)
+            names = iter(tuple(self._states))
+            while part := tuple(islice(names, TABLES_MEASURED)):
+                for name in part:
+                    state = self._states.get(name)
+                    if state is not None:
+                        self._say(state)
+                await asyncio.sleep(_TURN_S)
+
+    def _say(self, state: TableState) -> None:
+        path = keys.NodeTablePath(self._node, state.tenant, state.table)
+        reports = tuple(self._reports(state))
+        if not reports:
+            self._own.say(path.path, None)
+            return
+        worst = max((each.status for each in reports), key=_IN_ORDER.index)
+        self._own.say(path.path, values.encode(NodeTableDetails(status=worst, ranges=reports)))
+
+    def _reports(self, state: TableState) -> Iterator[HeldReport]:
+        counts = self._holdings.counts
+        for range_id, status in state.ranges.items():
+            held = self._holdings.ranges.get(range_id)
+            refs = () if held is None else (held.ref,)
+            is_damaged = range_id in self._damaged
+            yield HeldReport(
+                range_id=range_id,
+                status=HeldStatus.DAMAGED if is_damaged else status,
+                entries=counts.quantity(refs),
+                stored_bytes=counts.size_bytes(refs),
+            )

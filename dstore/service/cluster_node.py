@@ -1,0 +1,442 @@
+"""A data node in a cluster: from its start, locked, to its end.
+
+It holds `node/{uuid}/alive`, which only one process can, and unlocks its database with control's
+share. Then it counts its start and serves its ranges; it carries out what the topology gives it and
+says how that goes. From there on it serves whether control and the coordinator are there or not
+(I10), until another process has started under its UUID: then it ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.base.limits import (
+    CONTROL_ANSWER_S,
+    DETAILS_LOOK_S,
+    LEASE_TTL_S,
+    OWN_KEYS_LAST_S,
+    REWRITE_LOOK_S,
+)
+from dstore.base.logging import get_logger
+from dstore.base.tasks import Tasks
+from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused
+from dstore.service.calls.key_calls import AskComponentKey
+from dstore.service.cluster.assignments import Assignments
+from dstore.service.cluster.boot_counter import BootCounter, Booted
+from dstore.service.cluster.notices import NodeNotices, NoticeKind
+from dstore.service.cluster.own_keys import OwnKeys
+from dstore.service.cluster.table_reports import TableReports
+from dstore.service.cluster.tenant_shares import TenantShareBook
+from dstore.service.range_server import RangeGate, RangeServer
+from dstore.storage.node_keys import STANDALONE
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.backoff import Backoff
+from dstore.topology.coordinator import CoordinatorError, Revision
+from dstore.topology.leases import LeasedKey
+from dstore.topology.values import ComponentStatus, Details
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
+    from dstore.replication.peers.calls import Answered
+    from dstore.replication.peers.port import Peer
+    from dstore.security.identity import Identity
+    from dstore.security.keys import ControlShare
+    from dstore.service.disk_space import DiskSpace
+    from dstore.service.node import Node
+    from dstore.topology.coordinator import Coordinator
+    from dstore.topology.watcher import TopologyWatcher, Update
+
+_log = get_logger(__name__)
+
+WAITING_FOR_CONTROL: Final = "locked: waiting for control"
+WAITING_FOR_COORDINATOR: Final = "waiting for the coordinator"
+WAITING_FOR_TWIN: Final = (
+    "another process has this node's UUID, or has had it until a moment ago; it must end first"
+)
+_FREE_STEPS: Final = 64  # of the capacity: free space is told in such parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlace:
+    """Who and where a node is.
+
+    Attributes:
+        identity: in its control plane, as its certificate says.
+        zone: what fails together with it.
+        version: of its dStore.
+        started_at_us: wall time in microseconds since 1970.
+    """
+
+    identity: Identity
+    zone: str = ""
+    version: str = ""
+    started_at_us: int = 0
+
+
+Opening = Callable[["ControlShare"], Awaitable["Node"]]
+"""Opens the node's data directory with control's share (`node.open_node`)."""
+
+Jobs = Callable[["Node"], Sequence[Coroutine[Any, Any, None]]]
+"""What runs beside an open node for as long as it serves."""
+
+
+class ClusterNode:
+    """One node's life in a cluster. Used from one event loop."""
+
+    def __init__(
+        self,
+        place: NodePlace,
+        *,
+        coordinator: Coordinator,
+        watcher: TopologyWatcher,
+        control: Peer,
+        opening: Opening,
+        jobs: Jobs,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """Put it together; `run` makes it live.
+
+        Args:
+            place: who it is.
+            coordinator: of its control plane.
+            watcher: of the same; its `run` and `keep_copy` are somebody else's tasks.
+            control: any control that can answer (`enrolment.control_link`).
+            opening: opens the data directory; it makes it on the first start.
+            jobs: of the node itself.
+            clock: for leases and notices.
+            entropy: for sessions, nonces and retries.
+        """
+        self._place = place
+        self._me = keys.ComponentId(place.identity.uuid)
+        self._coordinator = coordinator
+        self._watcher = watcher
+        self._control = control
+        self._opening = opening
+        self._jobs = jobs
+        self._clock = clock
+        self._entropy = entropy
+        self._uri: str | None = None
+        self._free_bytes = 0
+        self._is_draining = False
+        self._booted: Booted | None = None
+        self._is_serving = False
+        self._problem = WAITING_FOR_CONTROL  # while it does not serve
+        self._own = OwnKeys(coordinator, entropy)
+        self._notices = NodeNotices(coordinator, node=self._me, clock=clock, entropy=entropy)
+        self._reports: TableReports | None = None
+        self._assignments: Assignments | None = None
+        self._gate = RangeGate(f"The node is {WAITING_FOR_CONTROL}.")
+        self._opened = Tasks(_raised_by_run)
+        self._is_alive = asyncio.Event()
+        self._superseded = asyncio.Event()
+        self.node: Node | None = None
+        """The open node; None while it is locked."""
+
+    # ------------------------------------------------------------------------------ for others
+
+    def answered(self) -> tuple[Answered[Any, Any], ...]:
+        """List the calls that it answers, and their handlers."""
+        return self._gate.answered()
+
+    @property
+    def problem(self) -> str:
+        """Why it does not serve, in a phrase; "" if it does."""
+        if self._is_serving:
+            return ""
+        if self.node is None or self._is_alive.is_set() or self._superseded.is_set():
+            return self._problem
+        seen = self._watcher.view.node(self._me)
+        is_taken = seen is not None and seen.alive is not None
+        return WAITING_FOR_TWIN if is_taken else WAITING_FOR_COORDINATOR
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it serves, and has done and told everything that it knows of."""
+        assignments = self._assignments
+        is_done = assignments is not None and assignments.is_settled
+        return self._is_serving and is_done and self._own.is_all_said
+
+    @property
+    def pending_rewrites(self) -> int:
+        """Files whose keys were drawn before control had a share of them (I4)."""
+        return 0 if self.node is None else len(self.node.holdings.to_be_rewritten())
+
+    def announce(self, uri: str) -> None:
+        """Learn where others reach its peer listener; call it before `run`."""
+        self._uri = uri
+
+    async def drain(self) -> None:
+        """Say that it is about to stop, if it can be said within OWN_KEYS_LAST_S."""
+        self._is_draining = True
+        if self._uri is None or not self._is_alive.is_set():
+            return
+        self._say_details()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OWN_KEYS_LAST_S):
+                await self._own.all_said()
+
+    async def close(self) -> None:
+        """Close what was opened, once `run` has ended and nothing is asked any more."""
+        self._gate.close("The node has ended.")
+        await self._opened.drain()
+        if self.node is not None:
+            await self.node.close()
+
+    # ------------------------------------------------------------------------------ its life
+
+    async def run(self) -> None:
+        """Live until cancelled; run it once, as a critical task.
+
+        Raises: ExceptionGroup: of Refused (conflict): another process has started under this node's
+            UUID. Of Corrupt, WrongKey: the directory can't be opened.
+        """
+        alive = LeasedKey(
+            self._coordinator,
+            keys.AlivePath(self._place.identity.role, self._me).path,
+            values.encode(values.Alive(session=self._entropy.uuid())),
+            ttl_s=LEASE_TTL_S,
+            is_exclusive=True,  # a second process with this UUID waits until this one is gone
+            clock=self._clock,
+            entropy=self._entropy,
+            on_change=self._alive_changed,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(alive.run(), name="node_alive")
+            unlocking = group.create_task(self._unlock(), name="node_unlock")
+            await self._is_alive.wait()
+            for work in (self._own.run(), self._notices.run(), self._keep_details()):
+                group.create_task(work, name="node_says")
+            node = await unlocking
+            self._problem = WAITING_FOR_COORDINATOR
+            booted = self._booted = await self._count_start(node)
+            end_watch = self._watcher.subscribe(keys.node_prefix(self._me), self._seen)
+            try:
+                group.create_task(self._end_if_superseded(), name="node_superseded")
+                self._tell_of_copy(booted)
+                self._serve(node)
+                await self._work(node, group)
+            finally:
+                end_watch()
+                self._is_serving = False
+
+    async def _work(self, node: Node, group: asyncio.TaskGroup) -> None:
+        """Begin what a serving node does, and wait for its end."""
+        reports = self._reports = TableReports(self._own, node.holdings, node=self._me)
+        assignments = self._assignments = Assignments(
+            self._me,
+            watcher=self._watcher,
+            coordinator=self._coordinator,
+            holdings=node.holdings,
+            duties=node.duties,
+            shares=TenantShareBook(self._control, self._place.identity.control_plane),
+            entropy=self._entropy,
+            on_state=reports.note,
+            on_conflict=self._conflict,
+        )
+        for job in (*self._jobs(node), reports.measure(), self._rewrite(node)):
+            group.create_task(job, name="node_job")
+        reports.found(await self._watcher.known())
+        await assignments.run()
+
+    def _serve(self, node: Node) -> None:
+        server = RangeServer(
+            node.holdings,
+            node.ranges,
+            items=node.items,
+            deferred=node.deferred,
+            disk=node.disk,
+            on_damage=self._damaged,
+        )
+        self._gate.open(server)
+        self._is_serving = True
+        self._say_details()
+        _log.info("node_serves", node=self._me, ranges=len(node.holdings.ranges))
+
+    # ---------------------------------------------------------------------------- unlocking
+
+    async def _unlock(self) -> Node:
+        """Open the node with control's share, however long control is away."""
+        share = await self._share()
+        # A thread that opens the directory can't be stopped: `close` waits for it.
+        await asyncio.shield(self._opened.spawn(self._open(share), name="node_open"))
+        assert self.node is not None
+        return self.node
+
+    async def _open(self, share: ControlShare) -> None:
+        self.node = await self._opening(share)
+
+    async def _share(self) -> ControlShare:
+        backoff, told = Backoff(self._entropy), ""
+        while True:
+            try:
+                given = await self._control.call(AskComponentKey(), deadline_s=CONTROL_ANSWER_S)
+            except DStoreError as error:
+                if error.message != told:
+                    _log.warning("node_locked", node=self._me, reason=error.message)
+                told = error.message
+                if isinstance(error, Refused):
+                    self._problem = f"locked: control refuses: {error.message}"
+                await asyncio.sleep(backoff.next_s())
+            else:
+                return given.share(self._place.identity.control_plane)
+
+    async def _count_start(self, node: Node) -> Booted:
+        counter = BootCounter(
+            self._coordinator,
+            node,
+            node=self._me,
+            control_plane=self._place.identity.control_plane,
+            entropy=self._entropy,
+        )
+        backoff = Backoff(self._entropy)
+        while True:
+            await self._is_alive.wait()  # it may have been lost while the node was unlocked
+            try:
+                return await counter.count()
+            except CoordinatorError as error:
+                _log.warning("node_start_not_counted", reason=error.message)
+                await asyncio.sleep(backoff.next_s())
+
+    # ------------------------------------------------------------------------------- twins
+
+    def _alive_changed(self, held_since: Revision | None) -> None:
+        """Note whether the key is held. Once the node serves, losing it stops nothing (I10)."""
+        if held_since is None:
+            self._is_alive.clear()
+        else:
+            self._is_alive.set()
+
+    def _seen(self, update: Update) -> None:
+        seen = update.view.node(self._me)
+        booted = self._booted
+        if seen is None or seen.boot is None or booted is None:
+            return
+        known, mine = seen.boot.value, booted.boot
+        if known.number > mine.number or (known.number == mine.number and known != mine):
+            self._superseded.set()
+
+    async def _end_if_superseded(self) -> None:
+        await self._superseded.wait()
+        self._is_serving = False
+        self._problem = WAITING_FOR_TWIN
+        self._gate.close("Another process has started as this node; ask that one.")
+        _log.error("node_superseded", node=self._me)
+        raise Refused(
+            RefusalKind.CONFLICT,
+            "Another process has started with this node's UUID, so this one ends. Is a copy of the "
+            "data directory in use?",
+        )
+
+    # ------------------------------------------------------------------------ what it says
+
+    async def _keep_details(self) -> None:
+        while True:
+            self._say_details()
+            if self.node is not None and not self.node.disk.has_space:
+                self._notices.tell(
+                    NoticeKind.DISK_LOW,
+                    f"Node {self._me} takes no writes: its disk has "
+                    f"{self.node.disk.free_bytes} bytes left.",
+                )
+            await asyncio.sleep(DETAILS_LOOK_S)
+
+    def _say_details(self) -> None:
+        assert self._uri is not None, "announce comes before run"
+        disk = None if self.node is None else self.node.disk
+        capacity_bytes = 0 if disk is None else disk.free_bytes + disk.used_bytes
+        details = Details(
+            status=self._status(),
+            uri=self._uri,
+            zone=self._place.zone,
+            version=self._place.version,
+            started_at_us=self._place.started_at_us,
+            free_bytes=self._rounded_free(disk, capacity_bytes),
+            capacity_bytes=capacity_bytes,
+        )
+        path = keys.DetailsPath(self._place.identity.role, self._me)
+        self._own.say(path.path, values.encode(details))
+
+    def _rounded_free(self, disk: DiskSpace | None, capacity_bytes: int) -> int:
+        """Round free space, and stay with what was said while it is about right."""
+        if disk is None:
+            return 0
+        step_bytes = max(capacity_bytes // _FREE_STEPS, 1)
+        if abs(disk.free_bytes - self._free_bytes) > step_bytes:
+            self._free_bytes = disk.free_bytes // step_bytes * step_bytes
+        return self._free_bytes
+
+    def _status(self) -> ComponentStatus:
+        if self._is_draining:
+            return ComponentStatus.DRAINING
+        if self.node is None:
+            return ComponentStatus.LOCKED
+        if not self._is_serving:
+            return ComponentStatus.STARTING
+        return ComponentStatus.OKAY if self.node.disk.has_space else ComponentStatus.NO_SPACE
+
+    def _tell_of_copy(self, booted: Booted) -> None:
+        if booted.is_old_copy:
+            self._notices.tell(
+                NoticeKind.OLD_COPY,
+                f"Node {self._me} and the coordinator disagree about its former starts: its data "
+                "directory, or the coordinator, is an old copy. Writes may be missing there; it "
+                "goes on as another disk.",
+            )
+
+    def _damaged(self, range_id: str, error: Corrupt) -> None:
+        self._notices.tell(
+            NoticeKind.DAMAGED,
+            f"Node {self._me}, range {range_id}: {error.message}",
+            about=range_id,
+        )
+        if self._reports is not None:
+            self._reports.note_damage(range_id)
+
+    def _conflict(self, name: tuple[str, str], error: DStoreError) -> None:
+        table = "/".join(name)
+        self._notices.tell(
+            NoticeKind.CONFLICT,
+            f"Node {self._me} cannot hold what it is given of {table}: {error.message}",
+            about=table,
+        )
+
+    # ---------------------------------------------------------------------------- rewriting
+
+    async def _rewrite(self, node: Node) -> None:
+        """Write files anew that were made before control had a share of their keys (I4)."""
+        holdings = node.holdings
+        while True:
+            for range_id in holdings.to_be_rewritten():
+                held = holdings.ranges.get(range_id)
+                if held is None or holdings.tenants[held.tenant].control is None:
+                    continue
+                try:
+                    await holdings.turn(held.tenant, _renewed(node, range_id))
+                except DStoreError as error:
+                    _log.warning("range_not_rewritten", range=range_id, reason=error.message)
+                else:
+                    _log.info("range_rewritten", range=range_id)
+            await asyncio.sleep(REWRITE_LOOK_S)
+
+
+async def _renewed(node: Node, range_id: str) -> None:
+    """Put a range's key under control's share, then write its file under a fresh one."""
+    holdings = node.holdings
+    held = holdings.ranges.get(range_id)
+    if held is None:
+        return
+    if held.enrolment == STANDALONE:
+        await holdings.rewrap(range_id, holdings.tenants[held.tenant].control)
+    await holdings.rewrite(range_id)
+
+
+def _raised_by_run(error: BaseException) -> None:
+    """Take the failure of a critical task; there is none here."""
+    raise AssertionError from error
