@@ -23,6 +23,7 @@ from dstore.model.errors import DStoreError, invalid
 from dstore.replication.peers.calls import Methods
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
+from dstore.security.certificates import read_certificate
 from dstore.security.control_key import (
     CONTROL_KEY_FILE,
     ControlKey,
@@ -199,10 +200,12 @@ class _Process:
         while True:
             await asyncio.sleep(RENEWAL_LOOK_S)
             try:
-                await own_credentials(
+                shown = await own_credentials(
                     self.plane, runtime.settings.data, clock=runtime.clock, entropy=runtime.entropy
                 )
-                await in_thread(self.contexts.reload)
+                certificate = read_certificate(shown.certificate_pem)
+                if certificate.serial != self.contexts.certificate.serial:
+                    self.contexts.reload()
             except (DStoreError, OSError) as error:
                 _log.error("certificate_not_renewed", reason=str(error))
 
