@@ -1,6 +1,7 @@
 """The roles there are, and how those chosen become one process.
 
-Adding a role is one file and one name in `ROLES`. `all` is not a role: it is every name in here.
+Adding a role is one file and one name in `ROLES`. `all` is not a role: it means `ALONE`, those
+that serve everything by themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dstore.api.http.application import build_application
 from dstore.api.http.health import Readiness, health_routes
 from dstore.base.tasks import Tasks
 from dstore.roles.base import Mounted, Role, Runtime, Surface
+from dstore.roles.control import CONTROL
 from dstore.roles.node import NODE
 
 if TYPE_CHECKING:
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from dstore.api.http.route import Route
     from dstore.service.client_env import Addresses
 
-ROLES: Final[tuple[Role, ...]] = (NODE,)
+ROLES: Final[tuple[Role, ...]] = (CONTROL, NODE)
 """In the order in which they are mounted: who is asked comes before who asks.
 
 A process ends in the opposite order, so that whoever asks is gone before who answers. The public
 surface belongs to the last one that has it.
 """
 ALL: Final = "all"
+ALONE: Final[tuple[Role, ...]] = (NODE,)
+"""What `all` means: a node that is in no cluster serves both APIs and its operator."""
 
 
 class UnknownRole(Exception):
@@ -72,7 +76,7 @@ def choose(names: Sequence[str]) -> tuple[Role, ...]:
             raise UnknownRole(
                 f"There is no role {name!a}; the roles are {', '.join(sorted(known))}, and {ALL}."
             )
-    return tuple(role for role in ROLES if ALL in names or role.name in names)
+    return tuple(role for role in ROLES if role.name in names or (ALL in names and role in ALONE))
 
 
 async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:

@@ -18,7 +18,16 @@ from dstore.base.entropy import SystemEntropy
 from dstore.base.metrics import create_metrics
 from dstore.base.tasks import Tasks
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
-from dstore.roles.registry import ALL, ROLES, Composition, RouteClash, UnknownRole, choose, compose
+from dstore.roles.registry import (
+    ALL,
+    ALONE,
+    ROLES,
+    Composition,
+    RouteClash,
+    UnknownRole,
+    choose,
+    compose,
+)
 from dstore.service.client_env import Addresses
 from dstore.settings import load
 from tests.support.http_client import Client
@@ -71,9 +80,9 @@ def a_role(name: str, path: str, closed: list[str], *, surface: Surface = Surfac
     return Role(name=name, summary="a test's", mount=mount)
 
 
-def test_all_is_every_role_and_no_role() -> None:
-    """`all` grows with the registry by itself."""
-    assert choose([ALL]) == ROLES
+def test_all_is_no_role() -> None:
+    """`all` is what serves everything by itself."""
+    assert choose([ALL]) == ALONE
     assert choose(["node"]) == tuple(role for role in ROLES if role.name == "node")
     assert ALL not in {role.name for role in ROLES}
     assert len({role.name for role in ROLES}) == len(ROLES)
