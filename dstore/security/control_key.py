@@ -119,6 +119,10 @@ class ControlKey:
             raise Corrupt("A sealed key has a wrong length.", file="control store", where=what)
         return Key256(opened)
 
+    def file_key(self, name: str) -> Key256:
+        """The key of a whole file of control's, where it lies beside a node's files (I2)."""
+        return derive(self.key, purpose=Purpose.CONTROL_FILE, context=[name])
+
     def _derived(self, what: Sealed) -> Key256:
         return derive(self.key, purpose=Purpose.CONTROL_STORE, context=[what.value])
 

@@ -39,6 +39,7 @@ class Purpose(StrEnum):
     DEFERRED = "deferred"  # seals writes that were accepted with 202, until they are done
     ACCESS_KEY = "access-key"  # seals the secrets of access keys
     CONTROL_STORE = "control-store"  # seals one kind of key or secret in control's store
+    CONTROL_FILE = "control-file"  # encrypts a file of control's that lies beside a node's
     TOPOLOGY_COPY = "topology-copy"  # seals a process's last known good topology
 
 

@@ -235,6 +235,15 @@ class Holdings:
         await self._shredder.shred_if_due()
         await self._delete_files(refs)
 
+    async def hand_over(self, control_plane: str) -> None:
+        """Note that a control plane keeps tenants, tables and credentials from now on.
+
+        Nothing else changes meanwhile. Credentials that are in memory are of no use any more.
+        """
+        await self._database.run(lambda db: node_records.hand_over(db, control_plane))
+        for tenant in self._tenants.values():
+            tenant.record = replace(tenant.record, tenant_id=tenant.uuid)
+
     async def add_ranges(self, definition: TableDefinition, refs: Sequence[RangeRef]) -> Table:
         """Make ranges with their empty files; the table too, if nothing of it is here yet.
 

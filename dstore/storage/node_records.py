@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dstore.storage.table_records import RangeRecord
 
 _SHRED_DUE: Final = "shred.due"
+KEEPER: Final = "keeper.control_plane"
+"""The setting that says which control plane keeps tenants, tables and credentials instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,15 @@ def delete_tenant(connection: apsw.Connection, name: str) -> None:
         "DELETE FROM tenant WHERE NAME = ?",
     ):
         connection.execute(statement, (name,))
+
+
+def hand_over(connection: apsw.Connection, control_plane: str) -> None:
+    """Note that a control plane keeps what there is: tenants by their UUIDs, credentials alone."""
+    note_shred_due(connection)
+    connection.execute("UPDATE tenant SET TENANT_ID = UUID WHERE TENANT_ID IS NULL")
+    connection.execute("DELETE FROM access_key")
+    connection.execute("DELETE FROM token")
+    set_setting(connection, KEEPER, control_plane)
 
 
 def insert_access_key(connection: apsw.Connection, key: AccessKeyRecord) -> None:
