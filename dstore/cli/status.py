@@ -18,6 +18,7 @@ from dstore.cli.output import emit, is_json, print_thing
 from dstore.cli.sizes import duration_text, size_text
 from dstore.cli.text import printable
 
+_PARTS: Final = ("node", "proxy", "control")  # whose process answers
 _COLOURS: Final = {"HEALTH_OK": "green", "HEALTH_WARN": "yellow", "HEALTH_ERR": "red"}
 
 
@@ -50,14 +51,16 @@ def _print_health(health: str, found: Mapping[str, Any]) -> None:
     cluster = found.get("cluster")
     if isinstance(cluster, dict):
         print_cluster(cluster)
-    node = found.get("node") or found.get("control") or {}
+    part = next((name for name in _PARTS if isinstance(found.get(name), dict)), _PARTS[0])
+    node = found.get(part) or {}
     disk = found.get("disk") or {}
     shown = {
-        "node" if "node" in found else "control": node.get("uuid"),
+        part: node.get("uuid"),
         "version": node.get("version"),
         "up": f"{duration_text(node.get('uptimeSeconds'))}, since {node.get('startedAt')}",
         "roles": ", ".join(map(str, node.get("roles") or ())),
         "location": node.get("location"),
+        "topology": (found.get("topology") or {}).get("sentence"),
         "tenants": found.get("tenants"),
         "tables": found.get("tables"),
         "items": found.get("entries"),

@@ -76,7 +76,7 @@ def control_routes(
         control.door,
         sections=(cluster.section, *sections),
         metrics=metrics,
-        measure=measure or _nothing_more,
+        measure=measure,
     )
     return (
         *credential_routes(control.credentials, control.door),
@@ -87,7 +87,3 @@ def control_routes(
         *notice_routes(control.reports, control.door),
         *status.routes,
     )
-
-
-def _nothing_more(_metrics: Metrics) -> None:
-    """Leave the metrics as they are counted."""

@@ -83,7 +83,7 @@ class StatusHandlers:
         *,
         sections: Sequence[Callable[[], Awaitable[Section]]],
         metrics: Metrics,
-        measure: Callable[[Metrics], None],
+        measure: Callable[[Metrics], None] | None = None,
     ) -> None:
         """Report.
 
@@ -108,13 +108,7 @@ class StatusHandlers:
                 handler=self.read,
                 operation="read_status",
             ),
-            Route(
-                method="GET",
-                path="/metrics",
-                handler=self.metrics,
-                operation="read_metrics",
-                is_vital=True,
-            ),
+            metrics_route(self._metrics, self._measure),
         )
 
     async def read(self, request: web.Request) -> Answer:
@@ -131,10 +125,19 @@ class StatusHandlers:
             status |= section.members
         return json_answer(status)
 
-    async def metrics(self, _request: web.Request) -> Answer:
+
+def metrics_route(metrics: Metrics, measure: Callable[[Metrics], None] | None) -> Route:
+    """Bind the metrics, which everybody may read who reaches the surface."""
+
+    async def read(_request: web.Request) -> Answer:
         """Answer the Prometheus text format. It holds no tenant's name and no secret."""
-        self._measure(self._metrics)
-        return Answer(self._metrics.render(), content_type=CONTENT_TYPE)
+        if measure is not None:
+            measure(metrics)
+        return Answer(metrics.render(), content_type=CONTENT_TYPE)
+
+    return Route(
+        method="GET", path="/metrics", handler=read, operation="read_metrics", is_vital=True
+    )
 
 
 class NodeStatus:
