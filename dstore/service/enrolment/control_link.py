@@ -100,7 +100,7 @@ class ControlLink:
         until_ns = self._clock.monotonic_ns() + int(deadline_s * NS_PER_S)
         problem: Unavailable | None = None
         while True:
-            order, hopes = self.controls, False
+            order, is_final = self.controls, False
             for place, uri in enumerate(order):
                 peer = self._peers.get(uri)
                 left_s = (until_ns - self._clock.monotonic_ns()) / NS_PER_S
@@ -116,12 +116,12 @@ class ControlLink:
                     )
                 except Unavailable as error:
                     problem = _worse(problem, error)
-                    hopes = hopes or error.kind in _PASSING
+                    is_final = is_final or error.kind not in _PASSING
                     continue
                 self._prefer(uri)
                 return reply
             left_s = (until_ns - self._clock.monotonic_ns()) / NS_PER_S
-            if not hopes or left_s <= CONTROL_RETRY_S:
+            if is_final or left_s <= CONTROL_RETRY_S:
                 raise problem or unreachable("could not be reached in time")
             await asyncio.sleep(CONTROL_RETRY_S)
 
@@ -145,8 +145,9 @@ class ControlLink:
 
 
 def _worse(former: Unavailable | None, error: Unavailable) -> Unavailable:
-    """Keep what tells the caller more: a control that answered, rather than one that did not."""
-    is_news = (
-        former is None or isinstance(former, Unreachable) or not isinstance(error, Unreachable)
-    )
-    return error if is_news or former is None else former
+    """Keep what tells the caller more: what the leader said, or else one that answered at all."""
+    return error if former is None or _weight(error) >= _weight(former) else former
+
+
+def _weight(error: Unavailable) -> int:
+    return 2 if error.kind not in _PASSING else int(not isinstance(error, Unreachable))
