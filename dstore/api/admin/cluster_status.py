@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dstore.api.admin import rows
 from dstore.api.admin.status import Check, Health, Section
+from dstore.api.admin.topology_checks import topology_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,19 +65,11 @@ class ClusterSection:
 
 def _checks(status: ClusterStatus) -> Iterator[Check]:
     """Say what is wrong: an error if data cannot be had, a warning if it could come to that."""
-    if status.ranges.unavailable:
-        yield Check(
-            code="RANGES_UNAVAILABLE",
-            message=f"{status.ranges.unavailable} of {status.ranges.total} ranges can't be read or "
-            "written now; dstore placement show tells which.",
-            health=Health.HEALTH_ERR,
-        )
-    if status.ranges.possible_loss:
-        yield Check(
-            code="POSSIBLE_LOSS",
-            message=f"{status.ranges.possible_loss} ranges may lack acknowledged writes, as an "
-            "operator chose.",
-            health=Health.HEALTH_ERR,
-        )
+    ranges, topology = status.ranges, status.topology
+    is_bad = ranges.unavailable or ranges.possible_loss
+    health = Health.HEALTH_ERR if is_bad else Health.HEALTH_WARN
     for problem in status.problems:
-        yield Check(code="CLUSTER", message=problem)
+        yield Check(code="CLUSTER", message=problem, health=health)
+    yield from topology_checks(
+        topology.state, topology.sentence, problem_count=topology.problem_count
+    )

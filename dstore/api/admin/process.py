@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dstore.api.admin.status import Check, Health, Section, StatusHandlers, metrics_route
-from dstore.topology.status import TopologyState
+from dstore.api.admin.status import Section, StatusHandlers, metrics_route
+from dstore.api.admin.topology_checks import topology_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dstore.api.admin.ports import Door
     from dstore.api.admin.status import Report
@@ -79,18 +79,9 @@ class ComponentSection:
                     "problems": [f"{one.path}: {one.why}" for one in topology.problems],
                 },
             },
-            checks=tuple(_checks(topology)),
+            checks=tuple(
+                topology_checks(
+                    topology.state, topology.sentence, problem_count=topology.problem_count
+                )
+            ),
         )
-
-
-def _checks(topology: TopologyStatus) -> Iterator[Check]:
-    match topology.state:
-        case TopologyState.LIVE:
-            pass
-        case TopologyState.COPY:
-            yield Check(code="TOPOLOGY_COPY", message=topology.sentence)
-        case TopologyState.EMPTY | TopologyState.FROZEN:
-            yield Check(code="TOPOLOGY", message=topology.sentence, health=Health.HEALTH_ERR)
-    if topology.problem_count:
-        message = f"{topology.problem_count} values of the topology are kept out."
-        yield Check(code="TOPOLOGY_VALUES", message=message)

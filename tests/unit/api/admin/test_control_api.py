@@ -275,8 +275,13 @@ async def test_status_says_how_bad_it_is(control: FakeControl) -> None:
     assert status["health"] == "HEALTH_WARN"
     assert status["checks"] == [{"code": "CLUSTER", "message": "A node is dead."}]
     control.reports.status_now = replace(
-        A_STATUS, ranges=RangeCounts(total=4, unavailable=1, possible_loss=0)
+        A_STATUS,
+        ranges=RangeCounts(total=4, unavailable=1, possible_loss=0),
+        problems=("1 range can't be used now.",),
     )
     status = json.loads((await control.ask("GET", "/admin/v1/status")).body)
     assert status["health"] == "HEALTH_ERR"
-    assert status["checks"][0]["code"] == "RANGES_UNAVAILABLE"
+    frozen = replace(A_STATUS.topology, state="frozen", sentence="Topology rolled back.")
+    control.reports.status_now = replace(A_STATUS, topology=frozen)
+    status = json.loads((await control.ask("GET", "/admin/v1/status")).body)
+    assert (status["health"], status["checks"][0]["code"]) == ("HEALTH_ERR", "TOPOLOGY")
