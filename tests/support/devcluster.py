@@ -32,7 +32,7 @@ The cluster is ready. Clients find addresses and credentials in {env}:
   printf 'Authorization: Bearer %s' "$DSTORE_TOKEN" | curl -sS -H @- $DSTORE_URL/v1/tenant
   {aws} dynamodb list-tables
   {dstore} status
-  {dstore} node ls
+  {dstore} node list
 
   proxies  {proxies}
   admin    {admin}
