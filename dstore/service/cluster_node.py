@@ -183,11 +183,12 @@ class ClusterNode:
                 await self._own.all_said()
 
     async def close(self) -> None:
-        """Close what was opened, once `run` has ended and nothing is asked any more."""
+        """Close what was opened, once `run` has ended. Safe to call twice."""
         self._gate.close("The node has ended.")
         await self._opened.drain()
-        if self.node is not None:
-            await self.node.close()
+        node, self.node = self.node, None
+        if node is not None:
+            await node.close()
 
     # ------------------------------------------------------------------------------ its life
 

@@ -102,13 +102,14 @@ class Assignments:
         self._backoff = Backoff(entropy)
         self._dirty: dict[Name, None] = {}  # in the order in which they came
         self._stuck: dict[Name, None] = {}  # to be tried again after a rest
+        self._is_busy = True  # with the first look at everything, to begin with
         self._is_due = asyncio.Event()
         self._retrying: asyncio.TimerHandle | None = None
 
     @property
     def is_settled(self) -> bool:
         """Whether everything that is known to the view is carried out."""
-        return not self._dirty and not self._stuck
+        return not (self._is_busy or self._dirty or self._stuck)
 
     async def run(self) -> None:
         """Do what is due, until cancelled."""
@@ -116,7 +117,9 @@ class Assignments:
         try:
             self._begin(await self._watcher.known())
             while True:
+                self._is_busy = bool(self._dirty)
                 await self._is_due.wait()
+                self._is_busy = True
                 names = list(self._dirty)[:ASSIGNMENTS_AT_ONCE]
                 for name in names:
                     del self._dirty[name]
