@@ -8,20 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dstore import __version__
-from dstore.api.admin.door import TokenDoor
-from dstore.api.admin.join_tokens import PlaneJoinTokens
-from dstore.api.admin.routes import ControlAdmin, control_routes
-from dstore.api.admin.status import Report
-from dstore.api.http.health import Readiness
 from dstore.api.peer.joining import JoinRoutes
 from dstore.api.peer.server import PeerServer, watched_handshakes
 from dstore.base.limits import RENEWAL_LOOK_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, invalid
-from dstore.replication.peers.calls import Methods
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
+from dstore.roles.control_process import ControlProcess
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.certificates import read_certificate
 from dstore.security.control_key import (
@@ -31,23 +25,9 @@ from dstore.security.control_key import (
     load_or_create,
 )
 from dstore.security.tls import TlsContexts
-from dstore.service.control.admission import Admissions
-from dstore.service.control.control import Control, ControlSettings
-from dstore.service.control.key_feed import KeyFeed
-from dstore.service.control.key_methods import KeyMethods
-from dstore.service.control.membership import Memberships
 from dstore.service.control.operator_env import write_operator_env
-from dstore.service.control.plane import (
-    is_new,
-    open_plane,
-    own_credentials,
-    register_control,
-)
-from dstore.service.control.roster import Roster
-from dstore.service.control.shares import TenantShareGiver
+from dstore.service.control.plane import is_new, open_plane, own_credentials
 from dstore.storage.control.opening import open_store
-from dstore.topology.status import TopologyState
-from dstore.topology.watcher import TopologyWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,7 +36,6 @@ if TYPE_CHECKING:
     from dstore.service.client_env import Addresses
     from dstore.service.control.plane import ControlPlane
     from dstore.settings import Settings
-    from dstore.topology.coordinator import Coordinator
 
 _log: Final = get_logger(__name__)
 
@@ -73,135 +52,77 @@ async def mount(runtime: Runtime) -> Mounted:
         plane = await _opened_plane(runtime, ending)
         coordinator = await etcd_coordinator(settings, clock=runtime.clock, entropy=runtime.entropy)
         ending.push_async_callback(coordinator.close)
-        process = await _Process.open(runtime, plane, coordinator)
+        process = await ControlProcess.open(
+            runtime, plane, coordinator, uri=settings.peer_url_at(settings.peer_port)
+        )
+        await own_credentials(plane, settings.data, clock=runtime.clock, entropy=runtime.entropy)
+        serving = _Serving(
+            process=process,
+            contexts=await in_thread(partial(TlsContexts, settings.data)),
+            peers=PeerServer(
+                process.methods,
+                here=plane.identity,
+                clock=runtime.clock,
+                tasks=runtime.tasks,
+                barred=process.roster.barred,
+            ),
+        )
     except BaseException:
         await ending.aclose()
         raise
-    return process.mounted(close=ending.aclose)
+    return serving.mounted(close=ending.aclose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Process:
-    """A control process of a cluster, open."""
+class _Serving:
+    """A control process with its listener for components."""
 
-    runtime: Runtime
-    plane: ControlPlane
-    control: Control
-    watcher: TopologyWatcher
-    roster: Roster
-    admissions: Admissions
+    process: ControlProcess
     contexts: TlsContexts
     peers: PeerServer
 
-    @classmethod
-    async def open(
-        cls, runtime: Runtime, plane: ControlPlane, coordinator: Coordinator
-    ) -> _Process:
-        """Put it together; nothing runs yet."""
-        settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
-        await own_credentials(plane, settings.data, clock=clock, entropy=entropy)
-        contexts = await in_thread(partial(TlsContexts, settings.data))
-        watcher = TopologyWatcher(coordinator, clock=clock, metrics=runtime.metrics)
-        control = Control(
-            plane,
-            coordinator,
-            watcher,
-            settings=ControlSettings(
-                uri=settings.peer_url_at(settings.peer_port),
-                version=__version__,
-                zone=settings.zone,
-                ranges_per_table=settings.ranges_per_table or None,
-            ),
-            clock=clock,
-            entropy=entropy,
-        )
-        roster = Roster(plane.store, clock=clock)
-        await roster.refresh()
-        keys = KeyMethods(
-            memberships=Memberships(plane, clock=clock, entropy=entropy),
-            shares=TenantShareGiver(plane),
-            feed=KeyFeed(plane, clock=clock),
-            roster=roster,
-        )
-        return cls(
-            runtime=runtime,
-            plane=plane,
-            control=control,
-            watcher=watcher,
-            roster=roster,
-            admissions=Admissions(plane, clock=clock, entropy=entropy),
-            contexts=contexts,
-            peers=PeerServer(
-                Methods([*control.answered, *keys.answered()]),
-                here=plane.identity,
-                clock=clock,
-                tasks=runtime.tasks,
-                barred=roster.barred,
-            ),
-        )
-
     def mounted(self, *, close: Callable[[], Awaitable[None]]) -> Mounted:
         """Describe what the process serves and runs; `close` lets go of what it has open."""
-        runtime, control = self.runtime, self.control
-        admin = ControlAdmin(
-            process=self.plane.process,
-            location=self.plane.location,
-            door=TokenDoor(control.credentials.bearer),
-            credentials=control.credentials,
-            join_tokens=PlaneJoinTokens(self.admissions, control.survey),
-            reports=control.survey,
-        )
-        report = Report(
-            roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock
-        )
-        joins = JoinRoutes(self.admissions, clock=runtime.clock)
+        process = self.process
+        joins = JoinRoutes(process.admissions, clock=process.runtime.clock)
         return Mounted(
             routes={
                 Surface.PEER: (*self.peers.routes, *joins.routes),
-                Surface.ADMIN: control_routes(admin, report=report, metrics=runtime.metrics),
+                Surface.ADMIN: process.admin_routes(),
             },
             contexts={Surface.PEER: watched_handshakes(self.contexts.joining_server)},
-            jobs=(
-                Job(name="watch_topology", run=self.watcher.run),
-                Job(name="control", run=control.run),
-                Job(name="watch_roster", run=self.roster.run),
-                Job(name="renew_certificate", run=self._renew),
-            ),
-            ready=self._readiness,
+            jobs=(*process.jobs, Job(name="renew_certificate", run=self._renew)),
+            ready=process.readiness,
             announce=self._announce,
             drain=lambda timeout_s: self.peers.drain(timeout_s=timeout_s),
             close=close,
         )
 
-    def _readiness(self) -> Readiness:
-        if self.watcher.status().state is TopologyState.EMPTY:
-            return Readiness(is_ready=False, reason="waiting for the coordinator")
-        return Readiness(is_ready=True)
-
     async def _announce(self, addresses: Addresses) -> Path:
         """Enter this process among the controls, and tell its operator how to call it."""
         assert addresses.peer_url is not None
         assert addresses.admin_url is not None
-        await register_control(
-            self.plane,
-            uri=addresses.peer_url,
-            version=__version__,
-            certificate_serial=self.contexts.certificate.serial,
-            now_us=self.runtime.clock.wall_us(),
+        process = self.process
+        await process.register(
+            uri=addresses.peer_url, certificate_serial=self.contexts.certificate.serial
         )
-        await self.roster.refresh()  # components are told of this control from the first answer on
         return await write_operator_env(
-            self.control.credentials, self.runtime.settings.data, admin_url=addresses.admin_url
+            process.control.credentials,
+            process.runtime.settings.data,
+            admin_url=addresses.admin_url,
         )
 
     async def _renew(self) -> None:
         """Keep the certificate valid: control certifies itself, and shows what is new."""
-        runtime = self.runtime
+        runtime = self.process.runtime
         while True:
             await asyncio.sleep(RENEWAL_LOOK_S)
             try:
                 shown = await own_credentials(
-                    self.plane, runtime.settings.data, clock=runtime.clock, entropy=runtime.entropy
+                    self.process.plane,
+                    runtime.settings.data,
+                    clock=runtime.clock,
+                    entropy=runtime.entropy,
                 )
                 certificate = read_certificate(shown.certificate_pem)
                 if certificate.serial != self.contexts.certificate.serial:

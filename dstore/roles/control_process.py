@@ -1,0 +1,157 @@
+"""A control process without its listeners: what it has open, answers and runs.
+
+A control of its own (`control`) adds a peer listener, through which components join; in a process
+of all roles the others ask by reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from dstore import __version__
+from dstore.api.admin.door import TokenDoor
+from dstore.api.admin.join_tokens import PlaneJoinTokens
+from dstore.api.admin.routes import ControlAdmin, control_routes
+from dstore.api.admin.status import Report
+from dstore.api.http.health import Readiness
+from dstore.replication.peers.calls import Methods
+from dstore.roles.base import Job, Runtime
+from dstore.service.control.admission import Admissions
+from dstore.service.control.control import Control, ControlSettings
+from dstore.service.control.key_feed import KeyFeed
+from dstore.service.control.key_methods import KeyMethods
+from dstore.service.control.membership import Memberships
+from dstore.service.control.plane import register_control
+from dstore.service.control.roster import Roster
+from dstore.service.control.shares import TenantShareGiver
+from dstore.topology.status import TopologyState
+from dstore.topology.watcher import TopologyWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from dstore.api.admin.ports import Door
+    from dstore.api.admin.status import Section
+    from dstore.api.http.route import Route
+    from dstore.base.metrics import Metrics
+    from dstore.service.control.plane import ControlPlane
+    from dstore.topology.coordinator import Coordinator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlProcess:
+    """A control process, open; `methods` are what other components may ask it."""
+
+    runtime: Runtime
+    plane: ControlPlane
+    control: Control
+    watcher: TopologyWatcher
+    roster: Roster
+    admissions: Admissions
+    methods: Methods
+
+    @classmethod
+    async def open(
+        cls, runtime: Runtime, plane: ControlPlane, coordinator: Coordinator, *, uri: str
+    ) -> Self:
+        """Put it together; nothing runs yet.
+
+        Args:
+            runtime: of the role.
+            plane: open; the caller closes its store.
+            coordinator: the caller closes it.
+            uri: of this process's peer listener, as others reach it.
+        Raises: Unavailable: control's store.
+        """
+        settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
+        watcher = TopologyWatcher(coordinator, clock=clock, metrics=runtime.metrics)
+        control = Control(
+            plane,
+            coordinator,
+            watcher,
+            settings=ControlSettings(
+                uri=uri,
+                version=__version__,
+                zone=settings.zone,
+                ranges_per_table=settings.ranges_per_table or None,
+            ),
+            clock=clock,
+            entropy=entropy,
+        )
+        roster = Roster(plane.store, clock=clock)
+        await roster.refresh()
+        keys = KeyMethods(
+            memberships=Memberships(plane, clock=clock, entropy=entropy),
+            shares=TenantShareGiver(plane),
+            feed=KeyFeed(plane, clock=clock),
+            roster=roster,
+        )
+        return cls(
+            runtime=runtime,
+            plane=plane,
+            control=control,
+            watcher=watcher,
+            roster=roster,
+            admissions=Admissions(plane, clock=clock, entropy=entropy),
+            methods=Methods([*control.answered, *keys.answered()]),
+        )
+
+    def admin_routes(
+        self,
+        *,
+        door: Door | None = None,
+        sections: Sequence[Callable[[], Awaitable[Section]]] = (),
+        measure: Callable[[Metrics], None] | None = None,
+    ) -> tuple[Route, ...]:
+        """Bind the admin API.
+
+        Args:
+            door: tells who asks; None asks control's store for the operator's tokens.
+            sections: what the status says of other roles in this process, see `NodeStatus`.
+            measure: sets their metrics.
+        """
+        runtime, control = self.runtime, self.control
+        admin = ControlAdmin(
+            process=self.plane.process,
+            location=self.plane.location,
+            door=door or TokenDoor(control.credentials.bearer),
+            credentials=control.credentials,
+            join_tokens=PlaneJoinTokens(self.admissions, control.survey),
+            reports=control.survey,
+        )
+        report = Report(
+            roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock
+        )
+        return control_routes(
+            admin, report=report, metrics=runtime.metrics, sections=sections, measure=measure
+        )
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What runs for as long as it serves."""
+        return (
+            Job(name="watch_topology", run=self.watcher.run),
+            Job(name="control", run=self.control.run),
+            Job(name="watch_roster", run=self.roster.run),
+        )
+
+    def readiness(self) -> Readiness:
+        """Tell whether it can do what it is there for."""
+        if self.watcher.status().state is TopologyState.EMPTY:
+            return Readiness(is_ready=False, reason="waiting for the coordinator")
+        return Readiness(is_ready=True)
+
+    async def register(self, *, uri: str, certificate_serial: str) -> None:
+        """Enter it among the controls, before components are told of any.
+
+        Raises: Refused(CONFLICT): it was removed for good. Unavailable, Unknown: the store.
+        """
+        await register_control(
+            self.plane,
+            uri=uri,
+            version=__version__,
+            certificate_serial=certificate_serial,
+            now_us=self.runtime.clock.wall_us(),
+        )
+        await self.roster.refresh()
