@@ -126,7 +126,7 @@ PROXY_RETRY_S_MIN: Final = 0.05  # before the first repetition, doubled up to ..
 PROXY_RETRY_S_MAX: Final = 0.8
 PROXY_CHANGE_TIMEOUT_S: Final = 20.0  # of a change by control, its repetitions included
 PROXY_VIEW_TIMEOUT_S: Final = 5.0  # until the own view shows what control has changed
-PROXY_TABLE_TIMEOUT_S: Final = 10.0  # until all nodes have their part of a table that was made
+PROXY_TABLE_TIMEOUT_S: Final = 5.0  # until all nodes have their part of a table that was made
 SETTINGS_ROUNDS_MAX: Final = 8  # of a change of settings that others change at the same time
 # Reads of a batch that are under way at once where they are of several ranges: 6.4 MB at most.
 BATCH_READS_AT_ONCE: Final = 16
@@ -176,6 +176,7 @@ CERTIFICATE_BYTES_MAX: Final = 16 * KIB  # of a certificate, a request or a key;
 AUTHORITIES_MAX: Final = 4  # trusted at a time: the present one, the next, and room for a mistake
 JOIN_TOKEN_LIFE_S: Final = 900  # as cluster-api has; an operator may ask for up to ..._MAX
 JOIN_TOKEN_LIFE_S_MAX: Final = 3_600
+JOIN_TOKENS_LISTED_S: Final = 7 * DAY_S  # after their end, to see who came with which
 JOIN_TOKEN_CHARS_MAX: Final = 2 * KIB
 JOIN_ADDRESSES_MAX: Final = 8  # of controls in one token
 ADDRESS_CHARS_MAX: Final = 128
@@ -310,6 +311,7 @@ TASK_IDLE_S: Final = 1.0  # between two looks at the tasks that are due
 TASK_RETRY_S_MIN: Final = 1.0  # doubled with each attempt
 TASK_RETRY_S_MAX: Final = 60.0
 TASK_WAIT_S: Final = 20.0  # that a task stays with what it waits for before it is queued again
+TASK_LOOK_S: Final = 0.5  # the same, once it has waited in vain
 TASKS_KEPT_S: Final = 7 * DAY_S  # of those that ended
 NOTICES_AT_ONCE: Final = 100  # taken over in one transaction
 

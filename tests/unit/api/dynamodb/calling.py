@@ -1,4 +1,4 @@
-"""Operations of the DynamoDB API called on a node without a door: shape checked, then run."""
+"""Operations of the DynamoDB API called without a door: shape checked, then run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dstore.api.dynamodb.shapes import check
 from dstore.service.access import Principal
 
 if TYPE_CHECKING:
-    from dstore.service.node import Node
+    from dstore.service.use_cases import UseCases
 
 TENANT = "acme"
 REGION = "eu-west-1"
 
 
-async def called(node: Node, operation: str, /, **members: Any) -> Any:
+async def called(node: UseCases, operation: str, /, **members: Any) -> Any:
     """Run an operation for `TENANT`. Returns: the decoded answer. Raises: as the operation does."""
     action = ACTIONS[operation]
     given = msgspec.json.decode(msgspec.json.encode(members))

@@ -12,6 +12,7 @@ import pytest
 from dstore.api.dynamodb.errors import aws_error_of
 from dstore.model.tables import IdType
 from dstore.service.node import Node
+from dstore.service.use_cases import UseCases
 from tests.support.nodes import open_in
 from tests.unit.api.dynamodb.calling import TENANT, called
 
@@ -42,25 +43,30 @@ def _schema(*names: str) -> list[dict[str, str]]:
 async def item_tables(directory: Path) -> AsyncIterator[Node]:
     """Open a node with tables of every sort of key."""
     async with open_in(directory) as node:
-        await node.catalog.create_tenant(TENANT)
-        await node.catalog.create_table(TENANT, V1, id_type=IdType.STRING)
-        everything = {"ProjectionType": "ALL"}
-        indexed = _keys(("pk", "S"), ("sk", "S"), ("lk", "S"), ("gk", "B"))
-        indexed["LocalSecondaryIndexes"] = [
-            {"IndexName": "local", "KeySchema": _schema("pk", "lk"), "Projection": everything}
-        ]
-        indexed["GlobalSecondaryIndexes"] = [
-            {"IndexName": "by_lk", "KeySchema": _schema("lk"), "Projection": everything},
-            {"IndexName": "by_gk", "KeySchema": _schema("gk"), "Projection": everything},
-        ]
-        for name, definition in (
-            (HASH, _keys(("id", "S"))),
-            (RANGE, _keys(("pk", "S"), ("sk", "N"))),
-            (BINARY, _keys(("id", "B"))),
-            (INDEXED, indexed),
-        ):
-            await called(node, "CreateTable", TableName=name, **definition)
+        await make_item_tables(node)
         yield node
+
+
+async def make_item_tables(cases: UseCases) -> None:
+    """Make a tenant with tables of every sort of key."""
+    await cases.registrar.create_tenant(TENANT)
+    await cases.registrar.create_table(TENANT, V1, id_type=IdType.STRING)
+    everything = {"ProjectionType": "ALL"}
+    indexed = _keys(("pk", "S"), ("sk", "S"), ("lk", "S"), ("gk", "B"))
+    indexed["LocalSecondaryIndexes"] = [
+        {"IndexName": "local", "KeySchema": _schema("pk", "lk"), "Projection": everything}
+    ]
+    indexed["GlobalSecondaryIndexes"] = [
+        {"IndexName": "by_lk", "KeySchema": _schema("lk"), "Projection": everything},
+        {"IndexName": "by_gk", "KeySchema": _schema("gk"), "Projection": everything},
+    ]
+    for name, definition in (
+        (HASH, _keys(("id", "S"))),
+        (RANGE, _keys(("pk", "S"), ("sk", "N"))),
+        (BINARY, _keys(("id", "B"))),
+        (INDEXED, indexed),
+    ):
+        await called(cases, "CreateTable", TableName=name, **definition)
 
 
 @pytest.fixture(name="node")
@@ -70,7 +76,7 @@ async def node_fixture(tmp_path: Path) -> AsyncIterator[Node]:
         yield node
 
 
-async def refused(node: Node, operation: str, /, **members: Any) -> tuple[str, str]:
+async def refused(node: UseCases, operation: str, /, **members: Any) -> tuple[str, str]:
     """Call an operation that must fail. Returns: the error's name and its sentence."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the wire would render
         await called(node, operation, **members)
@@ -78,13 +84,13 @@ async def refused(node: Node, operation: str, /, **members: Any) -> tuple[str, s
     return error.name, error.text or ""
 
 
-async def validation(node: Node, operation: str, /, **members: Any) -> str:
+async def validation(node: UseCases, operation: str, /, **members: Any) -> str:
     """Call an operation that must be a ValidationException. Returns: its sentence."""
     name, text = await refused(node, operation, **members)
     assert name == "ValidationException", (name, text)
     return text
 
 
-async def stored(node: Node, table: str, **key: Any) -> Any:
+async def stored(node: UseCases, table: str, **key: Any) -> Any:
     """Read an item; None if there is none."""
     return (await called(node, "GetItem", TableName=table, Key=key)).get("Item")

@@ -12,6 +12,7 @@ import pytest
 from dstore.api.dynamodb.errors import aws_error_of
 from dstore.model.errors import DStoreError
 from dstore.service.node import Node
+from dstore.service.use_cases import UseCases
 from tests.unit.api.dynamodb.calling import TENANT, called
 from tests.unit.service.nodes import a_node
 
@@ -25,35 +26,40 @@ async def page_tables(directory: Path) -> AsyncIterator[Node]:
     `sorted` has the items p = "a", n = 0 to 4, each with x = n, text = "even" or "odd".
     """
     async with a_node(directory) as node:
-        await node.catalog.create_tenant(TENANT)
-        await called(
-            node,
-            "CreateTable",
-            TableName="plain",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "p", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}],
-        )
-        await called(
-            node,
-            "CreateTable",
-            TableName="sorted",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "p", "AttributeType": "S"},
-                {"AttributeName": "n", "AttributeType": "N"},
-                {"AttributeName": "x", "AttributeType": "N"},
-            ],
-            KeySchema=[
-                {"AttributeName": "p", "KeyType": "HASH"},
-                {"AttributeName": "n", "KeyType": "RANGE"},
-            ],
-            LocalSecondaryIndexes=[index("local", "p", "x")],
-            GlobalSecondaryIndexes=[index("global", "x")],
-        )
-        for number in range(ITEMS):
-            await called(node, "PutItem", TableName="sorted", Item=item(number))
+        await make_page_tables(node)
         yield node
+
+
+async def make_page_tables(node: UseCases) -> None:
+    """Make those tables."""
+    await node.registrar.create_tenant(TENANT)
+    await called(
+        node,
+        "CreateTable",
+        TableName="plain",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "p", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}],
+    )
+    await called(
+        node,
+        "CreateTable",
+        TableName="sorted",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "p", "AttributeType": "S"},
+            {"AttributeName": "n", "AttributeType": "N"},
+            {"AttributeName": "x", "AttributeType": "N"},
+        ],
+        KeySchema=[
+            {"AttributeName": "p", "KeyType": "HASH"},
+            {"AttributeName": "n", "KeyType": "RANGE"},
+        ],
+        LocalSecondaryIndexes=[index("local", "p", "x")],
+        GlobalSecondaryIndexes=[index("global", "x")],
+    )
+    for number in range(ITEMS):
+        await called(node, "PutItem", TableName="sorted", Item=item(number))
 
 
 def index(name: str, partition: str, *sort: str) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def key(number: int) -> dict[str, Any]:
     return {"p": {"S": "a"}, "n": {"N": str(number)}}
 
 
-async def said(node: Node, operation: str, members: dict[str, Any]) -> str:
+async def said(node: UseCases, operation: str, members: dict[str, Any]) -> str:
     """Run an operation that is refused. Returns: the error's name and text."""
     with pytest.raises(DStoreError) as raised:
         await called(node, operation, **members)

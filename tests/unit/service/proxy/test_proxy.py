@@ -1,0 +1,240 @@
+"""A proxy over nodes: clients see one store, whatever happens to nodes, control and views."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dstore.api.dynamodb.errors import AwsError
+from dstore.model.errors import ConditionFailed, NotMine, Refused, Unavailable, Unknown
+from dstore.model.tables import IdType
+from dstore.replication.peers.errors import Unreachable
+from dstore.service.entry_writes import create
+from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.storage.requests import RequestName
+from tests.support.proxies import Gate, ProxyCluster, proxy_cluster
+from tests.unit.api.dynamodb.calling import TENANT, called
+
+TABLE = "things"
+NAMES = [f"k{number}" for number in range(24)]
+
+
+async def made(cluster: ProxyCluster) -> None:
+    """Make a tenant and a table of four ranges, two a node."""
+    await cluster.proxy.registrar.create_tenant(TENANT)
+    await called(
+        cluster.proxy,
+        "CreateTable",
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+
+
+async def put(cluster: ProxyCluster, name: str, text: str = "v") -> None:
+    await called(
+        cluster.proxy, "PutItem", TableName=TABLE, Item={"id": {"S": name}, "a": {"S": text}}
+    )
+
+
+async def got(cluster: ProxyCluster, name: str) -> Any:
+    answer = await called(cluster.proxy, "GetItem", TableName=TABLE, Key={"id": {"S": name}})
+    return answer.get("Item")
+
+
+async def test_who_makes_a_table_sees_it(tmp_path: Path) -> None:
+    """A table is usable as soon as its creation is answered, and gone when its deletion is."""
+    async with proxy_cluster(tmp_path, ranges_per_table=4) as cluster:
+        await made(cluster)
+        for name in NAMES:
+            await put(cluster, name)
+        assert await called(cluster.proxy, "ListTables") == {"TableNames": [TABLE]}
+        table = cluster.proxy.directory.table(TENANT, TABLE)
+        assert len(table.ranges.refs) == 4
+        assert {ref.node for ref in table.ranges.refs} == {node.node for node in cluster.nodes}
+        await called(cluster.proxy, "DeleteTable", TableName=TABLE)
+        with pytest.raises(Refused):
+            cluster.proxy.directory.table(TENANT, TABLE)
+        await cluster.proxy.registrar.delete_tenant(TENANT, force=True)
+        assert list(cluster.proxy.directory.tenant_names()) == []
+
+
+async def test_items_are_found_on_all_nodes(tmp_path: Path) -> None:
+    """Reads, batches, scans and v1's lists go over the nodes as over one."""
+    async with proxy_cluster(tmp_path, ranges_per_table=4) as cluster:
+        await made(cluster)
+        requests = [
+            {"PutRequest": {"Item": {"id": {"S": name}, "a": {"S": name}}}} for name in NAMES
+        ]
+        written = await called(cluster.proxy, "BatchWriteItem", RequestItems={TABLE: requests})
+        assert written["UnprocessedItems"] == {}
+        assert {name: (await got(cluster, name))["a"]["S"] for name in NAMES} == dict(
+            zip(NAMES, NAMES, strict=True)
+        )
+        found = await called(
+            cluster.proxy,
+            "BatchGetItem",
+            RequestItems={TABLE: {"Keys": [{"id": {"S": name}} for name in [*NAMES, "none"]]}},
+        )
+        assert sorted(one["id"]["S"] for one in found["Responses"][TABLE]) == sorted(NAMES)
+        scanned = await called(cluster.proxy, "Scan", TableName=TABLE)
+        assert scanned["Count"] == len(NAMES)
+        seen: list[str] = []
+        after: dict[str, Any] = {}
+        while True:
+            page = await called(cluster.proxy, "Scan", TableName=TABLE, Limit=5, **after)
+            seen += [one["id"]["S"] for one in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                break
+            after = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        assert seen == [one["id"]["S"] for one in scanned["Items"]]
+        listing = await cluster.proxy.items.list(TENANT, TABLE, after=b"", limit=100)
+        assert listing.count == len(NAMES)
+        whole = msgspec.json.decode(b"[%b]" % b",".join(listing.entries))
+        assert [one["id"] for one in whole] == seen
+
+
+async def test_a_node_that_is_away_and_comes_back(tmp_path: Path) -> None:
+    """Reads and writes that could not reach a node are made when it is back; clients see none."""
+    async with proxy_cluster(tmp_path, nodes=1) as cluster:
+        await made(cluster)
+        [gate] = cluster.gates.values()
+        for work in (put(cluster, "a"), got(cluster, "a")):
+            gate.is_shut = True
+            cluster.tasks.spawn(_open_soon(gate), name="open")
+            await work
+        assert (await got(cluster, "a"))["a"] == {"S": "v"}
+
+
+async def _open_soon(gate: Gate) -> None:
+    await asyncio.sleep(0.2)
+    gate.is_shut = False
+
+
+async def test_a_node_that_stays_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits too long hears that nothing was done, and that a retry may help."""
+    monkeypatch.setattr("dstore.service.proxy.remote_ranges.PROXY_CALL_TIMEOUT_S", 0.3)
+    async with proxy_cluster(tmp_path, nodes=1) as cluster:
+        await made(cluster)
+        [gate] = cluster.gates.values()
+        gate.is_shut = True
+        with pytest.raises(Unreachable):
+            await put(cluster, "a")
+        with pytest.raises(Unreachable):
+            await got(cluster, "a")
+
+
+async def test_a_lost_answer_to_a_write_is_unknown(tmp_path: Path) -> None:
+    """A write that may have happened is never repeated nor called a failure, unless it is named."""
+    async with proxy_cluster(tmp_path, nodes=1) as cluster:
+        await made(cluster)
+        [gate] = cluster.gates.values()
+        gate.losses = [Unknown("lost")]
+        before = gate.calls
+        with pytest.raises(Unknown):
+            await put(cluster, "a")
+        assert gate.calls == before + 1
+        await cluster.proxy.registrar.create_table(TENANT, "entries", id_type=IdType.STRING)
+        key = cluster.proxy.items.locate(TENANT, "entries", "one")
+        mutation = create({"a": {"S": "x"}}, key=key, preconditions=NO_PRECONDITIONS)
+        name = RequestName(principal="p", request_id="r", digest=b"d")
+        gate.losses = [Unknown("lost"), Unknown("lost")]
+        applied = await cluster.proxy.items.write(key, mutation, request=name)
+        assert not applied.existed  # the first one's own answer
+        gate.losses, gate.failures = [Unknown("lost")], []
+        other = cluster.proxy.items.locate(TENANT, "entries", "two")
+        with pytest.raises(Unknown):
+            await cluster.proxy.items.write(
+                other, create({}, key=other, preconditions=NO_PRECONDITIONS)
+            )
+
+
+async def test_a_range_that_has_moved_on_is_followed(tmp_path: Path) -> None:
+    """A node in a newer epoch than the view sends the proxy to look again, unseen by the client."""
+    async with proxy_cluster(tmp_path, nodes=1) as cluster:
+        await made(cluster)
+        [gate] = cluster.gates.values()
+        await put(cluster, "a")
+        [ref] = cluster.proxy.directory.table(TENANT, TABLE).ranges.refs
+        gate.failures = [NotMine(ref.range_id, 0)]  # it does not hold it yet
+        assert await got(cluster, "a") is not None
+        gate.failures = [NotMine(ref.range_id, 0), NotMine(ref.range_id, 0)]
+        await put(cluster, "a", "w")
+        assert (await got(cluster, "a"))["a"] == {"S": "w"}
+
+
+async def test_refusals_come_back_as_they_are(tmp_path: Path) -> None:
+    """A condition that fails shows its item, and a misfit its words, through the wire."""
+    async with proxy_cluster(tmp_path) as cluster:
+        await made(cluster)
+        await put(cluster, "a")
+        with pytest.raises(ConditionFailed) as failed:
+            await called(
+                cluster.proxy,
+                "PutItem",
+                TableName=TABLE,
+                Item={"id": {"S": "a"}},
+                ConditionExpression="attribute_not_exists(id)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        assert failed.value.previous == {"id": {"S": "a"}, "a": {"S": "v"}}
+        with pytest.raises(AwsError, match="exceeded the maximum"):
+            await called(
+                cluster.proxy,
+                "UpdateItem",
+                TableName=TABLE,
+                Key={"id": {"S": "a"}},
+                UpdateExpression="SET b = :b, c = :b",
+                ExpressionAttributeValues={":b": {"S": "x" * 300_000}},
+            )
+
+
+async def test_control_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without control items are served as before; only changes of tables wait, and say so."""
+    monkeypatch.setattr("dstore.service.proxy.remote_registrar.PROXY_CHANGE_TIMEOUT_S", 0.2)
+    async with proxy_cluster(tmp_path) as cluster:
+        await made(cluster)
+        cluster.control_gate.is_shut = True
+        await put(cluster, "a")
+        assert await got(cluster, "a") is not None
+        with pytest.raises(Unavailable):
+            await cluster.proxy.registrar.create_tenant("other")
+
+
+async def test_a_lost_answer_of_control(tmp_path: Path) -> None:
+    """A creation whose answer was lost is asked for again, and is still the one and only."""
+    async with proxy_cluster(tmp_path) as cluster:
+        cluster.control_gate.losses = [Unknown("lost")]
+        _, is_new = await cluster.proxy.registrar.create_tenant(TENANT)
+        assert is_new
+        cluster.control_gate.losses = [Unknown("lost")]
+        await made_again(cluster)
+
+
+async def made_again(cluster: ProxyCluster) -> None:
+    await called(
+        cluster.proxy,
+        "CreateTable",
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    await called(cluster.proxy, "UpdateTable", TableName=TABLE, DeletionProtectionEnabled=True)
+    described = await called(cluster.proxy, "DescribeTable", TableName=TABLE)
+    assert described["Table"]["DeletionProtectionEnabled"]
+
+
+async def test_tenants_are_kept_apart(tmp_path: Path) -> None:
+    """What another tenant has under a name is not there for this one (I11)."""
+    async with proxy_cluster(tmp_path) as cluster:
+        await made(cluster)
+        await cluster.proxy.registrar.create_tenant("other")
+        assert list(cluster.proxy.directory.tenant("other").table_names) == []
+        with pytest.raises(Refused):
+            cluster.proxy.items.locate("other", TABLE, "a")
