@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from dstore.base.limits import CONTROL_PAGE_MAX, JOIN_TOKEN_LIFE_S
+from dstore.base.clock import US_PER_S
+from dstore.base.limits import CONTROL_PAGE_MAX, JOIN_TOKEN_LIFE_S, JOIN_TOKENS_LISTED_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.security.certificates import (
@@ -33,7 +34,7 @@ from dstore.security.identity import (
 from dstore.security.join_tokens import new_join_token, secret_is_right
 from dstore.security.keys import new_key
 from dstore.service.calls.join_exchange import JoinAnswered, JoinAsked
-from dstore.service.control.membership import control_uris, find, require_admitted, store
+from dstore.service.control.membership import controls, find, require_admitted, store
 from dstore.storage.control import audit, join_tokens
 from dstore.storage.control.components import NODES, PROXIES
 from dstore.storage.control.records import (
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 _log: Final = get_logger(__name__)
 
+_LISTED_US: Final = JOIN_TOKENS_LISTED_S * US_PER_S
 _JOINING: Final = frozenset({ComponentRole.NODE, ComponentRole.PROXY})
 _UNKNOWN: Final = (
     "The join token is not known here, or was revoked; make another with: dstore control token "
@@ -130,6 +132,7 @@ class Admissions:
             expires_at_us=token.expires_at_us,
         )
         async with self._plane.store.transaction() as tx:
+            await join_tokens.forget_expired(tx, before_us=now_us - _LISTED_US)
             await join_tokens.insert(tx, record)
             await self._audit(tx, actor=actor, action="join_token.create", subject=token.token_id)
         return TokenMade(record=record, text=token.text())
@@ -204,12 +207,12 @@ class Admissions:
             certificate = read_certificate(pem)
             is_new = await self._enter(tx, asked, certificate, is_back=former is not None)
             await self._audit(tx, actor=identity.uri, action="component.join", subject=token.id)
-            controls = await control_uris(tx)
+            uris = tuple(control.uri for control in await controls(tx))
         answered = JoinAnswered(
             component=identity.uuid,
             certificate_pem=pem.decode(),
             authorities_pem=self._plane.authority.certificate_pem.decode(),
-            controls=controls,
+            controls=uris,
             wall_us=now_us,
         )
         return answered, certificate, is_new

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from dstore.base.limits import CONTROLS_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.security.certificates import read_certificate
@@ -131,11 +132,16 @@ def require_admitted(known: Known | None, identity: Identity) -> Known:
     return known
 
 
-async def control_uris(tx: Transaction) -> tuple[str, ...]:
-    """List where controls' peer listeners are."""
-    page = await CONTROLS.page(tx)
+async def controls(tx: Transaction) -> tuple[ControlRecord, ...]:
+    """List the controls that others can dial: not those that share a process with all they serve.
+
+    Nor those that were removed; CONTROLS_MAX at the most.
+    """
+    page = await CONTROLS.page(tx, limit=CONTROLS_MAX)
     return tuple(
-        control.uri for control in page.records if control.state is not ComponentState.REMOVED
+        control
+        for control in page.records
+        if control.state is not ComponentState.REMOVED and control.uri.startswith("https://")
     )
 
 

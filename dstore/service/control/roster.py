@@ -22,9 +22,8 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.service.calls.key_calls import ControlMember, Members
-from dstore.service.control.membership import REMOVED
+from dstore.service.control.membership import REMOVED, controls
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
-from dstore.storage.control.records import ComponentState
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
@@ -69,15 +68,13 @@ class Roster:
         since_us = self._clock.wall_us() - _TOLD_US
         async with self._store.snapshot() as tx:
             removed = await _removed(tx, since_us=since_us)
-            page = await CONTROLS.page(tx, limit=CONTROLS_MAX)
-        controls = tuple(
-            ControlMember(uuid=one.uuid, uri=one.uri)
-            for one in page.records
-            if one.state is not ComponentState.REMOVED
-        )
+            there = await controls(tx)
         for uuid in set(removed) - self._removed:
             _log.info("component_barred", component=uuid)
-        self._members = Members(controls=controls, removed=removed)
+        self._members = Members(
+            controls=tuple(ControlMember(uuid=one.uuid, uri=one.uri) for one in there),
+            removed=removed,
+        )
         self._removed = frozenset(removed)
         self._read_at_ns = began_ns
 
