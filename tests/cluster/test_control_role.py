@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,8 +64,8 @@ class Operator(Client):
 
 
 @asynccontextmanager
-async def control_of(settings: Settings) -> AsyncIterator[Operator]:
-    """Run a control in this process, until it is ready. Yields: its operator's client."""
+async def control_of(settings: Settings, *, waits: bool = True) -> AsyncIterator[Operator]:
+    """Run a control in this process. Yields: its operator's client, once it leads if `waits`."""
     failures: list[BaseException] = []
     metrics, clock = create_metrics(), SystemClock()
     runtime = Runtime(
@@ -99,7 +100,8 @@ async def control_of(settings: Settings) -> AsyncIterator[Operator]:
         variables = dict(line.split("=", 1) for line in file.read_text().splitlines())
         assert variables["DSTORE_ADMIN_URL"] == admin
         with Operator(admin, token=variables["DSTORE_TOKEN"]) as client:
-            await _ready(client)
+            if waits:
+                await _ready(client)
             yield client
     finally:
         for listener in listeners.values():
@@ -167,6 +169,58 @@ async def test_control_comes_back_with_what_it_had(settings: Settings) -> None:
         assert after["control"]["uuid"] == before["control"]["uuid"]
         listed = await asked(client, "GET", "/admin/v1/join-token")
         assert [each["id"] for each in listed["joinTokens"]] == [made["id"]]
+
+
+async def test_control_starts_without_etcd_and_says_so(settings: Settings) -> None:
+    """Its operator is answered, and components may ask for their keys; nothing can be placed."""
+    away = replace(settings, etcd_endpoints=(f"127.0.0.1:{free_port()}",))
+    async with control_of(away, waits=False) as client:
+        health = await asyncio.to_thread(client.get, "/health/ready")
+        assert health.status == 503
+        status = await asked(client, "GET", "/admin/v1/status")
+        assert status["health"] == "HEALTH_ERR"
+        assert {"TOPOLOGY", "CLUSTER"} <= {check["code"] for check in status["checks"]}
+        assert status["cluster"]["leader"] is None
+        assert (await asked(client, "POST", "/admin/v1/join-token", {"role": "node"}))["token"]
+
+
+async def test_second_control_shares_the_plane_and_waits_to_lead(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Both answer the operator; when the one that leads ends, the other leads at once."""
+    directory = tmp_path / "second"
+    directory.mkdir()
+    other = replace(
+        settings,
+        data=directory,
+        peer_port=free_port(),
+        control_store=f"sqlite:{settings.data / 'control.db'}",
+        control_key_file=settings.data / "control.key",
+    )
+
+    async def leader(client: Client) -> str | None:
+        status = await asked(client, "GET", "/admin/v1/status")
+        found: str | None = status["cluster"]["leader"]
+        return found
+
+    async with AsyncExitStack() as first:
+        one = await first.enter_async_context(control_of(settings))
+        led_by = await leader(one)
+        async with control_of(other) as two:
+            assert await leader(two) == led_by
+            made = await asked(two, "POST", "/admin/v1/join-token", {"role": "node"})
+            assert set(parse_join_token(made["token"]).addresses) == {
+                f"127.0.0.1:{settings.peer_port}",
+                f"127.0.0.1:{other.peer_port}",
+            }
+            rows = (await asked(two, "GET", "/admin/v1/control"))["controls"]
+            assert [row["isLeader"] for row in rows].count(True) == 1
+            await first.aclose()
+
+            async def is_led_by_another() -> bool:
+                return await leader(two) not in {led_by, None}
+
+            await _until(is_led_by_another)
 
 
 async def test_lost_token_of_the_operator_is_replaced_and_void(settings: Settings) -> None:
