@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from asyncio import Future, gather, sleep
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import BATCH_READ_BYTES_MAX, BATCH_READS_AT_ONCE, KIB
-from dstore.base.threads import in_thread_if
 from dstore.model.errors import NotMine, Unavailable
 from dstore.model.values import item_bytes
-from dstore.service.items import is_large
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+    import msgspec
 
     from dstore.service.items import ItemKey, Items
     from dstore.service.read_answers import ReadAnswer, ReadAsk
-    from dstore.service.write_answers import Done, Pending, WriteAsk
-    from dstore.storage.entries import Entry
+    from dstore.service.write_answers import WriteAsk, Written
     from dstore.storage.range_writer import Apply
 
 # Of items read from memory before others have their turn on the event loop: a millisecond or two.
@@ -31,22 +29,17 @@ _TURN_BYTES: Final = 256 * KIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchedRead:
-    """One read of a batch, and what is going to be shown.
-
-    `render` makes of an entry what its reader wants, perhaps in a thread; it should not hold large
-    items decoded: 16 MB of lists and maps are a gigabyte of objects.
-    """
+    """One read of a batch, and what is going to be shown, which is counted too (`is_counted`)."""
 
     key: ItemKey
     ask: ReadAsk
-    render: Callable[[Entry | ReadAnswer], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadItem:
-    """What was made of an item; None if there is none; and its size as an item."""
+    """An item as it was asked for, as JSON; None if there is none; and its size as an item."""
 
-    item: Any
+    item: msgspec.Raw | None
     size_bytes: int
 
 
@@ -74,11 +67,11 @@ async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadIte
     at_once = 1 if len(_lines(items, reads)) <= 1 else BATCH_READS_AT_ONCE
     for start in range(0, len(reads), at_once):
         ahead = reads[start : start + at_once]
-        for read, entry in zip(ahead, await _read_all(items, ahead), strict=True):
+        for read, answer in zip(ahead, await _read_all(items, ahead), strict=True):
             item, size_bytes = None, 0
-            if entry is not None:
-                render = partial(_rendered, read, entry)
-                item, size_bytes = await in_thread_if(is_large((entry,)), render)
+            if answer is not None:
+                item = answer.body
+                size_bytes = answer.item_bytes + item_bytes(read.key.attributes)
             total_bytes += size_bytes
             if total_bytes > BATCH_READ_BYTES_MAX:
                 return found
@@ -90,20 +83,18 @@ async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadIte
     return found
 
 
-async def _read_all(
-    items: Items, reads: Sequence[BatchedRead]
-) -> Sequence[Entry | ReadAnswer | None]:
+async def _read_all(items: Items, reads: Sequence[BatchedRead]) -> Sequence[ReadAnswer | None]:
     """Read a few items: of one range one by one, of several side by side."""
     if len(reads) == 1:
         return [await items.read(reads[0].key, reads[0].ask)]
-    entries: dict[int, Entry | ReadAnswer | None] = {}
+    answers: dict[int, ReadAnswer | None] = {}
 
     async def read_those(places: Sequence[int]) -> None:
         for place in places:
-            entries[place] = await items.read(reads[place].key, reads[place].ask)
+            answers[place] = await items.read(reads[place].key, reads[place].ask)
 
     await gather(*(read_those(places) for places in _lines(items, reads)))
-    return [entries[place] for place in range(len(reads))]
+    return [answers[place] for place in range(len(reads))]
 
 
 def _lines(items: Items, reads: Sequence[BatchedRead]) -> Collection[Sequence[int]]:
@@ -144,18 +135,14 @@ def _range_of(key: ItemKey) -> str | None:
         return None
 
 
-def _rendered(read: BatchedRead, entry: Entry | ReadAnswer) -> tuple[Any, int]:
-    return read.render(entry), entry.item_bytes + item_bytes(read.key.attributes)
-
-
-async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Done | Unavailable]:
+async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Written | Unavailable]:
     """Write items side by side, so that those of a range share its commits.
 
     Returns: for each write what it did, or why it is certain that it did nothing.
     Raises: Unavailable: nothing of the batch was written. Unknown, or what else went wrong with
         one of them: others may have been written, and all may be written again.
     """
-    queued: dict[int, Pending | Unavailable] = {}
+    queued: dict[int, Future[Written] | Unavailable] = {}
 
     async def submit_those(places: Sequence[int]) -> None:
         for place in places:
@@ -168,10 +155,10 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Done
         await gather(*(submit_those(places) for places in groups))
     in_order = [queued[place] for place in range(len(writes))]
     futures = [each for each in in_order if isinstance(each, Future)]
-    done: Iterator[Done | BaseException] = iter(await gather(*futures, return_exceptions=True))
-    answers: list[Done | Unavailable] = []
+    done: Iterator[Written | BaseException] = iter(await gather(*futures, return_exceptions=True))
+    answers: list[Written | Unavailable] = []
     for write, each in zip(writes, in_order, strict=True):
-        answer: Done | BaseException = next(done) if isinstance(each, Future) else each
+        answer: Written | BaseException = next(done) if isinstance(each, Future) else each
         if isinstance(answer, NotMine):
             answer = await _written(items, write)
         if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
@@ -183,7 +170,7 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Done
     return answers
 
 
-async def _submitted(items: Items, write: BatchedWrite) -> Pending | Unavailable:
+async def _submitted(items: Items, write: BatchedWrite) -> Future[Written] | Unavailable:
     try:
         return await items.submit(
             write.key, write.apply, body_bytes=write.size_bytes, ask=write.ask
@@ -192,7 +179,7 @@ async def _submitted(items: Items, write: BatchedWrite) -> Pending | Unavailable
         return error
 
 
-async def _written(items: Items, write: BatchedWrite) -> Done | Unavailable:
+async def _written(items: Items, write: BatchedWrite) -> Written | Unavailable:
     """Write where the range is now."""
     try:
         return await items.write(write.key, write.apply, body_bytes=write.size_bytes, ask=write.ask)

@@ -10,7 +10,7 @@ of the same entry.
 
 from __future__ import annotations
 
-from asyncio import Lock, TaskGroup, gather, sleep
+from asyncio import Future, Lock, TaskGroup, gather, sleep
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -27,7 +27,7 @@ from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
     from dstore.service.disk_space import DiskSpace
-    from dstore.service.write_answers import Pending
+    from dstore.service.write_answers import Written
     from dstore.storage.range_writer import Apply
 
 PRINCIPAL: Final = "deferred"
@@ -156,7 +156,7 @@ class Deferred:
             raise Refused(RefusalKind.NOT_FOUND, "The table was deleted before the write ran.")
         return entry
 
-    async def _begin(self, planned: _Planned | Exception) -> Pending | Exception:
+    async def _begin(self, planned: _Planned | Exception) -> Future[Written] | Exception:
         """Submit one write behind those before it."""
         if isinstance(planned, Exception):
             return planned
@@ -168,12 +168,12 @@ class Deferred:
             return error
 
 
-async def _outcome(request_id: str, answer: Pending | Exception) -> DeferredOutcome | None:
+async def _outcome(request_id: str, answer: Future[Written] | Exception) -> DeferredOutcome | None:
     """Wait for one write. Returns: None if it could not be done yet and has to run again."""
     try:
         if isinstance(answer, Exception):
             raise answer  # noqa: TRY301 - told apart below, with those that the future raises
-        applied = await answer
+        done = await answer
     except (Unavailable, Unknown):
         return None
     except DStoreError as error:
@@ -181,4 +181,4 @@ async def _outcome(request_id: str, answer: Pending | Exception) -> DeferredOutc
         return DeferredOutcome(error=str(name), detail=error.message)
     except Exception as error:  # noqa: BLE001 - a defect met by one write must not end the process
         return failed(request_id, error)
-    return DeferredOutcome(existed=applied.existed, version=applied.version)
+    return DeferredOutcome(existed=done.existed, version=done.version)

@@ -38,7 +38,7 @@ class CreateEntry(msgspec.Struct, frozen=True, kw_only=True):
             raise Refused(
                 RefusalKind.CONFLICT, "The entry exists; replace it with POST, or delete it first."
             )
-        check(self.preconditions, previous)
+        check(self.preconditions, None)
         return Put(self.item)
 
     __call__ = apply
@@ -52,8 +52,7 @@ class ReplaceEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, previous: Entry | None) -> Outcome:
         """Decide from the entry before. Raises: Refused or ConditionFailed."""
-        _existing(previous)
-        check(self.preconditions, previous)
+        check(self.preconditions, _existing(previous).version)
         return Put(self.item)
 
     __call__ = apply
@@ -77,7 +76,7 @@ class MergeEntry(msgspec.Struct, frozen=True, kw_only=True):
         Raises: Refused: no entry, or the result does not fit. ConditionFailed.
         """
         entry = _existing(previous)
-        check(self.preconditions, previous)
+        check(self.preconditions, entry.version)
         item = merged(entry.item, self.patch)
         _check_size(item, self.key_bytes)
         check_index_keys(item, self.patch.keys() & item.keys(), self.index_keys)
@@ -93,8 +92,7 @@ class DeleteEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, previous: Entry | None) -> Outcome:
         """Decide from the entry before. Raises: Refused or ConditionFailed."""
-        _existing(previous)
-        check(self.preconditions, previous)
+        check(self.preconditions, _existing(previous).version)
         return Delete()
 
     __call__ = apply

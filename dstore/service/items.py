@@ -20,18 +20,19 @@ from dstore.model.plain_numbers import plain_attribute
 from dstore.model.tables import KeyAttribute, TableDefinition, format_id, parse_id
 from dstore.model.values import Attribute, Item
 from dstore.service.moves import follow
-from dstore.storage.entries import Entry
 from dstore.storage.range_writer import Apply, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from asyncio import Future
+    from collections.abc import Awaitable, Iterable
 
     from dstore.model.ranges import Table
     from dstore.service.directory import Directory
     from dstore.service.range_walks import RangeWalks
     from dstore.service.ranges import Ranges
     from dstore.service.read_answers import Listing, ReadAnswer, ReadAsk
-    from dstore.service.write_answers import Done, Pending, WriteAsk
+    from dstore.service.write_answers import WriteAsk, Written
+    from dstore.storage.entries import Entry
     from dstore.storage.requests import RequestName
 
 Key = tuple[KeyKind, KeyValue]
@@ -86,13 +87,12 @@ class Items:
 
     async def read(
         self, entry: EntryKey | ItemKey, ask: ReadAsk | None = None
-    ) -> Entry | ReadAnswer | None:
-        """Read the newest acknowledged version, or None.
+    ) -> ReadAnswer | None:
+        """Read what is asked of the newest acknowledged version; None if there is none.
 
         Args:
             entry: which one.
-            ask: what is going to be shown of it (`read_answers`); None for the whole item. An entry
-                that is elsewhere comes as nothing else.
+            ask: what is going to be shown of it (`read_answers`); None for the whole item.
         """
         table, rid_id = entry.table, entry.rid_id
         try:
@@ -127,7 +127,7 @@ class Items:
         request: RequestName | None = None,
         body_bytes: int = 0,
         ask: WriteAsk | None = None,
-    ) -> Done:
+    ) -> Written:
         """Apply a write and return once it is durable.
 
         A caller that is cancelled leaves the write in the queue: it happens all the same.
@@ -137,8 +137,7 @@ class Items:
             apply: what to do.
             request: under which name it is done once, however often it is asked for.
             body_bytes: roughly what the write holds in memory.
-            ask: what is going to be told of it (`write_answers`); None for nothing. Of a write
-                elsewhere nothing else comes back.
+            ask: what is going to be told of it (`write_answers`); None for nothing.
         Raises: what `apply` refuses; Unavailable (nothing written) or Unknown (perhaps written).
         """
         table, rid_id = entry.table, entry.rid_id
@@ -148,9 +147,9 @@ class Items:
             return await self._ranges.write(ref, write, ask=ask, body_bytes=body_bytes)
         except NotMine as moved:
 
-            async def again(found: Table) -> Done:
+            def again(found: Table) -> Awaitable[Written]:
                 ref = found.ranges.at(rid_id)
-                return await self._ranges.write(ref, write, ask=ask, body_bytes=body_bytes)
+                return self._ranges.write(ref, write, ask=ask, body_bytes=body_bytes)
 
             return await follow(self._directory, table, moved, ask=again)
 
@@ -162,7 +161,7 @@ class Items:
         request: RequestName | None = None,
         body_bytes: int = 0,
         ask: WriteAsk | None = None,
-    ) -> Pending:
+    ) -> Future[Written]:
         """Queue a write behind those submitted before; the future holds its answer.
 
         Raises: Unavailable: nothing was queued; NotMine among them, which `write` follows.
@@ -241,17 +240,14 @@ def _write(rid_id: bytes, apply: Apply, request: RequestName | None) -> Write:
     return Write(rid_id=rid_id, entry_hash=entry_hash, apply=apply, request=request)
 
 
-def is_large(entries: Iterable[Entry | ReadAnswer]) -> bool:
+def is_large(entries: Iterable[Entry]) -> bool:
     """Tell whether rendering takes so long that it belongs into a thread.
 
-    What was rendered where the entry is takes nothing here.
     Many small attributes take as long as a large one. Where an entry is one large String, the
     thread is not needed, and costs little beside it.
     """
     weight = 0
     for entry in entries:
-        if not isinstance(entry, Entry):
-            continue
         weight += _ENTRY_WEIGHT + _CELL_WEIGHT * len(entry.cells) + entry.data_bytes
         if weight > INLINE_JSON_BYTES_MAX:
             return True

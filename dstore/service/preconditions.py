@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from dstore.model.errors import ConditionFailed, invalid
-
-if TYPE_CHECKING:
-    from dstore.service.read_answers import ReadAnswer
-    from dstore.storage.entries import Entry
 
 ANY: Final = "*"
 # One element of a list, which may be empty (RFC 9110 5.6.1.2), up to its comma or the end.
@@ -48,16 +44,19 @@ def read_preconditions(if_match: str | None, if_none_match: str | None) -> Preco
     )
 
 
-def is_matched(tags: tuple[str, ...], entry: Entry | ReadAnswer | None) -> bool:
-    """Tell whether an entry exists and its version is among the tags."""
-    return entry is not None and (ANY in tags or entry.version in tags)
+def is_matched(tags: tuple[str, ...], version: str | None) -> bool:
+    """Tell whether an entry exists (its version is not None) and its version is among the tags."""
+    return version is not None and (ANY in tags or version in tags)
 
 
-def check(preconditions: Preconditions, entry: Entry | ReadAnswer | None) -> None:
-    """Hold a write's preconditions against the entry before it. Raises: ConditionFailed."""
-    if preconditions.match is not None and not is_matched(preconditions.match, entry):
+def check(preconditions: Preconditions, version: str | None) -> None:
+    """Hold preconditions against the version of an entry, None if there is none.
+
+    Raises: ConditionFailed.
+    """
+    if preconditions.match is not None and not is_matched(preconditions.match, version):
         raise ConditionFailed("If-Match names another version; read the entry again and retry.")
-    if preconditions.none_match is not None and is_matched(preconditions.none_match, entry):
+    if preconditions.none_match is not None and is_matched(preconditions.none_match, version):
         raise ConditionFailed("If-None-Match excludes the version that is stored.")
 
 

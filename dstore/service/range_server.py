@@ -25,7 +25,6 @@ from dstore.model.errors import (
     invalid,
 )
 from dstore.model.keys import HASH_BYTES
-from dstore.model.values import item_bytes
 from dstore.replication.peers.calls import Answered
 from dstore.service.calls import range_calls
 from dstore.service.calls.range_calls import (
@@ -42,19 +41,16 @@ from dstore.service.calls.range_calls import (
     WriteDone,
     WriteEntry,
 )
-from dstore.service.items import is_large, key_attributes
 from dstore.service.mutation_wire import decode_mutation
 from dstore.service.page_wire import decode_ask, encode_page
-from dstore.service.read_answers import WHOLE_ITEM, ListingAsk, answer_of
+from dstore.service.read_answers import WHOLE_ITEM, ListingAsk
 from dstore.service.read_wire import decode_read, encode_answer, encode_listing
 from dstore.service.write_answer_wire import encode_result
-from dstore.service.write_answers import NOTHING_ASKED, WriteAsk, Written, written
 from dstore.storage.range_writer import Write
 
 if TYPE_CHECKING:
     from dstore.model.ranges import RangeRef, Table
     from dstore.model.tables import TableDefinition
-    from dstore.model.values import Item
     from dstore.replication.peers.port import Received
     from dstore.service.deferred import Deferred
     from dstore.service.disk_space import DiskSpace
@@ -62,8 +58,7 @@ if TYPE_CHECKING:
     from dstore.service.queries import ItemPage
     from dstore.service.ranges import LocalRanges
     from dstore.service.read_answers import Listing
-    from dstore.storage.entries import Entry
-    from dstore.storage.range_writer import Applied
+    from dstore.service.write_answers import Written
 
 _WHOLE: Final = b""
 
@@ -133,16 +128,9 @@ class RangeServer:
 
     async def _read(self, request: ReadEntry) -> EntryRead:
         ask = WHOLE_ITEM if request.ask == _WHOLE else decode_read(request.ask)
-        definition, ref = self._range_of(request.range_id, request.epoch, request.rid_id)
-        entry = await self._ranges.read(ref, request.rid_id)
-        if entry is None:
-            return EntryRead(None)
-        key = _key_of(entry, definition, request.rid_id)
-
-        def shown() -> EntryRead:
-            return EntryRead(encode_answer(answer_of(entry, ask, key=key)))
-
-        return await in_thread_if(is_large((entry,)), shown)
+        _, ref = self._range_of(request.range_id, request.epoch, request.rid_id)
+        answer = await self._ranges.read(ref, request.rid_id, ask)
+        return EntryRead(None if answer is None else encode_answer(answer))
 
     async def _page(self, request: ReadPage) -> PageRead:
         if len(request.ask) > INLINE_JSON_BYTES_MAX:
@@ -187,25 +175,23 @@ class RangeServer:
         """Apply a write that takes long to decode, or whose answer may take long."""
         is_heavy = len(request.mutation) > INLINE_JSON_BYTES_MAX
         write = await in_thread_if(is_heavy, partial(_write_of, request, definition))
-        ask = request.ask or NOTHING_ASKED
+        body_bytes = len(request.mutation)
         try:
-            applied = await (await self._submit(ref, write, request))
+            done = await self._ranges.write(ref, write, ask=request.ask, body_bytes=body_bytes)
         except (Refused, ConditionFailed) as refusal:
             return WriteDone(encode_result(refusal))
-        key = key_attributes(definition, request.rid_id)
-        is_heavy |= applied.previous is not None and is_large((applied.previous,))
-        return await in_thread_if(is_heavy, partial(_answered, applied, ask, key))
+        return WriteDone(encode_result(done))
 
-    async def _submit(self, ref: RangeRef, write: Write, request: WriteEntry) -> Future[Applied]:
+    async def _submit(self, ref: RangeRef, write: Write, request: WriteEntry) -> Future[Written]:
         return await self._ranges.submit(ref, write, body_bytes=len(request.mutation))
 
-    def _told(self, range_id: str, queued: Future[Applied]) -> Future[WriteDone]:
+    def _told(self, range_id: str, queued: Future[Written]) -> Future[WriteDone]:
         """Make the future of a write's answer, of which nothing was asked but how it went."""
         answer: Future[WriteDone] = get_running_loop().create_future()
         queued.add_done_callback(partial(self._tell, range_id, answer))
         return answer
 
-    def _tell(self, range_id: str, answer: Future[WriteDone], queued: Future[Applied]) -> None:
+    def _tell(self, range_id: str, answer: Future[WriteDone], queued: Future[Written]) -> None:
         if answer.done():
             return
         if queued.cancelled():
@@ -213,9 +199,7 @@ class RangeServer:
             return
         error = queued.exception()
         if error is None:
-            applied = queued.result()
-            done = Written(existed=applied.existed, version=applied.version)
-            answer.set_result(WriteDone(encode_result(done)))
+            answer.set_result(WriteDone(encode_result(queued.result())))
         elif isinstance(error, Refused | ConditionFailed):
             answer.set_result(WriteDone(encode_result(error)))
         else:
@@ -223,7 +207,7 @@ class RangeServer:
                 self._on_damage(range_id, error)
             answer.set_exception(error)
 
-    async def _wait(self, range_id: str, queued: Coroutine[Any, Any, Future[Applied]]) -> WriteDone:
+    async def _wait(self, range_id: str, queued: Coroutine[Any, Any, Future[Written]]) -> WriteDone:
         """Queue a write whose range's file is opened first, and wait for its answer."""
         return await self._told(range_id, await queued)
 
@@ -266,14 +250,6 @@ class RangeServer:
         raise NotMine(range_id)
 
 
-def _key_of(entry: Entry, definition: TableDefinition, rid_id: bytes) -> Item:
-    """Give an entry's key attributes; they are kept with it, as those who make pages do."""
-    if entry.key is None:
-        key = key_attributes(definition, rid_id)
-        entry.key = (key, item_bytes(key))
-    return entry.key[0]
-
-
 def _json_bytes(page: ItemPage) -> int:
     return 0 if page.items is None else sum(map(len, page.items))
 
@@ -294,10 +270,6 @@ def _write_of(request: WriteEntry, definition: TableDefinition) -> Write:
         apply=decode_mutation(request.mutation, definition=definition, rid_id=rid_id),
         request=request.request,
     )
-
-
-def _answered(applied: Applied, ask: WriteAsk, key: Item) -> WriteDone:
-    return WriteDone(encode_result(written(applied, ask, key=key)))
 
 
 def _tell_nobody(_range_id: str, _error: Corrupt) -> None:

@@ -1,7 +1,8 @@
 """The port below the use cases: what can be asked of a range, wherever it is.
 
-`LocalRanges` asks the files of this process. A proxy asks the node that holds the range; what
-crosses to it can be encoded: keys, `mutations`, page requests, and entries in one of two forms.
+`LocalRanges` asks the files of this process. A proxy asks the node that holds the range. What is
+asked and answered can be encoded: keys, `mutations`, page requests, and of entries no more than
+their readers and writers want (`read_answers`, `write_answers`).
 
 Whoever asks names the range and the epoch in which it knows it (`RangeRef`). Where the range is
 not, or not in that epoch, the answer is NotMine, and nothing was done: `Items` and `RangeWalks`
@@ -10,27 +11,32 @@ find it anew (`Directory.moved`) and ask again.
 
 from __future__ import annotations
 
+from asyncio import Future, get_running_loop
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from dstore.base.threads import in_thread_if
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
+from dstore.base.threads import in_thread, in_thread_if
 from dstore.model.errors import NotMine
-from dstore.service.items import is_large
+from dstore.model.values import item_bytes
+from dstore.service.items import is_large, key_attributes
+from dstore.service.mutations import ItemMutation
 from dstore.service.queries import page_of
-from dstore.service.read_answers import listing_of
+from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAnswer, answer_of, listing_of
+from dstore.service.write_answers import NOTHING_ASKED, Written, written
 
 if TYPE_CHECKING:
-    from asyncio import Future
     from collections.abc import Awaitable
 
-    from dstore.model.ranges import RangeRef
+    from dstore.model.ranges import RangeRef, Table
     from dstore.model.tables import TableDefinition
+    from dstore.model.values import Item
     from dstore.service.disk_space import DiskSpace
     from dstore.service.queries import ItemPage, PageAsk
-    from dstore.service.read_answers import Listing, ListingAsk, ReadAnswer, ReadAsk
-    from dstore.service.write_answers import WriteAsk, Written
+    from dstore.service.read_answers import Listing, ListingAsk, ReadAsk
+    from dstore.service.write_answers import WriteAsk
     from dstore.storage.entries import Entry
-    from dstore.storage.range_file import Page, RangeFile
+    from dstore.storage.range_file import RangeFile
     from dstore.storage.range_writer import Applied, Write
 
 
@@ -39,25 +45,27 @@ class Ranges(Protocol):
 
     def read(
         self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
-    ) -> Awaitable[Entry | ReadAnswer | None]:
-        """Read the newest acknowledged version of an entry, or None.
+    ) -> Awaitable[ReadAnswer | None]:
+        """Show the newest acknowledged version of an entry, or None.
 
         Args:
             ref: the range that the key is in.
             rid_id: the key.
-            ask: what the reader is going to show of it; None for the whole item. What is not here
-                comes as that, and not as rows.
+            ask: what the reader is going to show of it; None for the whole item.
         Raises: Corrupt.
         """
 
-    async def write(
+    def write(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Applied | Written:
-        """Do a write as `submit` does, and return its answer, given when it is durable."""
+    ) -> Awaitable[Written]:
+        """Do a write as `submit` does, and return its answer, given when it is durable.
+
+        Raises: what the write refuses. Unavailable: nothing was written. Unknown: perhaps it was.
+        """
 
     async def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Future[Applied] | Future[Written]:
+    ) -> Future[Written]:
         """Queue a write behind those submitted to the range before.
 
         Args:
@@ -78,9 +86,7 @@ class Ranges(Protocol):
         Raises: Corrupt: a page on the way is damaged.
         """
 
-    async def listing(
-        self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk
-    ) -> Listing:
+    async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Read entries of a range as v1 lists them. Raises: Corrupt: a page is damaged."""
 
     def is_near(self, ref: RangeRef) -> bool:
@@ -96,9 +102,16 @@ class RangeStore(Protocol):
     async def open(self, ref: RangeRef) -> RangeFile:
         """Open the range's file, or return it open. Raises: NotMine, Unavailable, Corrupt."""
 
+    def table_of(self, range_id: str) -> Table:
+        """Find the table of a range. Raises: NotMine."""
+
 
 class LocalRanges:
-    """The ranges of this process. Used from one event loop."""
+    """The ranges of this process. Used from one event loop.
+
+    What takes long to show is shown in a thread, all else at once; a whole item's JSON stays with
+    its entry.
+    """
 
     def __init__(self, store: RangeStore, disk: DiskSpace) -> None:
         """Ask the files of `store`; `disk` refuses writes that would not fit."""
@@ -106,52 +119,62 @@ class LocalRanges:
         self._peek = store.peek
         self._disk = disk
 
-    def read(
-        self, ref: RangeRef, rid_id: bytes, _ask: ReadAsk | None = None
-    ) -> Awaitable[Entry | None]:
-        """Read an entry, at once if the file is open and the entry in memory."""
-        file = self._peek(ref)
-        return self._read_cold(ref, rid_id) if file is None else file.read(rid_id)
+    async def read(
+        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
+    ) -> ReadAnswer | None:
+        """Show an entry, at once if the file is open and the entry in memory."""
+        file = self._peek(ref) or await self._store.open(ref)
+        entry = await file.read(rid_id)
+        if entry is None:
+            return None
+        ask = ask or WHOLE_ITEM
+        if ask is WHOLE_ITEM and entry.whole is not None:  # most reads
+            return ReadAnswer(version=entry.version, body=entry.whole)
+        key = {} if ask.form is Form.PLAIN else self._key_of(entry, ref, rid_id)
+        if is_large((entry,)):
+            return await in_thread(partial(answer_of, entry, ask, key=key))
+        answer = answer_of(entry, ask, key=key)
+        if ask is WHOLE_ITEM:
+            entry.whole = answer.body
+        return answer
 
     async def write(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Applied:
-        """Do a write; its caller may make of the whole answer what it wants to tell."""
-        del ask
+    ) -> Written:
+        """Do a write, and wait until it is durable."""
         file = self._writable(ref, write) or await self._store.open(ref)
-        return await file.submit(write, item_bytes=body_bytes)
+        applied = await file.submit(write, item_bytes=body_bytes)
+        if ask is None or ask is NOTHING_ASKED:
+            return Written(existed=applied.existed, version=applied.version)
+        tell = partial(written, applied, ask, key=self._key_written(ref, write))
+        return await in_thread_if(_is_heavy(applied, body_bytes), tell)
 
     async def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Future[Applied]:
+    ) -> Future[Written]:
         """Queue a write."""
-        del ask
         file = self._writable(ref, write) or await self._store.open(ref)
-        return file.submit(write, item_bytes=body_bytes)
+        queued = file.submit(write, item_bytes=body_bytes)
+        told: Future[Written] = get_running_loop().create_future()
+        if ask is None or ask is NOTHING_ASKED:
+            queued.add_done_callback(partial(_tell, told))
+        else:
+            key = self._key_written(ref, write)
+            queued.add_done_callback(
+                partial(_tell_more, told, ask=ask, key=key, body_bytes=body_bytes)
+            )
+        return told
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
         """Evaluate items; few that are in memory on the event loop, any others in a thread."""
-        return await page_of(await self._store.open(ref), definition, ask)
+        file = self._peek(ref) or await self._store.open(ref)
+        return await page_of(file, definition, ask)
 
-    async def entries(self, ref: RangeRef, *, after: bytes, limit: int, bytes_max: int) -> Page:
-        """Read entries of a range as rows, in key order, in a thread.
-
-        Args:
-            ref: the range.
-            after: the key behind which to begin; b"" for the range's beginning.
-            limit: entries at most, >= 0; with 0 the page tells only whether there is one.
-            bytes_max: stop behind the entry that reaches it.
-        Raises: NotMine. Corrupt: a page on the way is damaged.
-        """
-        file = await self._store.open(ref)
-        return await file.scan(after=after, before=None, limit=limit, bytes_max=bytes_max)
-
-    async def listing(
-        self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk
-    ) -> Listing:
+    async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Read entries, and write those that are many or large in a thread too."""
-        page = await self.entries(
-            ref, after=ask.after, limit=ask.limit, bytes_max=ask.bytes_max
+        file = self._peek(ref) or await self._store.open(ref)
+        page = await file.scan(
+            after=ask.after, before=None, limit=ask.limit, bytes_max=ask.bytes_max
         )
         is_heavy = is_large(entry for _, entry in page.entries)
         return await in_thread_if(is_heavy, partial(listing_of, page, definition))
@@ -167,6 +190,65 @@ class LocalRanges:
         self._disk.check_write()
         return self._peek(ref)
 
-    async def _read_cold(self, ref: RangeRef, rid_id: bytes) -> Entry | None:
-        file = await self._store.open(ref)
-        return await file.read(rid_id)
+    def _key_of(self, entry: Entry, ref: RangeRef, rid_id: bytes) -> Item:
+        """Give an entry's key attributes, which stay with it."""
+        if entry.key is None:
+            key = key_attributes(self._store.table_of(ref.range_id).definition, rid_id)
+            entry.key = (key, item_bytes(key))
+        return entry.key[0]
+
+    def _key_written(self, ref: RangeRef, write: Write) -> Item:
+        mutation = write.apply
+        if isinstance(mutation, ItemMutation):
+            return mutation.key
+        return key_attributes(self._store.table_of(ref.range_id).definition, write.rid_id)
+
+
+def _is_heavy(applied: Applied, body_bytes: int) -> bool:
+    """Tell whether a write met or made what takes long to count or to show."""
+    if body_bytes > INLINE_JSON_BYTES_MAX:
+        return True
+    return applied.previous is not None and is_large((applied.previous,))
+
+
+def _tell(told: Future[Written], queued: Future[Applied]) -> None:
+    """Answer a write that is done, or was refused; of it nothing more was asked."""
+    if _has_ended(told, queued):
+        return
+    applied = queued.result()
+    told.set_result(Written(existed=applied.existed, version=applied.version))
+
+
+def _tell_more(
+    told: Future[Written], queued: Future[Applied], *, ask: WriteAsk, key: Item, body_bytes: int
+) -> None:
+    """Answer a write as `_tell`, with what was asked of it."""
+    if _has_ended(told, queued):
+        return
+    applied = queued.result()
+    tell = partial(written, applied, ask, key=key)
+    if _is_heavy(applied, body_bytes):
+        telling = get_running_loop().run_in_executor(None, tell)
+        telling.add_done_callback(partial(_hand_on, told))
+        return
+    try:
+        told.set_result(tell())
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this write's answer
+        told.set_exception(error)
+
+
+def _hand_on(told: Future[Written], telling: Future[Written]) -> None:
+    if not _has_ended(told, telling):
+        told.set_result(telling.result())
+
+
+def _has_ended(told: Future[Written], before: Future[Applied] | Future[Written]) -> bool:
+    """End `told` as what comes before it, unless that has a result; it may be awaited no more."""
+    error = None if before.cancelled() else before.exception()
+    if told.done():
+        return True
+    if before.cancelled():
+        told.cancel()
+    elif error is not None:
+        told.set_exception(error)
+    return told.done()

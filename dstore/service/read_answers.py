@@ -14,6 +14,7 @@ from dstore.model.keys import decode_key
 from dstore.model.plain_numbers import plain_attribute
 from dstore.model.values import Item, plain_from_row
 from dstore.service.items import answered, entry_id
+from dstore.service.preconditions import is_matched
 
 if TYPE_CHECKING:
     from dstore.expressions import Projection
@@ -32,21 +33,28 @@ class Form(StrEnum):
 
 
 class ReadAsk(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show of an entry; a projection is of an item."""
+    """What to show of an entry; a projection is of an item.
+
+    `is_counted` asks for its size. Of a version in `unless`, which may be `preconditions.ANY`, the
+    reader needs no body.
+    """
 
     form: Form
     projection: Projection | None = None
+    is_counted: bool = False
+    unless: tuple[str, ...] = ()
 
 
 class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """An entry as it was asked for.
 
-    `version` is what an ETag shows; `item_bytes` what capacity counts, the key left out.
+    `version` is what an ETag shows; `body` is JSON, or empty if the reader needs none.
+    `item_bytes` is what capacity counts, the key left out, and 0 if nobody asked.
     """
 
     version: str
     body: msgspec.Raw
-    item_bytes: int
+    item_bytes: int = 0
 
 
 class ListingAsk(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,47 +85,29 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WHOLE_ITEM: Final = ReadAsk(form=Form.ITEM)
+COUNTED_ITEM: Final = ReadAsk(form=Form.ITEM, is_counted=True)
 PLAIN_ENTRY: Final = ReadAsk(form=Form.PLAIN)
+_NO_BODY: Final = msgspec.Raw(b"")
 
 
-def answer_of(entry: Entry | ReadAnswer, ask: ReadAsk, *, key: Item) -> ReadAnswer:
-    """Answer a read, with all that must be known of the entry; as `shown`."""
-    if isinstance(entry, ReadAnswer):
-        return entry
-    body = shown(entry, ask, key=key)
-    if not isinstance(body, msgspec.Raw):
-        body = msgspec.Raw(_encode(body))
-    return ReadAnswer(version=entry.version, body=body, item_bytes=entry.item_bytes)
-
-
-def shown(entry: Entry | ReadAnswer, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
-    """Give what is asked of an entry. O(size): of a large one in a thread (`items.is_large`).
+def answer_of(entry: Entry, ask: ReadAsk, *, key: Item) -> ReadAnswer:
+    """Answer a read. O(size): of a large entry in a thread (`items.is_large`).
 
     Args:
-        entry: as it is stored, or what was made of it for `ask` where it is.
+        entry: as it is stored.
         ask: what to show.
-        key: the entry's key attributes in wire form, plainly spelled.
-    Returns: JSON, or the little that a projection picks, to be encoded with what is around it.
+        key: the entry's key attributes in wire form, plainly spelled; v1's form has no use for it.
     Raises: Corrupt: a row is not what it says.
     """
-    if isinstance(entry, ReadAnswer):
-        return entry.body
-    if ask is WHOLE_ITEM:
-        return answered(entry, key)
-    if ask.projection is not None:
-        return _projected(entry, key, ask.projection)
-    return answered(entry, key) if ask.form is Form.ITEM else msgspec.Raw(plain_json(entry))
-
-
-def plain_json(entry: Entry | ReadAnswer) -> bytes:
-    """Write the object that v1 answers. O(size), as `shown`. Raises: Corrupt: as there."""
-    if isinstance(entry, ReadAnswer):
-        return bytes(entry.body)
-    return _encode(_plain(entry))
+    return ReadAnswer(
+        version=entry.version,
+        body=_body(entry, ask, key),
+        item_bytes=entry.item_bytes if ask.is_counted else 0,
+    )
 
 
 def listing_of(page: Page, definition: TableDefinition) -> Listing:
-    """Write a page of entries. O(size), as `shown`. Raises: Corrupt: as there."""
+    """Write a page of entries. O(size), as `answer_of`. Raises: Corrupt: as there."""
     kind = definition.partition.kind
     entries = [
         _encode({"id": entry_id(definition, decode_key(rid_id, kind)[1]), "data": _plain(entry)})
@@ -129,6 +119,14 @@ def listing_of(page: Page, definition: TableDefinition) -> Listing:
         size_bytes=page.size_bytes,
         last=None if page.is_last else page.entries[-1][0] if page.entries else b"",
     )
+
+
+def _body(entry: Entry, ask: ReadAsk, key: Item) -> msgspec.Raw:
+    if ask.unless and is_matched(ask.unless, entry.version):
+        return _NO_BODY
+    if ask.projection is not None:
+        return msgspec.Raw(_encode(_projected(entry, key, ask.projection)))
+    return answered(entry, key) if ask.form is Form.ITEM else msgspec.Raw(_encode(_plain(entry)))
 
 
 def _plain(entry: Entry) -> dict[str, object]:

@@ -31,6 +31,8 @@ _SIMPLE: Final = {Form.ITEM: WHOLE_ITEM, Form.PLAIN: PLAIN_ENTRY}
 class _Ask(msgspec.Struct, frozen=True, array_like=True):
     form: Form
     projection: WireExpression | None = None
+    is_counted: bool = False
+    unless: tuple[str, ...] = ()
 
 
 class _Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -53,20 +55,25 @@ _listings: Final = WireForm[_Listing](_Listing, what="list", bytes_max=PAGE_BYTE
 
 def encode_read(ask: ReadAsk) -> bytes:
     """Encode what is asked. Raises: Refused: it is too large to travel."""
-    return _asks.encode(_Ask(ask.form, sent_if(ask.projection)))
+    return _asks.encode(_Ask(ask.form, sent_if(ask.projection), ask.is_counted, ask.unless))
 
 
 def decode_read(encoded: bytes) -> ReadAsk:
     """Decode what is asked. Raises: Unreadable: it is nothing that could be asked."""
     wire = _asks.decode(encoded)
     if wire.projection is None:
-        return _SIMPLE[wire.form]
+        if not (wire.is_counted or wire.unless):
+            return _SIMPLE[wire.form]
+        return ReadAsk(form=wire.form, is_counted=wire.is_counted, unless=wire.unless)
     if wire.form is not Form.ITEM:
         raise _asks.unreadable("a projection of what is no item")
     try:
-        return ReadAsk(form=wire.form, projection=wire.projection.projection())
+        projection = wire.projection.projection()
     except Refused as error:
         raise _asks.unreadable(error) from error
+    return ReadAsk(
+        form=wire.form, projection=projection, is_counted=wire.is_counted, unless=wire.unless
+    )
 
 
 def encode_answer(answer: ReadAnswer) -> bytes:

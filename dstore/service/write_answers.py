@@ -6,7 +6,6 @@ refusal is an answer too; what it shows of the item, the write itself says (`ite
 
 from __future__ import annotations
 
-from asyncio import Future
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +15,11 @@ from dstore.expressions import Projection
 from dstore.model.plain_numbers import plain
 from dstore.model.values import item_bytes
 from dstore.service.items import answered, whole_item
-from dstore.storage.range_writer import Applied, Put
+from dstore.storage.range_writer import Put
 
 if TYPE_CHECKING:
     from dstore.model.values import Item
+    from dstore.storage.range_writer import Applied
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -65,25 +65,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     after_bytes: int = 0
 
 
-Done = Applied | Written
-"""What came of a write: all of it, where the entry is in this process, or what was asked."""
-
-Pending = Future[Applied] | Future[Written]
-"""That, when it is there."""
-
-
-def written(applied: Done, ask: WriteAsk, *, key: Item) -> Written:
+def written(applied: Applied, ask: WriteAsk, *, key: Item) -> Written:
     """Answer what was asked; `key` are the entry's key attributes in wire form, plainly spelled.
-
-    What was answered where the entry is, for the same `ask`, is the answer here too.
 
     Of a repeated request only `existed` and `version` are known. Cost: O(size) if anything is
     asked, so a large item belongs into a thread.
 
     Raises: Corrupt: a row of the entry before is not what it says.
     """
-    if isinstance(applied, Written):
-        return applied
     if ask is NOTHING_ASKED:
         return Written(existed=applied.existed, version=applied.version)
     before_bytes = after_bytes = 0

@@ -14,7 +14,9 @@ from dstore.service.node import Node, NodeOptions, open_node
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dstore.model.values import Item
     from dstore.service.deferred import Plan
+    from dstore.service.items import EntryKey
 
 
 class ShiftedClock:
@@ -68,3 +70,10 @@ async def doing_deferred(node: Node, plan: Plan) -> AsyncIterator[None]:
     finally:
         await tasks.close()
     assert ended == []
+
+
+async def stored_item(node: Node, key: EntryKey) -> Item | None:
+    """Read an entry's attributes as they are stored, numbers as they were spelled."""
+    file = await node.holdings.open(key.table.ranges.at(key.rid_id))
+    entry = await file.read(key.rid_id)
+    return None if entry is None else entry.item

@@ -45,6 +45,10 @@ class PagedTable:
         """Be where the files of ranges are found."""
         return self.peek(ref)
 
+    def table_of(self, _range_id: str) -> Table:
+        """Be where the tables of ranges are found."""
+        return self.table
+
     def rid_id(self, key: Key) -> bytes:
         """Encode a key."""
         definition = self.table.definition

@@ -22,7 +22,7 @@ from dstore.base.threads import in_thread, in_thread_if
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.rid import entry_rid, table_rid
 from dstore.model.values import item_from_plain
-from dstore.service import entry_writes, items
+from dstore.service import entry_writes
 from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.entry_audit import EntryWrites
 from dstore.service.preconditions import (
@@ -32,7 +32,7 @@ from dstore.service.preconditions import (
     is_matched,
     read_preconditions,
 )
-from dstore.service.read_answers import PLAIN_ENTRY, plain_json
+from dstore.service.read_answers import PLAIN_ENTRY, Form, ReadAsk
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from dstore.service.mutations import EntryMutation
     from dstore.service.use_cases import UseCases
     from dstore.service.write_answers import Written
-    from dstore.storage.range_writer import Applied
 
 CONSISTENCY: Final = "consistency"
 _encode = msgspec.json.Encoder().encode
@@ -59,19 +58,19 @@ class EntryHandlers:
         exchange = await Exchange.receive(request, self._cases, allowed=(CONSISTENCY,))
         _check_consistency(exchange)
         key = self._locate(exchange)
-        entry = await self._cases.items.read(key, PLAIN_ENTRY)
-        if entry is None:
-            raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
-        headers = {hdrs.ETAG: f'"{entry.version}"', RID: self._rid(exchange)}
         wanted = _preconditions(exchange)
+        has = wanted.none_match
+        ask = PLAIN_ENTRY if has is None else ReadAsk(form=Form.PLAIN, unless=has)
+        found = await self._cases.items.read(key, ask)
+        if found is None:
+            raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
+        headers = {hdrs.ETAG: f'"{found.version}"', RID: self._rid(exchange)}
         if wanted is not NO_PRECONDITIONS:
             if wanted.match is not None:
-                check(Preconditions(match=wanted.match), entry)
-            if wanted.none_match is not None and is_matched(wanted.none_match, entry):
+                check(Preconditions(match=wanted.match), found.version)
+            if has is not None and is_matched(has, found.version):
                 return Answer(status=304, headers=headers)
-        if items.is_large((entry,)):
-            return Answer(await in_thread(lambda: plain_json(entry)), headers=headers)
-        return Answer(plain_json(entry), headers=headers)
+        return Answer(bytes(found.body), headers=headers)
 
     async def list(self, request: web.Request) -> Answer:
         """List entries in the order of their keys' hashes."""
@@ -114,11 +113,11 @@ class EntryHandlers:
         mutation = await in_thread(plan) if exchange.is_large else plan()
         if _wants_async(exchange):
             return await self._defer(exchange, verb, key=key, preconditions=preconditions)
-        applied = await self._cases.items.write(
+        done = await self._cases.items.write(
             key, mutation, request=exchange.request_name(), body_bytes=len(exchange.body)
         )
         self._audit(exchange, verb)
-        return self._written(exchange, verb, applied)
+        return self._written(exchange, verb, done)
 
     async def _defer(
         self, exchange: Exchange, verb: Verb, *, key: EntryKey, preconditions: Preconditions
@@ -160,11 +159,11 @@ class EntryHandlers:
                 )
             )
 
-    def _written(self, exchange: Exchange, verb: Verb, applied: Applied | Written) -> Answer:
+    def _written(self, exchange: Exchange, verb: Verb, done: Written) -> Answer:
         rid = self._rid(exchange)
         headers = {RID: rid}
-        if applied.version is not None:
-            headers[hdrs.ETAG] = f'"{applied.version}"'
+        if done.version is not None:
+            headers[hdrs.ETAG] = f'"{done.version}"'
         if verb is Verb.DELETE:
             return Answer(status=204, headers=headers)
         if verb is Verb.CREATE:

@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from dstore.service.queries import ItemPage, PageAsk
     from dstore.service.ranges import Ranges
     from dstore.service.read_answers import Listing, ListingAsk, ReadAnswer, ReadAsk
-    from dstore.service.write_answers import Done, Pending, WriteAsk
-    from dstore.storage.entries import Entry
+    from dstore.service.write_answers import WriteAsk
     from dstore.storage.range_writer import Write
 
 Reply = TypeVar("Reply", bound=msgspec.Struct)
@@ -138,14 +137,14 @@ class RemoteRanges:
 
     def read(
         self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
-    ) -> Awaitable[Entry | ReadAnswer | None]:
-        """Read an entry: as it is asked for, or, of a node in this process, as it is stored."""
+    ) -> Awaitable[ReadAnswer | None]:
+        """Read what is asked of an entry."""
         near = self._near.get(ref.node)
         return self._read(ref, rid_id, ask) if near is None else near.read(ref, rid_id, ask)
 
     async def write(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Done:
+    ) -> Written:
         """Have a write done, and return what came of it when it is durable."""
         near = self._near.get(ref.node)
         if near is not None:
@@ -168,7 +167,7 @@ class RemoteRanges:
 
     async def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Pending:
+    ) -> asyncio.Future[Written]:
         """Have a write done; several are on their way at once, in the order of their submission."""
         near = self._near.get(ref.node)
         if near is not None:

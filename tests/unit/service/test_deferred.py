@@ -23,9 +23,8 @@ from dstore.service.deferred_store import (
 )
 from dstore.service.items import EntryKey, Items
 from dstore.storage import deferred_writes
-from dstore.storage.entries import Entry
 from dstore.storage.range_writer import Apply, Put
-from tests.support.nodes import ShiftedClock, doing_deferred, open_in
+from tests.support.nodes import ShiftedClock, doing_deferred, open_in, stored_item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,9 +69,9 @@ async def outcome(node: Node, request_id: str, *, tenant: str = "acme") -> Defer
 
 
 async def stored(node: Node, table: str, entry_id: str) -> str:
-    entry = await node.items.read(node.items.locate("acme", table, entry_id))
-    assert isinstance(entry, Entry)
-    text = entry.item["text"]["S"]
+    item = await stored_item(node, node.items.locate("acme", table, entry_id))
+    assert item is not None
+    text = item["text"]["S"]
     assert isinstance(text, str)
     return text
 

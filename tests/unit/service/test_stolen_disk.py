@@ -23,11 +23,11 @@ from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.service.tenant_keys import Shares, TenantKeys
 from dstore.storage import rewriting, table_records
 from dstore.storage.enrolment import enrol
-from dstore.storage.entries import Entry
 from dstore.storage.node_keys import KEY_FILE, WRAPS_FILE, NodeKeys, load_or_create
 from dstore.storage.table_records import NODE_FILE, RangeRecord
 from dstore.storage.vault.vault import Vault
 from tests.support.canaries import found
+from tests.support.nodes import stored_item
 from tests.support.snapshots import snapshots
 from tests.unit.service.nodes import a_node
 
@@ -74,8 +74,7 @@ async def rewrite(node: Node) -> None:
 
 
 async def read(node: Node) -> object:
-    entry = await node.items.read(node.items.locate(TENANT, "entries", CANARY))
-    return entry.item if isinstance(entry, Entry) else None
+    return await stored_item(node, node.items.locate(TENANT, "entries", CANARY))
 
 
 def join(data: Path) -> None:

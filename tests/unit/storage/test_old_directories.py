@@ -10,9 +10,9 @@ from dstore.model.tables import IdType
 from dstore.service.entry_writes import create
 from dstore.service.node import Node
 from dstore.service.preconditions import NO_PRECONDITIONS
-from dstore.storage.entries import Entry
 from dstore.storage.node_keys import STANDALONE
 from dstore.storage.schema import Schema, newest
+from tests.support.nodes import stored_item
 from tests.unit.service.nodes import a_node
 
 TENANT, TABLES = "acme", ("one", "two")
@@ -54,9 +54,8 @@ async def test_a_directory_of_one_range_a_table(tmp_path: Path) -> None:
             assert {held.enrolment for held in node.holdings.ranges.values()} == {STANDALONE}
             for table in TABLES:
                 assert node.catalog.table(TENANT, table) == before[table]
-                found = await node.items.read(node.items.locate(TENANT, table, "old"))
-                assert isinstance(found, Entry)
-                assert found.item == {"a": {"S": "old"}}
+                key = node.items.locate(TENANT, table, "old")
+                assert await stored_item(node, key) == {"a": {"S": "old"}}
     async with a_node(data) as node:
         await _write(node, "one", "new")
         assert node.catalog.quantity(node.catalog.table(TENANT, "one")) == 2

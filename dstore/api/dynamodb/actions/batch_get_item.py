@@ -21,16 +21,13 @@ from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_READ_KEYS_MAX
 from dstore.base.threads import in_thread_if
 from dstore.service.batches import BatchedRead, ReadItem, read_batch
-from dstore.service.items import is_large
-from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAsk, answer_of, shown
+from dstore.service.read_answers import COUNTED_ITEM, Form, ReadAsk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dstore.expressions import Projection
     from dstore.model.values import Item
-    from dstore.service.read_answers import ReadAnswer
-    from dstore.storage.entries import Entry
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("ProjectionExpression",), former=("AttributesToGet",)
@@ -103,20 +100,12 @@ def _fitted(
     """Hold a block against its table. Raises: AwsError, ExpressionError."""
     table = table_of(call, name)
     item_keys = [key_of_map(key, table) for key in keys]
-    ask = WHOLE_ITEM
+    ask = COUNTED_ITEM
     if projection is not None:
         check_paths(projection, table.definition)
-        ask = ReadAsk(form=Form.ITEM, projection=projection)
-    reads = [
-        BatchedRead(key=key, ask=ask, render=partial(_shown, ask=ask, key=key.attributes))
-        for key in item_keys
-    ]
+        ask = ReadAsk(form=Form.ITEM, projection=projection, is_counted=True)
+    reads = [BatchedRead(key=key, ask=ask) for key in item_keys]
     return _Asked(name=name, given=block, reads=reads)
-
-
-def _shown(entry: Entry | ReadAnswer, ask: ReadAsk, *, key: Item) -> Item | msgspec.Raw:
-    """Make what the answer shows of an item; of a large one its JSON, which is all it takes."""
-    return answer_of(entry, ask, key=key).body if is_large((entry,)) else shown(entry, ask, key=key)
 
 
 def _answer(call: Call, asked: list[_Asked], found: list[ReadItem]) -> dict[str, Any]:

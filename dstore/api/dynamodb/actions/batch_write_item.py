@@ -12,7 +12,7 @@ from dstore.api.dynamodb.attributes import SEVERAL, check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import check_index_keys
-from dstore.api.dynamodb.item_answers import check_put_size, touches_large, written_units
+from dstore.api.dynamodb.item_answers import check_put_size, written_units
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_batched_item, key_of_map
 from dstore.api.dynamodb.return_values import collection_metrics
 from dstore.api.dynamodb.shapes import ListOf, MapOf
@@ -23,12 +23,12 @@ from dstore.model.errors import Unavailable
 from dstore.model.values import Item
 from dstore.service.batches import BatchedWrite, write_batch
 from dstore.service.item_writes import delete, put
-from dstore.service.write_answers import WriteAsk, written
+from dstore.service.write_answers import WriteAsk
 
 if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.model.tables import TableId
-    from dstore.service.write_answers import Done
+    from dstore.service.write_answers import Written
 
 _COUNTED: Final = WriteAsk(is_counted=True)
 
@@ -47,26 +47,23 @@ async def run(call: Call) -> dict[str, Any]:
     asked = await in_thread_if(call.is_large, partial(_plan, call))
     answers = await write_batch(call.cases.items, [each.write for each in asked])
     unprocessed: dict[str, list[dict[str, Any]]] = {}
-    done: list[tuple[_Asked, Done]] = []
+    done: list[tuple[_Asked, Written]] = []
     for each, answer in zip(asked, answers, strict=True):
         if isinstance(answer, Unavailable):
             unprocessed.setdefault(each.name, []).append(each.given)
         else:
             done.append((each, answer))
-    is_heavy = call.is_large or any(touches_large(applied) for _, applied in done)
-    told = await in_thread_if(is_heavy, partial(_told, call, done))
-    return {"UnprocessedItems": unprocessed, **told}
+    return {"UnprocessedItems": unprocessed, **_told(call, done)}
 
 
-def _told(call: Call, done: list[tuple[_Asked, Done]]) -> dict[str, Any]:
+def _told(call: Call, done: list[tuple[_Asked, Written]]) -> dict[str, Any]:
     """Tell what was consumed, and of which collections, as far as the request asks."""
     told: dict[str, Any] = {}
     mode = call.members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
         units: dict[str, float] = {}
-        for each, applied in done:
-            done_here = written(applied, _COUNTED, key=each.write.key.attributes)
-            units[each.name] = units.get(each.name, 0.0) + written_units(done_here)
+        for each, answer in done:
+            units[each.name] = units.get(each.name, 0.0) + written_units(answer)
         told["ConsumedCapacity"] = [
             consumed(name, units=sum_units, mode=mode) for name, sum_units in units.items()
         ]

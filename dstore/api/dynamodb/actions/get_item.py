@@ -11,18 +11,15 @@ from dstore.api.dynamodb.attributes import check_item
 from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.expression_members import ExpressionMembers, read_projection
 from dstore.api.dynamodb.index_key_values import check_paths
-from dstore.api.dynamodb.item_answers import entry_bytes
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
 from dstore.model.values import item_bytes
-from dstore.service.items import is_large
-from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAsk, shown
+from dstore.service.read_answers import COUNTED_ITEM, WHOLE_ITEM, Form, ReadAsk
 
 if TYPE_CHECKING:
     from dstore.service.items import ItemKey
     from dstore.service.read_answers import ReadAnswer
-    from dstore.storage.entries import Entry
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("ProjectionExpression",), former=("AttributesToGet",)
@@ -32,9 +29,7 @@ _EXPRESSIONS: Final = ExpressionMembers(
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer; a consistent read and one that is not are the same on one node."""
     key, ask = await in_thread_if(call.is_large, partial(_plan, call))
-    entry = await call.cases.items.read(key, ask)
-    render = partial(_answer, call, key=key, ask=ask, entry=entry)
-    return await in_thread_if(entry is not None and is_large((entry,)), render)
+    return _answer(call, key, await call.cases.items.read(key, ask))
 
 
 def _plan(call: Call) -> tuple[ItemKey, ReadAsk]:
@@ -45,22 +40,21 @@ def _plan(call: Call) -> tuple[ItemKey, ReadAsk]:
     projection = read_projection(members)
     table = table_of(call, members["TableName"])
     key = key_of_map(given, table)
+    is_counted = is_wanted(members.get("ReturnConsumedCapacity"))
     if projection is None:
-        return key, WHOLE_ITEM
+        return key, COUNTED_ITEM if is_counted else WHOLE_ITEM
     check_paths(projection, table.definition)
-    return key, ReadAsk(form=Form.ITEM, projection=projection)
+    return key, ReadAsk(form=Form.ITEM, projection=projection, is_counted=is_counted)
 
 
-def _answer(
-    call: Call, *, key: ItemKey, ask: ReadAsk, entry: Entry | ReadAnswer | None
-) -> dict[str, Any]:
+def _answer(call: Call, key: ItemKey, found: ReadAnswer | None) -> dict[str, Any]:
     members = call.members
     answer: dict[str, Any] = {}
-    if entry is not None:
-        answer["Item"] = shown(entry, ask, key=key.attributes)
+    if found is not None:
+        answer["Item"] = found.body
     mode = members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
-        read_bytes = entry_bytes(entry, item_bytes(key.attributes))
+        read_bytes = 0 if found is None else found.item_bytes + item_bytes(key.attributes)
         units = read_units(read_bytes, consistent=members.get("ConsistentRead") or False)
         answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
     return answer

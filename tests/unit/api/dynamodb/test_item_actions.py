@@ -13,7 +13,7 @@ from dstore.model.errors import ConditionFailed, Refused
 from dstore.service.deferred_store import Verb
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
-from dstore.storage.entries import Entry
+from tests.support.nodes import stored_item
 from tests.unit.api.dynamodb.calling import TENANT, called
 from tests.unit.api.dynamodb.item_tables import (
     BINARY,
@@ -452,9 +452,9 @@ async def test_numbers_of_v1_are_answered_plainly(node: Node) -> None:
         ReturnValues="ALL_NEW",
     )
     assert answer["Attributes"] == {**key, **plain, "n": {"N": "2.5"}}
-    found = await node.items.read(entry)
-    assert isinstance(found, Entry)
-    assert found.item["keep"] == {"N": "2.0"}
+    kept = await stored_item(node, entry)
+    assert kept is not None
+    assert kept["keep"] == {"N": "2.0"}
 
 
 @pytest.mark.parametrize(("table", "name"), [(HASH, "id"), (V1, "_id")])
@@ -462,9 +462,7 @@ async def test_v1_neither_shows_nor_takes_the_key(node: Node, table: str, name: 
     """To v1 the key stands in the URL: an entry's object has no member of its name."""
     await called(node, "PutItem", TableName=table, Item={name: {"S": "x"}, "a": {"S": "1"}})
     entry = node.items.locate(TENANT, table, "x")
-    found = await node.items.read(entry)
-    assert isinstance(found, Entry)
-    assert found.item == {"a": {"S": "1"}}
+    assert await stored_item(node, entry) == {"a": {"S": "1"}}
     for body in (f'{{"{name}": "y"}}', f'{{"{name}": null}}'):
         with pytest.raises(Refused, match=f"{name} is the entry's ID"):
             plan_body(Verb.MERGE, body.encode(), key=entry, preconditions=NO_PRECONDITIONS)

@@ -12,7 +12,7 @@ from dstore.model.errors import Refused
 from dstore.model.tables import IdType
 from dstore.service.deferred_store import Verb
 from dstore.service.preconditions import NO_PRECONDITIONS
-from dstore.storage.entries import Entry
+from tests.support.nodes import stored_item
 from tests.unit.api.dynamodb.calling import TENANT, called
 from tests.unit.api.dynamodb.item_tables import node_fixture, stored, validation
 
@@ -48,9 +48,7 @@ async def test_v1_finds_every_number_that_it_lists(node: Node, number: str) -> N
     [only] = page.entries
     listed = msgspec.json.decode(only)["id"]
     entry = node.items.locate(TENANT, NUMBERS, listed)
-    found = await node.items.read(entry)
-    assert isinstance(found, Entry)
-    assert found.item == {"a": {"S": "x"}}
+    assert await stored_item(node, entry) == {"a": {"S": "x"}}
     for verb, body in ((Verb.REPLACE, b'{"b":1}'), (Verb.DELETE, b"")):
         apply = plan_body(verb, body, key=entry, preconditions=NO_PRECONDITIONS)
         await node.items.write(entry, apply)
