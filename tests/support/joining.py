@@ -22,8 +22,9 @@ from dstore.replication.peers.calls import Methods
 from dstore.security.control_key import ControlKey, Sealed
 from dstore.security.identity import ComponentRole
 from dstore.security.join_tokens import parse_join_token
-from dstore.security.keys import new_key
+from dstore.security.keys import ControlShare, new_key
 from dstore.security.tls import TlsContexts
+from dstore.service.calls.key_calls import AskComponentKey
 from dstore.service.control.admission import Admissions
 from dstore.service.control.key_feed import KeyFeed
 from dstore.service.control.key_methods import KeyMethods
@@ -234,6 +235,12 @@ async def member(
         yield opened
     finally:
         await opened.close()
+
+
+async def component_share(of: Membership, *, deadline_s: float = 10.0) -> ControlShare:
+    """Ask control for a component's own key."""
+    given = await of.control.call(AskComponentKey(), deadline_s=deadline_s)
+    return given.share(of.enrolment.control_plane)
 
 
 def forged(text: str, **changes: Any) -> str:

@@ -34,18 +34,12 @@ from dstore.security.identity import (
 from dstore.security.join_tokens import new_join_token, secret_is_right
 from dstore.security.keys import new_key
 from dstore.service.calls.join_exchange import JoinAnswered, JoinAsked
-from dstore.service.control.membership import controls, find, require_admitted, store
+from dstore.service.control.membership import controls, enter, find, require_admitted, store
 from dstore.storage.control import audit, join_tokens
-from dstore.storage.control.components import NODES, PROXIES
 from dstore.storage.control.records import (
     AuditEntry,
-    ComponentState,
     JoinTokenId,
     JoinTokenRecord,
-    NodeRecord,
-    NodeUuid,
-    ProxyRecord,
-    ProxyUuid,
 )
 
 if TYPE_CHECKING:
@@ -255,7 +249,12 @@ class Admissions:
                     f"The {identity.role} {identity.uuid} is not known here any more; let it join "
                     "anew, without its former certificate.",
                 )
-            await self._insert(tx, asked, certificate)
+            what = Sealed.NODE if identity.role is ComponentRole.NODE else Sealed.PROXY
+            sealed_key = self._plane.control_key.seal_key(
+                new_key(self._entropy), what=what, record_id=identity.uuid, entropy=self._entropy
+            )
+            now_us = self._clock.wall_us()
+            await enter(tx, asked, certificate, sealed_key=sealed_key, now_us=now_us)
             return True
         await store(
             tx,
@@ -268,41 +267,6 @@ class Admissions:
             ),
         )
         return False
-
-    async def _insert(self, tx: Transaction, asked: JoinAsked, certificate: Certificate) -> None:
-        uuid, now_us = certificate.identity.uuid, self._clock.wall_us()
-        what = Sealed.NODE if asked.role is ComponentRole.NODE else Sealed.PROXY
-        sealed = self._plane.control_key.seal_key(
-            new_key(self._entropy), what=what, record_id=uuid, entropy=self._entropy
-        )
-        if asked.role is ComponentRole.NODE:
-            node = NodeRecord(
-                uuid=NodeUuid(uuid),
-                zone=asked.zone,
-                uri=asked.uri,
-                state=ComponentState.JOINING,
-                sealed_key=sealed,
-                certificate_serial=certificate.serial,
-                capacity_bytes=asked.capacity_bytes,
-                version=asked.version,
-                joined_at_us=now_us,
-                changed_at_us=now_us,
-            )
-            await NODES.insert(tx, node)
-            return
-        assert asked.role is ComponentRole.PROXY, "the token's role was checked"
-        proxy = ProxyRecord(
-            uuid=ProxyUuid(uuid),
-            zone=asked.zone,
-            uri=asked.uri,
-            state=ComponentState.JOINING,
-            sealed_key=sealed,
-            certificate_serial=certificate.serial,
-            version=asked.version,
-            joined_at_us=now_us,
-            changed_at_us=now_us,
-        )
-        await PROXIES.insert(tx, proxy)
 
     async def _audit(self, tx: Transaction, *, actor: str, action: str, subject: str) -> None:
         now_us = self._clock.wall_us()

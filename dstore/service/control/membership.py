@@ -15,14 +15,17 @@ from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.security.certificates import read_certificate
 from dstore.security.control_key import Sealed
 from dstore.security.envelope import WrongKey
-from dstore.security.identity import ComponentRole, Identity
+from dstore.security.identity import Certificate, ComponentRole, Identity
 from dstore.security.keys import Key256
+from dstore.service.calls.join_exchange import JoinAsked
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import (
     ComponentState,
     ControlRecord,
     NodeRecord,
+    NodeUuid,
     ProxyRecord,
+    ProxyUuid,
 )
 
 if TYPE_CHECKING:
@@ -143,6 +146,46 @@ async def controls(tx: Transaction) -> tuple[ControlRecord, ...]:
         for control in page.records
         if control.state is not ComponentState.REMOVED and control.uri.startswith("https://")
     )
+
+
+async def enter(
+    tx: Transaction,
+    asked: JoinAsked,
+    certificate: Certificate,
+    *,
+    sealed_key: bytes,
+    now_us: int,
+) -> None:
+    """Write a new component down, as joining. Raises: Refused(CONFLICT): its UUID is taken."""
+    uuid = certificate.identity.uuid
+    if asked.role is ComponentRole.NODE:
+        node = NodeRecord(
+            uuid=NodeUuid(uuid),
+            zone=asked.zone,
+            uri=asked.uri,
+            state=ComponentState.JOINING,
+            sealed_key=sealed_key,
+            certificate_serial=certificate.serial,
+            capacity_bytes=asked.capacity_bytes,
+            version=asked.version,
+            joined_at_us=now_us,
+            changed_at_us=now_us,
+        )
+        await NODES.insert(tx, node)
+        return
+    assert asked.role is ComponentRole.PROXY, "no token admits another role"
+    proxy = ProxyRecord(
+        uuid=ProxyUuid(uuid),
+        zone=asked.zone,
+        uri=asked.uri,
+        state=ComponentState.JOINING,
+        sealed_key=sealed_key,
+        certificate_serial=certificate.serial,
+        version=asked.version,
+        joined_at_us=now_us,
+        changed_at_us=now_us,
+    )
+    await PROXIES.insert(tx, proxy)
 
 
 async def store(tx: Transaction, known: Known) -> None:

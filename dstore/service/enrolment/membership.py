@@ -18,7 +18,6 @@ from dstore.base.limits import (
     CONTROL_ANSWER_S,
     MEMBERS_POLL_S,
     RENEWAL_LOOK_S,
-    TENANT_SHARES_ASKED_MAX,
 )
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
@@ -33,16 +32,12 @@ from dstore.security.identity import (
     needs_renewal,
     require_valid,
 )
-from dstore.security.keys import ControlShare
 from dstore.security.tls import Credentials, TlsContexts, store_credentials
 from dstore.service.calls.key_calls import (
     KEY_CALLS,
-    AskComponentKey,
     AskMembers,
-    AskTenantShares,
     Members,
     Renew,
-    TenantShare,
 )
 from dstore.service.enrolment.control_link import ControlLink
 from dstore.service.enrolment.records import Enrolment, store_enrolment
@@ -162,32 +157,6 @@ class Membership:
     def on_renewed(self, callback: Callable[[], None]) -> None:
         """Be told when the certificate has been renewed: peers should then be redialled."""
         self._on_renewed.append(callback)
-
-    # ------------------------------------------------------------------ what control gives
-
-    async def component_share(self, *, deadline_s: float = CONTROL_ANSWER_S) -> ControlShare:
-        """Ask for the (component, control) key; it is to live in memory only.
-
-        Raises: Refused(FORBIDDEN): the component was removed. Unavailable: control is away.
-        """
-        given = await self.control.call(AskComponentKey(), deadline_s=deadline_s)
-        return given.share(self.enrolment.control_plane)
-
-    async def tenant_shares(
-        self, tenants: Sequence[str], *, deadline_s: float = CONTROL_ANSWER_S
-    ) -> dict[str, TenantShare]:
-        """Ask for the (tenant, control) shares of tenants that this node holds, by name.
-
-        Those that control does not give are absent: the node is to hold nothing of them.
-
-        Raises: as `component_share`.
-        """
-        found: dict[str, TenantShare] = {}
-        for begin in range(0, len(tenants), TENANT_SHARES_ASKED_MAX):
-            some = tuple(tenants[begin : begin + TENANT_SHARES_ASKED_MAX])
-            given = await self.control.call(AskTenantShares(some), deadline_s=deadline_s)
-            found.update({share.tenant: share for share in given.shares})
-        return found
 
     # --------------------------------------------------------------------- keeping it up
 

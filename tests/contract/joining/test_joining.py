@@ -35,6 +35,7 @@ from tests.support.joining import (
     OFFER,
     Control,
     SetClock,
+    component_share,
     control,
     empty,
     forged,
@@ -79,9 +80,9 @@ async def test_a_component_joins_and_is_given_its_key(
     assert known is not None
     assert known.state is ComponentState.JOINING
     async with member(enrolment) as membership:
-        share = await membership.component_share()
+        share = await component_share(membership)
         assert (share.control_plane, len(share.key)) == (at.plane.uuid, 32)
-        assert share == await membership.component_share()
+        assert share == await component_share(membership)
     async with at.plane.store.snapshot() as tx:
         active = await find(tx, enrolment.identity)
         log = await audit.page(tx)
@@ -97,7 +98,7 @@ async def test_what_is_on_the_disk_is_private_and_no_share_of_control(
     """A stolen disk has the certificate's key and nothing of what control holds (I4)."""
     enrolment = await joined(tmp_path / "one", at)
     async with member(enrolment) as membership:
-        share = await membership.component_share()
+        share = await component_share(membership)
     files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
     assert {path.name for path in files} == {"enrolment.json", "peer.pem", "peer.ca"}
     for path in files:
@@ -276,7 +277,7 @@ async def test_a_crash_between_request_and_answer_is_made_good(
     assert [node.uuid for node in nodes.records] == [enrolment.component]
     assert not (enrolment.directory / JOINING_FILE).exists()
     async with member(enrolment) as membership:
-        await membership.component_share()
+        await component_share(membership)
 
 
 async def test_an_answer_that_got_lost_on_the_way_is_asked_for_again(
@@ -395,7 +396,7 @@ async def test_no_secret_is_in_the_log_or_in_a_repr(
     with capture_logs() as logs:
         enrolment = await attempt(tmp_path / "one", text)
         async with member(enrolment) as membership:
-            share = await membership.component_share()
+            share = await component_share(membership)
         with pytest.raises(Refused) as refused:
             await attempt(tmp_path / "two", text)
     asked = JoinAsked(

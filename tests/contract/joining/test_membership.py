@@ -28,7 +28,15 @@ from dstore.service.enrolment.membership import Membership
 from dstore.service.enrolment.records import Enrolment, load_enrolments
 from dstore.storage.control.components import NODES, PROXIES
 from dstore.storage.control.records import ComponentState
-from tests.support.joining import ENTROPY, Control, SetClock, control, joined, member
+from tests.support.joining import (
+    ENTROPY,
+    Control,
+    SetClock,
+    component_share,
+    control,
+    joined,
+    member,
+)
 from tests.support.peers import until
 
 DAY_US = 24 * 3_600 * US_PER_S
@@ -66,14 +74,14 @@ async def test_a_certificate_is_renewed_without_a_restart(tmp_path: Path) -> Non
         node = await stack.enter_async_context(member(enrolment, clock=clock))
         before = node.tls.certificate
         node.on_renewed(lambda: redialled.append("peers"))
-        await node.component_share()
+        await component_share(node)
         clock.ahead_us = 0
         assert needs_renewal(before, now_us=clock.wall_us())
         stack.callback(asyncio.get_running_loop().create_task(node.run()).cancel)
         await until(lambda: redialled == ["peers"])
         assert node.tls.certificate.serial != before.serial
         assert node.tls.certificate.not_after_us > before.not_after_us
-        await node.component_share()
+        await component_share(node)
         async with at.plane.store.snapshot() as tx:
             known = await find(tx, enrolment.identity)
         assert known is not None
@@ -109,7 +117,7 @@ async def test_a_renewal_that_fails_leaves_what_was(
             await node.renew()
     assert node.tls.certificate == before
     assert TlsContexts(node.enrolment.directory).certificate == before
-    await node.component_share()
+    await component_share(node)
 
 
 async def test_a_component_can_be_certified_as_itself_only(at: Control, node: Membership) -> None:
@@ -128,15 +136,15 @@ async def test_who_was_removed_is_not_admitted_and_its_connections_end(
     enrolment = await joined(tmp_path / "node", at)
     other = await joined(tmp_path / "other", at, role=ComponentRole.PROXY)
     async with member(enrolment) as node, member(other) as proxy:
-        await node.component_share()
-        await proxy.component_share()
+        await component_share(node)
+        await component_share(proxy)
         peer = node.control._peers[at.url]
         assert peer.state.is_connected  # type: ignore[attr-defined] # RemotePeer's
         await remove(at, enrolment)
         await until(lambda: not peer.state.is_connected)  # type: ignore[attr-defined] # the same
         with pytest.raises(Unreachable, match="was removed from its control plane"):
             await node.control.call(AskComponentKey(), deadline_s=1.0)
-        await proxy.component_share()
+        await component_share(proxy)
         # What listens elsewhere hears it from its own membership.
         running = asyncio.get_running_loop().create_task(proxy.run())
         try:
@@ -150,10 +158,14 @@ async def test_a_removed_component_is_refused_before_its_connection_ends(
     at: Control, node: Membership
 ) -> None:
     """In the second until then no key is handed out: each call looks into the store."""
-    await node.component_share()
+    await component_share(node)
     at.roster._removed = frozenset()
     await remove(at, node.enrolment)
-    for call in (node.component_share(), node.renew(), node.tenant_shares(["acme"])):
+    for call in (
+        component_share(node),
+        node.renew(),
+        node.control.call(AskTenantShares(("acme",)), deadline_s=2.0),
+    ):
         with pytest.raises((Refused, Unreachable), match="was removed"):
             await call
 
@@ -177,12 +189,12 @@ async def test_a_node_gets_shares_of_tenants_that_it_holds_only(
     other = await joined(tmp_path / "other", at)
     share = await at.add_table("acme", node=node.enrolment.component)
     await at.add_table("globex", node=other.component)
-    given = await node.tenant_shares(["acme", "globex", "initech"])
-    assert set(given) == {"acme"}
-    assert given["acme"].key == share
-    assert given["acme"].tenant_id == "uuid-of-acme"
+    asked = AskTenantShares(("acme", "globex", "initech", "acme"))
+    given = await node.control.call(asked, deadline_s=2.0)
+    (one,) = given.shares
+    assert (one.tenant, one.tenant_id, one.key) == ("acme", "uuid-of-acme", share)
+    assert one.share(at.plane.uuid).control_plane == at.plane.uuid
     assert repr(share) not in repr(given)
-    assert await node.tenant_shares([]) == {}
 
 
 @pytest.mark.parametrize("request_", [AskTenantShares(("acme",)), AskCredentials()])
@@ -209,12 +221,12 @@ async def test_while_control_is_away_what_is_there_goes_on(tmp_path: Path) -> No
             port = int(at.address.rpartition(":")[2])
         await until(lambda: node.status.problem != "", within_s=10)
         with pytest.raises(Unreachable):
-            await node.component_share(deadline_s=0.3)
+            await component_share(node, deadline_s=0.3)
         assert node.barred(removed.identity) is not None
         async with control(tmp_path / "plane", port=port) as back:
             assert node.status.controls == (back.url,)
             await until(lambda: node.status.problem == "", within_s=15)
-            await node.component_share()
+            await component_share(node)
 
 
 async def test_another_control_answers_when_one_is_gone(tmp_path: Path) -> None:
@@ -225,10 +237,10 @@ async def test_another_control_answers_when_one_is_gone(tmp_path: Path) -> None:
             enrolment = await joined(tmp_path / "node", first)
             assert set(enrolment.controls) == {first.url, second.url}
             async with member(enrolment) as node:
-                share = await node.component_share()
+                share = await component_share(node)
         (kept,) = load_enrolments(tmp_path / "node")
         async with member(kept) as node:
-            assert await node.component_share() == share
+            assert await component_share(node) == share
             assert node.control.controls[0] == second.url
 
 
