@@ -17,28 +17,33 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dstore.base.limits import OBSERVED_AT_ONCE, TASK_WAIT_S
+from dstore.base.limits import OBSERVED_AT_ONCE, TASK_LOOK_S, TASK_WAIT_S
 from dstore.model.rid import table_rid, tenant_rid
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import decode_definition
 from dstore.model.tables import TableDefinition, TableId
 from dstore.service.control.held import holders
-from dstore.service.control.publications import tenant_publication, withdrawals
+from dstore.service.control.publications import (
+    definition_of,
+    table_publication,
+    tenant_publication,
+    withdrawals,
+)
 from dstore.service.control.realm import append
 from dstore.service.control.tasks import NotYet, new_task
 from dstore.storage.control import credentials, outbox, tables, tasks, tenants
 from dstore.storage.control.records import (
     Publication,
+    RangeRecord,
     TableRecord,
     TaskId,
     TaskRecord,
     TenantRecord,
 )
 from dstore.topology import keyspace as keys
-from dstore.topology import values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dstore.service.control.realm import Realm
     from dstore.service.control.tasks import Handler, Step
@@ -87,7 +92,8 @@ def table_subject(task: TaskRecord) -> TableSubject:
 
 
 async def begin_table(realm: Realm, tx: Transaction, record: TableRecord) -> None:
-    """Mark a table and take its ranges from the nodes; the task does the rest."""
+    """Mark a table and take its ranges from the nodes; its task does the rest."""
+    await _mark_table(realm, tx, record)
     now_us = realm.clock.wall_us()
     subject = TableSubject(
         tenant=record.tenant,
@@ -95,23 +101,12 @@ async def begin_table(realm: Realm, tx: Transaction, record: TableRecord) -> Non
         table_id=record.table_id,
         definition=record.definition,
     )
-    ranges = await tables.ranges(tx, record.table_id)
-    await tables.update(tx, replace(record, status=ResourceStatus.DELETING, changed_at_us=now_us))
-    shown = values.TableValue.of(subject.described(), ResourceStatus.DELETING)
-    table_path = keys.TablePath(record.tenant, record.name)
-    await append(
-        tx,
-        [
-            Publication(key=table_path.path, value=values.encode(shown)),
-            *withdrawals(record, ranges),
-        ],
-    )
     await tasks.add(
         tx,
         new_task(
             table_task(record.table_id),
             DELETE_TABLE,
-            subject=str(table_rid(record.tenant, record.name)),
+            subject=f"{table_rid(record.tenant, record.name)} {record.table_id}",
             parameters=msgspec.json.encode(subject).decode(),
             now_us=now_us,
         ),
@@ -130,7 +125,7 @@ async def begin_tenant(realm: Realm, tx: Transaction, record: TenantRecord) -> N
         new_task(
             tenant_task(record.uuid),
             DELETE_TENANT,
-            subject=str(tenant_rid(record.name)),
+            subject=f"{tenant_rid(record.name)} {record.uuid}",
             parameters=msgspec.json.encode(subject).decode(),
             now_us=now_us,
         ),
@@ -152,55 +147,68 @@ class Deletions:
     async def delete_table(self, step: Step) -> None:
         """Wait until no living node holds the table, then remove it. Raises: NotYet."""
         subject = table_subject(step.task)
-        table_id = TableId(subject.table_id)
         async with step.term.transaction() as tx:  # so that `last` is not older than the marking
-            if await tables.get_by_id(tx, table_id) is None:
+            record = await tables.get_by_id(tx, TableId(subject.table_id))
+            if record is None:
                 return
-            ranges = await tables.ranges(tx, table_id)
+            marked = {record: await tables.ranges(tx, record.table_id)}
             sequence = await outbox.last(tx)
         await self._seen(sequence)
-
-        def look(view: TopologyView) -> bool | None:
-            held = holders(view, subject.tenant, subject.name, ranges=ranges)
-            return None if held else True
-
-        if await self._realm.until(look, timeout_s=TASK_WAIT_S) is None:
-            view = self._realm.watcher.view
-            held = holders(view, subject.tenant, subject.name, ranges=ranges)
-            raise NotYet(f"Waiting for {', '.join(held)} to let go of the table.")
-        async with step.term.transaction() as tx:
-            if await tables.delete(tx, table_id):
-                path = keys.TablePath(subject.tenant, subject.name)
-                await append(tx, [Publication(key=path.path, value=None)])
+        await self._remove_free(step, marked)
 
     async def delete_tenant(self, step: Step) -> None:
-        """Delete a tenant's tables, then itself. Raises: NotYet."""
+        """Delete a tenant's tables, some at a time, then itself. Raises: NotYet."""
+        realm = self._realm
         subject = msgspec.json.decode(step.task.parameters, type=TenantSubject)
+        while True:
+            async with step.term.transaction() as tx:
+                tenant = await tenants.get(tx, subject.name)
+                if tenant is None or tenant.uuid != subject.uuid:
+                    return
+                page = await tables.page(tx, subject.name, limit=OBSERVED_AT_ONCE)
+                marked = {each: await tables.ranges(tx, each.table_id) for each in page.records}
+                for record in page.records:
+                    if record.status is not ResourceStatus.DELETING:
+                        await _mark_table(realm, tx, record)
+                if not marked:
+                    await tenants.delete(tx, subject.name)
+                    path = keys.TenantPath(subject.name)
+                    await append(tx, [Publication(key=path.path, value=None)])
+                    break
+                sequence = await outbox.last(tx)
+            await self._seen(sequence)
+            await self._remove_free(step, marked)
+        realm.publisher.wake()
+
+    async def _remove_free(
+        self, step: Step, marked: Mapping[TableRecord, Sequence[RangeRecord]]
+    ) -> None:
+        """Remove the tables that no living node holds. Raises: NotYet: none is free."""
+        # Who has waited in vain before looks only briefly, so that others have their turn.
+        wait_s = TASK_WAIT_S if step.task.attempts <= 1 else TASK_LOOK_S
+        waits_for: set[str] = set()
+
+        def look(view: TopologyView) -> list[TableRecord] | None:
+            free = []
+            waits_for.clear()
+            for record, ranges in marked.items():
+                held = holders(view, record.tenant, record.name, ranges=ranges)
+                waits_for.update(held)
+                if not held:
+                    free.append(record)
+            return free or None
+
+        free = await self._realm.until(look, timeout_s=wait_s)
+        if free is None:
+            raise NotYet(f"Waiting for {', '.join(sorted(waits_for))} to let go of the table.")
         async with step.term.transaction() as tx:
-            record = await tenants.get(tx, subject.name)
-            if record is None or record.uuid != subject.uuid:
-                return
-            page = await tables.page(tx, subject.name, limit=OBSERVED_AT_ONCE)
-            for table in page.records:
-                if table.status is not ResourceStatus.DELETING:
-                    await begin_table(self._realm, tx, table)
-            if not page.records:
-                await tenants.delete(tx, subject.name)
-                path = keys.TenantPath(subject.name)
-                await append(tx, [Publication(key=path.path, value=None)])
-                return
-            sequence = await outbox.last(tx)
-        self._realm.tasks_due.set()
-        await self._seen(sequence)
-        names = [table.name for table in page.records]
-
-        def look(view: TopologyView) -> bool | None:
-            found = view.tenants.get(subject.name)
-            is_left = found is not None and any(name in found.tables for name in names)
-            return None if is_left else True
-
-        await self._realm.until(look, timeout_s=TASK_WAIT_S)
-        raise NotYet(f"Waiting for {len(names)} or more tables of the tenant to be gone.")
+            gone = [
+                Publication(key=keys.TablePath(each.tenant, each.name).path, value=None)
+                for each in free
+                if await tables.delete(tx, each.table_id)
+            ]
+            await append(tx, gone)
+        self._realm.publisher.wake()
 
     async def _seen(self, sequence: int) -> None:
         """Wait until this process's own view has what was recorded.
@@ -210,3 +218,12 @@ class Deletions:
         revision = await self._realm.shown(sequence)
         async with asyncio.timeout(TASK_WAIT_S):
             await self._realm.watcher.reached(revision)
+
+
+async def _mark_table(realm: Realm, tx: Transaction, record: TableRecord) -> None:
+    """Say that a table is being deleted, and take its ranges from nodes and from those who ask."""
+    ranges = await tables.ranges(tx, record.table_id)
+    marked = replace(record, status=ResourceStatus.DELETING, changed_at_us=realm.clock.wall_us())
+    await tables.update(tx, marked)
+    published = table_publication(definition_of(record), ResourceStatus.DELETING)
+    await append(tx, [published, *withdrawals(record, ranges)])

@@ -33,6 +33,7 @@ from dstore.topology.backoff import Backoff
 from dstore.topology.coordinator import (
     NO_REVISION,
     Coordinator,
+    CoordinatorError,
     CreateRevisionIs,
     Delete,
     Found,
@@ -100,14 +101,26 @@ class Publisher:
             async with asyncio.timeout(timeout_s):
                 return await waiter
         except TimeoutError:
-            raise _not_visible_yet() from None
+            pass
         finally:
             with suppress(ValueError):
                 self._waiters.remove(entry)
+        return await self._published_by_another(sequence)
 
     def wake(self) -> None:
         """Have the outbox looked at now."""
         self._woken.set()
+
+    async def _published_by_another(self, sequence: int) -> Revision:
+        """Look once more: this process may lead no longer, and the next leader goes on."""
+        try:
+            async with asyncio.timeout(PUBLISH_IDLE_S):
+                position = await self._position()
+        except (CoordinatorError, TimeoutError):
+            raise _not_visible_yet() from None
+        if position.sequence < sequence:
+            raise _not_visible_yet()
+        return position.revision
 
     # ------------------------------------------------------------------------ the leader's
 

@@ -21,6 +21,7 @@ from dstore.service.calls.control_calls import (
     DeleteTenant,
     SetTable,
 )
+from dstore.storage.control.records import NodeUuid
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from tests.contract.control.conftest import Place
@@ -281,7 +282,47 @@ async def test_without_a_node_no_table_is_made(place: Place) -> None:
         await node.admit(store)
         await node.show()
         await eventually(lambda: leader.watcher.view.node(node.node) is not None)
-        row = await leader.control.survey.set_maintenance(node.node, is_on=True, actor="x")
+        row = await leader.control.survey.set_maintenance(
+            NodeUuid(node.node), is_on=True, actor="x"
+        )
         assert row.state == "maintenance"
         with pytest.raises(Unavailable, match="No node"):
             await leader.control.tables.create(new_table())
+
+
+async def test_a_name_is_used_again_and_again(place: Place) -> None:
+    """A table made and deleted under one name in quick succession is each time its own."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 2),
+        place.leader() as leader,
+    ):
+        await leader.control.tenants.create(new_tenant())
+        for number in range(100, 106):
+            made = await leader.control.tables.create(new_table(number=number))
+            assert (made.is_done, made.status) == (True, ResourceStatus.ACTIVE)
+            gone = await leader.control.tables.delete(
+                DeleteTable(tenant="acme", name="orders", table_id=uuid(number))
+            )
+            assert gone.is_done
+        tasks, _ = await leader.control.survey.tasks()
+        assert {task.id[-36:] for task in tasks} == {uuid(number) for number in range(100, 106)}
+
+
+async def test_a_tenant_with_many_tables_goes_whole(place: Place) -> None:
+    """More tables than one transaction takes: they go part by part, and then the tenant."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 1),
+        place.leader() as leader,
+    ):
+        await leader.control.tenants.create(new_tenant())
+        for start in range(0, 60, 20):
+            await asyncio.gather(
+                *(
+                    leader.control.tables.create(new_table(f"orders{n}", number=200 + n))
+                    for n in range(start, start + 20)
+                )
+            )
+        await leader.control.tenants.delete(DeleteTenant(name="acme", force=True))
+        await eventually(lambda: leader.watcher.view.tenant("acme") is None)
+        listing = await place.coordinator.list(keys.EVERYTHING)
+        assert not [kv.key for kv in listing.kvs if "acme" in kv.key]
