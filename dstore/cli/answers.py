@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from dstore.cli.client import Answer, Client, Request, UrlPath
@@ -68,24 +69,47 @@ def pages(
                 return
 
 
-def whole_list(client: Client, path: UrlPath, *, key: str) -> Iterator[Page]:
-    """Ask for a list that comes in one piece."""
-    yield _page(client.call(Request(method="GET", path=path)), key)
+# A list is always there, if the API is: a stand-alone node has no such path.
+OF_CONTROL: Final[Mapping[int, str]] = {
+    HTTPStatus.NOT_FOUND.value: "control answers this, so give --admin-url of a control"
+}
 
 
-def pages_at_will(
-    client: Client, path: UrlPath, *, key: str, query: Mapping[str, str]
+def whole_list(
+    client: Client, path: UrlPath, *, key: str, hints: Mapping[int, str] | None = None
 ) -> Iterator[Page]:
-    """Ask for a list whose pages are as long as the server likes, until its end."""
-    asked = dict(query)
+    """Ask for a list that comes in one piece; `hints` are as `Request.hints`."""
+    yield _page(client.call(Request(method="GET", path=path, hints=hints or {})), key)
+
+
+def pages_of_control(
+    client: Client,
+    path: UrlPath,
+    *,
+    key: str,
+    query: Mapping[str, str] | None = None,
+    is_always_there: bool = True,
+) -> Iterator[Page]:
+    """Ask control for a list, whose pages are as long as it likes, until its end.
+
+    Args:
+        client: whom to ask.
+        path: of the list.
+        key: the name of the answer's array.
+        query: what else to ask for.
+        is_always_there: whether only another server than control has no such list.
+    """
+    asked = dict(query or {})
+    hints = OF_CONTROL if is_always_there else {}
     while True:
-        page = _page(client.call(Request(method="GET", path=path, query=asked)), key)
+        request = Request(method="GET", path=path, query=asked, hints=hints)
+        page = _page(client.call(request), key)
         yield page
         if page.after is None:
             return
         if page.after == asked.get("after"):
             raise unexpected()  # it would never end
-        asked["after"] = page.after
+        asked = {**asked, "after": page.after}
 
 
 def _page(answer: Answer, key: str) -> Page:

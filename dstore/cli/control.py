@@ -1,11 +1,12 @@
 """`dstore control`: control processes, and the tokens with which components join."""
 
+from dataclasses import replace
 from typing import Final
 
 import click
 
 from dstore.base.limits import JOIN_TOKEN_LIFE_S, JOIN_TOKEN_LIFE_S_MAX
-from dstore.cli.answers import document, pages_at_will
+from dstore.cli.answers import OF_CONTROL, document, pages_of_control
 from dstore.cli.client import Request, client, json_request, path_of
 from dstore.cli.command import TEXT, Noun, Word
 from dstore.cli.component_list import CONTROL_COLUMNS, list_components
@@ -69,7 +70,9 @@ def list_(*, with_removed: bool) -> None:
 def create(*, role: JoiningRole, life_s: int) -> None:
     """Make a join token and print it, this once."""
     path = path_of("admin", "v1", "join-token")
-    asked = json_request("POST", path, {"role": role, "lifeSeconds": life_s})
+    asked = replace(
+        json_request("POST", path, {"role": role, "lifeSeconds": life_s}), hints=OF_CONTROL
+    )
     made = document(client(Surface.ADMIN).call(asked))
     note(
         f"This token admits one {role} until {made.get('expiresAt')}; it is never shown again. "
@@ -86,7 +89,7 @@ def create(*, role: JoiningRole, life_s: int) -> None:
 def list_tokens() -> None:
     """List join tokens and what became of them; the tokens themselves are not kept."""
     path = path_of("admin", "v1", "join-token")
-    found = pages_at_will(client(Surface.ADMIN), path, key="joinTokens", query={})
+    found = pages_of_control(client(Surface.ADMIN), path, key="joinTokens")
     print_list("JoinTokenList", _TOKEN_COLUMNS, found)
 
 

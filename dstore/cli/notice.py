@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from dstore.cli.answers import pages_at_will
+from dstore.cli.answers import pages_of_control
 from dstore.cli.client import client, path_of
 from dstore.cli.command import Noun
 from dstore.cli.connection import Surface
@@ -32,5 +32,5 @@ def notice() -> None:
 def list_() -> None:
     """List notices, the newest first."""
     path = path_of("admin", "v1", "notice")
-    found = pages_at_will(client(Surface.ADMIN), path, key="notices", query={})
+    found = pages_of_control(client(Surface.ADMIN), path, key="notices")
     print_list("NoticeList", _COLUMNS, found)

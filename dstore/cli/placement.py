@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from dstore.cli.answers import pages_at_will
+from dstore.cli.answers import pages_of_control
 from dstore.cli.client import client, path_of
 from dstore.cli.command import TEXT, Noun
 from dstore.cli.connection import Surface
@@ -54,7 +54,7 @@ def show(*, table: str | None, tenant: str | None) -> None:
         query = {"tenant": tenant}
     server = client(Surface.ADMIN)
     path = path_of("admin", "v1", "placement")
-    found = pages_at_will(server, path, key="ranges", query=query)
+    found = pages_of_control(server, path, key="ranges", query=query, is_always_there=not query)
     print_list("RangeList", RANGE_COLUMNS, found if is_json() else _for_people(found))
 
 

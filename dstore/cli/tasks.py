@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from dstore.cli.answers import document, pages_at_will
+from dstore.cli.answers import document, pages_of_control
 from dstore.cli.client import Client, Request, UrlPath, client, path_of
 from dstore.cli.command import TEXT, Noun, Word
 from dstore.cli.connection import Surface
@@ -55,7 +55,7 @@ def tasks() -> None:
 def list_(*, state: State | None) -> None:
     """List tasks, those that changed last first."""
     query = {} if state is None else {"state": state.value}
-    found = pages_at_will(client(Surface.ADMIN), _path(), key="tasks", query=query)
+    found = pages_of_control(client(Surface.ADMIN), _path(), key="tasks", query=query)
     print_list("TaskList", _COLUMNS, found)
 
 

@@ -240,3 +240,24 @@ def test_notices_are_listed(server: FakeServer, run: Run) -> None:
     row = {"node": ONE, "at": "2026-01-02T03:04:05Z", "kind": "disk_low", "details": {"free": 1}}
     server.on("GET", "/admin/v1/notice", {"notices": [row], "after": None})
     assert '{"free": 1}' in run("notice", "ls").stdout.replace(":1", ": 1")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("node", "ls"),
+        ("node", "show", "3f2a"),
+        ("proxy", "ls"),
+        ("control", "ls"),
+        ("control", "token", "ls"),
+        ("control", "token", "create", "--role", "node"),
+        ("placement", "show"),
+        ("tasks", "ls"),
+        ("notice", "ls"),
+    ],
+)
+def test_server_that_is_no_control_is_told_apart(run: Run, args: tuple[str, ...]) -> None:
+    """A stand-alone node has none of these paths; the sentence says whom to ask instead."""
+    result = run(*args)
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "--admin-url of a control" in result.stderr
