@@ -321,6 +321,7 @@ NOTICES_AT_ONCE: Final = 100  # taken over in one transaction
 JOIN_BODY_BYTES_MAX: Final = 32 * KIB  # of a request to join: a request for a certificate, a token
 JOIN_ANSWER_BYTES_MAX: Final = 128 * KIB  # a certificate and AUTHORITIES_MAX authorities
 JOIN_TIMEOUT_S: Final = 15.0  # of one attempt at one control; its store may take 10 s
+JOIN_PATIENCE_S: Final = 60.0  # for controls to come up, before a component gives up its start
 JOINS_AT_ONCE_MAX: Final = 8  # at one control; a certificate costs it ~1 ms and a transaction
 JOIN_REFUSALS_PER_MINUTE_MAX: Final = 60  # of one address at one control; then it has to wait
 JOIN_ADDRESSES_COUNTED_MAX: Final = 1_000  # one by one in a minute; all others together

@@ -1,7 +1,8 @@
-"""The data node. Alone it answers v1, the DynamoDB API and the admin API, as SPEC.md wants."""
+"""The data node: alone it answers both APIs, as SPEC.md wants; in a cluster it serves proxies."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from dstore.api.admin.routes import admin_routes
@@ -10,33 +11,44 @@ from dstore.api.dynamodb.door import dynamodb_routes
 from dstore.api.http.health import Readiness
 from dstore.api.v1.entries import plan_deferred
 from dstore.api.v1.routes import v1_routes
+from dstore.base.threads import in_thread
+from dstore.model.errors import RefusalKind, Refused
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
+from dstore.roles.member_node import mount_member, node_options
+from dstore.roles.membership import enrolled, has_token, membership_enrolment
+from dstore.security.identity import ComponentRole
 from dstore.service.client_env import write_client_env
-from dstore.service.node import NodeOptions, open_node
+from dstore.service.node import open_node
+from dstore.storage.table_records import NODE_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dstore.service.client_env import Addresses
+    from dstore.service.node import Node
+    from dstore.settings import Settings
 
 
 async def mount(runtime: Runtime) -> Mounted:
+    """Mount a node of the cluster that the directory belongs to or joins now, else one alone.
+
+    Raises: Refused: the directory is no new one, and belongs to no cluster; what joining raises.
+    """
+    settings = runtime.settings
+    if has_token(settings) and await enrolled(settings.data, ComponentRole.NODE) is None:
+        await _require_empty(runtime)
+    enrolment = await membership_enrolment(
+        runtime, ComponentRole.NODE, capacity_bytes=await in_thread(lambda: _capacity(settings))
+    )
+    if enrolment is not None:
+        return await mount_member(runtime, enrolment)
+    return await _mount_alone(runtime)
+
+
+async def _mount_alone(runtime: Runtime) -> Mounted:
     """Open the data directory and bind the node's surfaces to it."""
     settings = runtime.settings
-    node = await open_node(
-        NodeOptions(
-            directory=settings.data,
-            location=settings.location,
-            page_cache_bytes=settings.page_cache_bytes,
-            entry_cache_bytes=settings.entry_cache_bytes,
-            open_files_max=settings.open_files_max,
-            free_disk_bytes_min=settings.free_disk_bytes_min,
-            wal_pages_checkpoint=settings.wal_pages_checkpoint,
-        ),
-        clock=runtime.clock,
-        entropy=runtime.entropy,
-        on_fatal=runtime.on_fatal,
-    )
+    node = await _opened(runtime)
     report = Report(
         roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock
     )
@@ -63,6 +75,35 @@ async def mount(runtime: Runtime) -> Mounted:
         announce=announce,
         close=node.close,
     )
+
+
+async def _opened(runtime: Runtime) -> Node:
+    return await open_node(
+        node_options(runtime.settings),
+        clock=runtime.clock,
+        entropy=runtime.entropy,
+        on_fatal=runtime.on_fatal,
+    )
+
+
+async def _require_empty(runtime: Runtime) -> None:
+    """Keep what a node has kept by itself from going under where no client finds it."""
+    if not await in_thread((runtime.settings.data / NODE_FILE).exists):
+        return
+    node = await _opened(runtime)
+    tenants = len(node.holdings.tenants)
+    await node.close()
+    if tenants:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            f"This directory has {tenants} tenant(s) of a node that stood alone, which the cluster "
+            "would not serve. Join with an empty directory, and copy the tables over.",
+        )
+
+
+def _capacity(settings: Settings) -> int:
+    stats = os.statvfs(settings.data)
+    return stats.f_blocks * stats.f_frsize
 
 
 NODE = Role(name="node", summary="keeps the data; alone it answers the whole API", mount=mount)
