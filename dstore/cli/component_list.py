@@ -12,6 +12,7 @@ from dstore.cli.output import Column, Page, is_json, print_list
 from dstore.cli.sizes import size_text
 
 _UUID_CHARS: Final = 36
+_SHORT_CHARS: Final = 8
 REMOVED: Final = "removed"
 
 NODE_COLUMNS: Final = (
@@ -81,6 +82,11 @@ def for_people(row: dict[str, Any]) -> dict[str, Any]:
         "load": f"{load} %" if isinstance(load, int) and row.get("health") == "okay" else None,
         "leads": "yes" if row.get("isLeader") else None,
     }
+
+
+def short_id(component_id: object) -> str:
+    """Cut an id to what tells the components of one cluster apart; every command takes it so."""
+    return str(component_id)[:_SHORT_CHARS]
 
 
 def find_component(server: Client, noun: str, given: str, *, key: str) -> str:

@@ -9,12 +9,12 @@ import click
 from dstore.cli.answers import pages_of_control
 from dstore.cli.client import client, path_of
 from dstore.cli.command import TEXT, Noun
+from dstore.cli.component_list import short_id
 from dstore.cli.connection import Surface
 from dstore.cli.options import calls_admin
 from dstore.cli.output import Column, Page, is_json, print_list
 
 _HASHES: Final = 1 << 32
-_ID_CHARS: Final = 8  # of a UUID: enough to tell the nodes of one cluster apart
 _TENANT_DEFAULT: Final = "default"
 
 RANGE_COLUMNS: Final = (
@@ -73,5 +73,5 @@ def range_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
         **row,
         "hashes": f"{low:08x}-{high:08x}",
         "share": f"{(high - low + 1) * 100 / _HASHES:.1f} %",
-        "nodeShort": str(row.get("node"))[:_ID_CHARS],
+        "nodeShort": short_id(row.get("node")),
     }
