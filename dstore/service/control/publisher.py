@@ -257,7 +257,7 @@ class Publisher:
         if now != position.mod_revision:
             raise _Overtaken("The coordinator has more of control's writes than was known.")
         # One of the keys was decided on by somebody else meanwhile: that decision stands (B5).
-        _log.error("publication_overtaken", keys=[each.publication.key for each in group])
+        _log.error("publication_overtaken", paths=[each.publication.key for each in group])
         return await self._publish(term, group, position, is_skipped=True)
 
     def _advance(self, position: _Position) -> None:
