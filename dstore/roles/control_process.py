@@ -31,7 +31,7 @@ from dstore.topology.watcher import TopologyWatcher
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from dstore.api.admin.ports import Door
+    from dstore.api.admin.ports import Credentials, Door
     from dstore.api.admin.status import Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
@@ -49,6 +49,7 @@ class ControlProcess:
     watcher: TopologyWatcher
     roster: Roster
     admissions: Admissions
+    feed: KeyFeed
     methods: Methods
 
     @classmethod
@@ -81,10 +82,11 @@ class ControlProcess:
         )
         roster = Roster(plane.store, clock=clock)
         await roster.refresh()
+        feed = KeyFeed(plane, clock=clock)
         keys = KeyMethods(
             memberships=Memberships(plane, clock=clock, entropy=entropy),
             shares=TenantShareGiver(plane),
-            feed=KeyFeed(plane, clock=clock),
+            feed=feed,
             roster=roster,
         )
         return cls(
@@ -94,6 +96,7 @@ class ControlProcess:
             watcher=watcher,
             roster=roster,
             admissions=Admissions(plane, clock=clock, entropy=entropy),
+            feed=feed,
             methods=Methods([*control.answered, *keys.answered()]),
         )
 
@@ -101,6 +104,7 @@ class ControlProcess:
         self,
         *,
         door: Door | None = None,
+        credentials: Credentials | None = None,
         sections: Sequence[Callable[[], Awaitable[Section]]] = (),
         measure: Callable[[Metrics], None] | None = None,
     ) -> tuple[Route, ...]:
@@ -108,6 +112,7 @@ class ControlProcess:
 
         Args:
             door: tells who asks; None asks control's store for the operator's tokens.
+            credentials: of clients; None changes those in control's store, and no more.
             sections: what the status says of other roles in this process, see `NodeStatus`.
             measure: sets their metrics.
         """
@@ -116,7 +121,7 @@ class ControlProcess:
             process=self.plane.process,
             location=self.plane.location,
             door=door or TokenDoor(control.credentials.bearer),
-            credentials=control.credentials,
+            credentials=credentials or control.credentials,
             join_tokens=PlaneJoinTokens(self.admissions, control.survey),
             reports=control.survey,
         )

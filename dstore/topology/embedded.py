@@ -110,6 +110,7 @@ class EmbeddedCoordinator:
         entropy: Entropy,
         on_failure: Callable[[BaseException], None],
         sealer: Sealer | None = None,
+        is_private: bool = False,
     ) -> Self:
         """Open a coordinator: in memory only without a path.
 
@@ -119,6 +120,8 @@ class EmbeddedCoordinator:
             entropy: names leases and a new cluster.
             on_failure: is told if leases can no longer be ended: the process has to stop.
             sealer: encrypts what is stored; the same for the life of the file.
+            is_private: whether only this process ever holds leases here: then those of an earlier
+                life ended with it, and their time is not waited for.
         Raises: CoordinatorUnavailable: another process has the file. Corrupt: it is damaged.
         """
         cluster_id = entropy.token(8).hex()
@@ -133,6 +136,8 @@ class EmbeddedCoordinator:
                 raise
         self = cls(stored, file=file, clock=clock, entropy=entropy, on_failure=on_failure)
         self._tasks.spawn(self._end_leases(), name="embedded_leases", critical=True)
+        for lease_id in stored.leases if is_private else ():
+            await self.revoke(lease_id)
         return self
 
     async def get(

@@ -87,6 +87,7 @@ class KeyFeed:
         self._contents: _Contents | None = None
         self._steps: deque[_Step] = deque(maxlen=CREDENTIALS_CHANGES_MAX)
         self._read_at_ns: int | None = None
+        self._looks_asked = self._looks_done = 0
         self._reading = asyncio.Lock()
 
     async def given(self, asked: AskCredentials) -> Credentials:
@@ -101,6 +102,10 @@ class KeyFeed:
             return _page(contents, after=asked.after, limit=asked.limit)
         return _difference(contents, changed)
 
+    def look_again(self) -> None:
+        """Read the store for the next answer, however fresh what is known is."""
+        self._looks_asked += 1
+
     async def _current(self) -> _Contents:
         contents = self._contents
         if contents is None or not self._is_fresh(contents):
@@ -113,16 +118,19 @@ class KeyFeed:
     def _is_fresh(self, contents: _Contents) -> bool:
         if self._read_at_ns is None or contents.day != day_of(self._clock.wall_us()):
             return False
+        if self._looks_done != self._looks_asked:
+            return False
         age_ns = self._clock.monotonic_ns() - self._read_at_ns
         return age_ns < int(CREDENTIALS_FRESH_S * NS_PER_S)
 
     async def _read(self) -> _Contents:
         former, now_us = self._contents, self._clock.wall_us()
         began_ns, day = self._clock.monotonic_ns(), day_of(now_us)
+        looks = self._looks_asked
         async with self._plane.store.snapshot() as tx:
             version = await credentials.version(tx)
             if former is not None and (former.version, former.day) == (version, day):
-                self._read_at_ns = began_ns
+                self._read_at_ns, self._looks_done = began_ns, looks
                 return former
             records = await _records(tx)
         kept = former if former is not None and former.day == day else None
@@ -140,7 +148,7 @@ class KeyFeed:
         elif kept.state != contents.state:
             step = _Step(before=kept.state, names=_differing(kept.records, records))
             self._steps.append(step)
-        self._contents, self._read_at_ns = contents, began_ns
+        self._contents, self._read_at_ns, self._looks_done = contents, began_ns, looks
         return contents
 
     async def _derived(

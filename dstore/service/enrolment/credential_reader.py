@@ -65,6 +65,7 @@ class CredentialReader:
         self._control = control
         self._sink = sink
         self._state = b""
+        self._reading = asyncio.Lock()  # what was asked first is told first
         self.version: int | None = None
         """Of what the sink has, by control's count of changes; None before the first reading."""
         self.problem = ""
@@ -85,6 +86,10 @@ class CredentialReader:
 
         Raises: Unavailable: control is away. Refused(FORBIDDEN): this proxy was removed.
         """
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         answer = await self._ask(AskCredentials(state=self._state))
         if answer.is_whole:
             state = await self._take_all(answer)
