@@ -104,7 +104,8 @@ def remove(*, node_id: str, dry_run: bool, yes: bool) -> None:
     if dry_run:
         found = _found(server, found_id)
         ranges = found.get("ranges")
-        would = f"has {ranges} ranges and would not be" if ranges else "would be"
+        some = "1 range" if ranges == 1 else f"{ranges} ranges"
+        would = f"has {some} and would not be" if ranges else "would be"
         sentence = f"Node {found_id} {would} removed."
         print_result("Node", {**found, "removed": False}, sentence=sentence)
         return

@@ -1,6 +1,7 @@
 """`dstore tasks`: work of control that takes longer than a request, such as deleting a table."""
 
 import json
+import re
 import time
 from enum import StrEnum
 from typing import Any, Final
@@ -11,11 +12,12 @@ from dstore.cli.answers import document, pages_of_control
 from dstore.cli.client import Client, Request, UrlPath, client, path_of
 from dstore.cli.command import TEXT, Noun, Word
 from dstore.cli.connection import Surface
-from dstore.cli.failures import ExitCode
-from dstore.cli.options import calls_admin
+from dstore.cli.failures import ExitCode, Failure, usage
+from dstore.cli.options import asked, calls_admin
 from dstore.cli.output import Column, note, print_list, print_result, print_thing
 
 _POLL_S: Final = 0.5
+_WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
 _FINAL: Final = frozenset({"done", "failed", "cancelled"})
 
 _COLUMNS: Final = (
@@ -28,7 +30,9 @@ _COLUMNS: Final = (
     Column(heading="ERROR", key="error", is_data=True),
 )
 
-_task_argument = click.argument("task_id", metavar="ID", type=TEXT, help="The task's id.")
+_task_argument = click.argument(
+    "task_id", metavar="ID", type=TEXT, help="Its id, or how it begins."
+)
 
 
 class State(StrEnum):
@@ -59,13 +63,14 @@ def list_(*, state: State | None) -> None:
     print_list("TaskList", _COLUMNS, found)
 
 
-@tasks.command(example="dstore tasks show 5d0fd2a6-9c1d-4a57-8a1e-0b1f3a2f9c11 --follow")
+@tasks.command(example="dstore tasks show delete_table-5d0f --follow")
 @_task_argument
 @click.option("--follow", is_flag=True, help="Stay until it is finished, and tell how it goes.")
 @calls_admin
 def show(*, task_id: str, follow: bool) -> None:
     """Show a task; with --follow the exit status tells whether it succeeded."""
     server = client(Surface.ADMIN)
+    task_id = _resolved(server, task_id)
     found = _followed(server, task_id) if follow else _found(server, task_id)
     shown = {
         "task": found.get("id"),
@@ -85,14 +90,35 @@ def show(*, task_id: str, follow: bool) -> None:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-@tasks.command(example="dstore tasks retry 5d0fd2a6-9c1d-4a57-8a1e-0b1f3a2f9c11")
+@tasks.command(example="dstore tasks retry delete_table-5d0f")
 @_task_argument
 @calls_admin
 def retry(*, task_id: str) -> None:
     """Have a task that waits, or that failed, begin at once."""
-    path = _path(task_id, "retry")
-    answer = client(Surface.ADMIN).call(Request(method="POST", path=path))
+    server = client(Surface.ADMIN)
+    task_id = _resolved(server, task_id)
+    answer = server.call(Request(method="POST", path=_path(task_id, "retry")))
     print_result("Task", document(answer), sentence=f"Task {task_id} is begun again.")
+
+
+def _resolved(server: Client, given: str) -> str:
+    """Find the task whose id begins as it was typed, as `dstore tasks list` shows them.
+
+    Raises: Failure: none begins so, or several do.
+    """
+    if _WHOLE_ID.search(given) or asked().print_curl:
+        return given
+    pages = pages_of_control(server, _path(), key="tasks")
+    ids = [str(json.loads(row).get("id")) for page in pages for row in page.rows]
+    found = [each for each in ids if each.startswith(given)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise usage(f"{len(found)} tasks begin with {given}; type more of the id.")
+    raise Failure(
+        f"There is no task {given}; dstore tasks list shows those there are.",
+        exit_code=ExitCode.NOT_FOUND,
+    )
 
 
 def _followed(server: Client, task_id: str) -> dict[str, Any]:

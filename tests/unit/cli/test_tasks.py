@@ -86,5 +86,17 @@ def test_task_is_begun_again(server: FakeServer, run: Run) -> None:
     server.on("POST", f"{TASKS}/{ID}/retry", a_task("queued"))
     assert ID in run("tasks", "retry", ID).stderr
     assert server.seen[0].method == "POST"
-    server.on("POST", f"{TASKS}/7/retry", reply=problem(404, "There is no such task."))
-    assert run("tasks", "retry", "7").exit_code == ExitCode.NOT_FOUND
+    gone = ID.replace("71", "72")
+    server.on("POST", f"{TASKS}/{gone}/retry", reply=problem(404, "There is no such task."))
+    assert run("tasks", "retry", gone).exit_code == ExitCode.NOT_FOUND
+
+
+def test_task_is_named_by_how_its_id_begins(server: FakeServer, run: Run) -> None:
+    """What the list shows is long; nothing is done about one of several."""
+    rows = [a_task("done", id=f"delete_table-{ID}"), a_task("done", id=f"delete_tenant-{ID}")]
+    server.on("GET", TASKS, {"tasks": rows, "after": None})
+    server.on("GET", f"{TASKS}/delete_table-{ID}", rows[0])
+    assert f"task     delete_table-{ID}\n" in run("tasks", "show", "delete_tab").stdout
+    assert run("tasks", "retry", "delete_t").exit_code == ExitCode.USAGE
+    assert run("tasks", "retry", "move").exit_code == ExitCode.NOT_FOUND
+    assert {seen.method for seen in server.seen} == {"GET"}
