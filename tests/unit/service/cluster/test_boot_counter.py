@@ -1,0 +1,200 @@
+"""Every start of a node is counted once, and an old copy of a directory is known as one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from dstore.base.clock import SystemClock
+from dstore.base.entropy import SystemEntropy
+from dstore.model.errors import Corrupt
+from dstore.service.cluster.boot_counter import BootCounter, Booted
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.coordinator import (
+    CoordinatorUnavailable,
+    OutcomeUnknown,
+    Transaction,
+    TransactionResult,
+)
+from dstore.topology.embedded import EmbeddedCoordinator
+from tests.support.cluster_nodes import ME, PLANE, uuid
+
+PATH = keys.NodeBootPath(ME)
+
+
+class Disk:
+    """What a node remembers; it may break before or after it is written."""
+
+    def __init__(self, kept: dict[str, str] | None = None) -> None:
+        self.kept = dict(kept or {})
+        self.breaks_at: str | None = None
+        self.writes = 0
+
+    async def settings(self) -> dict[str, str]:
+        return dict(self.kept)
+
+    async def set_setting(self, name: str, value: str) -> None:
+        self.writes += 1
+        if self.breaks_at == f"before {self.writes}":
+            raise PowerLost
+        self.kept[name] = value
+        if self.breaks_at == f"after {self.writes}":
+            raise PowerLost
+
+
+class PowerLost(Exception):
+    """The process ends here."""
+
+
+class Unsure(EmbeddedCoordinator):
+    """Does what it is told, and says once that it does not know."""
+
+    is_unsure = False
+    does_it = True
+
+    async def commit(self, transaction: Transaction, **further: Any) -> TransactionResult:
+        if self.is_unsure:
+            type(self).is_unsure = False
+            if self.does_it:
+                await super().commit(transaction, **further)
+            raise OutcomeUnknown("Who knows.")
+        return await super().commit(transaction, **further)
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[Unsure]:
+    opened = await Unsure.open(
+        None, clock=SystemClock(), entropy=SystemEntropy(), on_failure=lambda _error: None
+    )
+    yield opened
+    Unsure.is_unsure = False
+    await opened.close()
+
+
+async def start(coordinator: EmbeddedCoordinator, disk: Disk) -> Booted:
+    counter = BootCounter(coordinator, disk, node=ME, control_plane=PLANE, entropy=SystemEntropy())
+    return await counter.count()
+
+
+async def known(coordinator: EmbeddedCoordinator) -> values.NodeBoot:
+    kv = (await coordinator.get(PATH.path)).kv
+    assert kv is not None
+    return values.decode(PATH, kv.value)
+
+
+async def test_starts_are_counted(coordinator: Unsure) -> None:
+    """The number rises, the incarnation stays, and the coordinator knows both."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    for number in range(2, 5):
+        booted = await start(coordinator, disk)
+        assert booted.boot.number == number
+        assert booted.boot.incarnation == first.boot.incarnation
+        assert not booted.is_old_copy
+        assert await known(coordinator) == booted.boot
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("where", ["before 1", "after 1", "before 2", "after 2"])
+async def test_a_crash_at_any_step(
+    coordinator: Unsure,
+    where: str,
+    is_first: bool,
+) -> None:
+    """Whatever a crash has cut short, the next start is the same disk."""
+    disk = Disk()
+    before = None if is_first else await start(coordinator, disk)
+    disk.writes, disk.breaks_at = 0, where
+    with pytest.raises(PowerLost):
+        await start(coordinator, disk)
+    disk.breaks_at = None
+    seen = (await coordinator.get(PATH.path)).kv
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    if before is not None:
+        assert booted.boot.incarnation == before.boot.incarnation
+        assert booted.boot.number > before.boot.number
+    if seen is not None:
+        assert booted.boot.number > values.decode(PATH, seen.value).number
+        assert booted.boot.incarnation == values.decode(PATH, seen.value).incarnation
+
+
+@pytest.mark.parametrize("does_it", [True, False])
+async def test_an_open_outcome_is_looked_into(
+    coordinator: Unsure,
+    does_it: bool,
+) -> None:
+    """B6: an exchange that may have happened is read again, and is no disagreement."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    Unsure.is_unsure, Unsure.does_it = True, does_it
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    assert booted.boot.incarnation == first.boot.incarnation
+    assert await known(coordinator) == booted.boot
+
+
+async def test_an_old_copy_is_another_disk(coordinator: Unsure) -> None:
+    """A directory put back from a backup goes on with a new incarnation, counted above all."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    old = Disk(disk.kept)
+    latest = await start(coordinator, disk)
+    booted = await start(coordinator, old)
+    assert booted.is_old_copy
+    assert booted.boot.incarnation not in {first.boot.incarnation, latest.boot.incarnation}
+    assert booted.boot.number == latest.boot.number + 1
+    # And the other one is an old copy of this one now.
+    assert (await start(coordinator, disk)).is_old_copy
+
+
+@pytest.mark.parametrize("value", [b"nonsense", b"{}", None])
+async def test_a_value_that_says_nothing_agrees_with_no_disk(
+    coordinator: Unsure, value: bytes | None
+) -> None:
+    """Where the coordinator has lost its count the node is another disk, and counts on."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    if value is None:
+        await coordinator.delete(PATH.path)
+    else:
+        await coordinator.put(PATH.path, value)
+    booted = await start(coordinator, disk)
+    assert booted.is_old_copy
+    assert booted.boot.number == first.boot.number + 1
+    assert booted.boot.incarnation != first.boot.incarnation
+    assert not (await start(coordinator, disk)).is_old_copy
+
+
+async def test_a_lost_disk_is_another_disk(coordinator: Unsure) -> None:
+    """An empty directory under a UUID that has started before."""
+    first = await start(coordinator, Disk())
+    booted = await start(coordinator, Disk())
+    assert booted.is_old_copy
+    assert booted.boot.number == first.boot.number + 1
+
+
+async def test_damage_on_the_disk_is_told(coordinator: Unsure) -> None:
+    """A record that does not parse is no first start."""
+    with pytest.raises(Corrupt):
+        await start(coordinator, Disk({f"boot:{PLANE}": "{"}))
+
+
+async def test_nothing_is_counted_without_the_coordinator(
+    coordinator: Unsure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that could not be counted is told, and counted by the next attempt."""
+
+    async def away(*_args: Any, **_further: Any) -> Any:
+        raise CoordinatorUnavailable("No answer.")
+
+    disk = Disk()
+    with monkeypatch.context() as patch:
+        patch.setattr(Unsure, "get", away)
+        with pytest.raises(CoordinatorUnavailable):
+            await start(coordinator, disk)
+    assert (await start(coordinator, disk)).boot.number == 1
+    assert uuid("1", 1) != (await known(coordinator)).incarnation
