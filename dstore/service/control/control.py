@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from dstore.replication.peers.calls import Answered
 from dstore.replication.peers.port import Received
@@ -40,6 +42,17 @@ if TYPE_CHECKING:
     from dstore.service.control.plane import ControlPlane
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.watcher import TopologyWatcher
+
+
+Ask = TypeVar(
+    "Ask",
+    calls.CreateTenant,
+    calls.DeleteTenant,
+    calls.CreateTable,
+    calls.DeclareTable,
+    calls.SetTable,
+    calls.DeleteTable,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,20 +149,31 @@ class Control:
             group.create_task(self._presence.run(), name="control_presence")
             group.create_task(self.leader.run(begin=begin, jobs=jobs), name="control_leader")
 
-    async def _create_tenant(self, ask: calls.CreateTenant, _: Received) -> calls.TenantChanged:
-        return await self.tenants.create(ask)
+    async def _create_tenant(
+        self, ask: calls.CreateTenant, received: Received
+    ) -> calls.TenantChanged:
+        return await self.tenants.create(_named(ask, received))
 
-    async def _delete_tenant(self, ask: calls.DeleteTenant, _: Received) -> calls.TenantGone:
-        return await self.tenants.delete(ask)
+    async def _delete_tenant(self, ask: calls.DeleteTenant, received: Received) -> calls.TenantGone:
+        return await self.tenants.delete(_named(ask, received))
 
-    async def _create_table(self, ask: calls.CreateTable, _: Received) -> calls.TableChanged:
-        return await self.tables.create(ask)
+    async def _create_table(self, ask: calls.CreateTable, received: Received) -> calls.TableChanged:
+        return await self.tables.create(_named(ask, received))
 
-    async def _declare_table(self, ask: calls.DeclareTable, _: Received) -> calls.TableChanged:
-        return await self.tables.declare(ask)
+    async def _declare_table(
+        self, ask: calls.DeclareTable, received: Received
+    ) -> calls.TableChanged:
+        return await self.tables.declare(_named(ask, received))
 
-    async def _set_table(self, ask: calls.SetTable, _: Received) -> calls.TableChanged:
-        return await self.tables.set(ask)
+    async def _set_table(self, ask: calls.SetTable, received: Received) -> calls.TableChanged:
+        return await self.tables.set(_named(ask, received))
 
-    async def _delete_table(self, ask: calls.DeleteTable, _: Received) -> calls.TableChanged:
-        return await self.tables.delete(ask)
+    async def _delete_table(self, ask: calls.DeleteTable, received: Received) -> calls.TableChanged:
+        return await self.tables.delete(_named(ask, received))
+
+
+def _named(ask: Ask, received: Received) -> Ask:
+    """Note for the audit log through which component somebody asks."""
+    through = f"{received.caller.role} {received.caller.uuid}"
+    actor = f"{ask.actor} through {through}" if ask.actor else through
+    return msgspec.structs.replace(ask, actor=actor)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import OBSERVED_AT_ONCE, OBSERVER_INTERVAL_S
 from dstore.base.logging import get_logger
+from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError
 from dstore.model.status import ResourceStatus
 from dstore.service.control.held import waits_for
@@ -47,7 +49,8 @@ class Observer:
         watcher = self._realm.watcher
         end = watcher.subscribe(keys.EVERYTHING, self._on_update)
         try:
-            self._creating = set(_creating(watcher.view))
+            self._creating = set()  # from here on those that come are noticed
+            self._creating |= await in_thread(partial(_creating, watcher.view))
             while True:
                 self._due.clear()
                 try:
@@ -80,7 +83,8 @@ class Observer:
     async def _settle(self, term: Term) -> None:
         """Let tables be ACTIVE whose nodes all say that they hold them, a batch at a time."""
         view = self._realm.watcher.view
-        ready = [name for name in self._creating if _is_ready(view, name)]
+        self._creating = {name for name in self._creating if _is_creating(view, name)}
+        ready = [name for name in sorted(self._creating) if _is_ready(view, name)]
         for start in range(0, len(ready), OBSERVED_AT_ONCE):
             async with term.transaction() as tx:
                 published = []
@@ -107,17 +111,21 @@ class Observer:
                 self._realm.publisher.wake()
 
 
-def _creating(view: TopologyView) -> list[TableName]:
-    return [
+def _creating(view: TopologyView) -> set[TableName]:
+    """Find the tables that are being made, among all."""
+    return {
         (tenant.name, table.definition.name)
         for tenant in view.tenants.values()
         for table in tenant.tables.values()
         if table.status is ResourceStatus.CREATING
-    ]
+    }
+
+
+def _is_creating(view: TopologyView, name: TableName) -> bool:
+    table = view.table(*name)
+    return table is not None and table.status is ResourceStatus.CREATING
 
 
 def _is_ready(view: TopologyView, name: TableName) -> bool:
     table = view.table(*name)
-    return (
-        table is not None and table.status is ResourceStatus.CREATING and not waits_for(view, table)
-    )
+    return table is not None and not waits_for(view, table)

@@ -130,9 +130,15 @@ class Publisher:
         Raises: Unavailable: the coordinator is another control plane's, or one of the two went
             back in time; an operator decides. CoordinatorError, Unavailable: not now.
         """
-        async with term.transaction() as tx:  # fences older leaders off
-            last = await outbox.last(tx)
-            waiting = await outbox.depth(tx)
+        try:
+            async with term.transaction() as tx:  # fences older leaders off
+                last = await outbox.last(tx)
+                waiting = await outbox.depth(tx)
+        except NotLeading:
+            raise _disagreement(
+                "a leader of a later epoch has written to the store, so another process leads by "
+                "now, or the coordinator is an old one"
+            ) from None
         await self._claim(term, is_unpublished=waiting == last)
         position = await self._position()
         if position.sequence > last:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import OUTBOX_BATCH_MAX, PUBLISHED_BYTES_MAX
-from dstore.model.errors import invalid
+from dstore.model.errors import Unavailable, UnavailableKind, invalid
 from dstore.security.identity import UUID_FORM
 from dstore.storage.control import audit, outbox
 from dstore.storage.control.records import AuditEntry, Publication
+from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
@@ -56,6 +57,9 @@ class Realm:
 
         Raises: NotLeading, Unavailable: nothing was changed. Unknown: it may have been.
         """
+        status = self.watcher.status()
+        if status.state is TopologyState.FROZEN:
+            raise Unavailable(UnavailableKind.LOCKED, status.sentence)
         async with self.leader.term().transaction() as tx:
             yield tx
 

@@ -82,7 +82,7 @@ class TaskRunner:
         self._realm = realm
         self._handlers = handlers
         self._running: set[TaskId] = set()
-        self._doubtful: set[TaskId] = set()  # begun, or not: the answer was lost
+        self._doubtful: set[TaskId] = set()  # begun or ended, or not: an answer was lost
 
     async def begin(self, term: Term) -> None:
         """Queue what earlier leaders left running, and forget what ended long ago."""
@@ -134,7 +134,7 @@ class TaskRunner:
         owner, now_us = realm.plane.process, realm.clock.wall_us()
         async with realm.plane.store.snapshot() as tx:
             found = await tasks.due(tx, now_us=now_us, limit=min(room, CONTROL_PAGE_MAX))
-        if not found and not self._doubtful:
+        if not found and self._doubtful <= self._running:
             return []
         self._doubtful.update(task.id for task in found)
         begun: list[TaskRecord] = []
@@ -145,13 +145,15 @@ class TaskRunner:
                 now = await tasks.get(tx, task_id)
                 if now is not None and now.state is TaskState.RUNNING and now.owner == owner:
                     begun.append(now)
-        self._doubtful.clear()
+        self._doubtful &= self._running
         return begun
 
     async def _attempt(self, term: Term, task: TaskRecord) -> None:
+        self._doubtful.add(task.id)  # until its end is written down
         try:
             error = await self._error_of(term, task)
             await self._ended(term, task, error)
+            self._doubtful.discard(task.id)
         except NotLeading:
             pass  # the next leader queues it again
         finally:
