@@ -1,7 +1,8 @@
 """Errors between components, and how an error travels.
 
     Unavailable
-    └── Unreachable   no answer can be had from the component; try another, or later
+    └── Unreachable      no answer can be had from the component; try another, or later
+        └── TurnedAway   it has refused this component at the door; it will again
 
 Every error of the house arrives as the type that left, or as the nearest one above it that both
 sides know. Anything else that a handler raises is a failure of that component: a caller that only
@@ -38,6 +39,15 @@ class Unreachable(Unavailable):
     def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
         """Say why, and when the next attempt is made."""
         super().__init__(UnavailableKind.UNREACHABLE, message, retry_after_ms=retry_after_ms)
+
+
+class TurnedAway(Unreachable):
+    """The component does not let this one in; `told` is the sentence that it gave."""
+
+    def __init__(self, message: str, *, told: str, retry_after_ms: int | None = None) -> None:
+        """Say why; a retry helps only after an operator has changed something."""
+        super().__init__(message, retry_after_ms=retry_after_ms)
+        self.told = told
 
 
 class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,12 +97,20 @@ def failure(what: str, *, is_safe: bool) -> DStoreError:
     )
 
 
-def unreachable(what: str, *, retry_after_ms: int | None = None) -> Unreachable:
-    """Make the error of a call that never left."""
-    return Unreachable(
-        f"The component that must answer {what}; nothing was done. Retry.",
-        retry_after_ms=retry_after_ms,
-    )
+def unreachable(
+    what: str, *, retry_after_ms: int | None = None, told: str | None = None
+) -> Unreachable:
+    """Make the error of a call that never left.
+
+    Args:
+        what: the rest of a sentence about the component.
+        retry_after_ms: until the next attempt.
+        told: what it said if it has turned this component away.
+    """
+    message = f"The component that must answer {what}; nothing was done. Retry."
+    if told is not None:
+        return TurnedAway(message, told=told, retry_after_ms=retry_after_ms)
+    return Unreachable(message, retry_after_ms=retry_after_ms)
 
 
 def _wire(error: BaseException) -> WireError:

@@ -45,10 +45,14 @@ _UNSAID: Final = "closed the connection without a greeting"
 class NotWelcome(Exception):
     """The greeting failed; `closed` says why, to the other side too if it can act on it."""
 
-    def __init__(self, closed: Closed) -> None:
-        """Keep the reason: the rest of a sentence about the other side, or a whole one."""
+    def __init__(self, closed: Closed, *, told: str | None = None) -> None:
+        """Keep the reason: the rest of a sentence about the other side, or a whole one.
+
+        `told` is the other side's own sentence, if it has refused this component as such.
+        """
         super().__init__(closed.reason)
         self.closed = closed
+        self.told = told
 
 
 async def greet(
@@ -149,7 +153,9 @@ async def _heard(socket: FrameSocket) -> Hello:
     if records and isinstance(records[0], GoAway):
         frame = await socket.receive()
         code = frame.code if isinstance(frame, Closed) else CloseCode.FORBIDDEN
-        raise NotWelcome(Closed(code, f"says: {records[0].reason}"))
+        told = records[0].reason
+        is_refusal = code == CloseCode.FORBIDDEN
+        raise NotWelcome(Closed(code, f"says: {told}"), told=told if is_refusal else None)
     if len(records) != 1 or not isinstance(hello := records[0], Hello):
         raise NotWelcome(Closed(CloseCode.MALFORMED, "did not begin with a greeting"))
     if hello.version != VERSION:

@@ -52,6 +52,11 @@ Reply = TypeVar("Reply", bound=msgspec.Struct)
 class CannotDial(Exception):
     """No connection came about; the text is the rest of a sentence about the other side."""
 
+    def __init__(self, text: str, *, told: str | None = None) -> None:
+        """Say why; `told` is what the other side said if it has turned this component away."""
+        super().__init__(text)
+        self.told = told
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialled:
@@ -125,6 +130,7 @@ class RemotePeer:
         self._lines: set[Line] = set()  # those included that finish what is under way
         self._redial = asyncio.Event()
         self._problem = ""
+        self._told: str | None = None
         self._retry_ms = RETRY_AFTER_MS
         self._dials = 0
         self._is_open = False
@@ -229,7 +235,7 @@ class RemotePeer:
         if self._is_closed:
             raise unreachable(_CLOSED)
         if self._problem:
-            raise unreachable(self._problem, retry_after_ms=self._retry_ms)
+            raise unreachable(self._problem, retry_after_ms=self._retry_ms, told=self._told)
 
     def _refuse_waiting(self) -> NoReturn:
         raise Unavailable(
@@ -252,7 +258,7 @@ class RemotePeer:
                 dialled = await self._dialer.dial()
             except CannotDial as error:
                 attempts += 1
-                await self._back_off(str(error), attempts)
+                await self._back_off(str(error), attempts, told=error.told)
                 continue
             except Exception as error:  # noqa: BLE001 -- a mistake of ours; the peer may be fine
                 _log.error("peer_dial_failed", peer=self._identity.uri, exc_info=error)
@@ -268,11 +274,11 @@ class RemotePeer:
             # Not all at once when a component that many are connected to goes away.
             await asyncio.sleep(self._jittered_s(attempts))
 
-    async def _back_off(self, problem: str, attempts: int) -> None:
+    async def _back_off(self, problem: str, attempts: int, *, told: str | None = None) -> None:
         delay_s = self._jittered_s(attempts)
         if problem != self._problem:
             _log.warning("peer_unreachable", peer=self._identity.uri, reason=problem)
-        self._problem = problem
+        self._problem, self._told = problem, told
         self._retry_ms = max(1, int(delay_s * NS_PER_S) // NS_PER_MS)
         self._room.wake_all()
         await asyncio.sleep(delay_s)

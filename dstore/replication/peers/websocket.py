@@ -147,7 +147,7 @@ class WebSocketDialer:
         except CertificateRefused as error:
             raise CannotDial(f"can't be called at {self._url}: {error.message}") from error
         except NotWelcome as error:
-            raise CannotDial(f"({self._url}) {error.closed.reason}") from error
+            raise CannotDial(f"({self._url}) {error.closed.reason}", told=error.told) from error
         except aiohttp.WSServerHandshakeError as error:
             raise CannotDial(f"answers {error.status} at {self._url}") from error
         except (aiohttp.ClientError, OSError) as error:

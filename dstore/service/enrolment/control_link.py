@@ -17,9 +17,9 @@ import msgspec
 
 from dstore.base.clock import NS_PER_S, Clock
 from dstore.base.limits import CONTROL_CALL_TRY_S_MIN, CONTROL_RETRY_S, CONTROLS_MAX
-from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.replication.peers.calls import Calls
-from dstore.replication.peers.errors import Unreachable, unreachable
+from dstore.replication.peers.errors import TurnedAway, Unreachable, unreachable
 from dstore.replication.peers.port import Peer, PeerRequest
 
 Reply = TypeVar("Reply", bound=msgspec.Struct)
@@ -92,6 +92,7 @@ class ControlLink:
         """Have a control that can answer do what `request` asks for.
 
         Raises: as `port.Peer.call`; Unreachable: no control could be reached, nothing was done.
+            Refused(FORBIDDEN): control does not let this component in any more.
         """
         if self._is_closed:
             raise unreachable("is not called from here any more")
@@ -114,6 +115,9 @@ class ControlLink:
                         deadline_s=min(left_s, max(share_s, CONTROL_CALL_TRY_S_MIN)),
                         request_id=request_id,
                     )
+                except TurnedAway as error:
+                    # All controls have one list of who belongs to the plane.
+                    raise Refused(RefusalKind.FORBIDDEN, error.told) from error
                 except Unavailable as error:
                     problem = _worse(problem, error)
                     is_final = is_final or error.kind not in _PASSING

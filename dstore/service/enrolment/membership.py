@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from dstore.base.clock import NS_PER_S, US_PER_S
 from dstore.base.limits import (
     CONTROL_ANSWER_S,
+    MEMBERS_AT_START_S,
     MEMBERS_POLL_S,
     RENEWAL_LOOK_S,
 )
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
-from dstore.model.errors import DStoreError
+from dstore.model.errors import DStoreError, RefusalKind, Refused
 from dstore.replication.peers.calls import Calls, PeerCall
 from dstore.replication.peers.websocket import control_peer
 from dstore.security.certificates import new_key_and_request
@@ -97,7 +98,7 @@ class Membership:
         clock: Clock,
         entropy: Entropy,
     ) -> Self:
-        """Load the certificate; nothing is dialled yet.
+        """Load the certificate, and ask control whether it still counts, if it is there.
 
         Args:
             enrolment: from `records.load_enrolments` or `joining.join`.
@@ -105,7 +106,7 @@ class Membership:
             clock: for deadlines and certificates' ends.
             entropy: source of renewed keys.
         Raises: CertificateRefused: what is on the disk is damaged, or ended (EXPIRED): join again.
-            OSError.
+            Refused(FORBIDDEN): the component was removed. OSError.
         """
         tls = await in_thread(partial(TlsContexts, enrolment.directory))
         if tls.certificate.identity != enrolment.identity:
@@ -128,7 +129,15 @@ class Membership:
             calls=known,
             clock=clock,
         )
-        return cls(enrolment, tls=tls, control=control, clock=clock, entropy=entropy)
+        opened = cls(enrolment, tls=tls, control=control, clock=clock, entropy=entropy)
+        try:
+            await opened._hear(deadline_s=MEMBERS_AT_START_S)
+        except (DStoreError, OSError) as error:
+            if isinstance(error, Refused) and error.kind is RefusalKind.FORBIDDEN:
+                await control.close()
+                raise
+            opened._ill(error)
+        return opened
 
     @property
     def identity(self) -> Identity:
@@ -161,16 +170,19 @@ class Membership:
     # --------------------------------------------------------------------- keeping it up
 
     async def run(self) -> None:
-        """Renew, and hear of controls and removals, until cancelled; a critical task's work."""
+        """Renew, and hear of controls and removals, until cancelled; a critical task's work.
+
+        Raises: Refused(FORBIDDEN): the component was removed, and has nothing to do here any more.
+        """
         while True:
             try:
-                await self._look_at_certificate()
-                await self._hear()
-                self._well()
-            except DStoreError as error:
-                self._ill(error.message)
-            except OSError as error:
-                self._ill(f"The disk does not keep what control gave: {error.strerror}.")
+                await self._hear(deadline_s=MEMBERS_POLL_S)
+            except (DStoreError, OSError) as error:
+                if isinstance(error, Refused) and error.kind is RefusalKind.FORBIDDEN:
+                    raise
+                self._ill(error)
+            else:
+                await self._keep_certificate()
             await asyncio.sleep(MEMBERS_POLL_S)
 
     async def renew(self) -> None:
@@ -207,18 +219,22 @@ class Membership:
         """Call control no more."""
         await self.control.close()
 
-    async def _look_at_certificate(self) -> None:
-        now_ns, certificate = self._clock.monotonic_ns(), self.tls.certificate
-        is_due = needs_renewal(certificate, now_us=self._clock.wall_us())
-        looked = self._looked_at_ns
-        if not is_due or (looked is not None and now_ns - looked < RENEWAL_LOOK_S * NS_PER_S):
-            return
-        self._looked_at_ns = now_ns
-        require_valid(certificate, now_us=self._clock.wall_us())
-        await self.renew()
+    async def _keep_certificate(self) -> None:
+        """Renew if it is due; one attempt a minute, since what refuses it seldom passes sooner."""
+        now_ns, looked_ns = self._clock.monotonic_ns(), self._looked_at_ns
+        if not needs_renewal(self.tls.certificate, now_us=self._clock.wall_us()):
+            self._well()
+        elif looked_ns is None or now_ns - looked_ns >= RENEWAL_LOOK_S * NS_PER_S:
+            self._looked_at_ns = now_ns
+            try:
+                await self.renew()
+            except (DStoreError, OSError) as error:
+                self._ill(error)
+            else:
+                self._well()
 
-    async def _hear(self) -> None:
-        members = await self.control.call(AskMembers(), deadline_s=MEMBERS_POLL_S)
+    async def _hear(self, *, deadline_s: float) -> None:
+        members = await self.control.call(AskMembers(), deadline_s=deadline_s)
         self._removed = frozenset(members.removed)
         await self._move(members)
 
@@ -238,7 +254,11 @@ class Membership:
             _log.info("control_is_back", control_plane=self.enrolment.control_plane)
         self._problem = ""
 
-    def _ill(self, problem: str) -> None:
+    def _ill(self, error: DStoreError | OSError) -> None:
+        if isinstance(error, DStoreError):
+            problem = error.message
+        else:
+            problem = f"The disk does not keep what control gave: {error.strerror}."
         if problem != self._problem:
             left_s = (self.tls.certificate.not_after_us - self._clock.wall_us()) // US_PER_S
             _log.warning("control_is_away", reason=problem, certificate_ends_in_s=left_s)

@@ -142,8 +142,13 @@ async def test_who_was_removed_is_not_admitted_and_its_connections_end(
         assert peer.state.is_connected  # type: ignore[attr-defined] # RemotePeer's
         await remove(at, enrolment)
         await until(lambda: not peer.state.is_connected)  # type: ignore[attr-defined] # the same
-        with pytest.raises(Unreachable, match="was removed from its control plane"):
-            await node.control.call(AskComponentKey(), deadline_s=1.0)
+        with pytest.raises(Refused, match="^This node was removed from its control plane") as said:
+            await node.control.call(AskComponentKey(), deadline_s=5.0)
+        assert said.value.kind is RefusalKind.FORBIDDEN
+        with pytest.raises(Refused, match="was removed"):
+            await node.run()
+        with pytest.raises(Refused, match="was removed"):
+            await Membership.open(enrolment, clock=SetClock(), entropy=ENTROPY)
         await component_share(proxy)
         # What listens elsewhere hears it from its own membership.
         running = asyncio.get_running_loop().create_task(proxy.run())
