@@ -22,6 +22,8 @@ from dstore.security.certificates import (
     identity_of,
     new_key_and_request,
     read_certificate,
+    request_again,
+    requested_fingerprint,
     require_key_fits,
     require_pinned,
 )
@@ -291,3 +293,29 @@ def test_no_private_key_is_shown() -> None:
     """A repr goes into logs and tracebacks."""
     assert "PRIVATE" not in repr(ASKED)
     assert "PRIVATE" not in repr(AUTHORITY)
+
+
+def test_the_same_key_can_ask_again() -> None:
+    """An answer that got lost is asked for by the same public key, and certified alike."""
+    again = request_again(ASKED.key_pem)
+    assert again.key_pem == ASKED.key_pem
+    assert requested_fingerprint(again.request_pem) == requested_fingerprint(ASKED.request_pem)
+    certificate = issued(again.request_pem)
+    require_key_fits(ASKED.key_pem, certificate)
+    assert fingerprint_of(certificate) == requested_fingerprint(ASKED.request_pem)
+    with pytest.raises(CertificateRefused):
+        request_again(b"no key")
+
+
+def test_an_authority_knows_what_it_has_issued() -> None:
+    """Also long after its end; another plane's authority has issued nothing of ours."""
+    certificate = issued(now_us=NOW_US - 10 * CERTIFICATE_LIFE_S * 1_000_000)
+    assert AUTHORITY.require_own(certificate).identity == IDENTITY
+    other = CertificateAuthority.create(PLANE, now_us=NOW_US, entropy=ENTROPY)
+    with pytest.raises(CertificateRefused) as refused:
+        other.require_own(certificate)
+    assert refused.value.problem is CertificateProblem.FOREIGN
+    with pytest.raises(CertificateRefused):
+        AUTHORITY.require_own(b"no certificate")
+    with pytest.raises(CertificateRefused):
+        AUTHORITY.require_own(AUTHORITY.certificate_pem)
