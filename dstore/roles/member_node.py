@@ -19,7 +19,8 @@ from dstore.replication.peers.calls import Methods
 from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.keys import Purpose, derive
-from dstore.service.cluster_node import ClusterNode, NodePlace
+from dstore.service.cluster.node_details import NodePlace
+from dstore.service.cluster_node import ClusterNode
 from dstore.service.enrolment.membership import Membership
 from dstore.service.node import Node, NodeOptions, open_node
 from dstore.storage import component_key

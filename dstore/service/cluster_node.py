@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import (
     CONTROL_ANSWER_S,
-    DETAILS_LOOK_S,
     LEASE_TTL_S,
     OWN_KEYS_LAST_S,
     REWRITE_LOOK_S,
@@ -27,25 +25,26 @@ from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused
 from dstore.service.calls.key_calls import AskComponentKey
 from dstore.service.cluster.assignments import Assignments
 from dstore.service.cluster.boot_counter import BootCounter, Booted
-from dstore.service.cluster.notices import NodeNotices, NoticeKind
+from dstore.service.cluster.node_details import NodeDetails, NodePlace
+from dstore.service.cluster.notices import NodeNotices
 from dstore.service.cluster.own_keys import OwnKeys
 from dstore.service.cluster.table_reports import TableReports
 from dstore.service.cluster.tenant_shares import TenantShareBook
-from dstore.service.range_server import RangeGate, RangeServer
+from dstore.service.range_gate import RangeGate
+from dstore.service.range_server import RangeServer
 from dstore.storage.node_keys import STANDALONE
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.backoff import Backoff
 from dstore.topology.coordinator import CoordinatorError, Revision
 from dstore.topology.leases import LeasedKey
-from dstore.topology.values import ComponentStatus, Details
+from dstore.topology.values import ComponentStatus
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.replication.peers.calls import Answered
     from dstore.replication.peers.port import Peer
-    from dstore.security.identity import Identity
     from dstore.security.keys import ControlShare
     from dstore.service.disk_space import DiskSpace
     from dstore.service.node import Node
@@ -59,24 +58,6 @@ WAITING_FOR_COORDINATOR: Final = "waiting for the coordinator"
 WAITING_FOR_TWIN: Final = (
     "another process has this node's UUID, or has had it until a moment ago; it must end first"
 )
-_FREE_STEPS: Final = 64  # of the capacity: free space is told in such parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodePlace:
-    """Who and where a node is.
-
-    Attributes:
-        identity: in its control plane, as its certificate says.
-        zone: what fails together with it.
-        version: of its dStore.
-        started_at_us: wall time in microseconds since 1970.
-    """
-
-    identity: Identity
-    zone: str = ""
-    version: str = ""
-    started_at_us: int = 0
 
 
 Opening = Callable[["ControlShare"], Awaitable["Node"]]
@@ -122,14 +103,15 @@ class ClusterNode:
         self._jobs = jobs
         self._clock = clock
         self._entropy = entropy
-        self._uri: str | None = None
-        self._free_bytes = 0
         self._is_draining = False
         self._booted: Booted | None = None
         self._is_serving = False
         self._problem = WAITING_FOR_CONTROL  # while it does not serve
         self._own = OwnKeys(coordinator, entropy)
         self._notices = NodeNotices(coordinator, node=self._me, clock=clock, entropy=entropy)
+        self._details = NodeDetails(
+            place, self._own, self._notices, status=self._status, disk=self._disk
+        )
         self._reports: TableReports | None = None
         self._assignments: Assignments | None = None
         self._gate = RangeGate(f"The node is {WAITING_FOR_CONTROL}.")
@@ -170,14 +152,14 @@ class ClusterNode:
 
     def announce(self, uri: str) -> None:
         """Learn where others reach its peer listener; call it before `run`."""
-        self._uri = uri
+        self._details.uri = uri
 
     async def drain(self) -> None:
         """Say that it is about to stop, if it can be said within OWN_KEYS_LAST_S."""
         self._is_draining = True
-        if self._uri is None or not self._is_alive.is_set():
+        if self._details.uri is None or not self._is_alive.is_set():
             return
-        self._say_details()
+        self._details.say()
         with suppress(TimeoutError):
             async with asyncio.timeout(OWN_KEYS_LAST_S):
                 await self._own.all_said()
@@ -212,7 +194,7 @@ class ClusterNode:
             group.create_task(alive.run(), name="node_alive")
             unlocking = group.create_task(self._unlock(), name="node_unlock")
             await self._is_alive.wait()
-            for work in (self._own.run(), self._notices.run(), self._keep_details()):
+            for work in (self._own.run(), self._notices.run(), self._details.keep()):
                 group.create_task(work, name="node_says")
             node = await unlocking
             self._problem = WAITING_FOR_COORDINATOR
@@ -220,7 +202,8 @@ class ClusterNode:
             end_watch = self._watcher.subscribe(keys.node_prefix(self._me), self._seen)
             try:
                 group.create_task(self._end_if_superseded(), name="node_superseded")
-                self._tell_of_copy(booted)
+                if booted.is_old_copy:
+                    self._notices.tell_of_copy()
                 self._serve(node)
                 await self._work(node, group)
             finally:
@@ -239,12 +222,17 @@ class ClusterNode:
             shares=TenantShareBook(self._control, self._place.identity.control_plane),
             entropy=self._entropy,
             on_state=reports.note,
-            on_conflict=self._conflict,
+            on_conflict=self._notices.tell_of_conflict,
         )
         for job in (*self._jobs(node), reports.measure(), self._rewrite(node)):
             group.create_task(job, name="node_job")
         reports.found(await self._watcher.known())
         await assignments.run()
+
+    def _damaged(self, range_id: str, error: Corrupt) -> None:
+        self._notices.tell_of_damage(range_id, error)
+        if self._reports is not None:
+            self._reports.note_damage(range_id)
 
     def _serve(self, node: Node) -> None:
         server = RangeServer(
@@ -257,7 +245,7 @@ class ClusterNode:
         )
         self._gate.open(server)
         self._is_serving = True
-        self._say_details()
+        self._details.say()
         _log.info("node_serves", node=self._me, ranges=len(node.holdings.ranges))
 
     # ---------------------------------------------------------------------------- unlocking
@@ -337,42 +325,6 @@ class ClusterNode:
 
     # ------------------------------------------------------------------------ what it says
 
-    async def _keep_details(self) -> None:
-        while True:
-            self._say_details()
-            if self.node is not None and not self.node.disk.has_space:
-                self._notices.tell(
-                    NoticeKind.DISK_LOW,
-                    f"Node {self._me} takes no writes: its disk has "
-                    f"{self.node.disk.free_bytes} bytes left.",
-                )
-            await asyncio.sleep(DETAILS_LOOK_S)
-
-    def _say_details(self) -> None:
-        assert self._uri is not None, "announce comes before run"
-        disk = None if self.node is None else self.node.disk
-        capacity_bytes = 0 if disk is None else disk.free_bytes + disk.used_bytes
-        details = Details(
-            status=self._status(),
-            uri=self._uri,
-            zone=self._place.zone,
-            version=self._place.version,
-            started_at_us=self._place.started_at_us,
-            free_bytes=self._rounded_free(disk, capacity_bytes),
-            capacity_bytes=capacity_bytes,
-        )
-        path = keys.DetailsPath(self._place.identity.role, self._me)
-        self._own.say(path.path, values.encode(details))
-
-    def _rounded_free(self, disk: DiskSpace | None, capacity_bytes: int) -> int:
-        """Round free space, and stay with what was said while it is about right."""
-        if disk is None:
-            return 0
-        step_bytes = max(capacity_bytes // _FREE_STEPS, 1)
-        if abs(disk.free_bytes - self._free_bytes) > step_bytes:
-            self._free_bytes = disk.free_bytes // step_bytes * step_bytes
-        return self._free_bytes
-
     def _status(self) -> ComponentStatus:
         if self._is_draining:
             return ComponentStatus.DRAINING
@@ -382,31 +334,8 @@ class ClusterNode:
             return ComponentStatus.STARTING
         return ComponentStatus.OKAY if self.node.disk.has_space else ComponentStatus.NO_SPACE
 
-    def _tell_of_copy(self, booted: Booted) -> None:
-        if booted.is_old_copy:
-            self._notices.tell(
-                NoticeKind.OLD_COPY,
-                f"Node {self._me} and the coordinator disagree about its former starts: its data "
-                "directory, or the coordinator, is an old copy. Writes may be missing there; it "
-                "goes on as another disk.",
-            )
-
-    def _damaged(self, range_id: str, error: Corrupt) -> None:
-        self._notices.tell(
-            NoticeKind.DAMAGED,
-            f"Node {self._me}, range {range_id}: {error.message}",
-            about=range_id,
-        )
-        if self._reports is not None:
-            self._reports.note_damage(range_id)
-
-    def _conflict(self, name: tuple[str, str], error: DStoreError) -> None:
-        table = "/".join(name)
-        self._notices.tell(
-            NoticeKind.CONFLICT,
-            f"Node {self._me} cannot hold what it is given of {table}: {error.message}",
-            about=table,
-        )
+    def _disk(self) -> DiskSpace | None:
+        return None if self.node is None else self.node.disk
 
     # ---------------------------------------------------------------------------- rewriting
 

@@ -25,7 +25,8 @@ from dstore.service.calls.key_calls import (
     TenantShare,
     TenantShares,
 )
-from dstore.service.cluster_node import ClusterNode, NodePlace
+from dstore.service.cluster.node_details import NodePlace
+from dstore.service.cluster_node import ClusterNode
 from dstore.service.node import Node, NodeOptions, open_node
 from dstore.topology import keyspace as keys
 from dstore.topology import values

@@ -17,11 +17,10 @@ from dstore.base.limits import ASSIGNMENTS_AT_ONCE
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError, Refused, Unavailable, UnavailableKind
 from dstore.model.ranges import RangeRef
-from dstore.service.cluster.evidence import is_range_given_up, is_tenant_gone
+from dstore.service.cluster.giving_up import GivingUp
 from dstore.topology import keyspace as keys
 from dstore.topology.backoff import Backoff
 from dstore.topology.coordinator import CoordinatorError
-from dstore.topology.status import TopologyState
 from dstore.topology.values import HeldStatus
 
 if TYPE_CHECKING:
@@ -93,7 +92,14 @@ class Assignments:
         """
         self._node = node
         self._watcher = watcher
-        self._coordinator = coordinator
+        self._giving_up = GivingUp(
+            node,
+            watcher=watcher,
+            coordinator=coordinator,
+            holdings=holdings,
+            duties=duties,
+            shares=shares,
+        )
         self._holdings = holdings
         self._duties = duties
         self._shares = shares
@@ -250,7 +256,10 @@ class Assignments:
         """Make a table what it should be, and tell how it is. Returns: whether all is done."""
         tenant, table = name
         try:
-            is_done = await self._give_up(view, name, wanted)
+            keeps = set() if wanted is None else {ref.range_id for ref in wanted.refs}
+            extra = [ref for ref in self._refs(name) if ref.range_id not in keeps]
+            is_done = await self._giving_up.ranges(view, extra)
+            is_done &= await self._giving_up.tenant(view, tenant)
         except CoordinatorError as error:
             _log.warning("range_kept", tenant=tenant, table=table, reason=error.message)
             is_done = False
@@ -303,68 +312,6 @@ class Assignments:
             and (held.hash_start, held.hash_end) == (ref.low, ref.high)
             and self._holdings.table_of(ref.range_id).definition == wanted.definition
         )
-
-    # ---------------------------------------------------------------------- what is given up
-
-    async def _give_up(self, view: TopologyView, name: Name, wanted: _Wanted | None) -> bool:
-        """Drop ranges, and the tenant, that are certainly not this node's any more.
-
-        Returns: whether nothing is left of what the view does not give the node.
-        Raises: CoordinatorError: nothing was dropped that was not certain.
-        """
-        keeps = set() if wanted is None else {ref.range_id for ref in wanted.refs}
-        extra = [ref for ref in self._refs(name) if ref.range_id not in keeps]
-        is_done = True
-        for ref in extra:
-            is_done &= await self._give_up_range(view, name, ref)
-        return await self._give_up_tenant(view, name[0]) and is_done
-
-    async def _give_up_tenant(self, view: TopologyView, tenant: str) -> bool:
-        """Drop a tenant that nothing is held of, if it is gone; as `_give_up`."""
-        held = self._holdings.tenants.get(tenant)
-        tenant_id = None if held is None else held.record.tenant_id
-        if held is None or tenant_id is None or held.tables:
-            return True
-        shown = view.tenant(tenant)
-        if shown is not None and shown.known is not None and shown.known.value.uuid == tenant_id:
-            return True
-        if not self._is_live or not await is_tenant_gone(
-            self._coordinator, view, tenant=tenant, tenant_id=tenant_id
-        ):
-            return False
-        _log.info("tenant_given_up", tenant=tenant, tenant_id=tenant_id)
-        try:
-            await self._duties.drop_tenant(tenant, tenant_id=tenant_id)
-        except DStoreError as error:
-            _log.warning("tenant_not_dropped", tenant=tenant, reason=error.message)
-            return False
-        self._shares.forget(tenant, tenant_id)
-        return True
-
-    async def _give_up_range(self, view: TopologyView, name: Name, ref: RangeRef) -> bool:
-        if not self._is_live:
-            return False
-        definition = self._holdings.table_of(ref.range_id).definition
-        is_given_up = await is_range_given_up(
-            self._coordinator,
-            view,
-            node=self._node,
-            definition=definition,
-            range_id=ref.range_id,
-        )
-        if not is_given_up:
-            return False
-        _log.info("range_given_up", range=ref.range_id, tenant=name[0], table=name[1])
-        try:
-            await self._duties.drop_range(ref.range_id)
-        except DStoreError as error:
-            _log.warning("range_not_dropped", range=ref.range_id, reason=error.message)
-            return False
-        return True
-
-    @property
-    def _is_live(self) -> bool:
-        return self._watcher.status().state is TopologyState.LIVE
 
     def _refs(self, name: Name) -> Sequence[RangeRef]:
         """List the ranges of a table that are held here."""

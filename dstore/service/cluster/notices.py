@@ -18,6 +18,7 @@ from dstore.topology.coordinator import CoordinatorError
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.model.errors import Corrupt, DStoreError
     from dstore.topology.coordinator import Coordinator
 
 _log = get_logger(__name__)
@@ -75,6 +76,31 @@ class NodeNotices:
         details = details[:NOTICE_DETAILS_CHARS_MAX]
         self._waiting.append(values.Notice(details=details, kind=kind))
         self._is_due.set()
+
+    def tell_of_full_disk(self, free_bytes: int) -> None:
+        """Tell that writes are refused."""
+        details = f"Node {self._node} takes no writes: its disk has {free_bytes} bytes left."
+        self.tell(NoticeKind.DISK_LOW, details)
+
+    def tell_of_copy(self) -> None:
+        """Tell that this directory, or the coordinator, was put back from earlier."""
+        self.tell(
+            NoticeKind.OLD_COPY,
+            f"Node {self._node} and the coordinator disagree about its former starts: its data "
+            "directory, or the coordinator, is an old copy. Writes may be missing there; it goes "
+            "on as another disk.",
+        )
+
+    def tell_of_damage(self, range_id: str, error: Corrupt) -> None:
+        """Tell that something in a range does not open."""
+        details = f"Node {self._node}, range {range_id}: {error.message}"
+        self.tell(NoticeKind.DAMAGED, details, about=range_id)
+
+    def tell_of_conflict(self, name: tuple[str, str], error: DStoreError) -> None:
+        """Tell that what control decided of a table, by tenant and name, cannot be done here."""
+        table = "/".join(name)
+        details = f"Node {self._node} can't hold what it is given of {table}: {error.message}"
+        self.tell(NoticeKind.CONFLICT, details, about=table)
 
     async def run(self) -> None:
         """Write what waits, until cancelled; a notice may be written twice, and is never lost."""
