@@ -15,15 +15,10 @@ from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, invalid
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
+from dstore.roles.control_keys import control_key
 from dstore.roles.control_process import ControlProcess
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.certificates import read_certificate
-from dstore.security.control_key import (
-    CONTROL_KEY_FILE,
-    ControlKey,
-    from_command,
-    load_or_create,
-)
 from dstore.security.tls import TlsContexts
 from dstore.service.control.operator_env import write_operator_env
 from dstore.service.control.plane import is_new, open_plane, own_credentials
@@ -152,7 +147,7 @@ async def _opened_plane(runtime: Runtime, ending: AsyncExitStack) -> ControlPlan
         on_fatal=runtime.on_fatal,
     )
     ending.push_async_callback(store.close)
-    read = partial(_control_key, settings, runtime=runtime, may_create=await is_new(store))
+    read = partial(control_key, settings, may_create=await is_new(store), entropy=runtime.entropy)
     return await open_plane(
         store,
         await in_thread(read),
@@ -161,13 +156,6 @@ async def _opened_plane(runtime: Runtime, ending: AsyncExitStack) -> ControlPlan
         clock=runtime.clock,
         entropy=runtime.entropy,
     )
-
-
-def _control_key(settings: Settings, *, runtime: Runtime, may_create: bool) -> ControlKey:
-    if settings.control_key_command is not None:
-        return from_command(settings.control_key_command)
-    path = settings.control_key_file or settings.data / CONTROL_KEY_FILE
-    return load_or_create(path, may_create=may_create, entropy=runtime.entropy)
 
 
 CONTROL: Final = Role(name="control", summary="admits components and places tables", mount=mount)

@@ -17,7 +17,7 @@ from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.member_node import mount_member, node_options
 from dstore.roles.membership import enrolled, has_token, membership_enrolment
 from dstore.security.identity import ComponentRole
-from dstore.service.client_env import write_client_env
+from dstore.service.client_env import NodeKeeper, write_client_env
 from dstore.service.node import open_node
 from dstore.storage.table_records import NODE_FILE
 
@@ -54,7 +54,7 @@ async def _mount_alone(runtime: Runtime) -> Mounted:
     )
 
     async def announce(addresses: Addresses) -> Path | None:
-        return await write_client_env(node, settings.data, addresses)
+        return await write_client_env(NodeKeeper(node), settings.data, addresses)
 
     return Mounted(
         routes={

@@ -8,8 +8,9 @@ answers are those of a cluster, at a stand-alone node's pace.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from dstore.service.client_env import is_operators
 from dstore.service.enrolment.credential_reader import CredentialReader
 from dstore.service.entry_audit import EntryAudit
 from dstore.service.items import Items
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from dstore.service.range_counts import RangeCounts
     from dstore.storage.control.records import AccessKeyRecord, BearerRecord
     from dstore.topology.watcher import TopologyWatcher
+
+_ACTOR: Final = "dstore"  # who makes the first credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,47 @@ class WholeCredentials:
         """Revoke a token, at once."""
         await self._credentials.delete_token(tenant, token_id, actor=actor)
         await self.follow()
+
+
+class WholeKeeper:
+    """The `client_env.Keeper` of a process that is everything."""
+
+    def __init__(self, whole: Whole, around: Surroundings) -> None:
+        """Keep credentials in control's store, and in the node what the file holds of them."""
+        self._whole = whole
+        self._node = around.node
+        self._credentials = around.credentials
+
+    async def settings(self) -> dict[str, str]:
+        """See `Keeper`."""
+        return await self._node.settings()
+
+    async def set_setting(self, name: str, value: str) -> None:
+        """See `Keeper`."""
+        await self._node.set_setting(name, value)
+
+    def is_operators(self, token: str) -> bool:
+        """See `Keeper`."""
+        return is_operators(self._whole.access, token)
+
+    async def create_token(self) -> tuple[str, str]:
+        """See `Keeper`."""
+        record, text = await self._whole.credentials.create_token(None, actor=_ACTOR)
+        return record.id, text
+
+    async def delete_token(self, token_id: str) -> None:
+        """See `Keeper`."""
+        await self._whole.credentials.delete_token(None, token_id, actor=_ACTOR)
+
+    async def create_access_key(self, tenant: str) -> str:
+        """See `Keeper`."""
+        await self._whole.registrar.create_tenant(tenant)
+        record, _ = await self._whole.credentials.create_access_key(tenant, actor=_ACTOR)
+        return record.id
+
+    async def secret_of(self, tenant: str, key_id: str) -> str | None:
+        """See `Keeper`."""
+        return await self._credentials.secret_of(tenant, key_id)
 
 
 class Whole:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dstore.model.errors import RefusalKind, Refused
+from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.model.rid import tenant_rid
 from dstore.model.status import ResourceStatus
 from dstore.security import credentials as made
 from dstore.security.control_key import Sealed
+from dstore.security.envelope import WrongKey
 from dstore.service.access import Principal, unauthenticated
 from dstore.service.refusals import no_such
 from dstore.storage.control import credentials, tenants
@@ -91,6 +92,24 @@ class ControlCredentials:
     ) -> AccessKeyRecord:
         """Store a given access key. Raises: Refused: malformed, or its id is taken."""
         return await self._store(tenant, made.imported_access_key(key_id, secret), actor=actor)
+
+    async def secret_of(self, tenant: str, key_id: str) -> str | None:
+        """Open an access key's secret; None if the tenant has no such key. Raises: Corrupt."""
+        async with self._realm.plane.store.snapshot() as tx:
+            record = await credentials.get_access_key(tx, key_id)
+        if record is None or record.tenant != tenant:
+            return None
+        try:
+            opened = self._realm.plane.control_key.open(
+                record.sealed_secret, what=Sealed.ACCESS_KEY, record_id=key_id
+            )
+        except WrongKey:
+            raise Corrupt(
+                "The secret of an access key in control's store is damaged; delete the key.",
+                file="control",
+                where=f"access key {key_id}",
+            ) from None
+        return opened.decode()
 
     async def delete_access_key(self, tenant: str, key_id: str, *, actor: str) -> None:
         """Revoke an access key. Raises: Refused: the tenant has no such key."""
