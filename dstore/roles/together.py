@@ -1,0 +1,359 @@
+"""All roles in one process: control, a node and a proxy that ask each other by reference.
+
+Nothing listens for components and nothing is encoded on the way between them. The coordinator is
+embedded; it and control's store lie in the data directory, sealed or encrypted, so that no name can
+be read there (I2). A directory that a stand-alone node has made is taken over at the first start.
+
+Order of a start: control's key and store, the coordinator, control and what it runs, the node; then
+the node is entered and, once, adopted; only then does it do what the topology says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from dstore import __version__
+from dstore.api.admin.door import LocalDoor
+from dstore.api.admin.status import NodeStatus, Report
+from dstore.api.dynamodb.door import dynamodb_routes
+from dstore.api.http.health import Readiness
+from dstore.api.v1.entries import plan_deferred
+from dstore.api.v1.routes import v1_routes
+from dstore.base.limits import CONTROL_PAGE_CACHE_BYTES, TOGETHER_START_S
+from dstore.base.logging import get_logger
+from dstore.base.threads import in_thread
+from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.replication.peers.direct import DirectPeer
+from dstore.roles.base import Mounted, Runtime, Surface
+from dstore.roles.control_keys import control_key
+from dstore.roles.control_process import ControlProcess
+from dstore.security.identity import ComponentRole
+from dstore.security.sealer import KeySealer
+from dstore.service.client_env import write_client_env
+from dstore.service.cluster.boot_counter import BootCounter
+from dstore.service.cluster.node_details import NodePlace
+from dstore.service.cluster_node import ClusterNode
+from dstore.service.control.adoption import Adoption, check_keeper
+from dstore.service.control.leader import NotLeading
+from dstore.service.control.placement import Candidate
+from dstore.service.control.plane import open_plane
+from dstore.service.control.presence import Presence
+from dstore.service.control.residents import Residents, enter_residents, uri_of
+from dstore.service.control.sites import Site
+from dstore.service.node import Node, NodeOptions, open_node
+from dstore.service.whole import Surroundings, Whole, WholeKeeper
+from dstore.storage.control.opening import SQLITE_FILE
+from dstore.storage.control.vaulted import open_vaulted
+from dstore.storage.vault.layout import FileKey
+from dstore.storage.vault.vault import Vault
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.embedded import EmbeddedCoordinator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from dstore.api.http.route import Route
+    from dstore.security.control_key import ControlKey
+    from dstore.security.keys import ControlShare
+    from dstore.service.client_env import Addresses
+    from dstore.service.control.plane import ControlPlane
+    from dstore.topology.coordinator import Coordinator
+
+TOPOLOGY_FILE: Final = "topology.db"
+_FILE_UUID: Final = "control.db file uuid"
+_FILE_UUID_BYTES: Final = 16
+_LOOK_S: Final = 0.002  # between two looks for what takes milliseconds
+
+_log: Final = get_logger(__name__)
+
+
+async def mount(runtime: Runtime) -> Mounted:
+    """Open everything, and serve clients and the operator from it.
+
+    Raises: Corrupt, Unavailable, Refused: what is in the data directory can't be used, and why.
+    """
+    ending = AsyncExitStack()
+    try:
+        process = await _Process.open(runtime, ending)
+        await process.begin()
+    except BaseException:
+        await runtime.tasks.close()  # before what they work with
+        await ending.aclose()
+        raise
+    return process.mounted(close=ending.aclose)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Process:
+    """The three of them, open."""
+
+    runtime: Runtime
+    control: ControlProcess
+    coordinator: Coordinator
+    residents: Residents
+    node: Node
+    cluster_node: ClusterNode
+    whole: Whole
+    keeper: WholeKeeper
+
+    @classmethod
+    async def open(cls, runtime: Runtime, ending: AsyncExitStack) -> _Process:
+        """Open files, put the parts together; nothing is decided or given up yet."""
+        settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
+        node = await _opened_node(runtime)
+        ending.push_async_callback(node.close)
+        key = await in_thread(partial(_control_key, runtime))
+        plane = await _opened_plane(runtime, key, ending)
+        residents = await enter_residents(
+            plane,
+            node=node.uuid,
+            zone=settings.zone,
+            version=__version__,
+            clock=clock,
+            entropy=entropy,
+        )
+        coordinator = await EmbeddedCoordinator.open(
+            settings.data / TOPOLOGY_FILE,
+            clock=clock,
+            entropy=entropy,
+            on_failure=runtime.on_fatal,
+            sealer=KeySealer(key=key.file_key(TOPOLOGY_FILE), entropy=entropy),
+            is_private=True,
+        )
+        ending.push_async_callback(coordinator.close)
+        control = await ControlProcess.open(
+            runtime, plane, coordinator, uri=uri_of(residents.control)
+        )
+        as_node = DirectPeer(control.methods, caller=residents.node, clock=clock)
+        ending.push_async_callback(as_node.close)
+        as_proxy = DirectPeer(control.methods, caller=residents.proxy, clock=clock)
+        ending.push_async_callback(as_proxy.close)
+        around = Surroundings(
+            node=node,
+            watcher=control.watcher,
+            control=as_proxy,
+            credentials=control.control.credentials,
+            feed=control.feed,
+            clock=clock,
+            entropy=entropy,
+            location=settings.location,
+        )
+        whole = Whole(around)
+
+        async def opening(_share: ControlShare) -> Node:
+            # The node's database stays under the node's own key: control's share of it lies in the
+            # same directory, so it would keep nobody out.
+            return node
+
+        return cls(
+            runtime=runtime,
+            control=control,
+            coordinator=coordinator,
+            residents=residents,
+            node=node,
+            cluster_node=ClusterNode(
+                NodePlace(
+                    identity=residents.node,
+                    zone=settings.zone,
+                    version=__version__,
+                    started_at_us=runtime.started_at_us,
+                ),
+                coordinator=coordinator,
+                watcher=control.watcher,
+                control=as_node,
+                opening=opening,
+                jobs=_node_jobs,
+                clock=clock,
+                entropy=entropy,
+            ),
+            whole=whole,
+            keeper=WholeKeeper(whole, around),
+        )
+
+    async def begin(self) -> None:
+        """Let control lead, take the node over if that is due, and let it hold its ranges.
+
+        Raises: Unavailable, Corrupt, Refused: it can't be; nothing was given up.
+        """
+        tasks = self.runtime.tasks
+        for job in self.control.jobs:
+            tasks.spawn(job.run(), name=job.name, critical=True)
+        is_kept = await check_keeper(self.node, self.control.plane.uuid)
+        async with _in_time("Control in this process does not lead"):
+            await self.control.watcher.known()
+            await self._until_leading()
+        if not is_kept:
+            await self._adopt()
+        await self.whole.credentials.follow()
+        self.cluster_node.announce(uri_of(self.residents.node))
+        tasks.spawn(self.cluster_node.run(), name="cluster_node", critical=True)
+        async with _in_time("The node in this process does not hold its ranges"):
+            while self.cluster_node.problem:  # noqa: ASYNC110 - once, for some milliseconds
+                await asyncio.sleep(_LOOK_S)
+        tasks.spawn(self.whole.reader.run(), name="read_credentials", critical=True)
+
+    def mounted(self, *, close: Callable[[], Awaitable[None]]) -> Mounted:
+        """Describe what is served; what runs has begun."""
+        return Mounted(
+            routes={Surface.PUBLIC: self._public_routes(), Surface.ADMIN: self._admin_routes()},
+            jobs=(),
+            ready=self._readiness,
+            announce=self._announce,
+            drain=self._drain,
+            close=close,
+        )
+
+    # ----------------------------------------------------------------------------- beginning
+
+    async def _until_leading(self) -> None:
+        """Wait until control may change something. Raises: Unavailable: it leads and can't."""
+        while True:
+            try:
+                self.control.control.leader.term()
+            except NotLeading:
+                await asyncio.sleep(_LOOK_S)
+            else:
+                return
+
+    async def _adopt(self) -> None:
+        counter = BootCounter(
+            self.coordinator,
+            self.node,
+            node=keys.ComponentId(self.node.uuid),
+            control_plane=self.control.plane.uuid,
+            entropy=self.runtime.entropy,
+        )
+        site = Site(
+            candidate=Candidate(node=self.node.uuid),
+            uri=uri_of(self.residents.node),
+            incarnation=(await counter.count()).boot.incarnation,
+        )
+        await Adoption(self.control.control.realm, self.node, site).run()
+
+    # ------------------------------------------------------------------------------- serving
+
+    def _public_routes(self) -> tuple[Route, ...]:
+        runtime = self.runtime
+        return (
+            *v1_routes(self.whole),
+            *dynamodb_routes(self.whole, clock=runtime.clock, entropy=runtime.entropy),
+        )
+
+    def _admin_routes(self) -> tuple[Route, ...]:
+        runtime = self.runtime
+        report = Report(
+            roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock
+        )
+        status = NodeStatus(self.node, report)
+        return self.control.admin_routes(
+            door=LocalDoor(self.whole),
+            credentials=self.whole.credentials,
+            sections=(status.section,),
+            measure=status.measure,
+        )
+
+    def _readiness(self) -> Readiness:
+        problem = self.cluster_node.problem
+        return Readiness(is_ready=not problem, reason=problem)
+
+    async def _announce(self, addresses: Addresses) -> Path:
+        """Show the proxy, and tell a newcomer how to call it."""
+        runtime = self.runtime
+        details = values.Details(
+            status=values.ComponentStatus.OKAY,
+            uri=uri_of(self.residents.proxy),
+            api_uri=addresses.public_url,
+            zone=runtime.settings.zone,
+            version=__version__,
+            started_at_us=runtime.started_at_us,
+        )
+        presence = Presence(
+            self.coordinator,
+            keys.ComponentId(self.residents.proxy.uuid),
+            details,
+            role=ComponentRole.PROXY,
+            clock=runtime.clock,
+            entropy=runtime.entropy,
+        )
+        runtime.tasks.spawn(presence.run(), name="proxy_presence", critical=True)
+        return await write_client_env(self.keeper, runtime.settings.data, addresses)
+
+    async def _drain(self, _timeout_s: float) -> None:
+        await self.cluster_node.drain()
+        self.whole.entry_audit.flush()
+
+
+def _node_jobs(node: Node) -> Sequence[Coroutine[Any, Any, None]]:
+    return (
+        node.watch_disk(),
+        node.tidy_files(),
+        node.tidy_orphans(),
+        node.store_quantities(),
+        node.do_deferred(plan_deferred),
+    )
+
+
+def _control_key(runtime: Runtime) -> ControlKey:
+    settings = runtime.settings
+    is_new = not (settings.data / SQLITE_FILE).exists()
+    return control_key(settings, may_create=is_new, entropy=runtime.entropy)
+
+
+async def _opened_plane(runtime: Runtime, key: ControlKey, ending: AsyncExitStack) -> ControlPlane:
+    settings = runtime.settings
+    store = await open_vaulted(
+        settings.data.absolute() / SQLITE_FILE,
+        key=FileKey(
+            file_uuid=key.file_key(_FILE_UUID)[:_FILE_UUID_BYTES],
+            generation=0,
+            secret=key.file_key(SQLITE_FILE),
+        ),
+        vault=Vault(entropy=runtime.entropy, page_cache_bytes=CONTROL_PAGE_CACHE_BYTES),
+        on_fatal=runtime.on_fatal,
+    )
+    ending.push_async_callback(store.close)
+    return await open_plane(
+        store,
+        key,
+        directory=settings.data,
+        location=settings.location,
+        clock=runtime.clock,
+        entropy=runtime.entropy,
+    )
+
+
+async def _opened_node(runtime: Runtime) -> Node:
+    settings = runtime.settings
+    return await open_node(
+        NodeOptions(
+            directory=settings.data,
+            location=settings.location,
+            page_cache_bytes=settings.page_cache_bytes,
+            entry_cache_bytes=settings.entry_cache_bytes,
+            open_files_max=settings.open_files_max,
+            free_disk_bytes_min=settings.free_disk_bytes_min,
+            wal_pages_checkpoint=settings.wal_pages_checkpoint,
+        ),
+        clock=runtime.clock,
+        entropy=runtime.entropy,
+        on_fatal=runtime.on_fatal,
+    )
+
+
+@asynccontextmanager
+async def _in_time(what: str) -> AsyncIterator[None]:
+    """Bound a step of the start. Raises: Unavailable: it takes too long."""
+    try:
+        async with asyncio.timeout(TOGETHER_START_S):
+            yield
+    except TimeoutError:
+        raise Unavailable(
+            UnavailableKind.OVERLOADED, f"{what}, {TOGETHER_START_S:g} s after the start."
+        ) from None
