@@ -64,6 +64,8 @@ async def mount(runtime: Runtime) -> Mounted:
         Unavailable: control, which has to admit this proxy, is away.
     """
     settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
+    if settings.workers > 1:
+        raise invalid("A proxy has one process: leave out workers, and start several proxies.")
     enrolment = await membership_enrolment(runtime, ComponentRole.PROXY)
     if enrolment is None:
         raise invalid(

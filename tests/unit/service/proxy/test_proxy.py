@@ -13,6 +13,7 @@ from dstore.api.dynamodb.errors import AwsError
 from dstore.model.errors import ConditionFailed, NotMine, Refused, Unavailable, Unknown
 from dstore.model.tables import IdType
 from dstore.replication.peers.errors import Unreachable
+from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.storage.requests import RequestName
@@ -238,3 +239,33 @@ async def test_tenants_are_kept_apart(tmp_path: Path) -> None:
         assert list(cluster.proxy.directory.tenant("other").table_names) == []
         with pytest.raises(Refused):
             cluster.proxy.items.locate("other", TABLE, "a")
+
+
+@pytest.mark.parametrize("near", [False, True])
+async def test_writes_that_are_done_later(tmp_path: Path, near: bool) -> None:
+    """The node that accepts a write does it, and tells through any proxy how it went."""
+    async with proxy_cluster(tmp_path, ranges_per_table=4, near=near) as cluster:
+        proxy = cluster.proxy
+        await proxy.registrar.create_tenant(TENANT)
+        table, _ = await proxy.registrar.create_table(TENANT, "entries", id_type=IdType.STRING)
+        asked: dict[str, str] = {}
+        for name in NAMES[:8]:
+            write = DeferredWrite(
+                tenant=TENANT,
+                table="entries",
+                table_id=table.definition.table_id,
+                id=name,
+                verb=Verb.CREATE,
+                body=b'{"a":1}',
+            )
+            asked[name] = await proxy.deferred.accept(write)
+        for name, request_id in asked.items():
+            async with asyncio.timeout(10):
+                while await proxy.deferred.outcome(TENANT, request_id) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert await proxy.items.read(proxy.items.locate(TENANT, "entries", name)) is not None
+        for unknown in ("", "x", "x.y", f"{next(iter(asked.values()))}x"):
+            with pytest.raises(Refused):
+                await proxy.deferred.outcome(TENANT, unknown)
+        with pytest.raises(Refused):
+            await proxy.deferred.outcome("other", asked[NAMES[0]])
