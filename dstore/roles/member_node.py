@@ -100,6 +100,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             jobs=node_jobs,
             clock=clock,
             entropy=entropy,
+            rewrites_files=True,
         )
         ending.push_async_callback(node.close)
         peers = PeerServer(

@@ -81,6 +81,7 @@ class ClusterNode:
         jobs: Jobs,
         clock: Clock,
         entropy: Entropy,
+        rewrites_files: bool = False,
     ) -> None:
         """Put it together; `run` makes it live.
 
@@ -93,7 +94,10 @@ class ClusterNode:
             jobs: of the node itself.
             clock: for leases and notices.
             entropy: for sessions, nonces and retries.
+            rewrites_files: write files anew whose keys were drawn before control had a share of
+                them (I4); of no use where control's keys lie in the same directory.
         """
+        self._rewrites_files = rewrites_files
         self._place = place
         self._me = keys.ComponentId(place.identity.uuid)
         self._coordinator = coordinator
@@ -224,7 +228,8 @@ class ClusterNode:
             on_state=reports.note,
             on_conflict=self._notices.tell_of_conflict,
         )
-        for job in (*self._jobs(node), reports.measure(), self._rewrite(node)):
+        rewriting = (self._rewrite(node),) if self._rewrites_files else ()
+        for job in (*self._jobs(node), reports.measure(), *rewriting):
             group.create_task(job, name="node_job")
         reports.found(await self._watcher.known())
         await assignments.run()
