@@ -33,7 +33,13 @@ from dstore.base.metrics import create_metrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Corrupt, DStoreError
 from dstore.roles.base import Runtime, Surface
-from dstore.roles.registry import Composition, UnknownRole, choose, compose
+from dstore.roles.registry import (
+    Composition,
+    RouteClash,
+    UnknownRole,
+    choose,
+    compose,
+)
 from dstore.security.selftest import check_cipher
 from dstore.service.client_env import Addresses
 
@@ -68,7 +74,14 @@ def run(settings: Settings) -> int:
         check_cipher()
         with _DirectoryLock(settings.data):
             uvloop.run(_serve(settings))
-    except (CannotStart, CannotListen, UnknownRole, DStoreError, OSError) as error:
+    except (
+        CannotStart,
+        CannotListen,
+        RouteClash,
+        UnknownRole,
+        DStoreError,
+        OSError,
+    ) as error:
         sys.stderr.write(f"dstore: {_spoken(error)}\n")
         return EXIT_FAILED
     return EXIT_OK

@@ -18,6 +18,7 @@ from dstore.base.tasks import Tasks
 from dstore.roles.base import Mounted, Role, Runtime, Surface
 from dstore.roles.control import CONTROL
 from dstore.roles.node import NODE
+from dstore.roles.proxy import PROXY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from dstore.api.http.route import Route
     from dstore.service.client_env import Addresses
 
-ROLES: Final[tuple[Role, ...]] = (CONTROL, NODE)
+ROLES: Final[tuple[Role, ...]] = (CONTROL, NODE, PROXY)
 """In the order in which they are mounted: who is asked comes before who asks.
 
 A process ends in the opposite order, so that whoever asks is gone before who answers. The public
@@ -44,7 +45,7 @@ class UnknownRole(Exception):
 
 
 class RouteClash(Exception):
-    """Two roles claim one route of a surface."""
+    """Two roles claim one route of a surface; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,10 @@ def _merged(mounted: Sequence[Mounted], announced: Event) -> dict[Surface, tuple
         seen: set[tuple[str, str]] = set()
         for route in claimed:
             if (route.method, route.path) in seen:
-                raise RouteClash(f"Two roles claim {route.method} {route.path} on {surface}.")
+                raise RouteClash(
+                    f"Two roles claim {route.method} {route.path} on the {surface} surface; run "
+                    "them as processes of their own."
+                )
             seen.add((route.method, route.path))
         merged[surface] = tuple(claimed)
     return merged
