@@ -100,7 +100,7 @@ class KeyFeed:
         changed = None if asked.after else self._changed_since(asked.state, contents)
         if changed is None or len(changed) > asked.limit:
             return _page(contents, after=asked.after, limit=asked.limit)
-        return _difference(contents, changed)
+        return _answer(contents, sorted(changed), is_whole=False)
 
     def look_again(self) -> None:
         """Read the store for the next answer, however fresh what is known is."""
@@ -134,38 +134,19 @@ class KeyFeed:
                 return former
             records = await _records(tx)
         kept = former if former is not None and former.day == day else None
-        given = await self._derived(records, kept, now_us=now_us)
-        contents = _Contents(
-            version=version,
-            day=day,
-            state=await in_thread(partial(_state_of, records, day)),
-            records=records,
-            given=given,
-            names=sorted(given),
+        given, fresh = await in_thread(partial(_sorted_out, records, kept))
+        derive = partial(_derive, control_key=self._plane.control_key, now_us=now_us)
+        for begin in range(0, len(fresh), _DERIVED_AT_ONCE):
+            given |= await in_thread(partial(derive, fresh[begin : begin + _DERIVED_AT_ONCE]))
+        contents, step = await in_thread(
+            partial(_assembled, records, given, kept, version=version, day=day)
         )
         if kept is None:
             self._steps.clear()  # every key is another one today
-        elif kept.state != contents.state:
-            step = _Step(before=kept.state, names=_differing(kept.records, records))
+        elif step is not None:
             self._steps.append(step)
-        self._contents, self._read_at_ns, self._looks_done = contents, began_ns, looks
+        self._contents, self._read_at_ns = contents, began_ns
         return contents
-
-    async def _derived(
-        self, records: Mapping[str, Record], kept: _Contents | None, *, now_us: int
-    ) -> dict[str, Given]:
-        given: dict[str, Given] = {}
-        fresh: list[tuple[str, Record]] = []
-        for name, record in records.items():
-            if kept is not None and kept.records.get(name) == record and name in kept.given:
-                given[name] = kept.given[name]
-            else:
-                fresh.append((name, record))
-        derive = partial(_derive, control_key=self._plane.control_key, now_us=now_us)
-        for begin in range(0, len(fresh), _DERIVED_AT_ONCE):
-            some = fresh[begin : begin + _DERIVED_AT_ONCE]
-            given.update(await in_thread(partial(derive, some)))
-        return given
 
     def _changed_since(self, state: bytes, contents: _Contents) -> frozenset[str] | None:
         """Name what differs from a state; None if this process was never in it."""
@@ -179,15 +160,47 @@ class KeyFeed:
         return None
 
 
+def _sorted_out(
+    records: Mapping[str, Record], kept: _Contents | None
+) -> tuple[dict[str, Given], list[tuple[str, Record]]]:
+    """Tell what was derived before and is the same, and what is to be derived."""
+    given: dict[str, Given] = {}
+    fresh: list[tuple[str, Record]] = []
+    for name, record in records.items():
+        if kept is not None and kept.records.get(name) == record and name in kept.given:
+            given[name] = kept.given[name]
+        else:
+            fresh.append((name, record))
+    return given, fresh
+
+
+def _assembled(
+    records: Mapping[str, Record],
+    given: Mapping[str, Given],
+    kept: _Contents | None,
+    *,
+    version: int,
+    day: int,
+) -> tuple[_Contents, _Step | None]:
+    """Put all together. Returns: it, and the step that led here if there was one."""
+    contents = _Contents(
+        version=version,
+        day=day,
+        state=_state_of(records, day),
+        records=records,
+        given=given,
+        names=sorted(given),
+    )
+    if kept is None or kept.state == contents.state:
+        return contents, None
+    return contents, _Step(before=kept.state, names=_differing(kept.records, records))
+
+
 def _page(contents: _Contents, *, after: str, limit: int) -> Credentials:
     begin = bisect_right(contents.names, after)
     names = contents.names[begin : begin + limit]
     has_more = begin + limit < len(contents.names)
     return _answer(contents, names, is_whole=True, after=names[-1] if has_more else "")
-
-
-def _difference(contents: _Contents, changed: frozenset[str]) -> Credentials:
-    return _answer(contents, sorted(changed), is_whole=False)
 
 
 def _answer(
