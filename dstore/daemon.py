@@ -17,6 +17,7 @@ import resource
 import shlex
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -42,6 +43,7 @@ from dstore.roles.registry import (
 )
 from dstore.security.selftest import check_cipher
 from dstore.service.client_env import Addresses
+from dstore.workers import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +58,7 @@ EXIT_FAILED: Final = 1
 SWITCH_INTERVAL_S: Final = 0.001
 COLLECTOR_OBJECTS: Final = 20_000  # new containers between two looks: some MiB at the most
 LOCK_FILE: Final = "lock"
+PROXY_ROLE: Final = "proxy"
 _PR_SET_DUMPABLE: Final = 4
 
 _log = get_logger(__name__)
@@ -73,7 +76,18 @@ def run(settings: Settings) -> int:
     try:
         check_cipher()
         with _DirectoryLock(settings.data):
-            uvloop.run(_serve(settings))
+            if settings.workers > 1:
+                _check_workers(settings)
+                return supervise(settings.workers, partial(_work, settings), clock=SystemClock())
+            return _work(settings, 0)
+    except (CannotStart, DStoreError, OSError) as error:
+        return _failed(error)
+
+
+def _work(settings: Settings, worker: int) -> int:
+    """Serve in this process, which is `worker` of those that share its port."""
+    try:
+        uvloop.run(_serve(settings, worker))
     except (
         CannotStart,
         CannotListen,
@@ -82,9 +96,22 @@ def run(settings: Settings) -> int:
         DStoreError,
         OSError,
     ) as error:
-        sys.stderr.write(f"dstore: {_spoken(error)}\n")
-        return EXIT_FAILED
+        return _failed(error)
     return EXIT_OK
+
+
+def _failed(error: Exception) -> int:
+    sys.stderr.write(f"dstore: {_spoken(error)}\n")
+    return EXIT_FAILED
+
+
+def _check_workers(settings: Settings) -> None:
+    """Refuse workers where one process has to be the only one."""
+    if set(settings.roles) != {PROXY_ROLE} or settings.port == 0:
+        raise CannotStart(
+            "Only proxies share a port: set workers for the role proxy alone, and a port, or leave "
+            "workers out."
+        )
 
 
 def _spoken(error: Exception) -> str:
@@ -101,7 +128,7 @@ def _spoken(error: Exception) -> str:
             return str(error)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, worker: int) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,6 +148,7 @@ async def _serve(settings: Settings) -> None:
         started_at_us=clock.wall_us(),
         on_fatal=ending,
         tasks=tasks,
+        worker=worker,
     )
     composition = await compose(roles, runtime)
     try:
@@ -155,7 +183,8 @@ async def _serve_composed(
             admin_url=addresses.admin_url,
             peer_url=addresses.peer_url,
         )
-        _print_banner(settings, addresses, files[0] if files else None, runtime=runtime)
+        if runtime.worker == 0:
+            _print_banner(settings, addresses, files[0] if files else None, runtime=runtime)
         await stopping.wait()
         _log.info("draining")
     finally:
@@ -182,6 +211,7 @@ def _listener(surface: Surface, composition: Composition, settings: Settings) ->
         tls_cert=settings.tls_cert if context is None else None,
         tls_key=settings.tls_key if context is None else None,
         tls_context=context,
+        shares_port=settings.workers > 1 and surface is Surface.PUBLIC,
     )
 
 

@@ -127,6 +127,8 @@ PROXY_RETRY_S_MAX: Final = 0.8
 PROXY_CHANGE_TIMEOUT_S: Final = 20.0  # of a change by control, its repetitions included
 PROXY_VIEW_TIMEOUT_S: Final = 5.0  # until the own view shows what control has changed
 PROXY_TABLE_TIMEOUT_S: Final = 5.0  # until all nodes have their part of a table that was made
+WORKER_STEADY_S: Final = 10  # a worker that fails sooner could not start; one later is restarted
+WORKER_PAUSE_S: Final = 0.5  # before one that died is started again
 AUDIT_FLUSH_S: Final = 5.0  # between two looks at what the operator has written through a proxy
 SETTINGS_ROUNDS_MAX: Final = 8  # of a change of settings that others change at the same time
 # Reads of a batch that are under way at once where they are of several ranges: 6.4 MB at most.

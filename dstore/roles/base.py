@@ -35,7 +35,9 @@ class Runtime:
     """What a process gives its roles.
 
     `tasks` are a role's own: they end before the role is closed. What a role starts while it is
-    mounted goes there; what runs for as long as it serves is better a `Job`.
+    mounted goes there; what runs for as long as it serves is better a `Job`. `worker` is the number
+    of this process among those that share its port (`dstore.workers`); what there must be one of
+    is done by number 0.
     """
 
     settings: Settings
@@ -47,6 +49,7 @@ class Runtime:
     started_at_us: int
     on_fatal: Callable[[BaseException], None]
     tasks: Tasks
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

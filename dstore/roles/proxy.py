@@ -26,7 +26,7 @@ from dstore.replication.peers.calls import Calls
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
-from dstore.roles.membership import membership_enrolment
+from dstore.roles.membership import enrolled, membership_enrolment
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import Purpose, derive
 from dstore.service.calls.control_calls import CONTROL_CALLS
@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.replication.peers.port import Peer
     from dstore.service.client_env import Addresses
+    from dstore.service.enrolment.records import Enrolment
     from dstore.storage.component_key import ComponentKey
     from dstore.topology.coordinator import Coordinator
 
 KEY_FILE: Final = "proxy.key"
 COPY_FILE: Final = "topology.copy"
+_LOOK_S: Final = 0.1
 _RANGE_CALLS: Final = Calls(RANGE_CALLS)
 
 
@@ -64,9 +66,13 @@ async def mount(runtime: Runtime) -> Mounted:
         Unavailable: control, which has to admit this proxy, is away.
     """
     settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
-    if settings.workers > 1:
-        raise invalid("A proxy has one process: leave out workers, and start several proxies.")
-    enrolment = await membership_enrolment(runtime, ComponentRole.PROXY)
+    key_path = settings.data / KEY_FILE
+    if runtime.worker == 0:
+        own = await in_thread(partial(_own_key, key_path, entropy))
+        enrolment = await membership_enrolment(runtime, ComponentRole.PROXY)
+    else:
+        enrolment = await _enrolled_by_first(settings.data)
+        own = await in_thread(partial(component_key.load, key_path))
     if enrolment is None:
         raise invalid(
             "A proxy belongs to a control plane: make a token with `dstore control token create "
@@ -80,7 +86,6 @@ async def mount(runtime: Runtime) -> Mounted:
         ending.push_async_callback(membership.close)
         coordinator = await etcd_coordinator(settings, clock=clock, entropy=entropy)
         ending.push_async_callback(coordinator.close)
-        own = await in_thread(partial(_own_key, settings.data / KEY_FILE, entropy))
         process = _Process.put_together(runtime, membership, coordinator, own=own)
         ending.push_async_callback(process.proxy.close)
     except BaseException:
@@ -170,23 +175,27 @@ class _Process:
             location=runtime.settings.location,
             topology=self.watcher.status,
         )
+        routes = {
+            Surface.PUBLIC: (
+                *v1_routes(proxy),
+                *dynamodb_routes(proxy, clock=runtime.clock, entropy=runtime.entropy),
+            )
+        }
+        jobs = [
+            Job(name="watch_topology", run=self.watcher.run),
+            # Each worker renews by itself: any of their certificates is as good as another.
+            Job(name="membership", run=self.membership.run),
+            Job(name="read_credentials", run=self.reader.run),
+            Job(name="tell_audit", run=self._tell_audit),
+        ]
+        if runtime.worker == 0:
+            routes[Surface.ADMIN] = process_routes(
+                runtime.metrics, door=LocalDoor(proxy), sections=(section.section,)
+            )
+            jobs.append(Job(name="keep_topology_copy", run=self.watcher.keep_copy))
         return Mounted(
-            routes={
-                Surface.PUBLIC: (
-                    *v1_routes(proxy),
-                    *dynamodb_routes(proxy, clock=runtime.clock, entropy=runtime.entropy),
-                ),
-                Surface.ADMIN: process_routes(
-                    runtime.metrics, door=LocalDoor(proxy), sections=(section.section,)
-                ),
-            },
-            jobs=(
-                Job(name="watch_topology", run=self.watcher.run),
-                Job(name="keep_topology_copy", run=self.watcher.keep_copy),
-                Job(name="membership", run=self.membership.run),
-                Job(name="read_credentials", run=self.reader.run),
-                Job(name="tell_audit", run=self._tell_audit),
-            ),
+            routes=routes,
+            jobs=tuple(jobs),
             ready=self._readiness,
             announce=self._announce,
             close=close,
@@ -203,6 +212,8 @@ class _Process:
         """Show where this proxy is, for as long as it runs."""
         assert addresses.public_url is not None
         runtime = self.runtime
+        if runtime.worker > 0:
+            return
         details = values.Details(
             status=values.ComponentStatus.OKAY,
             # As it was told to control; a proxy answers no other component.
@@ -232,6 +243,15 @@ class _Process:
 def _routing(path: keys.Path) -> bool:
     """Take in what is routed by, and what nodes say of tables, which descriptions count up."""
     return not isinstance(path, keys.NodeRangesPath | keys.NoticePath)
+
+
+async def _enrolled_by_first(directory: Path) -> Enrolment:
+    """Wait until worker 0 has joined; without it none of them can serve."""
+    while True:
+        found = await enrolled(directory, ComponentRole.PROXY)
+        if found is not None:
+            return found
+        await asyncio.sleep(_LOOK_S)
 
 
 def _own_key(path: Path, entropy: Entropy) -> ComponentKey:

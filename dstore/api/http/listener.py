@@ -40,6 +40,7 @@ class Listener:
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
         tls_context: ssl.SSLContext | None = None,
+        shares_port: bool = False,
         connections_max: int = CONNECTIONS_MAX,
         header_timeout_s: float = HEADER_TIMEOUT_S,
         keep_alive_timeout_s: float = KEEP_ALIVE_TIMEOUT_S,
@@ -55,6 +56,7 @@ class Listener:
             tls_cert: a PEM file, the chain included; HTTPS if given, with `tls_key`.
             tls_key: the PEM file of its private key.
             tls_context: HTTPS with a context that is ready, instead of the two files.
+            shares_port: with other processes, among which the kernel deals connections out.
             connections_max: open at a time; further ones get 503 and are closed.
             header_timeout_s: for the whole head of a request, from its first byte.
             keep_alive_timeout_s: for a connection on which nothing happens.
@@ -67,6 +69,7 @@ class Listener:
         self._tls = (tls_cert, tls_key) if tls_cert and tls_key else None
         assert self._tls is None or tls_context is None
         self._context = tls_context
+        self._shares_port = shares_port
         self._connections_max = connections_max
         self._header_timeout_s = header_timeout_s
         self._keep_alive_timeout_s = keep_alive_timeout_s
@@ -104,6 +107,7 @@ class Listener:
                 self._port,
                 ssl=context,
                 backlog=_BACKLOG,
+                reuse_port=self._shares_port or None,
                 ssl_handshake_timeout=self._header_timeout_s if context else None,
             )
         except OSError as error:
