@@ -23,7 +23,7 @@ from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused
 from dstore.service.calls.key_calls import AskComponentKey
-from dstore.service.cluster.assignments import Assignments
+from dstore.service.cluster.assignments import Assignments, TableState
 from dstore.service.cluster.boot_counter import BootCounter, Booted
 from dstore.service.cluster.node_details import NodeDetails, NodePlace
 from dstore.service.cluster.notices import NodeNotices
@@ -55,6 +55,7 @@ _log = get_logger(__name__)
 
 WAITING_FOR_CONTROL: Final = "locked: waiting for control"
 WAITING_FOR_COORDINATOR: Final = "waiting for the coordinator"
+OPENING_RANGES: Final = "opening its ranges"
 WAITING_FOR_TWIN: Final = (
     "another process has this node's UUID, or has had it until a moment ago; it must end first"
 )
@@ -133,9 +134,11 @@ class ClusterNode:
 
     @property
     def problem(self) -> str:
-        """Why it does not serve, in a phrase; "" if it does."""
+        """Why it does not serve, or not all that it holds, in a phrase; "" if it does."""
         if self._is_serving:
-            return ""
+            if not self._has_looked:
+                return OPENING_RANGES
+            return WAITING_FOR_CONTROL if self._is_locked else ""
         if self.node is None or self._is_alive.is_set() or self._superseded.is_set():
             return self._problem
         seen = self._watcher.view.node(self._me)
@@ -225,14 +228,22 @@ class ClusterNode:
             duties=node.duties,
             shares=TenantShareBook(self._control, self._place.identity.control_plane),
             entropy=self._entropy,
-            on_state=reports.note,
+            on_state=self._table_changed,
             on_conflict=self._notices.tell_of_conflict,
+            on_looked=self._details.say,
         )
         rewriting = (self._rewrite(node),) if self._rewrites_files else ()
         for job in (*self._jobs(node), reports.measure(), *rewriting):
             group.create_task(job, name="node_job")
         reports.found(await self._watcher.known())
         await assignments.run()
+
+    def _table_changed(self, state: TableState) -> None:
+        assert self._reports is not None
+        was_locked = self._is_locked
+        self._reports.note(state)
+        if was_locked != self._is_locked:
+            self._details.say()
 
     def _damaged(self, range_id: str, error: Corrupt) -> None:
         self._notices.tell_of_damage(range_id, error)
@@ -335,9 +346,19 @@ class ClusterNode:
             return ComponentStatus.DRAINING
         if self.node is None:
             return ComponentStatus.LOCKED
-        if not self._is_serving:
+        if not self._has_looked:
             return ComponentStatus.STARTING
+        if self._is_locked:
+            return ComponentStatus.LOCKED
         return ComponentStatus.OKAY if self.node.disk.has_space else ComponentStatus.NO_SPACE
+
+    @property
+    def _has_looked(self) -> bool:
+        return self._assignments is not None and self._assignments.has_looked
+
+    @property
+    def _is_locked(self) -> bool:
+        return self._reports is not None and self._reports.is_locked
 
     def _disk(self) -> DiskSpace | None:
         return None if self.node is None else self.node.disk

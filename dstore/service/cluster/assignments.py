@@ -76,6 +76,7 @@ class Assignments:
         entropy: Entropy,
         on_state: Callable[[TableState], None],
         on_conflict: Callable[[Name, DStoreError], None],
+        on_looked: Callable[[], None],
     ) -> None:
         """Prepare.
 
@@ -89,6 +90,7 @@ class Assignments:
             entropy: spreads retries.
             on_state: is told how each table is whenever it was looked at.
             on_conflict: is told what control decided and can't be done here.
+            on_looked: is told when all that there was at the beginning was looked at once.
         """
         self._node = node
         self._watcher = watcher
@@ -105,9 +107,11 @@ class Assignments:
         self._shares = shares
         self._on_state = on_state
         self._on_conflict = on_conflict
+        self._on_looked = on_looked
         self._backoff = Backoff(entropy)
         self._dirty: dict[Name, None] = {}  # in the order in which they came
         self._stuck: dict[Name, None] = {}  # to be tried again after a rest
+        self._unseen: set[Name] | None = None  # of what there was at the beginning
         self._is_busy = True  # with the first look at everything, to begin with
         self._is_due = asyncio.Event()
         self._retrying: asyncio.TimerHandle | None = None
@@ -117,11 +121,17 @@ class Assignments:
         """Whether everything that is known to the view is carried out."""
         return not (self._is_busy or self._dirty or self._stuck)
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether all that there was at the beginning was looked at once, done or not."""
+        return self._unseen is not None and not self._unseen
+
     async def run(self) -> None:
         """Do what is due, until cancelled."""
         end = self._watcher.subscribe(keys.EVERYTHING, self._changed)
         try:
             self._begin(await self._watcher.known())
+            self._look_at(set(self._dirty))
             while True:
                 self._is_busy = bool(self._dirty)
                 await self._is_due.wait()
@@ -132,6 +142,8 @@ class Assignments:
                 if not self._dirty:
                     self._is_due.clear()
                 await self._do(names)
+                if self._unseen:
+                    self._look_at(self._unseen.difference(names))
         finally:
             end()
             if self._retrying is not None:
@@ -148,6 +160,11 @@ class Assignments:
                 self._mark((tenant, table))
         for tenant in self._holdings.tenants.values():
             self._mark_tenant(tenant.name)
+
+    def _look_at(self, unseen: set[Name]) -> None:
+        self._unseen = unseen
+        if not unseen:
+            self._on_looked()
 
     def _changed(self, update: Update) -> None:
         for path in update.paths:

@@ -39,7 +39,13 @@ class TableReports:
         self._holdings = holdings
         self._node = node
         self._states: dict[tuple[str, str], TableState] = {}
+        self._locked: set[tuple[str, str]] = set()
         self._damaged: set[str] = set()  # ranges, until the next start
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a range waits for control's share of its keys."""
+        return bool(self._locked)
 
     def found(self, view: TopologyView) -> None:
         """Learn what an earlier life of the node has said."""
@@ -56,6 +62,10 @@ class TableReports:
             self._states[name] = state
         else:
             self._states.pop(name, None)
+        if HeldStatus.LOCKED in state.ranges.values():
+            self._locked.add(name)
+        else:
+            self._locked.discard(name)
         self._say(state)
 
     def note_damage(self, range_id: str) -> None:
