@@ -254,3 +254,16 @@ def test_scopes_leave_out_what_a_role_does_not_need() -> None:
     made = Fold(scope=routing)
     assert made.apply(events({held.path: b"malformed, and nobody's business"}, 1)) == []
     assert made.problems == {}
+
+
+def test_what_only_the_leader_reads_is_in_no_view() -> None:
+    """Control's own marks are known keys, and change nothing that anybody routes by."""
+    marks = {
+        "control/plane": values.encode(values.Plane(control_plane=uuid(3))),
+        "control/published": values.encode(values.Published(sequence=7)),
+    }
+    made = fold(whole_table(), marks)
+    assert shown(made.view) == shown(fold(whole_table()).view)
+    assert (made.ignored_keys, made.problems) == (0, {})
+    broken = fold({"control/published": b'{"sequence":-1}'})
+    assert list(broken.problems) == ["control/published"]

@@ -25,6 +25,8 @@ SPELLED: list[tuple[keys.Path, str]] = [
     (keys.AlivePath(ComponentRole.CONTROL, UUID), f"control/{UUID}/alive"),
     (keys.DetailsPath(ComponentRole.REPORTING, UUID), f"reporting/{UUID}/details"),
     (keys.LEADER, "control/leader"),
+    (keys.PLANE, "control/plane"),
+    (keys.PUBLISHED, "control/published"),
 ]
 
 NOT_OURS = [
