@@ -19,11 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from dstore.base.private_files import write_private
 from dstore.security.credentials import AccessKey, AccessKeyId
+from tests.benchmarks.dynamodb_endpoint import Endpoint, Unanswered
 from tests.support.cluster_parts import (
     DATABASE,
     Component,
@@ -175,7 +177,12 @@ class Cluster:
     def new_access_key(self, tenant: str) -> AccessKey:
         """Make an access key, and wait until every proxy takes it. Raises: Refused."""
         made = self._asked("POST", f"/admin/v1/tenant/{tenant}/access-key", {})
-        return AccessKey(id=AccessKeyId(made["id"]), secret=made["secret"])
+        key = AccessKey(id=AccessKeyId(made["id"]), secret=made["secret"])
+        for proxy in self.of_role("proxy"):
+            if proxy.is_running:
+                endpoint = Endpoint(name=proxy.place.name, url=proxy.url, key=key, pid=proxy.pid)
+                eventually(partial(_takes, endpoint), what=f"{proxy.place.name} takes a new key")
+        return key
 
     # --------------------------------------------------------------------------------------- parts
 
@@ -285,6 +292,14 @@ def running_cluster(
     finally:
         cluster.kill()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _takes(endpoint: Endpoint) -> bool:
+    try:
+        endpoint.call("ListTables", {})
+    except Unanswered:
+        return False
+    return True
 
 
 def _lines(path: Path) -> list[str]:

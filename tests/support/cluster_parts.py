@@ -145,5 +145,5 @@ def postgresql_of(plan: Plan, directory: Path) -> PostgreSQL | None:
     )
 
 
-def _toml(value: list[str] | Path) -> str:
+def _toml(value: list[str] | str | Path) -> str:
     return json.dumps(value if isinstance(value, list) else os.fspath(value))

@@ -89,7 +89,7 @@ class Plan:
     places: tuple[Place, ...]
 
     @classmethod
-    def of(cls, directory: Path, shape: Shape) -> Self:
+    def of(cls, directory: Path, shape: Shape) -> Plan:
         """Read a directory's plan, or make one of this shape and write it down.
 
         Raises: OtherShape: the directory's cluster is another one; nodes and proxies may be added
