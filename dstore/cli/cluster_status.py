@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from dstore.cli.component_list import REMOVED, for_people, short_id
+from dstore.cli.component_list import REMOVED, for_people
 from dstore.cli.output import Column, emit, print_rows, print_thing
 
 _COLUMNS: Final = (
@@ -44,9 +44,8 @@ def _sorted(components: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Put the roles in the order in which one looks at them; what was removed is not there."""
     present = [for_people(dict(row)) for row in components if row.get("state") != REMOVED]
     for row in present:
-        row["id"] = short_id(row.get("id"))
         if row.get("leads"):
-            row["role"] = f"{row['role']} (leads)"
+            row["role"] = f"{row['role']} *"
     order = {role: place for place, role in enumerate(_ORDER)}
     return sorted(
         present,

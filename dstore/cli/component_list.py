@@ -15,6 +15,7 @@ _UUID_CHARS: Final = 36
 _SHORT_CHARS: Final = 8
 REMOVED: Final = "removed"
 
+# Few and short enough for a terminal of 80 columns; the rest is in `show`, and in JSON.
 NODE_COLUMNS: Final = (
     Column(heading="ID", key="id"),
     Column(heading="ZONE", key="zone"),
@@ -23,8 +24,6 @@ NODE_COLUMNS: Final = (
     Column(heading="RANGES", key="ranges"),
     Column(heading="FREE", key="free"),
     Column(heading="LOAD", key="load"),
-    Column(heading="VERSION", key="version"),
-    Column(heading="URL", key="url"),
     Column(heading="WHY", key="why", is_data=True),
 )
 PROXY_COLUMNS: Final = (
@@ -32,7 +31,6 @@ PROXY_COLUMNS: Final = (
     Column(heading="ZONE", key="zone"),
     Column(heading="STATE", key="state"),
     Column(heading="HEALTH", key="health"),
-    Column(heading="VERSION", key="version"),
     Column(heading="CLIENTS", key="apiUrl"),
     Column(heading="WHY", key="why", is_data=True),
 )
@@ -41,7 +39,6 @@ CONTROL_COLUMNS: Final = (
     Column(heading="STATE", key="state"),
     Column(heading="HEALTH", key="health"),
     Column(heading="LEADS", key="leads"),
-    Column(heading="VERSION", key="version"),
     Column(heading="URL", key="url"),
     Column(heading="WHY", key="why", is_data=True),
 )
@@ -72,13 +69,14 @@ def _shown(server: Client, noun: str, *, key: str, with_removed: bool) -> Iterat
 
 
 def for_people(row: dict[str, Any]) -> dict[str, Any]:
-    """Add to a component what a table shows in the place of bare figures."""
+    """Make of a component what a table shows: a short id, and words in the place of figures."""
     free, capacity = row.get("freeBytes"), row.get("capacityBytes")
     has_disk = isinstance(free, int) and isinstance(capacity, int) and capacity > 0
     load = row.get("loadPercent")
     return {
         **row,
-        "free": f"{size_text(free)} of {size_text(capacity)}" if has_disk else None,
+        "id": short_id(row.get("id")),
+        "free": size_text(free) if has_disk else None,
         "load": f"{load} %" if isinstance(load, int) and row.get("health") == "okay" else None,
         "leads": "yes" if row.get("isLeader") else None,
     }

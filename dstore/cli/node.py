@@ -19,6 +19,7 @@ from dstore.cli.connection import Surface
 from dstore.cli.options import calls_admin, dry_run_option, yes_option
 from dstore.cli.output import emit, is_json, print_result, print_rows, print_thing
 from dstore.cli.placement import RANGE_COLUMNS, range_for_people
+from dstore.cli.sizes import size_text
 
 _node_argument = click.argument(
     "node_id", metavar="NODE", type=TEXT, help="Its id, or how it begins."
@@ -56,12 +57,12 @@ def show(*, node_id: str) -> None:
     found = _found(server, find_component(server, "node", node_id, key="nodes"))
     row = for_people(found)
     shown = {
-        "node": row.get("id"),
+        "node": found.get("id"),
         "zone": row.get("zone"),
         "state": row.get("state"),
         "health": _sentence(row),
         "ranges": row.get("ranges"),
-        "disk free": row.get("free"),
+        "disk free": _disk(found),
         "load": row.get("load"),
         "version": row.get("version"),
         "peers": row.get("url"),
@@ -117,6 +118,11 @@ def remove(*, node_id: str, dry_run: bool, yes: bool) -> None:
 def _found(server: Client, node_id: str) -> dict[str, Any]:
     path = path_of("admin", "v1", "node", node_id)
     return document(server.call(Request(method="GET", path=path)))
+
+
+def _disk(row: dict[str, Any]) -> str | None:
+    free, capacity = size_text(row.get("freeBytes")), size_text(row.get("capacityBytes"))
+    return f"{free} of {capacity}" if row.get("capacityBytes") else None
 
 
 def _sentence(row: dict[str, Any]) -> str:

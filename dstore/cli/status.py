@@ -27,7 +27,7 @@ _COLOURS: Final = {"HEALTH_OK": "green", "HEALTH_WARN": "yellow", "HEALTH_ERR": 
 def status() -> None:
     """Tell how the server is.
 
-    Control tells of its whole cluster on one page.
+    Control tells of its whole cluster on one page; the process that leads is marked with *.
 
     The exit status is 1 if its health is HEALTH_ERR, and 0 if it is HEALTH_OK or HEALTH_WARN.
     """
