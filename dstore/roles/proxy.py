@@ -19,9 +19,9 @@ from dstore.api.admin.status import Report
 from dstore.api.dynamodb.door import dynamodb_routes
 from dstore.api.http.health import Readiness
 from dstore.api.v1.routes import v1_routes
-from dstore.base.limits import AUDIT_FLUSH_S
+from dstore.base.limits import AUDIT_FLUSH_S, CONTROL_ANSWER_S
 from dstore.base.threads import in_thread
-from dstore.model.errors import invalid
+from dstore.model.errors import DStoreError, invalid
 from dstore.replication.peers.calls import Calls
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
@@ -30,6 +30,7 @@ from dstore.roles.membership import enrolled, membership_enrolment
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import Purpose, derive
 from dstore.service.calls.control_calls import CONTROL_CALLS
+from dstore.service.calls.key_calls import AskComponentKey
 from dstore.service.calls.range_calls import RANGE_CALLS
 from dstore.service.control.presence import Presence
 from dstore.service.enrolment.credential_reader import CredentialReader
@@ -38,6 +39,7 @@ from dstore.service.proxy.proxy import Proxy, Surroundings
 from dstore.storage import component_key
 from dstore.topology import keyspace as keys
 from dstore.topology import values
+from dstore.topology.backoff import Backoff
 from dstore.topology.last_known_good import LastKnownGood
 from dstore.topology.status import TopologyState
 from dstore.topology.watcher import TopologyWatcher
@@ -232,6 +234,21 @@ class _Process:
             entropy=runtime.entropy,
         )
         runtime.tasks.spawn(presence.run(), name="presence", critical=True)
+        runtime.tasks.spawn(self._take_key(), name="take_key", critical=True)
+
+    async def _take_key(self) -> None:
+        """Ask control for this proxy's key in the plane: to control that says that it is at work.
+
+        Nothing is sealed under it yet; a proxy removed meanwhile hears of it from `membership`.
+        """
+        backoff = Backoff(self.runtime.entropy)
+        while True:
+            try:
+                await self.membership.control.call(AskComponentKey(), deadline_s=CONTROL_ANSWER_S)
+            except DStoreError:
+                await asyncio.sleep(backoff.next_s())
+            else:
+                return
 
     async def _tell_audit(self) -> None:
         """Tell what the operator has written, now and then, until cancelled."""

@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -82,6 +83,16 @@ def _refused(component: Server) -> str:
     assert "Traceback" not in ended.value.stderr
     assert len(said) == 1, ended.value.stderr
     return said[0]
+
+
+def _are_active(cluster: Cluster, role: str) -> bool:
+    return {one["state"] for one in cluster.listed(role)} == {"active"}
+
+
+@pytest.mark.parametrize("role", ["node", "proxy"])
+def test_who_joined_is_active(cluster: Cluster, role: str) -> None:
+    """`joining` is said of what has never asked for its key; a proxy asks as a node does."""
+    eventually(partial(_are_active, cluster, role), what=f"every {role} is active")
 
 
 def test_a_token_admits_once(cluster: Cluster, newcomer: Component) -> None:
