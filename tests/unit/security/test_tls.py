@@ -157,6 +157,7 @@ def test_a_member_may_use_the_joining_listener_with_its_certificate(tmp_path: Pa
         (NOW_US - 2 * HOUR_US, CertificateProblem.EXPIRED, CertificateProblem.EXPIRED),
         (NOW_US + HOUR_US, CertificateProblem.NOT_YET_VALID, CertificateProblem.NOT_YET_VALID),
     ],
+    ids=["expired", "not yet valid"],
 )
 def test_certificates_out_of_time_are_refused_by_name(
     tmp_path: Path, begin_us: int, here: CertificateProblem, there: CertificateProblem
