@@ -140,6 +140,11 @@ class Metrics:
         """Return the counts of one operation; ask once, where its route is made."""
         return self._operations.setdefault((surface, operation), OperationMetrics())
 
+    def count_batch(self, writes: int) -> None:
+        """Count one commit of so many writes."""
+        self.writes.inc(writes)
+        self.write_batch.observe(writes)
+
     def render(self) -> bytes:
         """Return the page that Prometheus reads, of type `CONTENT_TYPE`."""
         return prometheus.generate_latest(self.registry)
@@ -172,7 +177,7 @@ def create_metrics() -> Metrics:
             "authentications_failed", "Requests whose credentials failed.", "reason"
         ),
         reads=counter("reads", "Entries read, on the event loop or in a thread.", "place"),
-        writes=counter("writes", "Writes made durable."),
+        writes=counter("writes", "Writes that ranges evaluated, refused ones too."),
         writes_refused=counter("writes_refused", "Writes refused and not done.", "reason"),
         write_batch=histogram("write_batch", "Writes in one transaction.", steps=_BATCH),
         commit_seconds=histogram("commit_seconds", "Time of one durable commit.", steps=_SECONDS),

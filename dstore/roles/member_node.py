@@ -183,6 +183,7 @@ async def _open(runtime: Runtime, share: ControlShare) -> Node:
         clock=runtime.clock,
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
+        on_batch=runtime.metrics.count_batch,
         shares=[share],
     )
 

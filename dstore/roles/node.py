@@ -83,6 +83,7 @@ async def _opened(runtime: Runtime) -> Node:
         clock=runtime.clock,
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
+        on_batch=runtime.metrics.count_batch,
     )
 
 

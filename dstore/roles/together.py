@@ -344,6 +344,7 @@ async def _opened_node(runtime: Runtime) -> Node:
         clock=runtime.clock,
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
+        on_batch=runtime.metrics.count_batch,
     )
 
 

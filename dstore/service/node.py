@@ -214,11 +214,13 @@ async def open_node(
     clock: Clock,
     entropy: Entropy,
     on_fatal: Callable[[BaseException], None],
+    on_batch: Callable[[int], None] = lambda _writes: None,
     shares: Sequence[ControlShare] = (),
 ) -> Node:
     """Open a data directory, making it on the first start, and load what it holds.
 
-    The caller holds the directory's lock. `shares` are the (node, control) keys of the planes that
+    The caller holds the directory's lock. `on_batch` is told of how many writes each batch was that
+    a range committed. `shares` are the (node, control) keys of the planes that
     the node has joined, see `storage.node_keys.load_or_create`; its database is put under one that
     cannot unlock it yet (`storage.enrolment`), so what asks for the share again is on the disk.
 
@@ -238,6 +240,7 @@ async def open_node(
         on_fatal=fail,
         wal_pages_checkpoint=options.wal_pages_checkpoint,
         is_halted=lambda: executor.is_halted,
+        on_batch=on_batch,
         entries=EntryCache(bytes_max=options.entry_cache_bytes),
     )
     directory = options.directory.absolute()

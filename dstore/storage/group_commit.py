@@ -56,6 +56,7 @@ class GroupCommit(Generic[Job, Answer]):
         begin: Begin[Job, Answer] | None = None,
         on_thread: Callable[[Sequence[Job]], None] = lambda _jobs: None,
         off_thread: Callable[[], None] = lambda: None,
+        on_batch: Callable[[int], None] = lambda _jobs: None,
     ) -> None:
         """Prepare to commit.
 
@@ -65,12 +66,14 @@ class GroupCommit(Generic[Job, Answer]):
             begin: commits short batches on the event loop.
             on_thread: told on the event loop, before a batch is given to `commit`.
             off_thread: told on the event loop, when `commit` has ended, before anybody is answered.
+            on_batch: told on the event loop of how many jobs each batch was, whatever became of it.
         """
         self._commit = commit
         self._begin = begin
         self._executor = executor
         self._on_thread = on_thread
         self._off_thread = off_thread
+        self._on_batch = on_batch
         self._queue: deque[tuple[Job, int, Future[Answer]]] = deque()
         self._queued_bytes = 0
         self._batch_bytes = 0
@@ -175,6 +178,7 @@ class GroupCommit(Generic[Job, Answer]):
         batch: list[tuple[Job, int, Future[Answer]]],
     ) -> None:
         """Answer a batch; the next one starts when those who waited have been told."""
+        self._on_batch(len(batch))
         for (_, _, future), answer in zip(batch, answers, strict=True):
             if future.done():  # cancelled by its caller
                 continue

@@ -68,6 +68,7 @@ class Surroundings:
     on_fatal: Callable[[BaseException], None]
     wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
     is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
+    on_batch: Callable[[int], None] = lambda _writes: None  # told of each batch of a range's writes
     walking: Lock = field(default_factory=Lock)
     entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))
 
@@ -118,6 +119,7 @@ class RangeFile:
             begin=self._begin,
             on_thread=self._hand_over,
             off_thread=self._newest.came_back,
+            on_batch=around.on_batch,
         )
         self._unsynced: frozenset[bytes] = frozenset()  # RID_IDs of the batch that `_syncing` syncs
         self._syncing: Future[None] | None = None
