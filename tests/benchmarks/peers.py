@@ -21,6 +21,7 @@ from typing import Final
 
 import uvloop
 
+from dstore.base.logging import LogLevel, configure
 from dstore.replication.peers.port import Peer
 from tests.support.peers import (
     NODE,
@@ -120,6 +121,7 @@ def main() -> None:
 
 def measure_peers(seconds: float) -> None:
     """Start the node's process, measure from this one, print."""
+    configure(level=LogLevel.ERROR)
     here, there = multiprocessing.get_context("fork").Pipe()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
