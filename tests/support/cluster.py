@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from dstore.base.limits import CREDENTIALS_POLL_S
 from dstore.base.private_files import write_private
 from dstore.security.credentials import AccessKey, AccessKeyId
 from tests.benchmarks.dynamodb_endpoint import Endpoint, Unanswered
@@ -182,6 +183,8 @@ class Cluster:
             if proxy.is_running:
                 endpoint = Endpoint(name=proxy.place.name, url=proxy.url, key=key, pid=proxy.pid)
                 eventually(partial(_takes, endpoint), what=f"{proxy.place.name} takes a new key")
+        if self.plan.shape.workers > 1:
+            time.sleep(2 * CREDENTIALS_POLL_S)  # each worker hears of it by itself
         return key
 
     # --------------------------------------------------------------------------------------- parts
