@@ -21,7 +21,6 @@ from dstore.api.admin.door import LocalDoor
 from dstore.api.admin.status import NodeStatus, Report
 from dstore.api.dynamodb.door import dynamodb_routes
 from dstore.api.http.health import Readiness
-from dstore.api.v1.entries import plan_deferred
 from dstore.api.v1.routes import v1_routes
 from dstore.base.limits import CONTROL_PAGE_CACHE_BYTES, TOGETHER_START_S
 from dstore.base.logging import get_logger
@@ -31,6 +30,7 @@ from dstore.replication.peers.direct import DirectPeer
 from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
 from dstore.roles.control_process import ControlProcess
+from dstore.roles.member_node import node_jobs, node_options
 from dstore.security.identity import ComponentRole
 from dstore.security.sealer import KeySealer
 from dstore.service.client_env import write_client_env
@@ -44,7 +44,7 @@ from dstore.service.control.plane import open_plane
 from dstore.service.control.presence import Presence
 from dstore.service.control.residents import Residents, enter_residents, uri_of
 from dstore.service.control.sites import Site
-from dstore.service.node import Node, NodeOptions, open_node
+from dstore.service.node import Node, open_node
 from dstore.service.whole import Surroundings, Whole, WholeKeeper
 from dstore.storage.control.opening import SQLITE_FILE
 from dstore.storage.control.vaulted import open_vaulted
@@ -55,9 +55,8 @@ from dstore.topology import values
 from dstore.topology.embedded import EmbeddedCoordinator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
-    from typing import Any
 
     from dstore.api.http.route import Route
     from dstore.security.control_key import ControlKey
@@ -169,7 +168,7 @@ class _Process:
                 watcher=control.watcher,
                 control=as_node,
                 opening=opening,
-                jobs=_node_jobs,
+                jobs=node_jobs,
                 clock=clock,
                 entropy=entropy,
             ),
@@ -290,16 +289,6 @@ class _Process:
         self.whole.entry_audit.flush()
 
 
-def _node_jobs(node: Node) -> Sequence[Coroutine[Any, Any, None]]:
-    return (
-        node.watch_disk(),
-        node.tidy_files(),
-        node.tidy_orphans(),
-        node.store_quantities(),
-        node.do_deferred(plan_deferred),
-    )
-
-
 def _control_key(runtime: Runtime) -> ControlKey:
     settings = runtime.settings
     is_new = not (settings.data / SQLITE_FILE).exists()
@@ -330,17 +319,8 @@ async def _opened_plane(runtime: Runtime, key: ControlKey, ending: AsyncExitStac
 
 
 async def _opened_node(runtime: Runtime) -> Node:
-    settings = runtime.settings
     return await open_node(
-        NodeOptions(
-            directory=settings.data,
-            location=settings.location,
-            page_cache_bytes=settings.page_cache_bytes,
-            entry_cache_bytes=settings.entry_cache_bytes,
-            open_files_max=settings.open_files_max,
-            free_disk_bytes_min=settings.free_disk_bytes_min,
-            wal_pages_checkpoint=settings.wal_pages_checkpoint,
-        ),
+        node_options(runtime.settings),
         clock=runtime.clock,
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
