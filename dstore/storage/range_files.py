@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from asyncio import Task, get_running_loop, shield, wait
 from collections import OrderedDict
 from contextlib import closing, suppress
@@ -40,7 +41,6 @@ _GONE_MAX: Final = 4_096  # deleted ranges remembered: more than requests can be
 _NEW_META: Final = (
     "INSERT INTO meta (ID, RANGE_ID, EPOCH, SEQ, DIGEST, QUANTITY) VALUES (1, ?, ?, 0, ?, 0)"
 )
-_EMPTY_DIGEST: Final = bytes(32)
 
 
 class RangeFiles:
@@ -324,7 +324,10 @@ class RangeFiles:
         vault.register(path, key)
         with closing(vault.create(path)) as connection:
             upgrade(connection, Schema.RANGE)
-            connection.execute(_NEW_META, (range_id, epoch, _EMPTY_DIGEST))
+            # The log's chain begins with the range's id: no two ranges ever give one version, not
+            # even to the same first write (`entry_cache` shares entries among all of them).
+            beginning = hashlib.sha256(range_id.encode()).digest()
+            connection.execute(_NEW_META, (range_id, epoch, beginning))
 
     def _open_path(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         path = self._path(range_id)

@@ -287,3 +287,24 @@ async def pages(node: Node, operation: str, **asked: Any) -> list[Any]:
         if "LastEvaluatedKey" not in page:
             return found
         asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+async def test_equal_first_writes_of_two_tables_are_two_items(tmp_path: Path) -> None:
+    """Nothing of one table's key shows in another's answers, though both keys are stored alike."""
+    items: dict[str, dict[str, Any]] = {
+        "first": {"id": {"S": "abcd"}},
+        "second": {"email": {"S": "abcd"}},
+        "third": {"id": {"B": "YWJjZA=="}},
+    }
+    async with a_node(tmp_path) as node:
+        await node.catalog.create_tenant(TENANT)
+        for name, key in items.items():
+            [(attribute, value)] = key.items()
+            partition = KeyAttribute(name=attribute, kind=KeyKind(next(iter(value))))
+            await node.catalog.declare_table(TENANT, Declared(name=name, partition=partition))
+            await called(node, "PutItem", TableName=name, Item={**key, "v": {"N": "1"}})
+            await called(node, "Scan", TableName=name)
+        for name, key in items.items():
+            item = {**key, "v": {"N": "1"}}
+            assert (await called(node, "GetItem", TableName=name, Key=key))["Item"] == item
+            assert (await called(node, "Scan", TableName=name))["Items"] == [item]

@@ -104,3 +104,11 @@ async def test_an_entry_looks_the_same_whether_it_was_kept_or_read(tmp_path: Pat
         assert read is not None
         assert list(kept.cells.items()) == list(read.cells.items())
         assert kept.answer == read.answer
+
+
+async def test_ranges_never_give_one_version(tmp_path: Path) -> None:
+    """All ranges share the cache, and one key's bytes mean another key in another table."""
+    async with store(tmp_path) as it:
+        files = [await it.open(await it.new_range()) for _ in range(2)]
+        versions = [(await file.submit(put("a", {"n": {"N": "1"}}))).version for file in files]
+        assert versions[0] != versions[1]
