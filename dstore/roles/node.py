@@ -19,6 +19,7 @@ from dstore.roles.membership import enrolled, has_token, membership_enrolment
 from dstore.security.identity import ComponentRole
 from dstore.service.client_env import NodeKeeper, write_client_env
 from dstore.service.node import open_node
+from dstore.storage.node_records import KEEPER
 from dstore.storage.table_records import NODE_FILE
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ async def _mount_alone(runtime: Runtime) -> Mounted:
     """Open the data directory and bind the node's surfaces to it."""
     settings = runtime.settings
     node = await _opened(runtime)
+    try:
+        await _require_no_keeper(node)
+    except BaseException:
+        await node.close()
+        raise
     report = Report(
         roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock
     )
@@ -85,6 +91,21 @@ async def _opened(runtime: Runtime) -> Node:
         on_fatal=runtime.on_fatal,
         on_batch=runtime.metrics.count_batch,
     )
+
+
+async def _require_no_keeper(node: Node) -> None:
+    """Refuse a directory whose tenants and tables control keeps.
+
+    What a node made there by itself control would not know, and the node would give it up at the
+    next start with control: acknowledged writes would be gone.
+    """
+    keeper = (await node.settings()).get(KEEPER)
+    if keeper is not None:
+        raise Refused(
+            RefusalKind.CONFLICT,
+            f"The tables in this directory are kept by the control plane {keeper}, which lies in "
+            "the same directory; start it with --role all.",
+        )
 
 
 async def _require_empty(runtime: Runtime) -> None:

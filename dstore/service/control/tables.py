@@ -169,6 +169,10 @@ class ControlTables:
             if found is None:
                 if await tables.get_by_id(tx, made.table_id) is not None:
                     raise Refused(RefusalKind.CONFLICT, "The table's id is another table's.")
+                if await tasks.get(tx, deletions.table_task(made.table_id)) is not None:
+                    # Asked again after a lost answer, and deleted by somebody else meanwhile. A
+                    # table has one life: its task would not delete it a second time.
+                    raise no_such("table", made.name)
                 changed = await self._insert(tx, made, actor=actor)
             else:
                 known = definition_of(found)

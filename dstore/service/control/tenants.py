@@ -20,11 +20,11 @@ from dstore.service.calls.control_calls import (
     TenantChanged,
     TenantGone,
 )
-from dstore.service.control.deletions import begin_tenant
+from dstore.service.control.deletions import begin_tenant, tenant_task
 from dstore.service.control.publications import tenant_publication
 from dstore.service.control.realm import Realm, append, check_uuid
 from dstore.service.refusals import no_such, tenant_has_tables
-from dstore.storage.control import outbox, tables, tenants
+from dstore.storage.control import outbox, tables, tasks, tenants
 from dstore.storage.control.records import TenantRecord
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class ControlTenants:
             is_new = record is None or record.uuid == ask.tenant_id
             sequence = await outbox.last(tx)
             if record is None:
+                if await tasks.get(tx, tenant_task(ask.tenant_id)) is not None:
+                    # Asked again after a lost answer, and deleted by somebody else meanwhile. A
+                    # tenant has one life: its task would not delete it a second time.
+                    raise no_such("tenant", ask.name)
                 record = self._made(ask)
                 await tenants.insert(tx, record)
                 await realm.audit(

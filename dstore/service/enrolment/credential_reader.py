@@ -91,10 +91,12 @@ class CredentialReader:
 
     async def _read(self) -> None:
         answer = await self._ask(AskCredentials(state=self._state))
+        is_even = True
         if answer.is_whole:
-            state = await self._take_all(answer)
+            first = answer.state
+            is_even = await self._take_all(answer)
             # What changed while the pages were read.
-            answer = await self._ask(AskCredentials(state=state))
+            answer = await self._ask(AskCredentials(state=first))
             if answer.is_whole:
                 return  # too much, or a new day: from the beginning at the next question
         self._sink.change(
@@ -105,22 +107,31 @@ class CredentialReader:
                 revoked_bearers=answer.revoked_bearers,
             )
         )
-        self._state, self.version = answer.state, answer.version
+        self.version = answer.version
+        if is_even:
+            self._state = answer.state
 
-    async def _take_all(self, first: Credentials) -> bytes:
-        """Read the other pages, and hand all over. Returns: the state that the first one is of."""
+    async def _take_all(self, first: Credentials) -> bool:
+        """Read the other pages, and hand all over. Returns: whether they are of one state.
+
+        If not, no state names what the sink has, not even once the changes since the first page
+        are made: another control may have given the pages than tells the changes, and one that
+        looked less often never saw a key that came and went. So everything is read anew then.
+        """
         keys = [key.days() for key in first.access_keys]
         bearers = list(first.bearers)
-        through_day, page = first.through_day, first
+        through_day, page, is_even = first.through_day, first, True
         while page.after:
             page = await self._ask(AskCredentials(after=page.after))
+            is_even = is_even and page.state == first.state
             keys.extend(key.days() for key in page.access_keys)
             bearers.extend(page.bearers)
             through_day = min(through_day, page.through_day)
         self._sink.replace(keys, bearers, through_day=through_day)
         self.version = first.version
+        self._state = first.state if is_even else b""
         _log.info("credentials_read", access_keys=len(keys), bearers=len(bearers))
-        return first.state
+        return is_even
 
     async def _ask(self, asked: AskCredentials) -> Credentials:
         return await self._control.call(asked, deadline_s=CREDENTIALS_ANSWER_S)

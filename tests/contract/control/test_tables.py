@@ -174,6 +174,25 @@ async def test_a_deleted_table_leaves_nothing(place: Place) -> None:
             await leader.control.tables.delete(msgspec.structs.replace(ask, table_id=uuid(55)))
 
 
+async def test_a_creation_that_is_repeated_late_brings_nothing_back(place: Place) -> None:
+    """Its answer was lost and somebody deleted it: it would come back, and could not go again."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 1),
+        place.leader() as leader,
+    ):
+        await _orders(leader)
+        ask = DeleteTable(tenant="acme", name="orders", table_id=uuid(100))
+        assert (await leader.control.tables.delete(ask)).is_done
+        with pytest.raises(Refused, match="no table"):
+            await leader.control.tables.create(new_table())
+        assert (await leader.control.tables.create(new_table(number=101))).is_done
+        assert (await leader.control.tenants.delete(DeleteTenant(name="acme", force=True))).is_done
+        with pytest.raises(Refused, match="no tenant"):
+            await leader.control.tenants.create(new_tenant())
+        assert (await leader.control.tenants.create(new_tenant(number=71))).is_new
+        assert (await leader.control.tenants.delete(DeleteTenant(name="acme"))).is_done
+
+
 async def test_a_protected_table_stays(place: Place) -> None:
     """Deletion protection holds in a cluster as on one node."""
     async with (

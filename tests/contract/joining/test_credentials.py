@@ -265,6 +265,34 @@ STEPS = st.lists(
 )
 
 
+async def test_a_reading_that_is_cut_short_leaves_no_revoked_key(at: Control) -> None:
+    """What is asked next begins at what was taken, be it from another control, and not before it.
+
+    The first control has never seen the key that came and went meanwhile, so it can't take it back.
+    """
+    first, other = KeyFeed(at.plane, clock=at.clock), KeyFeed(at.plane, clock=at.clock)
+    kept = Kept()
+
+    class Failing(Asked):
+        async def call(self, request: PeerRequest[Credentials], **named: object) -> Credentials:
+            if self.asked:
+                raise Unreachable("that control ended")
+            return await super().call(request, **named)
+
+    one = reader(first, kept)
+    await one.read()
+    await at.add_access_key(key_id(1), tenant="acme", secret=SECRET)
+    one._control = Failing(other)  # type: ignore[assignment] # one call
+    with pytest.raises(Unavailable):
+        await one.read()
+    await at.revoke_access_key(key_id(1))
+    one._control = Asked(first)  # type: ignore[assignment] # one call
+    await stale(first)
+    await one.read()
+    await one.read()
+    assert kept.access_keys == {}
+
+
 @pytest.mark.timeout(300)
 async def test_whatever_happens_between_two_pages_the_proxy_ends_as_control_is(
     at: Control,

@@ -55,6 +55,18 @@ async def test_what_a_node_has_kept_alone_does_not_go_under(tmp_path: Path) -> N
         await mount(a_runtime(data, token))
 
 
+async def test_what_control_keeps_is_not_served_alone(tmp_path: Path) -> None:
+    """Tables made behind control's back would be given up at the next start with control."""
+    async with a_node(tmp_path) as node:
+        await node.catalog.create_tenant("acme")
+        await node.holdings.hand_over("0f0e0d0c-0000-4000-8000-000000000001")
+    with pytest.raises(Refused, match="--role all") as caught:
+        await mount(a_runtime(tmp_path))
+    assert caught.value.kind is RefusalKind.CONFLICT
+    async with a_node(tmp_path) as node:  # nothing was changed, and nothing is left open
+        assert list(node.holdings.tenant_names()) == ["acme"]
+
+
 async def test_a_token_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The operator hears which file is missing."""
     with pytest.raises(Refused, match=r"join\.token_file"):
