@@ -15,6 +15,7 @@ from aiohttp import web
 
 from dstore.api.http.answer import Answer
 from dstore.api.http.body import read_body
+from dstore.api.http.problems import ProblemRaised
 from dstore.api.http.route import Route
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import (
@@ -86,6 +87,12 @@ class JoinRoutes:
     async def _join(self, request: web.Request) -> web.StreamResponse:
         remote = request.remote or ""
         self._refusals.check(remote)
+        try:
+            # Before it takes a place: who sends slowly, or half of it, keeps nobody else out.
+            body = await read_body(request, bytes_max=JOIN_BODY_BYTES_MAX)
+        except (Refused, ProblemRaised):
+            self._refusals.count(remote)
+            raise
         if self._under_way >= JOINS_AT_ONCE_MAX:
             raise Unavailable(
                 UnavailableKind.OVERLOADED,
@@ -94,7 +101,6 @@ class JoinRoutes:
             )
         self._under_way += 1
         try:
-            body = await read_body(request, bytes_max=JOIN_BODY_BYTES_MAX)
             answered = await self._joins.join(_read(body))
         except Refused:
             self._refusals.count(remote)

@@ -13,7 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from dstore.base.clock import US_PER_S
-from dstore.base.limits import CERTIFICATE_LIFE_S, JOIN_BODY_BYTES_MAX, JOIN_REFUSALS_PER_MINUTE_MAX
+from dstore.base.limits import (
+    CERTIFICATE_LIFE_S,
+    JOIN_BODY_BYTES_MAX,
+    JOIN_REFUSALS_PER_MINUTE_MAX,
+    JOINS_AT_ONCE_MAX,
+)
 from dstore.model.errors import RefusalKind, Refused, Unavailable, Unknown
 from dstore.replication.peers import join_client
 from dstore.replication.peers.errors import Unreachable
@@ -374,6 +379,25 @@ async def test_the_joining_listener_answers_nothing_else_without_a_certificate(
                 break
         refused = await session.post(at.url + JOIN_PATH, data="{}")
         assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
+
+
+async def test_those_that_send_slowly_keep_nobody_from_joining(at: Control, tmp_path: Path) -> None:
+    """Who has no certificate may hold connections, and no place where tokens are looked at."""
+    connections: list[asyncio.StreamWriter] = []
+    try:
+        for _ in range(JOINS_AT_ONCE_MAX):
+            _, writer = await asyncio.open_connection(
+                *at.address.split(":"), ssl=joining_context(None)
+            )
+            connections.append(writer)
+            head = f"POST {JOIN_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+            writer.write(head.encode())
+            await writer.drain()
+        await asyncio.sleep(0.3)
+        assert (await joined(tmp_path / "n", at)).role is ComponentRole.NODE
+    finally:
+        for writer in connections:
+            writer.close()
 
 
 async def test_a_control_that_is_not_there_is_said(at: Control, tmp_path: Path) -> None:
