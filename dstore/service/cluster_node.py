@@ -222,6 +222,7 @@ class ClusterNode:
         reports = self._reports = TableReports(self._own, node.holdings, node=self._me)
         assignments = self._assignments = Assignments(
             self._me,
+            control_plane=self._place.identity.control_plane,
             watcher=self._watcher,
             coordinator=self._coordinator,
             holdings=node.holdings,

@@ -104,6 +104,7 @@ class Placement:
         await self.coordinator.put(path.path, values.encode(value))
 
     async def add_tenant(self, name: str = TENANT, tenant_id: str = TENANT_ID) -> None:
+        await self.put(keys.PLANE, values.Plane(control_plane=PLANE))
         await self.put(keys.TenantPath(name), values.TenantValue(uuid=tenant_id))
 
     async def add_table(

@@ -68,6 +68,7 @@ class Assignments:
         self,
         node: keys.ComponentId,
         *,
+        control_plane: str,
         watcher: TopologyWatcher,
         coordinator: Coordinator,
         holdings: Holdings,
@@ -82,6 +83,7 @@ class Assignments:
 
         Args:
             node: this node's UUID in the control plane.
+            control_plane: the plane's; it alone decides what the node gives up.
             watcher: the newest view.
             coordinator: read anew before anything is destroyed.
             holdings: what the node holds.
@@ -96,6 +98,7 @@ class Assignments:
         self._watcher = watcher
         self._giving_up = GivingUp(
             node,
+            control_plane=control_plane,
             watcher=watcher,
             coordinator=coordinator,
             holdings=holdings,

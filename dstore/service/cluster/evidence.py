@@ -1,8 +1,9 @@
 """Whether the topology says that something is not a node's any more: asked before it is destroyed.
 
 What is missing from a view proves nothing: the value may not parse, keys of one change come in
-several transactions, the coordinator may be an old copy of itself. So the keys are read anew,
-linearizably, and everything that is not clear means: keep it.
+several transactions, the coordinator may be an old copy of itself, or one that is empty. So the
+keys are read anew, linearizably, beside the one that says whose the coordinator is, and everything
+that is not clear means: keep it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ async def is_range_given_up(
     coordinator: Coordinator,
     view: TopologyView,
     *,
+    control_plane: str,
     node: keys.ComponentId,
     definition: TableDefinition,
     range_id: str,
@@ -39,6 +41,7 @@ async def is_range_given_up(
     Args:
         coordinator: read from it.
         view: as this process knows the topology; an older coordinator proves nothing.
+        control_plane: whose the coordinator must be; it alone decides what a node holds.
         node: which.
         definition: of the range's table, as it is held.
         range_id: the range.
@@ -46,7 +49,8 @@ async def is_range_given_up(
     """
     tenant, table = definition.tenant, definition.name
     held_path, table_path = keys.NodeRangesPath(node, tenant, table), keys.TablePath(tenant, table)
-    found, revision = await _read(coordinator, view, [held_path.path, table_path.path])
+    wanted = [held_path.path, table_path.path]
+    found, revision = await _read(coordinator, view, wanted, control_plane=control_plane)
     if found is None:
         return False
     held_kv, table_kv = found
@@ -67,14 +71,19 @@ async def is_range_given_up(
 
 
 async def is_tenant_gone(
-    coordinator: Coordinator, view: TopologyView, *, tenant: str, tenant_id: str
+    coordinator: Coordinator,
+    view: TopologyView,
+    *,
+    control_plane: str,
+    tenant: str,
+    tenant_id: str,
 ) -> bool:
     """Tell whether a tenant is certainly gone: there is none of that name, or it is another one.
 
     Raises: CoordinatorError: the coordinator could not be read.
     """
     path = keys.TenantPath(tenant)
-    found, _ = await _read(coordinator, view, [path.path])
+    found, _ = await _read(coordinator, view, [path.path], control_plane=control_plane)
     if found is None:
         return False
     [kv] = found
@@ -85,15 +94,29 @@ async def is_tenant_gone(
 
 
 async def _read(
-    coordinator: Coordinator, view: TopologyView, wanted: Sequence[str]
+    coordinator: Coordinator, view: TopologyView, wanted: Sequence[str], *, control_plane: str
 ) -> tuple[list[KeyValue | None] | None, Revision]:
-    """Read keys at one revision; None if the coordinator is not the one of the view, or older."""
+    """Read keys at one revision; None if the coordinator proves nothing.
+
+    So it is if it is not the one of the view, or older, or not `control_plane`'s by its own words:
+    one that was made anew says nothing at all, and lacks what nodes hold.
+    """
     cluster_id = await coordinator.cluster_id()
-    gets = tuple(Get(key=key) for key in wanted)
+    gets = tuple(Get(key=key) for key in (keys.PLANE.path, *wanted))
     result = await coordinator.commit(Transaction(compares=(), then=gets))
     if cluster_id != view.cluster_id or result.revision < view.revision:
         return None, result.revision
-    return [each.kv for each in result.responses if isinstance(each, Found)], result.revision
+    owner, *found = [each.kv for each in result.responses if isinstance(each, Found)]
+    if owner is None or not _is_of(control_plane, owner):
+        return None, result.revision
+    return found, result.revision
+
+
+def _is_of(control_plane: str, owner: KeyValue) -> bool:
+    try:
+        return values.decode(keys.PLANE, owner.value).control_plane == control_plane
+    except values.Malformed:
+        return False
 
 
 def _lies_elsewhere(

@@ -31,6 +31,7 @@ class GivingUp:
         self,
         node: keys.ComponentId,
         *,
+        control_plane: str,
         watcher: TopologyWatcher,
         coordinator: Coordinator,
         holdings: Holdings,
@@ -39,6 +40,7 @@ class GivingUp:
     ) -> None:
         """Work for `node`; see `assignments.Assignments` for the rest."""
         self._node = node
+        self._control_plane = control_plane
         self._watcher = watcher
         self._coordinator = coordinator
         self._holdings = holdings
@@ -66,7 +68,11 @@ class GivingUp:
         if shown is not None and shown.known is not None and shown.known.value.uuid == tenant_id:
             return True
         if not self._is_live or not await is_tenant_gone(
-            self._coordinator, view, tenant=tenant, tenant_id=tenant_id
+            self._coordinator,
+            view,
+            control_plane=self._control_plane,
+            tenant=tenant,
+            tenant_id=tenant_id,
         ):
             return False
         _log.info("tenant_given_up", tenant=tenant, tenant_id=tenant_id)
@@ -85,6 +91,7 @@ class GivingUp:
         is_given_up = await is_range_given_up(
             self._coordinator,
             view,
+            control_plane=self._control_plane,
             node=self._node,
             definition=definition,
             range_id=ref.range_id,

@@ -307,6 +307,33 @@ async def test_a_frozen_view_drops_nothing(tmp_path: Path, control: ScriptedCont
         await younger.close()
 
 
+async def test_an_empty_coordinator_drops_nothing(tmp_path: Path, control: ScriptedControl) -> None:
+    """One that was made anew lacks every table, and is nobody's; no copy of the view is there."""
+
+    async def opened() -> EmbeddedCoordinator:
+        return await EmbeddedCoordinator.open(
+            None, clock=SystemClock(), entropy=SystemEntropy(), on_failure=lambda _error: None
+        )
+
+    first = await opened()
+    placement = Placement(first)
+    await placement.add_tenant()
+    await placement.add_table(ORDERS)
+    async with living(tmp_path / "data", first, control) as node:
+        await node.settled()
+        await write(node, "a")
+    await first.close()
+    second = await opened()
+    for owner in (None, uuid("c", 9)):
+        if owner is not None:
+            await second.put(keys.PLANE.path, values.encode(values.Plane(control_plane=owner)))
+        async with living(tmp_path / "data", second, control) as node:
+            await node.until(lambda: node.cluster.problem == "")
+            await asyncio.sleep(0.5)
+            assert len(node.held()) == 1
+    await second.close()
+
+
 async def test_a_table_made_again_takes_the_place_of_the_former(
     tmp_path: Path,
     coordinator: EmbeddedCoordinator,
