@@ -25,7 +25,7 @@ from dstore.api.v1.routes import v1_routes
 from dstore.base.limits import CONTROL_PAGE_CACHE_BYTES, TOGETHER_START_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
-from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.model.errors import Corrupt, Unavailable, UnavailableKind
 from dstore.replication.peers.direct import DirectPeer
 from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
@@ -188,6 +188,7 @@ class _Process:
         async with _in_time("Control in this process does not lead"):
             await self.control.watcher.known()
             await self._until_leading()
+        await self._require_no_older_topology()
         if not is_kept:
             await self._adopt()
         await self.whole.credentials.follow()
@@ -221,14 +222,33 @@ class _Process:
             else:
                 return
 
-    async def _adopt(self) -> None:
-        counter = BootCounter(
+    def _boot_counter(self) -> BootCounter:
+        return BootCounter(
             self.coordinator,
             self.node,
             node=keys.ComponentId(self.node.uuid),
             control_plane=self.control.plane.uuid,
             entropy=self.runtime.entropy,
         )
+
+    async def _require_no_older_topology(self) -> None:
+        """Refuse control's files of an earlier day beside a node's of today.
+
+        They lack the tables that were made since, and the node gives up what the topology lacks.
+
+        Raises: Corrupt: they are older than what the node has seen.
+        """
+        if await self._boot_counter().is_coordinator_older():
+            raise Corrupt(
+                f"{SQLITE_FILE} and {TOPOLOGY_FILE} are older than what the node here holds, so "
+                "tables made since would be given up; put back all files of one and the same day. "
+                "Nothing was changed.",
+                file=TOPOLOGY_FILE,
+                where="starts",
+            )
+
+    async def _adopt(self) -> None:
+        counter = self._boot_counter()
         site = Site(
             candidate=Candidate(node=self.node.uuid),
             uri=uri_of(self.residents.node),

@@ -109,6 +109,19 @@ class BootCounter:
         _log.info("node_start_counted", number=boot.number, incarnation=boot.incarnation)
         return Booted(boot=boot, is_old_copy=is_old_copy)
 
+    async def is_coordinator_older(self) -> bool:
+        """Tell whether the disk has counted starts that the coordinator knows nothing of.
+
+        A start is counted on the disk last, so then the coordinator is an old copy, or a new one,
+        and what it lacks of this node proves nothing. Ask before `count`, which makes both agree.
+
+        Raises: CoordinatorError: it could not be read. Corrupt: the disk's record is damaged.
+        """
+        counted = (await self._load()).counted
+        kv = (await self._coordinator.get(self._path.path)).kv
+        known = None if kv is None else self._read(kv)
+        return counted is not None and (known is None or known.number < counted.number)
+
     def _following(self, stored: _Stored, known: NodeBoot | None, *, is_new_disk: bool) -> NodeBoot:
         """Make the next start's record; its number is above every one that is known."""
         numbers = [each.number for each in (stored.counted, known) if each is not None]

@@ -169,6 +169,23 @@ async def test_a_value_that_says_nothing_agrees_with_no_disk(
     assert not (await start(coordinator, disk)).is_old_copy
 
 
+async def test_an_older_coordinator_is_told_from_an_older_disk(coordinator: Unsure) -> None:
+    """What an older coordinator lacks proves nothing; an older disk has seen nothing later."""
+    disk = Disk()
+    counter = BootCounter(coordinator, disk, node=ME, control_plane=PLANE, entropy=SystemEntropy())
+    assert not await counter.is_coordinator_older()  # both are new
+    await counter.count()
+    before, old = await known(coordinator), Disk(disk.kept)
+    await counter.count()
+    assert not await counter.is_coordinator_older()
+    aged = BootCounter(coordinator, old, node=ME, control_plane=PLANE, entropy=SystemEntropy())
+    assert not await aged.is_coordinator_older()
+    await coordinator.put(PATH.path, values.encode(before))
+    assert await counter.is_coordinator_older()
+    await coordinator.delete(PATH.path)
+    assert await counter.is_coordinator_older()
+
+
 async def test_a_lost_disk_is_another_disk(coordinator: Unsure) -> None:
     """An empty directory under a UUID that has started before."""
     first = await start(coordinator, Disk())
