@@ -73,6 +73,10 @@ class PeerPool:
         made = self._dialled[node] = _Dialled(self._dial(node, uri), uri)
         return made.peer
 
+    def knows(self, node: str) -> bool:
+        """Tell whether a node is among those that the topology shows, or in this process."""
+        return node in self._near or self._uri_of(node) is not None
+
     def redial(self, reason: str) -> None:
         """Move to new connections, after a renewal of the certificate; calls under way finish."""
         for dialled in self._dialled.values():

@@ -51,9 +51,12 @@ class RemoteDeferred:
             return await follow(self._directory, entry.table, moved, ask=ask)
 
     async def outcome(self, tenant: str, request_id: str) -> DeferredOutcome | None:
-        """Ask the node that accepted a write how it went."""
+        """Ask the node that accepted a write how it went.
+
+        Clients write such ids as they like, so a node that is not there is not waited for.
+        """
         own_id, _, node = request_id.rpartition(_AT)
-        if not own_id or not is_component_id(node):
+        if not own_id or not is_component_id(node) or not self._calls.knows(node):
             raise Refused(
                 RefusalKind.NOT_FOUND,
                 f"There is no such request; outcomes are kept for {REQUEST_RETENTION_S} s.",

@@ -62,6 +62,10 @@ class NodeCalls:
         self._peers = peers
         self._clock = clock
 
+    def knows(self, node: str) -> bool:
+        """Tell whether there is such a node; one that is away is there all the same."""
+        return self._peers.knows(node)
+
     async def ask(
         self, node: str | None, request: PeerRequest[Reply], *, is_once: bool = True
     ) -> Reply:
