@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.service.control.plane import ControlPlane
-    from dstore.storage.control.store import Transaction
+    from dstore.storage.control.store import Key, Transaction
 
 _log: Final = get_logger(__name__)
 
-REMOVED: Final = "was removed from its control plane; let it join anew, with another join token"
+REMOVED: Final = (
+    "was removed from its control plane; let it join anew, with an empty directory and another "
+    "join token"
+)
 
 Known = ControlRecord | NodeRecord | ProxyRecord
 
@@ -138,14 +141,24 @@ def require_admitted(known: Known | None, identity: Identity) -> Known:
 async def controls(tx: Transaction) -> tuple[ControlRecord, ...]:
     """List the controls that others can dial: not those that share a process with all they serve.
 
-    Nor those that were removed; CONTROLS_MAX at the most.
+    Nor those that were removed, nor those whose place another one has taken: a control that begins
+    anew in an empty directory leaves its former record behind. Those that started last come first,
+    CONTROLS_MAX at the most.
     """
-    page = await CONTROLS.page(tx, limit=CONTROLS_MAX)
-    return tuple(
-        control
-        for control in page.records
-        if control.state is not ComponentState.REMOVED and control.uri.startswith("https://")
-    )
+    found: list[ControlRecord] = []
+    after: Key | None = None
+    while True:
+        page = await CONTROLS.page(tx, after=after)
+        found += page.records
+        after = page.after
+        if after is None:
+            break
+    found.sort(key=lambda control: (-control.changed_at_us, control.uuid))
+    latest: dict[str, ControlRecord] = {}
+    for control in found:
+        if control.state is not ComponentState.REMOVED and control.uri.startswith("https://"):
+            latest.setdefault(control.uri.rstrip("/"), control)
+    return tuple(latest.values())[:CONTROLS_MAX]
 
 
 async def enter(

@@ -161,7 +161,10 @@ class Membership:
         """
         if identity.uuid not in self._removed:
             return None
-        return f"This {identity.role} was removed from its control plane; let it join anew."
+        return (
+            f"This {identity.role} was removed from its control plane; let it join anew, with an "
+            "empty directory and another join token."
+        )
 
     def on_renewed(self, callback: Callable[[], None]) -> None:
         """Be told when the certificate has been renewed: peers should then be redialled."""

@@ -80,7 +80,10 @@ class Components(Generic[Component]):
             return
         if await self.get(tx, uuid) is None:
             raise Refused(RefusalKind.NOT_FOUND, f"{self._noun} does not exist.")
-        raise Refused(RefusalKind.CONFLICT, f"{self._noun} was removed; let it join anew.")
+        raise Refused(
+            RefusalKind.CONFLICT,
+            f"{self._noun} was removed; let it join anew, with an empty directory.",
+        )
 
 
 CONTROLS: Final = Components(ControlRecord, "control_process", noun="A control of this UUID")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dstore.base.clock import US_PER_S
-from dstore.base.limits import CERTIFICATE_LIFE_S
+from dstore.base.limits import CERTIFICATE_LIFE_S, CONTROLS_MAX
 from dstore.model.errors import RefusalKind, Refused
 from dstore.replication.peers.errors import Unreachable
 from dstore.security.certificates import new_key_and_request
@@ -26,8 +27,9 @@ from dstore.service.control.membership import find
 from dstore.service.enrolment import membership as membership_module
 from dstore.service.enrolment.membership import Membership
 from dstore.service.enrolment.records import Enrolment, load_enrolments
-from dstore.storage.control.components import NODES, PROXIES
+from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import ComponentState
+from tests.support import control_records as records
 from tests.support.joining import (
     ENTROPY,
     Control,
@@ -142,7 +144,7 @@ async def test_who_was_removed_is_not_admitted_and_its_connections_end(
         assert peer.state.is_connected  # type: ignore[attr-defined] # RemotePeer's
         await remove(at, enrolment)
         await until(lambda: not peer.state.is_connected)  # type: ignore[attr-defined] # the same
-        with pytest.raises(Refused, match="^This node was removed from its control plane") as said:
+        with pytest.raises(Refused, match=r"^This node was removed from its control plane") as said:
             await node.control.call(AskComponentKey(), deadline_s=5.0)
         assert said.value.kind is RefusalKind.FORBIDDEN
         with pytest.raises(Refused, match="was removed"):
@@ -261,6 +263,19 @@ async def test_controls_that_move_are_followed(tmp_path: Path) -> None:
                 await until(lambda: set(node.control.controls) == wanted, within_s=10)
                 await until(lambda: set(load_enrolments(tmp_path / "node")[0].controls) == wanted)
             running.cancel()
+
+
+async def test_controls_that_were_replaced_hide_none_that_is_there(at: Control) -> None:
+    """A control that begins anew with each restart leaves records; the others stay in the list."""
+    async with at.plane.store.transaction() as tx:
+        for number in range(2 * CONTROLS_MAX):
+            left = records.control(f"00000000-0000-4000-8000-{number:012d}")
+            again = replace(left, uri="https://control.example:8001", changed_at_us=number)
+            await CONTROLS.insert(tx, again)
+    await at.roster.refresh()
+    members = await at.roster.members()
+    assert [member.uri for member in members.controls] == [at.url, "https://control.example:8001"]
+    assert members.controls[1].uuid.endswith(f"{2 * CONTROLS_MAX - 1}")
 
 
 async def test_ended_certificates_are_told_at_the_start(at: Control, tmp_path: Path) -> None:
