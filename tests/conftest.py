@@ -43,6 +43,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `xdist_group` hold: xdist 3.8 writes the group where pytest 9.2 does not look any more.
+
+    Without it a group's tests go to any worker, and each worker starts the group's servers anew.
+    """
+    for item in items:
+        grouped = getattr(item, "_nodeid", None)
+        if grouped is not None and grouped != item.nodeid:
+            item._id = type(item._id).parse(grouped)
+
+
 @pytest.fixture(autouse=True)
 def _restored_logging() -> Iterator[None]:
     """Undo what a test configures, so that no test hears of another's logs."""
