@@ -12,8 +12,14 @@ from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.base.limits import MIB
 from dstore.model.ranges import Table
+from dstore.security.control_key import CONTROL_KEY_FILE, Sealed, load_or_create
+from dstore.security.keys import ControlShare
 from dstore.service.node import Node, NodeOptions, open_node
+from dstore.storage.control import planes, tenants
+from dstore.storage.control.opening import SQLITE_FILE
+from dstore.storage.control.vaulted import open_own_store
 from dstore.storage.range_files import FOLDER
+from dstore.storage.vault.vault import Vault
 
 if TYPE_CHECKING:
     import apsw
@@ -44,11 +50,32 @@ def look(data: Path, work: Callable[[Node], Awaitable[Result]]) -> Result:
             on_fatal=_fail,
         )
         try:
+            await _unlock(node, data)
             return await work(node)
         finally:
             await node.close()
 
     return asyncio.run(run())
+
+
+async def _unlock(node: Node, data: Path) -> None:
+    """Give the node control's shares of its tenants' keys, if control lies beside it."""
+    if not (data / SQLITE_FILE).exists():
+        return
+    vault = Vault(entropy=SystemEntropy(), page_cache_bytes=1 << 20)
+    key = load_or_create(data / CONTROL_KEY_FILE, may_create=False, entropy=SystemEntropy())
+    store = await open_own_store(data, key, vault=vault, on_fatal=_fail)
+    async with store.snapshot() as tx:
+        plane = await planes.get(tx)
+        found = (await tenants.page(tx)).records
+    await store.close()
+    assert plane is not None
+    for record in found:
+        if record.name in node.holdings.tenants:
+            share = key.open_key(record.sealed_key, what=Sealed.TENANT, record_id=record.uuid)
+            node.holdings.set_control_share(
+                record.name, ControlShare(control_plane=plane.uuid, key=share)
+            )
 
 
 def integrity(data: Path) -> dict[str, str]:

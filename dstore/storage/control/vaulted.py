@@ -31,6 +31,7 @@ from dstore.model.errors import (
     Unavailable,
     UnavailableKind,
 )
+from dstore.storage.control.opening import SQLITE_FILE
 from dstore.storage.control.session import (
     Session,
     broken_rule,
@@ -43,22 +44,42 @@ from dstore.storage.control.sqlite_dialect import dialect
 from dstore.storage.control.turns import Turns
 from dstore.storage.control.upgrade import bring_up_to_date
 from dstore.storage.failures import stored_error
+from dstore.storage.vault.layout import FileKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from dstore.security.control_key import ControlKey
     from dstore.storage.control.store import Row, Transaction, Value
-    from dstore.storage.vault.layout import FileKey
     from dstore.storage.vault.vault import Vault
 
 READERS_MAX: Final = 2  # one process asks; each has a thread
 CHECKPOINT_PAGES: Final = 2_000  # 8 MiB of log, folded in some 50 ms beside whoever reads
+_FILE_UUID: Final = "control.db file uuid"
+_FILE_UUID_BYTES: Final = 16
 _FORMAT: Final = 1  # SQLite's user_version; the schema's steps count themselves
 
 _log: Final = get_logger(__name__)
 
 Result = TypeVar("Result")
+
+
+async def open_own_store(
+    directory: Path,
+    control_key: ControlKey,
+    *,
+    vault: Vault,
+    on_fatal: Callable[[BaseException], None],
+) -> VaultedStore:
+    """Open the store in a data directory, by control's key. Raises: as `open_vaulted`."""
+    key = FileKey(
+        file_uuid=control_key.file_key(_FILE_UUID)[:_FILE_UUID_BYTES],
+        generation=0,
+        secret=control_key.file_key(SQLITE_FILE),
+    )
+    path = directory.absolute() / SQLITE_FILE  # noqa: ASYNC240 - it asks no disk
+    return await open_vaulted(path, key=key, vault=vault, on_fatal=on_fatal)
 
 
 async def open_vaulted(
