@@ -47,8 +47,8 @@ from dstore.service.control.sites import Site
 from dstore.service.node import Node, open_node
 from dstore.service.whole import Surroundings, Whole, WholeKeeper
 from dstore.storage.control.opening import SQLITE_FILE
-from dstore.storage.control.vaulted import open_vaulted
-from dstore.storage.vault.layout import FileKey
+from dstore.storage.control.vaulted import open_own_store
+from dstore.storage.table_records import NODE_FILE
 from dstore.storage.vault.vault import Vault
 from dstore.topology import keyspace as keys
 from dstore.topology import values
@@ -66,8 +66,6 @@ if TYPE_CHECKING:
     from dstore.topology.coordinator import Coordinator
 
 TOPOLOGY_FILE: Final = "topology.db"
-_FILE_UUID: Final = "control.db file uuid"
-_FILE_UUID_BYTES: Final = 16
 _LOOK_S: Final = 0.002  # between two looks for what takes milliseconds
 
 _log: Final = get_logger(__name__)
@@ -249,6 +247,14 @@ class _Process:
 
     async def _adopt(self) -> None:
         counter = self._boot_counter()
+        if await counter.is_disk_older():  # adopted before, and put back since
+            raise Corrupt(
+                f"{NODE_FILE} is older than {SQLITE_FILE} and {TOPOLOGY_FILE} beside it, which "
+                "have kept its tables since; put back all files of one and the same day. Nothing "
+                "was changed.",
+                file=NODE_FILE,
+                where="starts",
+            )
         site = Site(
             candidate=Candidate(node=self.node.uuid),
             uri=uri_of(self.residents.node),
@@ -317,13 +323,9 @@ def _control_key(runtime: Runtime) -> ControlKey:
 
 async def _opened_plane(runtime: Runtime, key: ControlKey, ending: AsyncExitStack) -> ControlPlane:
     settings = runtime.settings
-    store = await open_vaulted(
-        settings.data.absolute() / SQLITE_FILE,
-        key=FileKey(
-            file_uuid=key.file_key(_FILE_UUID)[:_FILE_UUID_BYTES],
-            generation=0,
-            secret=key.file_key(SQLITE_FILE),
-        ),
+    store = await open_own_store(
+        settings.data,
+        key,
         vault=Vault(entropy=runtime.entropy, page_cache_bytes=CONTROL_PAGE_CACHE_BYTES),
         on_fatal=runtime.on_fatal,
     )

@@ -122,6 +122,21 @@ class BootCounter:
         known = None if kv is None else self._read(kv)
         return counted is not None and (known is None or known.number < counted.number)
 
+    async def is_disk_older(self) -> bool:
+        """Tell whether the coordinator has counted starts that the disk knows nothing of.
+
+        The disk notes what it is about to have counted, so then it is an old copy of itself. Ask
+        before `count`, which makes both agree.
+
+        Raises: CoordinatorError: it could not be read. Corrupt: the disk's record is damaged.
+        """
+        stored = await self._load()
+        kv = (await self._coordinator.get(self._path.path)).kv
+        known = None if kv is None else self._read(kv)
+        if known is None or known in {stored.counted, stored.pending}:
+            return False
+        return stored.counted is None or stored.counted.number < known.number
+
     def _following(self, stored: _Stored, known: NodeBoot | None, *, is_new_disk: bool) -> NodeBoot:
         """Make the next start's record; its number is above every one that is known."""
         numbers = [each.number for each in (stored.counted, known) if each is not None]

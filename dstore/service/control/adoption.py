@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dstore.service.control.sites import Site
     from dstore.service.holdings import Tenant
     from dstore.service.node import Node
-    from dstore.storage.control.store import Transaction
+    from dstore.storage.control.store import Key, Transaction
 
 _log: Final = get_logger(__name__)
 
@@ -107,6 +107,7 @@ class Adoption:
         """
         held = self._node.holdings
         count = 0
+        await self._forget_revoked()
         await self._copy_tokens(None)
         for name in held.tenant_names():
             tenant = held.tenant(name)
@@ -120,6 +121,37 @@ class Adoption:
         adopted = Adopted(tenants=len(held.tenant_names()), tables=count)
         _log.info("node_adopted", tenants=adopted.tenants, tables=adopted.tables)
         return adopted
+
+    async def _forget_revoked(self) -> None:
+        """Drop copies of credentials that the node has no more.
+
+        It may have stood alone again since an adoption that was cut short; what was revoked then
+        must not come back. Until the end of an adoption copies are all there is in the store.
+        """
+        access = self._node.access
+        owners = [None, *self._node.holdings.tenant_names()]
+        token_ids = {str(one.id) for owner in owners for one in access.tokens(owner)}
+        key_ids = {
+            str(one.id)
+            for owner in self._node.holdings.tenant_names()
+            for one in access.access_keys(owner)
+        }
+        async with self._realm.change() as tx:
+            after: Key | None = None
+            while True:
+                keys = await credentials.access_keys(tx, after=after)
+                for key in keys.records:
+                    if key.id not in key_ids:
+                        await credentials.delete_access_key(tx, key.id)
+                if (after := keys.after) is None:
+                    break
+            while True:
+                tokens = await credentials.bearers(tx, after=after)
+                for token in tokens.records:
+                    if token.id not in token_ids:
+                        await credentials.delete_bearer(tx, token.id)
+                if (after := tokens.after) is None:
+                    break
 
     async def _copy_tenant(self, tenant: Tenant) -> None:
         realm = self._realm

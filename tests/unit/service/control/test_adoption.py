@@ -228,6 +228,30 @@ async def test_a_crash_before_the_node_notes_it_loses_nothing(
         await assert_adopted(whole, old)
 
 
+async def test_what_was_revoked_since_an_adoption_was_cut_short_stays_revoked(
+    old: StandaloneDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node may have stood alone again in between; its copies must not come back to life."""
+    key_id, token_id = old.facts["acme_key"]["id"], old.facts["acme_token"]["id"]
+    async with a_whole(old.data) as whole:
+
+        async def cut(_control_plane: str) -> None:
+            raise PowerCut
+
+        monkeypatch.setattr(whole.node.holdings, "hand_over", cut)
+        with pytest.raises(PowerCut):
+            await whole.adoption.run()
+        monkeypatch.undo()
+    async with a_node(old.data) as node:
+        await node.access.delete_access_key("acme", key_id)
+        await node.access.delete_token("acme", token_id)
+    async with a_whole(old.data) as whole:
+        await whole.adoption.run()
+        async with whole.process.plane.store.snapshot() as tx:
+            assert key_id not in {one.id for one in (await credentials.access_keys(tx)).records}
+            assert token_id not in {one.id for one in (await credentials.bearers(tx)).records}
+
+
 async def test_another_control_store_is_refused(old: StandaloneDirectory) -> None:
     """A store that knows nothing of the tables would have the node give all of them up."""
     async with a_whole(old.data) as whole:
