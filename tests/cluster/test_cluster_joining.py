@@ -68,11 +68,8 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def newcomer(cluster: Cluster) -> Iterator[Component]:
     """Prepare a node that has not joined, and forget it afterwards."""
-    component = cluster.added("node")
-    yield component
-    component.kill()
-    del cluster.components[component.place.name]
-    shutil.rmtree(component.directory)
+    with cluster.guest("node") as component:
+        yield component
 
 
 def _refused(component: Server) -> str:
@@ -104,13 +101,9 @@ def test_a_token_admits_once(cluster: Cluster, newcomer: Component) -> None:
         one for one in cluster.listed("node") if str(newcomer.place.peer_port) in one["url"]
     )
     assert newcomer.stop() == 0
-    second = cluster.added("node")
-    try:
+    with cluster.guest("node") as second:
         second.give_token(token)
         assert "used" in _refused(second)
-    finally:
-        second.kill()
-        del cluster.components[second.place.name]
     with cluster.admin() as admin:
         assert admin.delete(f"/admin/v1/node/{node['id']}").status in {200, 202, 204}
     assert "removed" in _refused(newcomer)
@@ -237,18 +230,17 @@ def test_a_node_waits_for_control(cluster: Cluster) -> None:
 def test_two_components_of_one_identity(cluster: Cluster, tmp_path: Path) -> None:
     """A copy of a node's directory does not serve beside the node: the second one stands back."""
     node = cluster.component("node-1")
-    copy = cluster.added("node")
-    try:
+    with cluster.guest("node") as copy:
         shutil.copytree(node.data, copy.data)
         copy.launch()
-        eventually(lambda: copy.said() != "", what="the copy has begun")
-        eventually(lambda: not copy.is_running or copy.health()[0] == 503, what="it stands back")
+        eventually(
+            lambda: "another process has this node's UUID" in copy.health()[1],
+            what="the copy stands back",
+        )
         with cluster.client() as client:
             assert client.get(f"{TABLE}/id/{CANARY}").status == 200
             assert client.post(f"{TABLE}/id/{CANARY}", {"hidden": CANARY}).status == 200
-    finally:
-        copy.kill()
-        del cluster.components[copy.place.name]
+        assert copy.health()[0] == 503
     assert node.health()[0] == 200
 
 
@@ -258,8 +250,7 @@ def test_two_components_of_one_identity(cluster: Cluster, tmp_path: Path) -> Non
 def test_a_stolen_disk(cluster: Cluster, tmp_path: Path, name: str, awaited: str) -> None:
     """I4: one component's directory, cut off from all others, opens and serves nothing."""
     component = cluster.component(name)
-    thief = cluster.added(component.place.role)
-    try:
+    with cluster.guest(component.place.role) as thief:
         shutil.copytree(component.data, thief.data)
         _cut_off(thief)
         thief.launch()
@@ -269,9 +260,6 @@ def test_a_stolen_disk(cluster: Cluster, tmp_path: Path, name: str, awaited: str
             with Client(thief.place.public_url, token=cluster.operator_token) as client:
                 assert client.get(f"{TABLE}/id/{CANARY}").status == 503
         assert CANARY not in thief.said() + thief.printed()
-    finally:
-        thief.kill()
-        del cluster.components[thief.place.name]
 
 
 def _cut_off(thief: Component) -> None:

@@ -124,20 +124,28 @@ class Cluster:
         """Find `node-2`."""
         return self.components[name]
 
-    def added(self, role: str) -> Component:
-        """Prepare one more component, on a directory of its own; the caller starts it.
+    @contextmanager
+    def guest(self, role: str) -> Iterator[Component]:
+        """Lend one more component, on a directory of its own and without a token.
 
-        It has no token, and is not in the plan that is written down.
+        The caller starts it; at the end it is killed and its directory is gone.
         """
-        number = len(self.of_role(role)) + 1
         ports = lasting_ports(3)
         place = Place(
-            name=f"{role}-{number}", public_port=ports[0], peer_port=ports[1], admin_port=ports[2]
+            name=f"{role}-{len(self.of_role(role)) + 1}",
+            public_port=ports[0],
+            peer_port=ports[1],
+            admin_port=ports[2],
         )
         component = Component(place, self.directory / place.name)
         write_settings(component, self.plan, self.directory)
         self.components[place.name] = component
-        return component
+        try:
+            yield component
+        finally:
+            component.kill()
+            del self.components[place.name]
+            shutil.rmtree(component.directory)
 
     # ------------------------------------------------------------------------------- how to speak
 
