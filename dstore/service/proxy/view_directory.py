@@ -10,14 +10,15 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from dstore.base.limits import MOVE_PAUSE_S, MOVE_WAIT_S
-from dstore.model.errors import NotMine
+from dstore.base.limits import MOVE_PAUSE_S, MOVE_WAIT_S, RETRY_AFTER_MS
+from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind, excerpt
 from dstore.model.ranges import Table
 from dstore.model.rid import DEFAULT_LOCATION
 from dstore.model.status import ResourceStatus
 from dstore.service.refusals import no_such
 from dstore.topology import keyspace as keys
 from dstore.topology.coordinator import Revision
+from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
     from dstore.topology.sorted_map import SortedMap
@@ -116,7 +117,10 @@ class ViewDirectory:
         return self._names[1]
 
     def tenant(self, name: str) -> ViewTenant:
-        """Find a tenant: 0.2 µs, or 2 µs in a new view. Raises: Refused: there is none."""
+        """Find a tenant: 0.2 µs, or 2 µs in a new view.
+
+        Raises: Refused: there is none. Unavailable: nobody knows.
+        """
         view = self._watcher.view
         kept = self._kept.get(name)
         if kept is not None and kept.view is view:
@@ -124,17 +128,32 @@ class ViewDirectory:
         shown = view.tenant(name)
         if shown is None or not _is_there(shown):
             self._kept.pop(name, None)
-            raise no_such("tenant", name)
+            raise self._missing("tenant", name)
         made = kept.made if kept is not None and kept.shown is shown else ViewTenant(shown)
         self._kept[name] = _Kept(made, shown, view)
         return made
 
     def table(self, tenant: str, name: str) -> Table:
-        """Find a table. Raises: Refused: there is no such tenant or table."""
+        """Find a table. Raises: Refused: no such tenant or table. Unavailable: nobody knows."""
         found = self.tenant(tenant).tables.get(name)
         if found is None:
-            raise no_such("table", name)
+            raise self._missing("table", name)
         return found
+
+    def _missing(self, what: str, name: str) -> DStoreError:
+        """Say that the view has no such tenant or table: for certain, or as far as is known.
+
+        A view from the disk may lack what was made after it was written; only what came from the
+        coordinator since the start says that something is not there.
+        """
+        if self._watcher.status().state is TopologyState.LIVE:
+            return no_such(what, name)
+        return Unavailable(
+            UnavailableKind.UNREACHABLE,
+            f"Whether there is a {what} {excerpt(name)} is not known here until the topology can "
+            "be read again; retry.",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
 
     async def moved(self, table: Table, at: NotMine) -> Table:
         """Find a table anew, after one of its ranges was not where `table` says.
