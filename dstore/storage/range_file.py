@@ -327,7 +327,9 @@ class RangeFile:
             self._around.on_fatal(error)
             raise Unknown("The sync failed in a way that leaves the outcome open.") from error
 
-    def _sync_done(self, _syncing: Future[None]) -> None:
+    def _sync_done(self, syncing: Future[None]) -> None:
+        if syncing.cancelled() or syncing.exception() is not None:
+            return  # nobody is told of the batch as long as the process lasts (I7)
         self._unsynced, self._syncing = frozenset(), None
 
     def _fold_beside(self) -> None:

@@ -117,6 +117,25 @@ async def test_a_failed_sync_leaves_the_outcome_unknown(tmp_path: Path) -> None:
         disk.failure = None
 
 
+async def test_a_batch_whose_sync_failed_is_never_told_of(tmp_path: Path) -> None:
+    """What nobody knows to be durable is not read either, while the process ends (I7)."""
+    disk = Disk()
+    async with store(tmp_path, fdatasync=disk.fdatasync) as it:
+        file = await opened(it)
+        disk.failure = OSError(5, "no answer from the disk")
+        with pytest.raises(Unknown):
+            await file.submit(put("a", ITEM))
+        it.fatal.clear()
+        with pytest.raises(Unknown):
+            await file.read(rid("a"))
+        with pytest.raises(Unknown):
+            await file.walk(Span(), Names())
+        found = await file.read(rid("b"))
+        assert found is not None
+        assert found.item == {"name": {"S": "old"}}
+        disk.failure = None
+
+
 async def test_a_sync_that_was_never_begun_is_unknown_too(tmp_path: Path) -> None:
     """The executor says that nothing was done; the commit was."""
     disk = Disk()
