@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from dstore.service.node import Node
 from dstore.service.proxy.proxy import Near, Proxy, Surroundings
 from dstore.service.range_server import RangeServer
 from dstore.storage.control.opening import open_store
+from dstore.storage.control.store import ControlStore
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import Coordinator
@@ -121,17 +122,10 @@ async def proxy_cluster(
             None, clock=clock, entropy=entropy, on_failure=failures.append
         )
         stack.push_async_callback(coordinator.close)
-        (directory / "control").mkdir(parents=True)
-        store = await open_store(
-            "sqlite:", directory=directory / "control", on_fatal=failures.append
-        )
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(_store(directory / "control", failures))
         control = await stack.enter_async_context(
             control_process(
-                coordinator,
-                store,
-                directory / "process",
-                ranges_per_table=ranges_per_table,
+                coordinator, store, directory / "process", ranges_per_table=ranges_per_table
             )
         )
         tasks = Tasks(failures.append)
@@ -161,12 +155,7 @@ async def proxy_cluster(
                 clock=clock,
                 entropy=entropy,
                 location="NA",
-                near={
-                    node.node: Near(peer=gates[node.node], ranges=node.real.ranges)
-                    for node in keeping
-                }
-                if near
-                else {},
+                near=_nearby(keeping, gates) if near else {},
             )
         )
         stack.push_async_callback(proxy.close)
@@ -183,6 +172,21 @@ async def proxy_cluster(
         )
     assert failures == []
     await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def _store(directory: Path, failures: list[BaseException]) -> AsyncIterator[ControlStore]:
+    directory.mkdir(parents=True)
+    store = await open_store("sqlite:", directory=directory, on_fatal=failures.append)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _nearby(nodes: Sequence[KeepingNode], gates: dict[str, Gate]) -> dict[str, Near]:
+    """Let a proxy ask nodes by reference."""
+    return {node.node: Near(peer=gates[node.node], ranges=node.real.ranges) for node in nodes}
 
 
 def answered_by(node: Node) -> Any:

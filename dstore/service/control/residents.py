@@ -7,7 +7,7 @@ directory. In everything else they are components like any other, and stand in t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.security.control_key import Sealed
 from dstore.security.identity import ComponentRole, Identity
@@ -18,9 +18,7 @@ from dstore.storage.control.records import (
     ComponentState,
     ControlRecord,
     NodeRecord,
-    NodeUuid,
     ProxyRecord,
-    ProxyUuid,
 )
 
 if TYPE_CHECKING:
@@ -66,13 +64,7 @@ async def enter_residents(
         entropy: draws keys, and the proxy's UUID the first time.
     Raises: Refused(FORBIDDEN): the node was removed, for good. Unavailable, Unknown: the store.
     """
-    now_us = clock.wall_us()
-
-    def sealed(what: Sealed, uuid: str) -> bytes:
-        return plane.control_key.seal_key(
-            new_key(entropy), what=what, record_id=uuid, entropy=entropy
-        )
-
+    entering = _Entering(plane, zone=zone, version=version, now_us=clock.wall_us(), entropy=entropy)
     async with plane.store.transaction() as tx:
         residents = Residents(
             control=plane.identity,
@@ -83,46 +75,69 @@ async def enter_residents(
                 uuid=await _proxy(tx) or entropy.uuid(),
             ),
         )
-        if not await _is_entered(tx, residents.control, version=version, now_us=now_us):
-            control = ControlRecord(
-                uuid=plane.process,
-                uri=uri_of(residents.control),
-                state=ComponentState.ACTIVE,
-                certificate_serial=_NO_CERTIFICATE,
-                version=version,
-                joined_at_us=now_us,
-                changed_at_us=now_us,
-            )
-            await CONTROLS.insert(tx, control)
-        if not await _is_entered(tx, residents.node, version=version, now_us=now_us):
-            entered = NodeRecord(
-                uuid=NodeUuid(node),
-                zone=zone,
-                uri=uri_of(residents.node),
-                state=ComponentState.ACTIVE,
-                sealed_key=sealed(Sealed.NODE, node),
-                certificate_serial=_NO_CERTIFICATE,
-                capacity_bytes=0,
-                version=version,
-                joined_at_us=now_us,
-                changed_at_us=now_us,
-            )
-            await NODES.insert(tx, entered)
-        uuid = residents.proxy.uuid
-        if not await _is_entered(tx, residents.proxy, version=version, now_us=now_us):
-            proxy = ProxyRecord(
-                uuid=ProxyUuid(uuid),
-                zone=zone,
-                uri=uri_of(residents.proxy),
-                state=ComponentState.ACTIVE,
-                sealed_key=sealed(Sealed.PROXY, uuid),
-                certificate_serial=_NO_CERTIFICATE,
-                version=version,
-                joined_at_us=now_us,
-                changed_at_us=now_us,
-            )
-            await PROXIES.insert(tx, proxy)
+        await entering.control(tx, residents.control)
+        await entering.node(tx, residents.node)
+        await entering.proxy(tx, residents.proxy)
     return residents
+
+
+class _Entering:
+    """Enters components of one process, unless they are entered already."""
+
+    def __init__(
+        self, plane: ControlPlane, *, zone: str, version: str, now_us: int, entropy: Entropy
+    ) -> None:
+        self._plane = plane
+        self._zone = zone
+        self._version = version
+        self._now_us = now_us
+        self._entropy = entropy
+
+    async def control(self, tx: Transaction, identity: Identity) -> None:
+        """Enter the control process."""
+        if not await self._is_entered(tx, identity):
+            await CONTROLS.insert(tx, ControlRecord(**self._common(identity)))
+
+    async def node(self, tx: Transaction, identity: Identity) -> None:
+        """Enter the node, with its (node, control) key. Raises: Refused: it was removed."""
+        if not await self._is_entered(tx, identity):
+            record = NodeRecord(
+                **self._common(identity),
+                zone=self._zone,
+                sealed_key=self._sealed(Sealed.NODE, identity),
+                capacity_bytes=0,
+            )
+            await NODES.insert(tx, record)
+
+    async def proxy(self, tx: Transaction, identity: Identity) -> None:
+        """Enter the proxy, with its (proxy, control) key."""
+        if not await self._is_entered(tx, identity):
+            record = ProxyRecord(
+                **self._common(identity),
+                zone=self._zone,
+                sealed_key=self._sealed(Sealed.PROXY, identity),
+            )
+            await PROXIES.insert(tx, record)
+
+    async def _is_entered(self, tx: Transaction, identity: Identity) -> bool:
+        return await _is_entered(tx, identity, version=self._version, now_us=self._now_us)
+
+    def _common(self, identity: Identity) -> dict[str, Any]:
+        """What every component's record has."""
+        return {
+            "uuid": identity.uuid,
+            "uri": uri_of(identity),
+            "state": ComponentState.ACTIVE,
+            "certificate_serial": _NO_CERTIFICATE,
+            "version": self._version,
+            "joined_at_us": self._now_us,
+            "changed_at_us": self._now_us,
+        }
+
+    def _sealed(self, what: Sealed, identity: Identity) -> bytes:
+        return self._plane.control_key.seal_key(
+            new_key(self._entropy), what=what, record_id=identity.uuid, entropy=self._entropy
+        )
 
 
 async def _proxy(tx: Transaction) -> str | None:
