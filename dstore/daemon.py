@@ -144,7 +144,7 @@ async def _serve(settings: Settings, worker: int) -> None:
         entropy=SystemEntropy(),
         metrics=metrics,
         admission=admission,
-        role_names=tuple(role.name for role in roles),
+        role_names=tuple(name for role in roles for name in role.parts or (role.name,)),
         started_at_us=clock.wall_us(),
         on_fatal=ending,
         tasks=tasks,

@@ -96,8 +96,12 @@ class Mounted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A name for `--role`, a sentence for `--help`, and how to mount it."""
+    """A name for `--role`, a sentence for `--help`, and how to mount it.
+
+    `parts` are the roles that it is made of, if it is not one by itself.
+    """
 
     name: str
     summary: str
     mount: Callable[[Runtime], Awaitable[Mounted]]
+    parts: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """The roles there are, and how those chosen become one process.
 
 Adding a role is one file and one name in `ROLES`. `all` is not a role: it means `ALONE`, those
-that serve everything by themselves.
+that serve everything by themselves. Control, node and proxy in one process are put together by
+`together`, where they ask each other by reference.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from dstore.api.http.application import build_application
 from dstore.api.http.health import Readiness, health_routes
 from dstore.base.tasks import Tasks
+from dstore.roles import together
 from dstore.roles.base import Mounted, Role, Runtime, Surface
 from dstore.roles.control import CONTROL
 from dstore.roles.node import NODE
@@ -38,6 +40,15 @@ surface belongs to the last one that has it.
 ALL: Final = "all"
 ALONE: Final[tuple[Role, ...]] = (NODE,)
 """What `all` means: a node that is in no cluster serves both APIs and its operator."""
+
+
+TOGETHER: Final = Role(
+    name="together",
+    summary="control, a node and a proxy in one process, with nothing else to start",
+    mount=together.mount,
+    parts=(CONTROL.name, NODE.name, PROXY.name),
+)
+"""What stands in for its parts where all of them are chosen; no name of its own is chosen by."""
 
 
 class UnknownRole(Exception):
@@ -77,6 +88,8 @@ def choose(names: Sequence[str]) -> tuple[Role, ...]:
             raise UnknownRole(
                 f"There is no role {name!a}; the roles are {', '.join(sorted(known))}, and {ALL}."
             )
+    if all(part in names for part in TOGETHER.parts):
+        return (TOGETHER,)
     return tuple(role for role in ROLES if role.name in names or (ALL in names and role in ALONE))
 
 

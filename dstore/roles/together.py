@@ -25,7 +25,7 @@ from dstore.api.v1.routes import v1_routes
 from dstore.base.limits import CONTROL_PAGE_CACHE_BYTES, TOGETHER_START_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
-from dstore.model.errors import Corrupt, Unavailable, UnavailableKind
+from dstore.model.errors import Corrupt, Unavailable, UnavailableKind, invalid
 from dstore.replication.peers.direct import DirectPeer
 from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
@@ -76,6 +76,11 @@ async def mount(runtime: Runtime) -> Mounted:
 
     Raises: Corrupt, Unavailable, Refused: what is in the data directory can't be used, and why.
     """
+    if runtime.settings.etcd_endpoints is not None:
+        raise invalid(
+            "Control, node and proxy in one process keep the topology themselves: leave "
+            "etcd.endpoints out, or run each role as a process of its own."
+        )
     ending = AsyncExitStack()
     try:
         process = await _Process.open(runtime, ending)

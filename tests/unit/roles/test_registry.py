@@ -22,6 +22,7 @@ from dstore.roles.registry import (
     ALL,
     ALONE,
     ROLES,
+    TOGETHER,
     Composition,
     RouteClash,
     UnknownRole,
@@ -86,6 +87,13 @@ def test_all_is_no_role() -> None:
     assert choose(["node"]) == tuple(role for role in ROLES if role.name == "node")
     assert ALL not in {role.name for role in ROLES}
     assert len({role.name for role in ROLES}) == len(ROLES)
+
+
+def test_all_three_are_put_together() -> None:
+    """Named all, they are one process without etcd; each by itself is a component of a cluster."""
+    assert choose(["proxy", "node", "control"]) == (TOGETHER,)
+    assert set(TOGETHER.parts) <= {role.name for role in ROLES}
+    assert choose(["node", "control"]) == tuple(r for r in ROLES if r.name in {"node", "control"})
 
 
 def test_an_unknown_role_is_refused_by_name() -> None:
