@@ -1,10 +1,11 @@
-"""What a request costs the proxy and the nodes, in CPU, with 1, 2, 4 and 8 node processes.
+"""What a request costs the proxies and the nodes, in CPU, with 1, 2, 4 and 8 node processes.
 
 Scaling linearly means, on one machine, that a request costs the same however many nodes there are:
-each cluster gets the same number of requests under way per node, and the CPU time that the kernel
-charges each process is divided by the requests answered. Batches are writes that share one commit
-at a node. wrk, etcd and everything else share the same cores, so that the requests a second here
-say nothing; the time a request costs does.
+each cluster has a proxy for each node and the same number of requests under way per node, and the
+CPU time that the kernel charges each process is divided by the requests answered. Batches are
+writes that share one commit at a node; where they are smaller, each write pays more of its commit.
+wrk, etcd and everything else share the same cores, so that the requests a second here say nothing;
+the time a request costs does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import random
 import tempfile
 import timeit
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,7 +26,7 @@ from typing import Final
 from tests.benchmarks.dynamodb_endpoint import Endpoint
 from tests.benchmarks.dynamodb_workloads import ITEM_BYTES, KEYS, WORKLOADS, Workload, seed
 from tests.benchmarks.peers import measure_peers
-from tests.benchmarks.wrk import Figure, replay, write_requests
+from tests.benchmarks.wrk import replay, write_requests
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.cluster_parts import Component
 from tests.support.cluster_plan import Shape
@@ -58,12 +60,12 @@ def main() -> None:
     costs: dict[tuple[str, int], list[Cost]] = {}
     for nodes in options.nodes:
         print(f"{nodes} node(s): starting; sha256 of 1 KB {_sha256_us():.2f} µs", flush=True)
-        with running_cluster(Shape(nodes=nodes, proxies=1)) as cluster:
-            endpoint = _endpoint(cluster)
-            seed(endpoint)
+        with running_cluster(Shape(nodes=nodes, proxies=nodes)) as cluster:
+            endpoints = _endpoints(cluster)
+            seed(endpoints[0])
             for workload in _workloads():
                 rounds = [
-                    _measured(cluster, endpoint, workload, seconds=seconds, number=number)
+                    _measured(cluster, endpoints, workload, seconds=seconds, number=number)
                     for number, seconds in enumerate(
                         [WARM_UP_S] + [options.seconds] * options.rounds
                     )
@@ -95,42 +97,54 @@ def _workloads() -> list[Workload]:
     return [workload for workload in WORKLOADS if workload.name in _OPERATIONS]
 
 
-def _endpoint(cluster: Cluster) -> Endpoint:
-    proxy = cluster.component("proxy-1")
-    return Endpoint(name="dstore", url=proxy.url, key=cluster.access_key, pid=proxy.pid)
+def _endpoints(cluster: Cluster) -> list[Endpoint]:
+    return [
+        Endpoint(name=proxy.place.name, url=proxy.url, key=cluster.access_key, pid=proxy.pid)
+        for proxy in cluster.of_role("proxy")
+    ]
 
 
 def _measured(
-    cluster: Cluster, endpoint: Endpoint, workload: Workload, *, seconds: int, number: int
+    cluster: Cluster, endpoints: list[Endpoint], workload: Workload, *, seconds: int, number: int
 ) -> Cost:
-    rng = random.Random(number)
-    nodes = cluster.of_role("node")
+    proxies = [endpoint.pid for endpoint in endpoints]
+    nodes = [node.pid for node in cluster.of_role("node")]
     with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name:
-        path = Path(name) / workload.name
-        members = (workload.members(rng) for _ in range(workload.requests))
-        write_requests(path, (endpoint.request(workload.operation, one) for one in members))
-        before = _cpu_s([endpoint.pid]), _cpu_s([node.pid for node in nodes]), _batches(cluster)
-        figure = replay(
-            endpoint.url,
-            path,
-            seconds=seconds,
-            pattern=workload.pattern,
-            connections=IN_FLIGHT_A_NODE * len(nodes),
-        )
-        after = _cpu_s([endpoint.pid]), _cpu_s([node.pid for node in nodes]), _batches(cluster)
-    return _cost(figure, seconds, before, after)
+        paths = [Path(name) / endpoint.name for endpoint in endpoints]
+        for endpoint, path in zip(endpoints, paths, strict=True):
+            rng = random.Random(f"{endpoint.name} {number}")
+            count = workload.requests // len(endpoints)
+            members = (workload.members(rng) for _ in range(count))
+            write_requests(path, (endpoint.request(workload.operation, one) for one in members))
+        before = _cpu_s(proxies), _cpu_s(nodes), _batches(cluster)
+        with ThreadPoolExecutor(len(endpoints)) as pool:
+            figures = list(
+                pool.map(
+                    lambda url, path: replay(
+                        url,
+                        path,
+                        seconds=seconds,
+                        pattern=workload.pattern,
+                        connections=IN_FLIGHT_A_NODE,
+                    ),
+                    [endpoint.url for endpoint in endpoints],
+                    paths,
+                )
+            )
+        after = _cpu_s(proxies), _cpu_s(nodes), _batches(cluster)
+    return _cost(sum(figure.requests_per_s for figure in figures), seconds, before, after)
 
 
 def _cost(
-    figure: Figure,
+    requests_per_s: float,
     seconds: int,
     before: tuple[float, float, tuple[float, float]],
     after: tuple[float, float, tuple[float, float]],
 ) -> Cost:
-    requests = figure.requests_per_s * seconds
+    requests = requests_per_s * seconds
     commits = after[2][1] - before[2][1]
     return Cost(
-        requests_per_s=figure.requests_per_s,
+        requests_per_s=requests_per_s,
         proxy_us=(after[0] - before[0]) / requests * _US,
         nodes_us=(after[1] - before[1]) / requests * _US,
         batch=(after[2][0] - before[2][0]) / commits if commits else 0.0,
