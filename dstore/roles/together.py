@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstore.api.http.route import Route
+    from dstore.replication.peers.port import Peer
     from dstore.security.control_key import ControlKey
+    from dstore.security.identity import Identity
     from dstore.security.keys import ControlShare
     from dstore.service.client_env import Addresses
     from dstore.service.control.plane import ControlPlane
@@ -121,22 +123,14 @@ class _Process:
             clock=clock,
             entropy=entropy,
         )
-        coordinator = await EmbeddedCoordinator.open(
-            settings.data / TOPOLOGY_FILE,
-            clock=clock,
-            entropy=entropy,
-            on_failure=runtime.on_fatal,
-            sealer=KeySealer(key=key.file_key(TOPOLOGY_FILE), entropy=entropy),
-            is_private=True,
-        )
-        ending.push_async_callback(coordinator.close)
+        coordinator = await _opened_coordinator(runtime, key, ending)
         control = await ControlProcess.open(
             runtime, plane, coordinator, uri=uri_of(residents.control)
         )
-        as_node = DirectPeer(control.methods, caller=residents.node, clock=clock)
-        ending.push_async_callback(as_node.close)
-        as_proxy = DirectPeer(control.methods, caller=residents.proxy, clock=clock)
-        ending.push_async_callback(as_proxy.close)
+        as_node, as_proxy = (
+            _direct(runtime, control, who=who, ending=ending)
+            for who in (residents.node, residents.proxy)
+        )
         around = Surroundings(
             node=node,
             watcher=control.watcher,
@@ -148,32 +142,19 @@ class _Process:
             location=settings.location,
         )
         whole = Whole(around)
-
-        async def opening(_share: ControlShare) -> Node:
-            # The node's database stays under the node's own key: control's share of it lies in the
-            # same directory, so it would keep nobody out.
-            return node
-
         return cls(
             runtime=runtime,
             control=control,
             coordinator=coordinator,
             residents=residents,
             node=node,
-            cluster_node=ClusterNode(
-                NodePlace(
-                    identity=residents.node,
-                    zone=settings.zone,
-                    version=__version__,
-                    started_at_us=runtime.started_at_us,
-                ),
+            cluster_node=_member(
+                runtime,
+                control,
+                node,
                 coordinator=coordinator,
-                watcher=control.watcher,
-                control=as_node,
-                opening=opening,
-                jobs=node_jobs,
-                clock=clock,
-                entropy=entropy,
+                peer=as_node,
+                identity=residents.node,
             ),
             whole=whole,
             keeper=WholeKeeper(whole, around),
@@ -313,11 +294,78 @@ class _Process:
             entropy=runtime.entropy,
         )
         runtime.tasks.spawn(presence.run(), name="proxy_presence", critical=True)
-        return await write_client_env(self.keeper, runtime.settings.data, addresses)
+        path = await write_client_env(self.keeper, runtime.settings.data, addresses)
+        async with _in_time("Control and proxy in this process are not seen"):
+            while not self._are_seen():  # noqa: ASYNC110 - once, for some milliseconds
+                await asyncio.sleep(_LOOK_S)
+        return path
+
+    def _are_seen(self) -> bool:
+        """Whether control and proxy are alive to whoever looks at the status."""
+        view, residents = self.control.watcher.view, self.residents
+        seen = (view.controls.get(residents.control.uuid), view.proxies.get(residents.proxy.uuid))
+        return all(one is not None and one.alive is not None for one in seen)
 
     async def _drain(self, _timeout_s: float) -> None:
         await self.cluster_node.drain()
         self.whole.entry_audit.flush()
+
+
+def _direct(
+    runtime: Runtime, control: ControlProcess, *, who: Identity, ending: AsyncExitStack
+) -> DirectPeer:
+    """Let a component call control by reference."""
+    peer = DirectPeer(control.methods, caller=who, clock=runtime.clock)
+    ending.push_async_callback(peer.close)
+    return peer
+
+
+def _member(
+    runtime: Runtime,
+    control: ControlProcess,
+    node: Node,
+    *,
+    coordinator: Coordinator,
+    peer: Peer,
+    identity: Identity,
+) -> ClusterNode:
+    """Make an open node a member of the control plane."""
+
+    async def opening(_share: ControlShare) -> Node:
+        # The node's database stays under the node's own key: control's share of it lies in the same
+        # directory, so it would keep nobody out.
+        return node
+
+    return ClusterNode(
+        NodePlace(
+            identity=identity,
+            zone=runtime.settings.zone,
+            version=__version__,
+            started_at_us=runtime.started_at_us,
+        ),
+        coordinator=coordinator,
+        watcher=control.watcher,
+        control=peer,
+        opening=opening,
+        jobs=node_jobs,
+        clock=runtime.clock,
+        entropy=runtime.entropy,
+    )
+
+
+async def _opened_coordinator(
+    runtime: Runtime, key: ControlKey, ending: AsyncExitStack
+) -> EmbeddedCoordinator:
+    coordinator = await EmbeddedCoordinator.open(
+        runtime.settings.data / TOPOLOGY_FILE,
+        clock=runtime.clock,
+        entropy=runtime.entropy,
+        on_failure=runtime.on_fatal,
+        sealer=KeySealer(key=key.file_key(TOPOLOGY_FILE), entropy=runtime.entropy),
+        is_private=True,
+    )
+    ending.push_async_callback(coordinator.close)
+    return coordinator
 
 
 def _control_key(runtime: Runtime) -> ControlKey:
