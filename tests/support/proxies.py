@@ -122,6 +122,7 @@ async def proxy_cluster(
             None, clock=clock, entropy=entropy, on_failure=failures.append
         )
         stack.push_async_callback(coordinator.close)
+        (directory / "control").mkdir(parents=True)
         store = await stack.enter_async_context(_store(directory / "control", failures))
         control = await stack.enter_async_context(
             control_process(
@@ -176,7 +177,6 @@ async def proxy_cluster(
 
 @asynccontextmanager
 async def _store(directory: Path, failures: list[BaseException]) -> AsyncIterator[ControlStore]:
-    directory.mkdir(parents=True)
     store = await open_store("sqlite:", directory=directory, on_fatal=failures.append)
     try:
         yield store

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dstore.model.errors import Corrupt, Unavailable, UnavailableKind, Unknown
-from dstore.storage.control import sqlite, tenants
+from dstore.storage.control import tenants
 from dstore.storage.control.sqlite import SqliteStore, open_sqlite
+from dstore.storage.control.sqlite_dialect import dialect
 from tests.support.control_records import tenant
 
 
@@ -146,4 +147,4 @@ async def test_a_full_disk_is_a_definite_answer(
 )
 def test_the_dialect(statement: str, spelled: str) -> None:
     """Everything in which SQLite's spelling differs from PostgreSQL's."""
-    assert sqlite._dialect(statement) == spelled
+    assert dialect(statement) == spelled
