@@ -32,7 +32,7 @@ from dstore.replication.peers.calls import Methods
 from dstore.replication.peers.greeting import NotWelcome, code_of, turn_away, welcome
 from dstore.replication.peers.link import Link
 from dstore.replication.peers.records import CloseCode, Closed, GoAway
-from dstore.replication.peers.websocket import PATH, WebSocketFrames
+from dstore.replication.peers.websocket import PATH, WebSocketFrames, abort_transport
 from dstore.security.identity import (
     Certificate,
     CertificateRefused,
@@ -263,7 +263,7 @@ class _WatchedHandshake(ssl.SSLObject):
 
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
-        request.transport.abort()
+        abort_transport(request.transport)
 
 
 def _shown(request: web.Request) -> Certificate:

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import aiohttp
 
@@ -265,5 +265,13 @@ def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
     response = socket._response  # noqa: SLF001 -- see above
     connection = response.connection
     if connection is not None and connection.transport is not None:
-        connection.transport.abort()
+        abort_transport(connection.transport)
     response.close()
+
+
+def abort_transport(transport: asyncio.BaseTransport) -> None:
+    """End a connection at once, also one that has ended by itself: with TLS, asyncio fails then."""
+    with suppress(
+        AttributeError
+    ):  # of Python 3.11.2's `sslproto`, which has let go of its protocol
+        cast("asyncio.Transport", transport).abort()

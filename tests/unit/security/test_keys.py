@@ -102,6 +102,7 @@ def test_words_of_purpose_are_pinned() -> None:
     """Renaming one would make stored data unreadable."""
     assert {p.value for p in Purpose} == {
         "node-database",
+        "control-file",
         "tenant-share",
         "tenant-file",
         "access-key",

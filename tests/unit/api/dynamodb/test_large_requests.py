@@ -15,6 +15,7 @@ from dstore.api.dynamodb.errors import AwsError
 from dstore.base.limits import AWS_BODY_BYTES_MAX, MIB
 from dstore.base.tasks import Tasks
 from dstore.service.access import Principal
+from dstore.service.write_answers import Written, written
 from tests.unit.api.dynamodb.calling import REGION, TENANT, called
 from tests.unit.api.dynamodb.item_tables import HASH, node_fixture
 
@@ -144,11 +145,11 @@ async def test_large_items_are_counted_beside_the_loop(
     await called(node, "PutItem", TableName=HASH, Item={**_X, "l": content})
     on_loop: list[bool] = []
 
-    def counted(size_bytes: int) -> float:
+    def counted(*given: Any, **more: Any) -> Written:
         on_loop.append(current_thread() is main_thread())
-        return float(size_bytes)
+        return written(*given, **more)
 
-    monkeypatch.setattr("dstore.api.dynamodb.item_answers.write_units", counted)
+    monkeypatch.setattr("dstore.service.ranges.written", counted)
     name = {} if "RequestItems" in members else {"TableName": HASH}
     await called(node, operation, **name, **members, ReturnConsumedCapacity="TOTAL")
     assert on_loop == [False]
