@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from asyncio import timeout
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -25,18 +25,16 @@ from dstore.base.limits import (
     CONTROL_CONNECT_TIMEOUT_S,
     CONTROL_READERS_MAX,
     CONTROL_TRANSACTION_TIMEOUT_S,
-    CONTROL_WAITING_MAX,
 )
-from dstore.model.errors import Corrupt, Unavailable, UnavailableKind
+from dstore.model.errors import Corrupt
 from dstore.storage.control.postgres_failures import (
     FAILURES,
     is_disconnected,
     of_commit,
     translated,
 )
-from dstore.storage.control.session import Session, transacted, unreachable
-from dstore.storage.control.store import Row, Transaction, Value
-from dstore.storage.control.turns import Turns
+from dstore.storage.control.session import Session, SessionStore, closed, unreachable
+from dstore.storage.control.store import Row, Value
 from dstore.storage.control.upgrade import bring_up_to_date
 
 _LOCK: Final = int.from_bytes(b"dstoreCP")  # of the whole database, a signed 64-bit number
@@ -96,14 +94,13 @@ async def open_postgres(address: str, *, password: Password | None = None) -> Po
     return store
 
 
-class PostgresStore:
+class PostgresStore(SessionStore):
     """A `store.ControlStore`; made by `open_postgres`."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         """Own the pool."""
+        super().__init__(readers_max=CONTROL_READERS_MAX)
         self._pool = pool
-        self._writing = Turns(1, waiting_max=CONTROL_WAITING_MAX)
-        self._reading = Turns(CONTROL_READERS_MAX, waiting_max=CONTROL_WAITING_MAX)
         self._is_closed = False
 
     async def start(self) -> None:
@@ -118,18 +115,6 @@ class PostgresStore:
                 )
             await bring_up_to_date(tx)
 
-    def transaction(
-        self, *, timeout_s: float | None = None
-    ) -> AbstractAsyncContextManager[Transaction]:
-        """Read and write; see `store.ControlStore`."""
-        return transacted(self._session(self._writing), writes=True, timeout_s=timeout_s)
-
-    def snapshot(
-        self, *, timeout_s: float | None = None
-    ) -> AbstractAsyncContextManager[Transaction]:
-        """Read; see `store.ControlStore`."""
-        return transacted(self._session(self._reading), writes=False, timeout_s=timeout_s)
-
     async def close(self) -> None:
         """Close the connections; one that is in use is cut, and the server rolls it back."""
         self._is_closed = True
@@ -140,14 +125,10 @@ class PostgresStore:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def _session(self, turns: Turns) -> AsyncIterator[Session]:
-        async with turns.turn():
+    async def _session(self, *, writes: bool) -> AsyncIterator[Session]:
+        async with self._turns(writes=writes).turn():
             if self._is_closed:
-                raise Unavailable(
-                    UnavailableKind.DRAINING,
-                    "Control's store is closed; nothing was written.",
-                    retry_after_ms=1_000,
-                )
+                raise closed()
             session = _PostgresSession(self._pool)
             try:
                 yield session

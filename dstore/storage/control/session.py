@@ -1,4 +1,4 @@
-"""The life of a transaction, the same on both engines; an engine is a `Session` per connection.
+"""The life of a transaction, the same on every engine; an engine is a `Session` per connection.
 
 Where it may break, and what the caller is then told:
 
@@ -9,14 +9,16 @@ Where it may break, and what the caller is then told:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from asyncio import timeout
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from dstore.base.limits import CONTROL_TRANSACTION_TIMEOUT_S, RETRY_AFTER_MS
+from dstore.base.limits import CONTROL_TRANSACTION_TIMEOUT_S, CONTROL_WAITING_MAX, RETRY_AFTER_MS
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind, Unknown
-from dstore.storage.control.store import Row, Value
+from dstore.storage.control.store import Row, Transaction, Value
+from dstore.storage.control.turns import Turns
 
 
 class Session(Protocol):
@@ -38,8 +40,36 @@ class Session(Protocol):
         """Undo it, or give up the connection, which undoes it as well; raises nothing."""
 
 
+class SessionStore(ABC):
+    """A `store.ControlStore` over sessions: one at a time writes, a few read beside it."""
+
+    def __init__(self, *, readers_max: int) -> None:
+        """Let so many read at a time, >= 1."""
+        self._writing = Turns(1, waiting_max=CONTROL_WAITING_MAX)
+        self._reading = Turns(readers_max, waiting_max=CONTROL_WAITING_MAX)
+
+    def transaction(
+        self, *, timeout_s: float | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Read and write; see `store.ControlStore`."""
+        return _transacted(self._session(writes=True), writes=True, timeout_s=timeout_s)
+
+    def snapshot(
+        self, *, timeout_s: float | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Read; see `store.ControlStore`."""
+        return _transacted(self._session(writes=False), writes=False, timeout_s=timeout_s)
+
+    def _turns(self, *, writes: bool) -> Turns:
+        return self._writing if writes else self._reading
+
+    @abstractmethod
+    def _session(self, *, writes: bool) -> AbstractAsyncContextManager[Session]:
+        """Wait for a turn and lend a connection. Raises: `closed()`."""
+
+
 @asynccontextmanager
-async def transacted(
+async def _transacted(
     connected: AbstractAsyncContextManager[Session], *, writes: bool, timeout_s: float | None
 ) -> AsyncIterator[OpenTransaction]:
     """Run one transaction over the session that `connected` waits for and gives back."""
@@ -128,6 +158,15 @@ def too_slow() -> Unavailable:
         UnavailableKind.OVERLOADED,
         "Control's store was too slow; nothing was written. Retry.",
         retry_after_ms=RETRY_AFTER_MS,
+    )
+
+
+def closed() -> Unavailable:
+    """The answer once the store is closed, or its disk has failed."""
+    return Unavailable(
+        UnavailableKind.DRAINING,
+        "Control's store is closed; nothing was written.",
+        retry_after_ms=1_000,
     )
 
 

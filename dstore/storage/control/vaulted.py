@@ -7,51 +7,29 @@ those of the other engines; a connection has a thread of its own, as with aiosql
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, shield
+from asyncio import get_running_loop
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    closing,
-    suppress,
-)
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import apsw
 
-from dstore.base.limits import CONTROL_WAITING_MAX
 from dstore.base.logging import get_logger
 from dstore.base.private_files import sync_directory
-from dstore.base.tasks import Tasks
-from dstore.model.errors import (
-    Corrupt,
-    DStoreError,
-    RefusalKind,
-    Refused,
-    Unavailable,
-    UnavailableKind,
-)
+from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused
+from dstore.storage.control.one_file import OneFileStore
 from dstore.storage.control.opening import SQLITE_FILE
-from dstore.storage.control.session import (
-    Session,
-    broken_rule,
-    busy,
-    no_space,
-    transacted,
-    unknown,
-)
+from dstore.storage.control.session import Session, broken_rule, busy, closed, no_space
 from dstore.storage.control.sqlite_dialect import dialect
-from dstore.storage.control.turns import Turns
-from dstore.storage.control.upgrade import bring_up_to_date
 from dstore.storage.failures import stored_error
 from dstore.storage.vault.layout import FileKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dstore.security.control_key import ControlKey
-    from dstore.storage.control.store import Row, Transaction, Value
+    from dstore.storage.control.store import Row, Value
     from dstore.storage.vault.vault import Vault
 
 READERS_MAX: Final = 2  # one process asks; each has a thread
@@ -94,143 +72,71 @@ async def open_vaulted(
         on_fatal: is called when the disk failed under a commit; the process must then end (B16).
     Raises: Corrupt: it is damaged, of another key, or a later dStore's.
     """
-    store = VaultedStore(path, vault=vault, on_fatal=on_fatal)
+    store = VaultedStore(path, key=key, vault=vault, on_fatal=on_fatal)
     try:
-        await store.start(key)
+        await store.start()
     except BaseException:
         await store.close()
         raise
     return store
 
 
-class VaultedStore:
+class VaultedStore(OneFileStore["_Connection"]):
     """A `store.ControlStore`; made by `open_vaulted`."""
 
     def __init__(
-        self, path: Path, *, vault: Vault, on_fatal: Callable[[BaseException], None]
+        self, path: Path, *, key: FileKey, vault: Vault, on_fatal: Callable[[BaseException], None]
     ) -> None:
         """Open nothing yet."""
+        super().__init__(readers_max=READERS_MAX, on_fatal=on_fatal)
         self._path = path
+        self._key = key
         self._vault = vault
-        self._on_fatal = on_fatal
-        self._writing = Turns(1, waiting_max=CONTROL_WAITING_MAX)
-        self._reading = Turns(READERS_MAX, waiting_max=CONTROL_WAITING_MAX)
-        self._writer: _Connection | None = None
-        self._readers: list[_Connection] = []  # those that are free
         self._opened: list[_Connection] = []
-        self._tasks = Tasks(on_fatal)  # commits, which outlive a caller that is cancelled
-        self._is_halted = False
 
-    async def start(self, key: FileKey) -> None:
-        """Connect and upgrade; see `open_vaulted`."""
-        self._writer = await self._connect(lambda: self._make(key), writes=True)
-        async with self.transaction() as tx:
-            await bring_up_to_date(tx)
-        for _ in range(READERS_MAX):
-            self._readers.append(await self._connect(self._look, writes=False))
+    async def _connect(self, *, writes: bool) -> _Connection:
+        connection = _Connection(file=self._path.name)
+        self._opened.append(connection)
+        await connection.open(self._make if writes else self._look, writes=writes)
+        return connection
 
-    def transaction(
-        self, *, timeout_s: float | None = None
-    ) -> AbstractAsyncContextManager[Transaction]:
-        """Read and write; see `store.ControlStore`."""
-        return transacted(self._writing_session(), writes=True, timeout_s=timeout_s)
-
-    def snapshot(
-        self, *, timeout_s: float | None = None
-    ) -> AbstractAsyncContextManager[Transaction]:
-        """Read; see `store.ControlStore`."""
-        return transacted(self._reading_session(), writes=False, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        """Close every connection, each after what it is doing."""
-        self._writer = None
-        self._readers.clear()
-        await self._tasks.drain()
-        opened, self._opened = self._opened, []
-        for connection in reversed(opened):
-            await connection.close()
-        self._vault.forget(self._path)
-
-    def _make(self, key: FileKey) -> apsw.Connection:
+    def _make(self) -> apsw.Connection:
         """Open the file for writing. A new one gets its name only when it is whole."""
         if not self._path.exists():
             scratch = self._path.with_name(f"{self._path.name}.new")
             for leftover in scratch.parent.glob(f"{scratch.name}*"):
                 leftover.unlink()
-            self._vault.register(scratch, key)
+            self._vault.register(scratch, self._key)
             with closing(self._vault.create(scratch)) as connection:
                 connection.pragma("user_version", _FORMAT)
             self._vault.forget(scratch)
             scratch.rename(self._path)
             sync_directory(self._path.parent)
-        self._vault.register(self._path, key)
+        self._vault.register(self._path, self._key)
         return self._vault.connect(self._path)
 
     def _look(self) -> apsw.Connection:
         return self._vault.connect(self._path, readonly=True)
 
-    async def _connect(
-        self, connect: Callable[[], apsw.Connection], *, writes: bool
-    ) -> _Connection:
-        connection = _Connection(file=self._path.name)
-        self._opened.append(connection)
-        await connection.open(connect, writes=writes)
-        return connection
+    async def _disconnect(self) -> None:
+        opened, self._opened = self._opened, []
+        for connection in reversed(opened):
+            await connection.close()
+        self._vault.forget(self._path)
 
-    @asynccontextmanager
-    async def _writing_session(self) -> AsyncIterator[Session]:
-        async with self._writing.turn():
-            if self._writer is None or self._is_halted:
-                raise _closed()
-            yield _VaultedSession(self._writer, self)
+    def _over(self, connection: _Connection) -> Session:
+        return _VaultedSession(connection, self)
 
-    @asynccontextmanager
-    async def _reading_session(self) -> AsyncIterator[Session]:
-        async with self._reading.turn():
-            if not self._readers or self._is_halted:
-                raise _closed()
-            connection = self._readers.pop()
-            try:
-                yield _VaultedSession(connection, self)
-            finally:
-                if self._writer is not None:  # not closed meanwhile
-                    self._readers.append(connection)
-
-    # --------------------------------------------------------------------- for its sessions
-
-    async def commit(self, connection: _Connection) -> DStoreError | None:
-        """Commit in a task of the store's. Returns: what came in its way."""
-        # Whether the disk failed must be known even if the caller is cancelled meanwhile.
-        task = self._tasks.spawn(self._commit(connection), name="control_store_commit")
-        return await shield(task)
-
-    async def _commit(self, connection: _Connection) -> DStoreError | None:
-        try:
-            await connection.run("COMMIT")
-        except Exception as error:  # noqa: BLE001 - any failure of a commit ends here
-            failure = _translated(error, file=self._path.name)
-            with suppress(Exception):
-                await connection.undo()
-            if isinstance(failure, Unavailable | Refused):
-                return failure
-            self._halt(error)
-            return unknown()
-        if self._vault.log_pages(self._path) > CHECKPOINT_PAGES:
-            await self._fold(connection)
-        return None
-
-    async def _fold(self, connection: _Connection) -> None:
-        """Fold the log; the transaction is committed, whatever comes of that."""
+    async def _committed(self, connection: _Connection) -> None:
+        """Fold the log if it is long; the transaction is committed, whatever comes of that."""
+        if self._vault.log_pages(self._path) <= CHECKPOINT_PAGES:
+            return
         try:
             await connection.fold()
         except (apsw.IOError, OSError) as error:
             self._halt(error)  # a page may or may not be on the disk (B16)
         except apsw.Error as error:
             _log.warning("fold_failed", file=self._path.name, error=type(error).__name__)
-
-    def _halt(self, error: BaseException) -> None:
-        self._is_halted = True
-        self._on_fatal(error)
 
 
 class _Connection:
@@ -300,7 +206,7 @@ class _Connection:
         try:
             return await get_running_loop().run_in_executor(self._thread, work)
         except RuntimeError:  # the thread was shut down
-            raise _closed() from None
+            raise closed() from None
 
 
 class _VaultedSession:
@@ -334,10 +240,8 @@ class _VaultedSession:
         return (await self._run(statement, values))[1]
 
     async def commit(self) -> None:
-        """Commit; a full disk is a definite refusal, any other failure leaves it open."""
-        failure = await self._store.commit(self._connection)
-        if failure is not None:
-            raise failure
+        """Commit; see `OneFileStore.commit`."""
+        await self._store.commit(self, self._connection)
 
     async def rollback(self) -> None:
         """Undo; if that fails too, the next `begin` tries again."""
@@ -363,17 +267,9 @@ def _translated(error: Exception, *, file: str) -> DStoreError:
         case apsw.BusyError() | apsw.LockedError():
             return busy()
         case apsw.ConnectionClosedError():
-            return _closed()
+            return closed()
         case _:
             stored = stored_error(error, file=file)
             if isinstance(stored, DStoreError):
                 return stored
             return Corrupt("Control's store is damaged.", file=file, where="structure")
-
-
-def _closed() -> Unavailable:
-    return Unavailable(
-        UnavailableKind.DRAINING,
-        "Control's store is closed; nothing was written.",
-        retry_after_ms=1_000,
-    )
