@@ -96,6 +96,7 @@ class _Life:
     inodes: dict[int, _Inode] = field(default_factory=dict)  # by the file system's number
     unsynced: dict[str, _Inode | None] = field(default_factory=dict)  # names: what they were
     is_off: bool = False
+    has_lost_power: bool = False
 
     def inode_of(self, path: str) -> _Inode | None:
         """Find a file that SQLite has opened."""
@@ -166,15 +167,15 @@ class SimDisk:
     def cut(self) -> None:
         """Cut the power: end this life, and lose at random what was not synced."""
         self._life.is_off = True
-        if self.cut_after != -1:
-            self.cut_after = -1
+        if not self._life.has_lost_power:
+            self._life.has_lost_power = True
             self.cuts += 1
 
     def restart(self) -> None:
         """Come up with what the former life has left; it ends here if it has not ended."""
-        former, is_cut = self._life, self.cut_after == -1
+        former = self._life
         former.is_off = True
-        files = self._survivors(former) if is_cut else self._kept(former)
+        files = self._survivors(former) if former.has_lost_power else self._kept(former)
         life = self._life = self._new_life()
         for folder in sorted(path for path in former.directory.rglob("*") if path.is_dir()):
             (life.directory / folder.relative_to(former.directory)).mkdir()
@@ -183,7 +184,7 @@ class SimDisk:
             path.write_bytes(content)
             if inode is not None:
                 life.inodes[path.stat().st_ino] = inode
-        if not is_cut:
+        if not former.has_lost_power:
             life.unsynced = dict(former.unsynced)
         self.cut_after = None
         shutil.rmtree(former.directory)
@@ -256,7 +257,7 @@ class SimDisk:
         if self.cut_after is not None and not life.is_off:
             self.cut_after -= 1
             if self.cut_after < 0:
-                self.cut_after = 0
+                self.cut_after = None
                 self.cut()
                 self.on_cut()
         self._require_power(life)

@@ -19,8 +19,8 @@ from dstore.storage.vault.file_state import LogState
 from dstore.storage.vault.layout import FileKey
 from dstore.storage.vault.residency import Residency
 from dstore.storage.vault.vault import Vault
+from tests.simulation.disk import PowerCut, SimDisk
 from tests.support.entropy import SeededEntropy
-from tests.support.power import PowerCut, PowerDisk
 
 # A connection that is dropped while the power is off cannot say so to anybody.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -50,7 +50,7 @@ class Lost(AssertionError):
 class _Machine:
     """A disk, the file on it and what its clients know."""
 
-    disk: PowerDisk
+    disk: SimDisk
     random: Random
     synchronous: str
     key: FileKey
@@ -175,13 +175,13 @@ def _live(machine: _Machine) -> None:
 def _start(seed: int, *, synchronous: str, is_lying: bool) -> _Machine:
     """Make a file with its table, acknowledged."""
     random = Random(seed)
-    disk = PowerDisk(random, is_lying=is_lying)
+    disk = SimDisk(random, is_lying=is_lying)
     key = FileKey(file_uuid=random.randbytes(16), generation=seed, secret=random.randbytes(32))
     machine = _Machine(disk=disk, random=random, synchronous=synchronous, key=key)
     connection = machine.vault().create(machine.path)
     machine.connections.append(connection)
     connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, value BLOB) STRICT")
-    disk.is_off = True
+    disk.cut()
     machine.close()
     disk.restart()
     return machine
@@ -199,12 +199,12 @@ def _run(
             except (PowerCut, Corrupt, apsw.Error):
                 if not machine.disk.is_off:
                     raise
-            machine.disk.is_off = True
+            machine.disk.cut()
             machine.close()
             machine.disk.restart()
         machine.found(machine.connect(machine.vault()))
     finally:
-        machine.disk.is_off = True
+        machine.disk.kill()
         machine.close()
         machine.disk.remove()
     return machine
