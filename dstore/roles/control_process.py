@@ -7,6 +7,7 @@ of all roles the others ask by reference.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from dstore import __version__
@@ -23,6 +24,7 @@ from dstore.service.control.key_feed import KeyFeed
 from dstore.service.control.key_methods import KeyMethods
 from dstore.service.control.membership import Memberships
 from dstore.service.control.plane import register_control
+from dstore.service.control.recovery import count_recoveries
 from dstore.service.control.roster import Roster
 from dstore.service.control.shares import TenantShareGiver
 from dstore.topology.status import TopologyState
@@ -66,7 +68,12 @@ class ControlProcess:
         Raises: Unavailable: control's store.
         """
         settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
-        watcher = TopologyWatcher(coordinator, clock=clock, metrics=runtime.metrics)
+        watcher = TopologyWatcher(
+            coordinator,
+            clock=clock,
+            metrics=runtime.metrics,
+            recoveries=partial(count_recoveries, plane.store),
+        )
         control = Control(
             plane,
             coordinator,

@@ -19,6 +19,7 @@ from dstore.replication.peers.calls import Methods
 from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.keys import Purpose, derive
+from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
 from dstore.service.cluster.node_details import NodePlace
 from dstore.service.cluster_node import ClusterNode
 from dstore.service.enrolment.membership import Membership
@@ -75,7 +76,9 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
     settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
     ending = AsyncExitStack()
     try:
-        membership = await Membership.open(enrolment, clock=clock, entropy=entropy)
+        membership = await Membership.open(
+            enrolment, calls=(RECOVERIES,), clock=clock, entropy=entropy
+        )
         ending.push_async_callback(membership.close)
         coordinator = await etcd_coordinator(settings, clock=clock, entropy=entropy)
         ending.push_async_callback(coordinator.close)
@@ -85,6 +88,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             metrics=runtime.metrics,
             scope=routing_and(ComponentId(enrolment.component)),
             copy=await in_thread(partial(_copy_of, settings.data, enrolment, entropy=entropy)),
+            recoveries=partial(ask_recoveries, membership.control),
         )
         node = ClusterNode(
             NodePlace(

@@ -32,6 +32,7 @@ from dstore.security.keys import Purpose, derive
 from dstore.service.calls.control_calls import CONTROL_CALLS
 from dstore.service.calls.key_calls import AskComponentKey
 from dstore.service.calls.range_calls import RANGE_CALLS
+from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
 from dstore.service.control.presence import Presence
 from dstore.service.enrolment.credential_reader import CredentialReader
 from dstore.service.enrolment.membership import Membership
@@ -83,7 +84,7 @@ async def mount(runtime: Runtime) -> Mounted:
     ending = AsyncExitStack()
     try:
         membership = await Membership.open(
-            enrolment, calls=CONTROL_CALLS, clock=clock, entropy=entropy
+            enrolment, calls=(*CONTROL_CALLS, RECOVERIES), clock=clock, entropy=entropy
         )
         ending.push_async_callback(membership.close)
         coordinator = await etcd_coordinator(settings, clock=clock, entropy=entropy)
@@ -128,7 +129,12 @@ class _Process:
             entropy=entropy,
         )
         watcher = TopologyWatcher(
-            coordinator, clock=clock, metrics=runtime.metrics, scope=_routing, copy=copy
+            coordinator,
+            clock=clock,
+            metrics=runtime.metrics,
+            scope=_routing,
+            copy=copy,
+            recoveries=partial(ask_recoveries, membership.control),
         )
 
         def dial(node: str, uri: str) -> Peer:

@@ -123,6 +123,7 @@ class ClusterNode:
         self._opened = Tasks(_raised_by_run)
         self._is_alive = asyncio.Event()
         self._superseded = asyncio.Event()
+        self._is_start_unseen = asyncio.Event()
         self.node: Node | None = None
         """The open node; None while it is locked."""
 
@@ -205,7 +206,10 @@ class ClusterNode:
                 group.create_task(work, name="node_says")
             node = await unlocking
             self._problem = WAITING_FOR_COORDINATOR
-            booted = self._booted = await self._count_start(node)
+            counter = self._boot_counter(node)
+            booted = self._booted = await self._count_start(counter)
+            self._watcher.on_recovered(self._say_anew)
+            group.create_task(self._show_start_anew(counter, booted), name="node_start")
             end_watch = self._watcher.subscribe(keys.node_prefix(self._me), self._seen)
             try:
                 group.create_task(self._end_if_superseded(), name="node_superseded")
@@ -293,14 +297,16 @@ class ClusterNode:
             else:
                 return given.share(self._place.identity.control_plane)
 
-    async def _count_start(self, node: Node) -> Booted:
-        counter = BootCounter(
+    def _boot_counter(self, node: Node) -> BootCounter:
+        return BootCounter(
             self._coordinator,
             node,
             node=self._me,
             control_plane=self._place.identity.control_plane,
             entropy=self._entropy,
         )
+
+    async def _count_start(self, counter: BootCounter) -> Booted:
         backoff = Backoff(self._entropy)
         while True:
             await self._is_alive.wait()  # it may have been lost while the node was unlocked
@@ -309,6 +315,19 @@ class ClusterNode:
             except CoordinatorError as error:
                 _log.warning("node_start_not_counted", reason=error.message)
                 await asyncio.sleep(backoff.next_s())
+
+    async def _show_start_anew(self, counter: BootCounter, booted: Booted) -> None:
+        """Show the start that was counted to a coordinator that begins anew, until cancelled."""
+        backoff = Backoff(self._entropy)
+        while True:
+            await self._is_start_unseen.wait()
+            try:
+                await counter.show(booted.boot)
+            except CoordinatorError as error:
+                _log.warning("node_start_not_shown", reason=error.message)
+                await asyncio.sleep(backoff.next_s())
+            else:
+                self._is_start_unseen.clear()
 
     # ------------------------------------------------------------------------------- twins
 
@@ -363,6 +382,14 @@ class ClusterNode:
 
     def _disk(self) -> DiskSpace | None:
         return None if self.node is None else self.node.disk
+
+    def _say_anew(self) -> None:
+        """Say everything once more: the coordinator begins anew."""
+        self._own.forget()
+        self._is_start_unseen.set()
+        self._details.say()
+        if self._reports is not None:
+            self._reports.say_all()
 
     # ---------------------------------------------------------------------------- rewriting
 

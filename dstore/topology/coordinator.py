@@ -319,6 +319,20 @@ class Coordinator(Protocol):
     async def cluster_id(self, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> str:
         """Name this coordinator's cluster: 16 hexadecimal digits, for its whole life."""
 
+    async def peek(self, key: str, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> Found:
+        """Read a key of whichever coordinator answers, be its past another than was seen.
+
+        For whoever finds out whether to `accept` it; nothing else may be made of the answer.
+        Raises no RolledBack.
+        """
+
+    def accept(self) -> None:
+        """Take the coordinator that answers now for the right one, whatever was seen before.
+
+        From here on RolledBack compares with what it says first. Only with proof that its control
+        plane has recovered into it (REPLICATION.md).
+        """
+
     async def close(self) -> None:
         """End all watches and calls, and let go of connections and files. Safe to call twice."""
 

@@ -240,6 +240,13 @@ class EmbeddedCoordinator:
         await self._settle(timeout_s)
         return self._cluster_id
 
+    async def peek(self, key: str, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> Found:
+        """See `Coordinator.peek`."""
+        return await self.get(key, timeout_s=timeout_s)
+
+    def accept(self) -> None:
+        """See `Coordinator.accept`; nobody compares anything here."""
+
     async def close(self) -> None:
         """See `Coordinator.close`; a write that has begun ends first."""
         if self._is_closed:

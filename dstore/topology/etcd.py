@@ -45,7 +45,7 @@ from dstore.topology.etcd_calls import EtcdCalls, ReplyTooLarge
 from dstore.topology.etcd_keep_alives import EtcdKeepAlives
 from dstore.topology.etcd_messages import KeyCodec
 from dstore.topology.etcd_watch import EtcdWatch
-from dstore.topology.etcd_wire import Endpoint, EtcdTls
+from dstore.topology.etcd_wire import Endpoint, EtcdTls, Message
 
 _PAGE_SHRINK: Final = 10  # a page that is too large is asked for in tenths
 
@@ -92,11 +92,7 @@ class EtcdCoordinator:
         """See `Coordinator.get`."""
         check_key(key)
         request = rpc.RangeRequest(key=self._codec.encode(key), revision=revision or 0)
-        reply = await self._calls.read(request, timeout_s)
-        return Found(
-            kv=self._codec.kv(reply.kvs[0]) if reply.kvs else None,
-            revision=Revision(reply.header.revision),
-        )
+        return self._found(await self._calls.read(request, timeout_s))
 
     async def list(
         self,
@@ -204,6 +200,16 @@ class EtcdCoordinator:
         assert self._calls.cluster_id is not None
         return self._calls.cluster_id
 
+    async def peek(self, key: str, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> Found:
+        """See `Coordinator.peek`."""
+        check_key(key)
+        request = rpc.RangeRequest(key=self._codec.encode(key))
+        return self._found(await self._calls.peek(request, timeout_s))
+
+    def accept(self) -> None:
+        """See `Coordinator.accept`."""
+        self._calls.accept()
+
     async def close(self) -> None:
         """See `Coordinator.close`."""
         for watch in tuple(self._watches):
@@ -211,6 +217,12 @@ class EtcdCoordinator:
         self._keep_alives.close()
         await self._tasks.close()
         await self._calls.close()
+
+    def _found(self, reply: Message) -> Found:
+        return Found(
+            kv=self._codec.kv(reply.kvs[0]) if reply.kvs else None,
+            revision=Revision(reply.header.revision),
+        )
 
 
 def _ignored(_error: BaseException) -> None:

@@ -112,6 +112,10 @@ class EtcdCalls:
         """
         return await self._asked(request, timeout_s, is_safe=True)
 
+    async def peek(self, request: Message, timeout_s: float) -> Message:
+        """Ask as `read` does, and take the answer of any cluster and of any age."""
+        return await self._asked(request, timeout_s, is_safe=True, is_compared=False)
+
     async def write(self, request: Message, timeout_s: float) -> Message:
         """Ask once. Raises: OutcomeUnknown, and as `read`."""
         return await self._asked(request, timeout_s, is_safe=False)
@@ -148,6 +152,11 @@ class EtcdCalls:
                 f"etcd's cluster is {header.cluster_id:016x}, though it was {self.cluster_id}."
             )
 
+    def accept(self) -> None:
+        """Compare with the next answer from now on; see `Coordinator.accept`."""
+        self._cluster_id = None
+        self._revision = 0
+
     def check_open(self) -> None:
         """Complain after `close`. Raises: CoordinatorUnavailable."""
         if self._is_closed:
@@ -159,7 +168,9 @@ class EtcdCalls:
         for endpoint in self._endpoints:
             await endpoint.close()
 
-    async def _asked(self, request: Message, timeout_s: float, *, is_safe: bool) -> Message:
+    async def _asked(
+        self, request: Message, timeout_s: float, *, is_safe: bool, is_compared: bool = True
+    ) -> Message:
         patience = _Patience(self, timeout_s)
         while True:
             self.check_open()
@@ -177,7 +188,8 @@ class EtcdCalls:
                     raise error_of(failure) from None
                 await patience.after(failure, endpoint)
             else:
-                self._check_header(reply, seen)
+                if is_compared:
+                    self._check_header(reply, seen)
                 return reply
 
     def _check_header(self, reply: Message, seen: int) -> None:

@@ -196,10 +196,8 @@ class Fold:
                 draft.reported[node][keys.held_name(tenant, table)] = known
             case keys.NoticePath(component, at_us):
                 draft.notices[f"{component}/{at_us}"] = known
-            case keys.LeaderPath():
-                draft.whole["leader"] = known
-            case keys.PlanePath() | keys.PublishedPath():
-                pass  # the leading control reads them where it writes
+            case keys.LeaderPath() | keys.PlanePath() | keys.PublishedPath():
+                draft.whole[_OF_WHOLE[type(path)]] = known
 
     def _put_table(
         self, draft: _Draft, path: keys.TablePath, known: Known[values.TableValue] | None
@@ -350,6 +348,11 @@ def _is_known(component: ComponentView) -> bool:
 
 
 _low_hash_of: Final = attrgetter("low_hash")
+_OF_WHOLE: Final[dict[type[keys.Path], str]] = {
+    keys.LeaderPath: "leader",
+    keys.PlanePath: "plane",
+    keys.PublishedPath: "published",
+}
 _FIELD_OF: Final = {
     ComponentRole.NODE: "nodes",
     ComponentRole.PROXY: "proxies",

@@ -155,7 +155,7 @@ class LeaderPath(Struct, frozen=True, gc=False):
 
 
 class PlanePath(Struct, frozen=True, gc=False):
-    """Whose coordinator this is, so that two control planes never share one; in no view."""
+    """Whose coordinator this is, so that two control planes never share one."""
 
     @property
     def path(self) -> str:
@@ -164,7 +164,7 @@ class PlanePath(Struct, frozen=True, gc=False):
 
 
 class PublishedPath(Struct, frozen=True, gc=False):
-    """Up to which of control's writes the coordinator has everything; in no view."""
+    """Up to which of control's writes the coordinator has everything."""
 
     @property
     def path(self) -> str:

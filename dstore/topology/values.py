@@ -264,9 +264,16 @@ class Leader(_Value, frozen=True, kw_only=True, gc=False):
 
 
 class Plane(_Value, frozen=True, kw_only=True, gc=False):
-    """Of `control/plane`: the control plane that the coordinator belongs to."""
+    """Of `control/plane`: the control plane that the coordinator belongs to.
+
+    `recoveries` counts how often an operator had the topology recovered into a coordinator that
+    was empty or older than what had been seen; `sequence` is that of the last write of control's
+    that was in the store then (`Published`).
+    """
 
     control_plane: Uuid
+    recoveries: Count = 0
+    sequence: Count = 0
 
 
 class Published(_Value, frozen=True, kw_only=True, gc=False):

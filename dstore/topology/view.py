@@ -134,6 +134,8 @@ class TopologyView(Struct, frozen=True, kw_only=True):
     reporting: SortedMap[ComponentView] = field(default_factory=SortedMap)
     notices: SortedMap[Known[values.Notice]] = field(default_factory=SortedMap)
     leader: Known[values.Leader] | None = None
+    plane: Known[values.Plane] | None = None
+    published: Known[values.Published] | None = None
 
     def tenant(self, name: str) -> TenantView | None:
         """Find a tenant."""
@@ -191,6 +193,10 @@ def contents(view: TopologyView) -> Iterator[tuple[keys.Path, values.Value, Revi
             yield from _of_component(component)
     if view.leader is not None:
         yield keys.LEADER, view.leader.value, view.leader.mod_revision
+    if view.plane is not None:
+        yield keys.PLANE, view.plane.value, view.plane.mod_revision
+    if view.published is not None:
+        yield keys.PUBLISHED, view.published.value, view.published.mod_revision
     for name, notice in view.notices.items():
         sender, at_us = name.split("/")
         path = keys.NoticePath(keys.ComponentId(sender), int(at_us))

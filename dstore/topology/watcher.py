@@ -3,13 +3,14 @@
 It watches the coordinator, folds what comes (`topology.fold`), and tells those who subscribed. It
 starts with the last known good view if there is one, so that a process serves while etcd cannot be
 reached (I10). A coordinator that went back in time freezes it: the view stays as it was, and
-`status` says so (REPLICATION.md). Nothing here decides anything.
+`status` says so, until its control plane has recovered (`claims`, REPLICATION.md). Nothing here
+decides anything.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +29,11 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.base.metrics import Metrics
 from dstore.base.threads import in_thread
+from dstore.model.errors import DStoreError
+from dstore.topology import claims, values
 from dstore.topology import keyspace as keys
 from dstore.topology.coordinator import (
+    NO_REVISION,
     Coordinator,
     CoordinatorError,
     Event,
@@ -68,6 +72,9 @@ class Update:
 
 Subscriber = Callable[[Update], None]
 
+Recoveries = Callable[[], Awaitable[int]]
+"""Asks control how often the topology was recovered. Raises: DStoreError: nobody tells."""
+
 
 class TopologyWatcher:
     """The newest view of one coordinator; run `run` and `keep_copy` as tasks of the process."""
@@ -80,6 +87,7 @@ class TopologyWatcher:
         metrics: Metrics,
         scope: Scope = everything,
         copy: LastKnownGood | None = None,
+        recoveries: Recoveries | None = None,
     ) -> None:
         """Prepare; the view is empty until `run` has begun.
 
@@ -89,11 +97,16 @@ class TopologyWatcher:
             metrics: counts problems.
             scope: which keys to take in; the fewer, the less memory and time.
             copy: the last known good view, on the disk; None to start without and keep none.
+            recoveries: what control says, which a frozen view needs to go on; None: it stays
+                frozen.
         """
         self._coordinator = coordinator
         self._clock = clock
         self._metrics = metrics
         self._copy = copy
+        self._recoveries = recoveries
+        self._claim: values.Plane | None = None  # proved, and its first listing is to come yet
+        self._on_recovered: list[Callable[[], None]] = []
         self._fold = Fold(scope=scope)
         self._view = EMPTY_VIEW
         self._state = TopologyState.EMPTY
@@ -125,6 +138,13 @@ class TopologyWatcher:
             self._subscribers.pop(name, None)
 
         return end
+
+    def on_recovered(self, callback: Callable[[], None]) -> None:
+        """Have a callback told, on the event loop, that the coordinator begins anew.
+
+        What this process wrote to the former one is not in the new one.
+        """
+        self._on_recovered.append(callback)
 
     async def known(self) -> TopologyView:
         """Wait for the first view, be it a copy; bound it with `asyncio.timeout`."""
@@ -163,11 +183,14 @@ class TopologyWatcher:
     async def run(self) -> None:
         """Keep the view until the coordinator is closed or this is cancelled; run it once."""
         await self._begin_with_copy()
-        while self._state is not TopologyState.FROZEN:
+        while True:
             try:
                 await self._follow()
             except RolledBack as error:
                 self._freeze(error.message)
+                if self._recoveries is None:
+                    return
+                self._claim = await self._recovered(self._recoveries)
             except CoordinatorError as error:
                 _log.warning("topology_not_watched", reason=error.message)
                 await asyncio.sleep(TOPOLOGY_RETRY_S)
@@ -204,11 +227,34 @@ class TopologyWatcher:
         await self._publish(TopologyState.COPY, changed)
         _log.info("topology_copy_read", revision=copy.revision, key_count=len(copy.kvs))
 
+    async def _recovered(self, recoveries: Recoveries) -> values.Plane:
+        """Wait until the control plane has recovered into the coordinator that answers now.
+
+        Control and the coordinator must say the same, and it must cover all that this process has
+        seen control write: one of the two alone may be an old copy.
+
+        Returns: the proof; the coordinator is accepted.
+        """
+        while True:
+            try:
+                kv = (await self._coordinator.peek(keys.PLANE.path)).kv
+                found = None if kv is None else values.decode(keys.PLANE, kv.value)
+                if (
+                    found is not None
+                    and claims.may_be_recovered(self._view, found)
+                    and found.recoveries == await recoveries()
+                ):
+                    self._coordinator.accept()
+                    return found
+            except DStoreError as error:
+                _log.debug("topology_not_recovered", reason=error.message)
+            await asyncio.sleep(TOPOLOGY_RETRY_S)
+
     async def _follow(self) -> None:
         """Raises: CoordinatorError: the watch ended. Returns when the coordinator was closed."""
         cluster_id = await self._coordinator.cluster_id()
         known = self._view.cluster_id
-        if known not in {"", cluster_id}:
+        if self._claim is None and known not in {"", cluster_id}:
             raise RolledBack(f"The coordinator is cluster {cluster_id} and was cluster {known}.")
         async with aclosing(self._coordinator.watch(keys.EVERYTHING)) as watch:
             self._watch = watch
@@ -216,7 +262,12 @@ class TopologyWatcher:
                 await self._take(batch, cluster_id)
 
     async def _take(self, batch: WatchBatch, cluster_id: str) -> None:
-        if batch.revision < self._view.revision:
+        claim = self._claim
+        claims.check(self._view, batch, proved=claim)
+        if claim is not None:
+            # Its revisions begin anew, so nothing of it is known yet.
+            self._fold.stamp(cluster_id=cluster_id, revision=NO_REVISION)
+        elif batch.revision < self._view.revision:
             raise RolledBack(
                 f"The coordinator is at revision {batch.revision} "
                 f"and was at {self._view.revision} before."
@@ -230,7 +281,17 @@ class TopologyWatcher:
             case Progress():
                 pass
         self._fold.stamp(cluster_id=cluster_id, revision=batch.revision)
+        self._claim = None
         await self._publish(TopologyState.LIVE, changed)
+        if claim is not None:
+            self._tell_recovered(claim)
+
+    def _tell_recovered(self, claim: values.Plane) -> None:
+        _log.warning(
+            "topology_recovered", recoveries=claim.recoveries, revision=self._view.revision
+        )
+        for callback in self._on_recovered:
+            callback()
 
     # --------------------------------------------------------------------- what a batch does
 

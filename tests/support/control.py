@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from dstore.base.clock import SystemClock
@@ -20,6 +21,7 @@ from dstore.security.keys import Key256
 from dstore.service.calls.control_calls import CreateTable, CreateTenant
 from dstore.service.control.control import Control, ControlSettings
 from dstore.service.control.plane import ControlPlane, open_plane, register_control
+from dstore.service.control.recovery import count_recoveries
 from dstore.storage.control.components import NODES
 from dstore.storage.control.store import ControlStore
 from dstore.topology import keyspace as keys
@@ -82,7 +84,12 @@ async def control_process(
     await register_control(
         plane, uri=uri, version="0.1.0", certificate_serial="0a", now_us=clock.wall_us()
     )
-    watcher = TopologyWatcher(coordinator, clock=clock, metrics=create_metrics())
+    watcher = TopologyWatcher(
+        coordinator,
+        clock=clock,
+        metrics=create_metrics(),
+        recoveries=partial(count_recoveries, store),
+    )
     settings = ControlSettings(uri=uri, version="0.1.0", ranges_per_table=ranges_per_table)
     control = Control(plane, coordinator, watcher, settings=settings, clock=clock, entropy=entropy)
     failures: list[BaseException] = []

@@ -109,6 +109,22 @@ class BootCounter:
         _log.info("node_start_counted", number=boot.number, incarnation=boot.incarnation)
         return Booted(boot=boot, is_old_copy=is_old_copy)
 
+    async def show(self, boot: NodeBoot) -> None:
+        """Write a start that was counted once more, if the coordinator lacks it.
+
+        So it does after the topology was recovered into another one. A later start, of another
+        process, stays: whoever sees it knows that this one is over.
+
+        Raises: CoordinatorError: it may not be there; ask again.
+        """
+        while True:
+            kv = (await self._coordinator.get(self._path.path)).kv
+            known = None if kv is None else self._read(kv)
+            if known is not None and known.number >= boot.number:
+                return
+            if await self._exchanged(kv, boot):
+                return
+
     async def is_coordinator_older(self) -> bool:
         """Tell whether the disk has counted starts that the coordinator knows nothing of.
 

@@ -42,6 +42,10 @@ class OwnKeys:
         """Learn what a key is at present, as an earlier life of the node has left it."""
         self._said.setdefault(key, value)
 
+    def forget(self) -> None:
+        """Take nothing for said any more: the coordinator begins anew."""
+        self._said.clear()
+
     def say(self, key: str, value: bytes | None) -> None:
         """Have a key hold a value; None: have it deleted."""
         if key in self._due or self._said.get(key) != value:

@@ -68,6 +68,11 @@ class TableReports:
             self._locked.discard(name)
         self._say(state)
 
+    def say_all(self) -> None:
+        """Say of every table how it is."""
+        for state in self._states.values():
+            self._say(state)
+
     def note_damage(self, range_id: str) -> None:
         """Say that a range is damaged, from now on."""
         if range_id in self._damaged or range_id not in self._holdings.ranges:

@@ -1,6 +1,7 @@
 """A node that comes back at another address: its ranges are published anew with it.
 
-A range's value names its primary's URI (SPEC.md). Only what is shown changes, and each write
+So are those of a node of which nobody knew which disk it has when the topology was recovered. A
+range's value names its primary's URI (SPEC.md). Only what is shown changes, and each write
 compares the revision of what it replaces: a range that was given to another node meanwhile, or
 changed by its primary, stays as that decision has it (B5).
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from dstore.model.errors import DStoreError
 from dstore.model.status import ResourceStatus
 from dstore.security.identity import ComponentRole
 from dstore.service.control.leader import NotLeading, Term
+from dstore.service.control.sites import NO_INCARNATION
 from dstore.storage.control import outbox
 from dstore.storage.control.records import Publication
 from dstore.topology import keyspace as keys
@@ -69,6 +71,8 @@ class Addresses:
                 case keys.DetailsPath(ComponentRole.NODE, node):
                     if _uri(update.view, node) not in {None, _uri(update.previous, node)}:
                         self._due.set()
+                case keys.NodeBootPath():
+                    self._due.set()
                 case _:
                     pass
 
@@ -94,7 +98,7 @@ class Addresses:
 
 def _stale(view: TopologyView) -> list[Publication]:
     """Make anew what names an address that is not its node's any more; about 1 µs a range."""
-    uris = {uuid: _uri(view, uuid) for uuid in view.nodes}
+    nodes = {uuid: _place(view, uuid) for uuid in view.nodes}
     found: list[Publication] = []
     for tenant in view.tenants.values():
         for table in tenant.tables.values():
@@ -102,25 +106,45 @@ def _stale(view: TopologyView) -> list[Publication]:
                 continue
             for placed in table.ranges:
                 placement = placed.placement
-                uri = uris.get(placement.node)
-                if uri is None or uri == placement.uri:
+                now = _at(placement, nodes.get(placement.node, _NOWHERE))
+                if now is placement:
                     continue
                 path = keys.RangePath(tenant.name, table.definition.name, placed.low_hash)
-                value = _at(placement, uri)
                 found.append(
                     Publication(
-                        key=path.path, value=values.encode(value), mod_revision=placed.mod_revision
+                        key=path.path, value=values.encode(now), mod_revision=placed.mod_revision
                     )
                 )
     return found
 
 
-def _at(placement: values.RangePlacement, uri: str) -> values.RangePlacement:
-    replicas = tuple(
-        replace(each, uri=uri) if each.node == placement.node else each
-        for each in placement.replicas
-    )
+class _Place(NamedTuple):
+    """Where a node is and which disk it has, as it says; None: it has not said."""
+
+    uri: str | None
+    incarnation: str | None
+
+
+_NOWHERE: Final = _Place(None, None)
+
+
+def _at(placement: values.RangePlacement, place: _Place) -> values.RangePlacement:
+    """Correct what is known of the primary's place; the same object if nothing is to be."""
+    uri = place.uri or placement.uri
+    [primary] = [each for each in placement.replicas if each.node == placement.node]
+    is_unknown = primary.incarnation == NO_INCARNATION
+    incarnation = (place.incarnation if is_unknown else None) or primary.incarnation
+    if (uri, incarnation) == (placement.uri, primary.incarnation):
+        return placement
+    corrected = replace(primary, uri=uri, incarnation=incarnation)
+    replicas = tuple(corrected if each is primary else each for each in placement.replicas)
     return replace(placement, uri=uri, replicas=replicas)
+
+
+def _place(view: TopologyView, node: str) -> _Place:
+    seen = view.node(node)
+    boot = None if seen is None else seen.boot
+    return _Place(_uri(view, node), None if boot is None else boot.value.incarnation)
 
 
 def _uri(view: TopologyView, node: str) -> str | None:

@@ -20,6 +20,7 @@ from dstore.replication.peers.calls import Answered
 from dstore.replication.peers.port import Received
 from dstore.security.identity import ComponentRole
 from dstore.service.calls import control_calls as calls
+from dstore.service.calls.recovery_calls import RECOVERIES
 from dstore.service.control.addresses import Addresses
 from dstore.service.control.credentials import ControlCredentials
 from dstore.service.control.deletions import Deletions
@@ -29,6 +30,7 @@ from dstore.service.control.observer import Observer
 from dstore.service.control.presence import Presence
 from dstore.service.control.publisher import Publisher
 from dstore.service.control.realm import Realm
+from dstore.service.control.recovery import Recovery
 from dstore.service.control.survey import Survey
 from dstore.service.control.tables import ControlTables
 from dstore.service.control.tasks import TaskRunner
@@ -86,7 +88,9 @@ class Control:
         entropy: Entropy,
     ) -> None:
         """Put it together; `watcher` is of `coordinator`, of the scope `everything`."""
-        self.publisher = Publisher(plane.store, coordinator, plane=plane.uuid, entropy=entropy)
+        self.publisher = Publisher(
+            plane.store, coordinator, plane=plane.uuid, watcher=watcher, entropy=entropy
+        )
         self.leader = Leader(
             plane, coordinator, uri=settings.uri, watcher=watcher, clock=clock, entropy=entropy
         )
@@ -103,6 +107,7 @@ class Control:
         self.tables = ControlTables(self.realm)
         self.credentials = ControlCredentials(self.realm)
         self.survey = Survey(self.realm)
+        self.recovery = Recovery(self.realm, coordinator)
         self._tasks = TaskRunner(self.realm, Deletions(self.realm).handlers)
         self._observer = Observer(self.realm)
         self._addresses = Addresses(self.realm)
@@ -133,6 +138,7 @@ class Control:
             Answered(call=calls.DECLARE_TABLE, handler=self._declare_table),
             Answered(call=calls.SET_TABLE, handler=self._set_table),
             Answered(call=calls.DELETE_TABLE, handler=self._delete_table),
+            Answered(call=RECOVERIES, handler=self.recovery.answer),
         )
 
     async def run(self) -> None:
@@ -147,6 +153,7 @@ class Control:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._presence.run(), name="control_presence")
+            group.create_task(self.recovery.run(), name="control_recovery")
             group.create_task(self.leader.run(begin=begin, jobs=jobs), name="control_leader")
 
     async def _create_tenant(

@@ -9,11 +9,11 @@ only believes that it leads changes nothing (B2, B5), and no code here asks a le
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import LEADER_RETRY_S, RETRY_AFTER_MS
 from dstore.base.logging import get_logger
@@ -55,24 +55,28 @@ class NotLeading(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One leadership of this process, from the coordinator's word for it until it is lost."""
+    """One leadership of this process, from the coordinator's word for it until it is lost.
+
+    `recoveries` of the topology there had been when it began; the next one ends it.
+    """
 
     epoch: Revision
     plane: ControlPlane
     fence: CreateRevisionIs
+    recoveries: int = 0
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Write to the store as the leader. Raises: NotLeading; as `ControlStore.transaction`."""
         async with self.plane.store.transaction() as tx:
             try:
-                await planes.act_as_leader(tx, self.epoch)
+                await planes.act_as_leader(tx, self.epoch, recoveries=self.recoveries)
             except Refused:
                 raise NotLeading(None) from None
             yield tx
 
 
-Job = Callable[[Term], Awaitable[None]]
+Job = Callable[[Term], Coroutine[Any, Any, None]]
 """What runs as long as a term lasts; cancelled at its end. It may return before."""
 
 
@@ -135,8 +139,8 @@ class Leader:
         Args:
             begin: done in their order before anything is changed in a term; repeated until they
                 succeed.
-            jobs: run while a term lasts. One that fails with an error that is not dStore's own
-                ends this call with it.
+            jobs: run while a term lasts. Once one finds that another leads all of them end, and the
+                term begins anew if it is not over; one that fails otherwise ends this call.
         """
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         tasks = Tasks(partial(_fail, failure))
@@ -163,13 +167,12 @@ class Leader:
 
     async def _lead(self, epoch: Revision, begin: Sequence[Job], jobs: Sequence[Job]) -> None:
         """Live through one term; returns when it is over."""
-        term = Term(epoch=epoch, plane=self._plane, fence=self._leadership.fence(epoch))
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         tasks = Tasks(partial(_fail, failure))
         _log.info("leading", control=self._plane.process, epoch=epoch)
         try:
-            tasks.spawn(self._work(term, begin, jobs), name="leader_work", critical=True)
-            ended = tasks.spawn(self._until_over(term), name="leader_term")
+            tasks.spawn(self._work(epoch, begin, jobs), name="leader_work", critical=True)
+            ended = tasks.spawn(self._until_over(epoch), name="leader_term")
             await asyncio.wait((ended, failure), return_when=asyncio.FIRST_COMPLETED)
             if failure.done():
                 failure.result()
@@ -179,27 +182,41 @@ class Leader:
             await tasks.close()
             _log.info("leading_ended", control=self._plane.process, epoch=epoch)
 
-    async def _until_over(self, term: Term) -> None:
-        while self._leadership.epoch == term.epoch:
+    async def _until_over(self, epoch: Revision) -> None:
+        while self._leadership.epoch == epoch:
             await self._changed.wait()
-            if self._leadership.epoch == term.epoch:
+            if self._leadership.epoch == epoch:
                 self._changed.clear()
         self._changed.set()  # the next term may have begun already
 
-    async def _work(self, term: Term, begin: Sequence[Job], jobs: Sequence[Job]) -> None:
-        for job in begin:
-            await self._until_done(term, job)
-        if self._leadership.epoch != term.epoch:
-            return
-        self._term = term
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(_ended_by_deposition(term, job))
+    async def _work(self, epoch: Revision, begin: Sequence[Job], jobs: Sequence[Job]) -> None:
+        """Begin and do the jobs, again if another leads after all or the topology is recovered.
 
-    async def _until_done(self, term: Term, job: Job) -> None:
+        If another leads, the lease says so soon, and beginning fails until then.
+        """
+        while True:
+            term = await self._begun(epoch, begin)
+            if self._leadership.epoch != epoch:
+                return
+            self._term = term
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for job in jobs:
+                        group.create_task(job(term))
+            except* NotLeading:
+                self._term = None
+                _log.warning("leader_deposed", epoch=epoch)
+            else:
+                return
+            await asyncio.sleep(LEADER_RETRY_S)
+
+    async def _begun(self, epoch: Revision, begin: Sequence[Job]) -> Term:
+        """Do what comes first, all of it again after a failure."""
         while True:
             try:
-                await job(term)
+                term = await self._new_term(epoch)
+                for job in begin:
+                    await job(term)
             except DStoreError as error:
                 if error.message != self.problem:
                     _log.error("leader_cannot_begin", reason=error.message)
@@ -207,17 +224,20 @@ class Leader:
                 await asyncio.sleep(LEADER_RETRY_S)
             else:
                 self.problem = ""
-                return
+                return term
+
+    async def _new_term(self, epoch: Revision) -> Term:
+        async with self._plane.store.snapshot() as tx:
+            record = await planes.get(tx)
+        assert record is not None, "whoever leads has opened it"
+        return Term(
+            epoch=epoch,
+            plane=self._plane,
+            fence=self._leadership.fence(epoch),
+            recoveries=record.recoveries,
+        )
 
 
 def _fail(failure: asyncio.Future[None], error: BaseException) -> None:
     if not failure.done():
         failure.set_exception(error)
-
-
-async def _ended_by_deposition(term: Term, job: Job) -> None:
-    """Run a job; that another leads by now ends it, and the lease will say so soon."""
-    try:
-        await job(term)
-    except NotLeading:
-        _log.warning("leader_deposed", epoch=term.epoch)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.service.control.plane import ControlPlane
-    from dstore.storage.control.store import Key, Transaction
+    from dstore.storage.control.store import Transaction
 
 _log: Final = get_logger(__name__)
 
@@ -145,17 +145,9 @@ async def controls(tx: Transaction) -> tuple[ControlRecord, ...]:
     anew in an empty directory leaves its former record behind. Those that started last come first,
     CONTROLS_MAX at the most.
     """
-    found: list[ControlRecord] = []
-    after: Key | None = None
-    while True:
-        page = await CONTROLS.page(tx, after=after)
-        found += page.records
-        after = page.after
-        if after is None:
-            break
-    found.sort(key=lambda control: (-control.changed_at_us, control.uuid))
+    found = await CONTROLS.every(tx)
     latest: dict[str, ControlRecord] = {}
-    for control in found:
+    for control in sorted(found, key=lambda one: (-one.changed_at_us, one.uuid)):
         if control.state is not ComponentState.REMOVED and control.uri.startswith("https://"):
             latest.setdefault(control.uri.rstrip("/"), control)
     return tuple(latest.values())[:CONTROLS_MAX]

@@ -11,7 +11,7 @@ from dstore.security.identity import ComponentRole
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.backoff import Backoff
-from dstore.topology.coordinator import Coordinator, CoordinatorError
+from dstore.topology.coordinator import Coordinator, CoordinatorError, Revision
 from dstore.topology.leases import LeasedKey
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Presence:
         self._role = role
         self._clock = clock
         self._entropy = entropy
+        self._was_lost = False
+        self._is_due = asyncio.Event()
 
     async def run(self) -> None:
         """Show it until cancelled."""
@@ -52,10 +54,25 @@ class Presence:
             is_exclusive=False,
             clock=self._clock,
             entropy=self._entropy,
-            on_change=_ignored,
+            on_change=self._alive_changed,
         )
         await self._put_details()
-        await alive.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_details(), name="presence_details")
+            await alive.run()
+
+    def _alive_changed(self, held_since: Revision | None) -> None:
+        if held_since is None:
+            self._was_lost = True
+        elif self._was_lost:
+            self._is_due.set()
+
+    async def _keep_details(self) -> None:
+        """Write the details again after each loss: it may be another coordinator by then."""
+        while True:
+            await self._is_due.wait()
+            self._is_due.clear()
+            await self._put_details()
 
     async def _put_details(self) -> None:
         """Write the details, as often as it takes; they change with the process only."""
@@ -69,7 +86,3 @@ class Presence:
                 await asyncio.sleep(backoff.next_s())
             else:
                 return
-
-
-def _ignored(_: int | None) -> None:
-    """Do nothing: the lease is taken up again by itself."""

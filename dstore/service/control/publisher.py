@@ -20,13 +20,18 @@ from dstore.base.limits import (
     PUBLISH_WAITERS_MAX,
     PUBLISHED_BYTES_MAX,
     PUBLISHED_WRITES_MAX,
-    RETRY_AFTER_MS,
     VISIBLE_TIMEOUT_S,
 )
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError, Unavailable, UnavailableKind, Unknown
+from dstore.model.errors import DStoreError, Unknown
 from dstore.service.control.leader import NotLeading, Term
-from dstore.storage.control import outbox
+from dstore.service.control.republication import (
+    Republication,
+    disagreement,
+    not_now,
+    own_claim,
+)
+from dstore.storage.control import outbox, planes
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.backoff import Backoff
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.storage.control.records import OutboxRecord
     from dstore.storage.control.store import ControlStore
+    from dstore.topology.watcher import TopologyWatcher
 
 _log: Final = get_logger(__name__)
 
@@ -71,13 +77,23 @@ class Publisher:
     """Moves the outbox into the coordinator. `begin` and `run` are a leader's jobs."""
 
     def __init__(
-        self, store: ControlStore, coordinator: Coordinator, *, plane: str, entropy: Entropy
+        self,
+        store: ControlStore,
+        coordinator: Coordinator,
+        *,
+        plane: str,
+        watcher: TopologyWatcher,
+        entropy: Entropy,
     ) -> None:
-        """Publish from `store` to the coordinator of the control plane `plane`."""
+        """Publish from `store` to the coordinator of the control plane `plane`.
+
+        `watcher` knows where nodes are, or were when the coordinator was lost.
+        """
         self._store = store
         self._coordinator = coordinator
         self._plane = plane
         self._entropy = entropy
+        self._republication = Republication(store, coordinator, plane=plane, watcher=watcher)
         self._woken = asyncio.Event()
         self._reached = _Position(sequence=0, mod_revision=NO_REVISION, revision=NO_REVISION)
         self._waiters: list[tuple[int, asyncio.Future[Revision]]] = []
@@ -134,20 +150,25 @@ class Publisher:
             async with term.transaction() as tx:  # fences older leaders off
                 last = await outbox.last(tx)
                 waiting = await outbox.depth(tx)
+                record = await planes.get(tx)
         except NotLeading:
-            raise _disagreement(
+            raise disagreement(
                 "a leader of a later epoch has written to the store, so another process leads by "
                 "now, or the coordinator is an old one"
             ) from None
-        await self._claim(term, is_unpublished=waiting == last)
+        assert record is not None
+        if record.is_recovering:
+            await self._republication.run(term, sequence=last)
+        else:
+            await self._claim(term, is_unpublished=waiting == last)
         position = await self._position()
         if position.sequence > last:
-            raise _disagreement(
+            raise disagreement(
                 f"the store has {last} changes and the coordinator {position.sequence}: the store "
                 "is an old one"
             )
         if position.sequence < last - waiting:
-            raise _disagreement(
+            raise disagreement(
                 f"the coordinator has {position.sequence} changes and the store gave it "
                 f"{last - waiting}: the coordinator is an old one"
             )
@@ -176,10 +197,12 @@ class Publisher:
         found = (await self._coordinator.get(keys.PLANE.path)).kv
         if found is None:
             if not is_unpublished:
-                raise _disagreement(
+                raise disagreement(
                     "the coordinator is empty, and the store has published to one before"
                 )
-            plane = values.encode(values.Plane(control_plane=self._plane))
+            plane = values.encode(
+                values.Plane(control_plane=self._plane, recoveries=term.recoveries)
+            )
             result = await self._coordinator.commit(
                 Transaction(
                     compares=(
@@ -190,14 +213,18 @@ class Publisher:
                 )
             )
             if not result.succeeded:
-                raise _not_now("The coordinator has changed meanwhile; this is looked at again.")
+                raise not_now("The coordinator has changed meanwhile; this is looked at again.")
             return
-        owner = values.decode(keys.PLANE, found.value).control_plane
-        if owner != self._plane:
-            raise Unavailable(
-                UnavailableKind.LOCKED,
-                f"The coordinator belongs to control plane {owner}, and this is {self._plane}; "
-                "give each its own etcd, or its own namespace in one.",
+        claim = own_claim(found, self._plane)
+        if claim.recoveries > term.recoveries:
+            raise disagreement(
+                f"the topology was recovered {claim.recoveries} times and the store knows of "
+                f"{term.recoveries}: the store is an old one"
+            )
+        if claim.recoveries < term.recoveries:
+            raise disagreement(
+                f"the topology was recovered {term.recoveries} times and the coordinator knows of "
+                f"{claim.recoveries}: the coordinator is an old one"
             )
 
     async def _publish_all(self, term: Term) -> None:
@@ -205,7 +232,10 @@ class Publisher:
         self._advance(position)
         while True:
             async with self._store.snapshot() as tx:
+                record = await planes.get(tx)
                 records = await outbox.pending(tx, after=position.sequence, limit=CONTROL_PAGE_MAX)
+            if record is None or record.recoveries != term.recoveries:
+                raise NotLeading(None)  # everything is to be published anew
             if not records:
                 break
             for group in groups(records):
@@ -325,16 +355,4 @@ def _not_visible_yet() -> Unknown:
     return Unknown(
         "The change is recorded, and the coordinator has not taken it yet; it will become visible "
         "once it answers. Look before you repeat it."
-    )
-
-
-def _not_now(message: str) -> Unavailable:
-    return Unavailable(UnavailableKind.OVERLOADED, message, retry_after_ms=RETRY_AFTER_MS)
-
-
-def _disagreement(what: str) -> Unavailable:
-    return Unavailable(
-        UnavailableKind.LOCKED,
-        f"Control's store and its coordinator do not belong together: {what}. Nothing is changed "
-        "until the right one is restored.",
     )

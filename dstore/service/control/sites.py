@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dstore.service.control.placement import Candidate
 from dstore.storage.control import tables
@@ -13,10 +13,12 @@ from dstore.storage.control.records import ComponentState, NodeRecord, NodeUuid,
 from dstore.topology import values
 
 if TYPE_CHECKING:
-    from dstore.storage.control.store import Key, Transaction
+    from dstore.storage.control.store import Transaction
     from dstore.topology.view import TopologyView
 
 _TAKES_RANGES = frozenset({ComponentState.JOINING, ComponentState.ACTIVE})
+NO_INCARNATION: Final = "00000000-0000-0000-0000-000000000000"
+"""Of a replica that was published while nobody knew which disk its node has; `addresses` learns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +64,7 @@ async def sites(tx: Transaction, view: TopologyView) -> Mapping[NodeUuid, Site]:
 
 async def all_nodes(tx: Transaction) -> tuple[NodeRecord, ...]:
     """Read every node's record, by UUID, removed ones included."""
-    found: list[NodeRecord] = []
-    after: Key | None = None
-    while True:
-        page = await NODES.page(tx, after=after)
-        found += page.records
-        after = page.after
-        if after is None:
-            return tuple(found)
+    return await NODES.every(tx)
 
 
 def site_of(record: NodeRecord, view: TopologyView, *, ranges: int) -> Site | None:
@@ -91,4 +86,16 @@ def site_of(record: NodeRecord, view: TopologyView, *, ranges: int) -> Site | No
         ),
         uri=details.uri,
         incarnation=seen.boot.value.incarnation,
+    )
+
+
+def last_site_of(record: NodeRecord, view: TopologyView) -> Site:
+    """Say where a node is, or was when it was last seen, or joined, whether it serves or not."""
+    seen = view.node(record.uuid)
+    details = None if seen is None or seen.details is None else seen.details.value
+    boot = None if seen is None or seen.boot is None else seen.boot.value
+    return Site(
+        candidate=Candidate(node=record.uuid),
+        uri=record.uri if details is None else details.uri,
+        incarnation=NO_INCARNATION if boot is None else boot.incarnation,
     )

@@ -160,6 +160,54 @@ class ClusterStatus:
     problems: tuple[str, ...]
 
 
+class RecoveryState(StrEnum):
+    """Whether the topology is to be recovered from control's store (REPLICATION.md)."""
+
+    NOT_NEEDED = "not_needed"
+    NEEDED = "needed"
+    UNDER_WAY = "under_way"  # an operator has said so; the leader publishes everything anew
+    IMPOSSIBLE = "impossible"  # the store is the old one, or the coordinator another plane's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryReport:
+    """Whether store and coordinator belong together, and what a recovery would publish.
+
+    Attributes:
+        why: a sentence.
+        revision: of the coordinator that answers now.
+        recoveries: how many there were, the one under way included.
+        sequence: of the store's last change; `shown` is the last that the coordinator has.
+        tenants: that the store has, as the next two: what is published.
+    """
+
+    state: RecoveryState
+    why: str
+    revision: int
+    recoveries: int
+    sequence: int
+    shown: int
+    tenants: int
+    tables: int
+    ranges: int
+
+
+class TopologyRecovery(Protocol):
+    """What the admin API asks of control when the coordinator was lost; any process answers.
+
+    All raise Unavailable: the store or the coordinator can't be reached.
+    """
+
+    async def report(self) -> RecoveryReport:
+        """Compare store and coordinator; nothing is changed."""
+
+    async def order(self, *, actor: str) -> RecoveryReport:
+        """Have the topology recovered, by whichever control leads or will; safe to repeat.
+
+        Raises: Refused(CONFLICT): it is not needed, or impossible; nothing was done.
+        """
+
+
 class ClusterReports(Protocol):
     """What the admin API asks of control; any control process answers, and changes what it is told.
 

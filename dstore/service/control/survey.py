@@ -42,7 +42,7 @@ from dstore.storage.control.records import (
 from dstore.topology import keyspace as keys
 
 if TYPE_CHECKING:
-    from dstore.storage.control.records import ProxyRecord, TableRecord
+    from dstore.storage.control.records import TableRecord
     from dstore.storage.control.store import Key, Transaction
     from dstore.topology.view import TopologyView
 
@@ -258,19 +258,12 @@ class Survey:
         )
 
     async def _proxies(self, tx: Transaction) -> tuple[ComponentRow, ...]:
-        found: list[ProxyRecord] = []
-        after: Key | None = None
-        while True:
-            page = await PROXIES.page(tx, after=after)
-            found += page.records
-            after = page.after
-            if after is None:
-                break
-        return tuple(rows.proxy_row(record, self._realm.watcher.view) for record in found)
+        view = self._realm.watcher.view
+        return tuple(rows.proxy_row(record, view) for record in await PROXIES.every(tx))
 
     async def _controls(self, tx: Transaction) -> tuple[ComponentRow, ...]:
-        page = await CONTROLS.page(tx)
-        return tuple(rows.control_row(each, self._realm.watcher.view) for each in page.records)
+        view = self._realm.watcher.view
+        return tuple(rows.control_row(each, view) for each in await CONTROLS.every(tx))
 
     def _topology(self, waiting: int) -> TopologyReport:
         status = self._realm.watcher.status()

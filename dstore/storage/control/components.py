@@ -51,6 +51,17 @@ class Components(Generic[Component]):
         """List them by UUID, removed ones included."""
         return await self._relation.page(tx, after=after, limit=limit)
 
+    async def every(self, tx: Transaction) -> tuple[Component, ...]:
+        """Read all of them by UUID, removed ones included, however many."""
+        found: list[Component] = []
+        after: Key | None = None
+        while True:
+            page = await self.page(tx, after=after)
+            found += page.records
+            after = page.after
+            if after is None:
+                return tuple(found)
+
     async def removed(self, tx: Transaction, *, since_us: int, limit: int) -> tuple[str, ...]:
         """Name those that were removed since then, the latest first."""
         found = await tx.rows(

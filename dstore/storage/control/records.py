@@ -56,6 +56,8 @@ class ControlPlaneRecord:
         sealed_ca_key: the authority's private key.
         sealed_keys: the control plane's own 256-bit keys, a format of the caller's.
         leader_epoch: of the newest leader that wrote here (`planes.act_as_leader`); 0 before.
+        recoveries: how often the topology was recovered, the last time maybe not to its end.
+        recovered: the last recovery that the coordinator shows.
     """
 
     uuid: str
@@ -64,7 +66,14 @@ class ControlPlaneRecord:
     sealed_ca_key: bytes = field(repr=False)
     sealed_keys: bytes = field(repr=False)
     leader_epoch: int = 0
+    recoveries: int = 0
+    recovered: int = 0
     created_at_us: int
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether an operator had the topology recovered and that has not been done yet."""
+        return self.recovered < self.recoveries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

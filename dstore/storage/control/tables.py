@@ -124,3 +124,10 @@ async def ranges_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
     """Count the ranges of each node that has any: the load that placement evens out."""
     counted = await tx.rows("SELECT node, COUNT(*) FROM table_range GROUP BY node")
     return {NodeUuid(node): count for node, count in counted}
+
+
+async def count(tx: Transaction) -> int:
+    """Count the tables."""
+    counted = await tx.rows("SELECT COUNT(*) FROM table_definition")
+    found: int = counted[0][0]
+    return found

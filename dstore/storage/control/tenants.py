@@ -43,3 +43,10 @@ async def delete(tx: Transaction, name: str) -> bool:
     """
     await credentials.delete_of_tenant(tx, name)
     return await _TENANTS.delete(tx, name=name) == 1
+
+
+async def count(tx: Transaction) -> int:
+    """Count the tenants."""
+    counted = await tx.rows("SELECT COUNT(*) FROM tenant")
+    found: int = counted[0][0]
+    return found

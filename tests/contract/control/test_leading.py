@@ -51,7 +51,13 @@ async def test_only_the_last_leader_publishes(place: Place) -> None:
         store = await place.store()
         old = await _term(place, process)
         publishers = [
-            Publisher(store, place.coordinator, plane=process.plane.uuid, entropy=entropy)
+            Publisher(
+                store,
+                place.coordinator,
+                plane=process.plane.uuid,
+                watcher=process.watcher,
+                entropy=entropy,
+            )
             for _ in range(2)
         ]
         await publishers[0].begin(old)

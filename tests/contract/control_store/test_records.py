@@ -78,8 +78,14 @@ async def test_a_deposed_leader_is_fenced(store: ControlStore) -> None:
             await planes.act_as_leader(tx, 8)
     assert refused.value.kind is RefusalKind.CONFLICT
     async with store.transaction() as tx:
-        await planes.reset_leader(tx)
-        await planes.act_as_leader(tx, 1)
+        await planes.begin_recovery(tx, after=0)
+        await planes.act_as_leader(tx, 1, recoveries=1)
+        with pytest.raises(Refused):  # epochs of before count for nothing any more
+            await planes.act_as_leader(tx, 1_000)
+        with pytest.raises(Refused, match="recovered already"):
+            await planes.begin_recovery(tx, after=1)
+        await planes.end_recovery(tx, recoveries=1)
+        await planes.begin_recovery(tx, after=1)
 
 
 async def test_a_removed_component_stays_removed(store: ControlStore) -> None:

@@ -256,14 +256,16 @@ def test_scopes_leave_out_what_a_role_does_not_need() -> None:
     assert made.problems == {}
 
 
-def test_what_only_the_leader_reads_is_in_no_view() -> None:
-    """Control's own marks are known keys, and change nothing that anybody routes by."""
+def test_control_marks_stand_beside_what_is_routed_by() -> None:
+    """Whose the coordinator is and how far control published is known, and changes no table."""
     marks = {
-        "control/plane": values.encode(values.Plane(control_plane=uuid(3))),
+        "control/plane": values.encode(values.Plane(control_plane=uuid(3), recoveries=2)),
         "control/published": values.encode(values.Published(sequence=7)),
     }
     made = fold(whole_table(), marks)
-    assert shown(made.view) == shown(fold(whole_table()).view)
+    assert shown(made.view) == shown(fold(whole_table()).view) | {
+        key: (value, 2) for key, value in marks.items()
+    }
     assert (made.ignored_keys, made.problems) == (0, {})
     broken = fold({"control/published": b'{"sequence":-1}'})
     assert list(broken.problems) == ["control/published"]

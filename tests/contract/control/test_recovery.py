@@ -1,0 +1,355 @@
+"""Control's store published anew into a coordinator that is empty or older than what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from dstore.base.limits import COORDINATOR_TIMEOUT_S
+from dstore.model.errors import RefusalKind, Refused
+from dstore.model.status import ResourceStatus
+from dstore.security.identity import ComponentRole
+from dstore.service.calls.control_calls import DeleteTable
+from dstore.service.control import leader as leader_module
+from dstore.service.control.leader import NotLeading
+from dstore.service.control.sites import NO_INCARNATION
+from dstore.service.control.status import RecoveryState
+from dstore.storage.control import audit, planes, tables
+from dstore.storage.control.records import TableRecord
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.coordinator import (
+    Coordinator,
+    CoordinatorUnavailable,
+    KeyValue,
+    Transaction,
+    TransactionResult,
+)
+from dstore.topology.status import TopologyState
+from tests.contract.control.conftest import Place
+from tests.support.control import (
+    ControlProcess,
+    ObedientNode,
+    eventually,
+    new_table,
+    new_tenant,
+    obedient_nodes,
+)
+from tests.support.topology import uuid
+
+TABLES = ("orders", "people", "things")
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader_module, "LEADER_RETRY_S", 0.1)
+
+
+class _Dying:
+    """A coordinator that is gone after so many of a leader's writes, before or after the last."""
+
+    def __init__(self, coordinator: Coordinator, *, writes: int, is_last_done: bool) -> None:
+        self._coordinator = coordinator
+        self._left = writes
+        self._is_last_done = is_last_done
+        self.is_gone = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coordinator, name)
+
+    async def commit(
+        self, transaction: Transaction, *, timeout_s: float = COORDINATOR_TIMEOUT_S
+    ) -> TransactionResult:
+        is_ours = any(each.key == keys.LEADER.path for each in transaction.compares)
+        if not is_ours or not transaction.then or transaction.then[0].key == keys.LEADER.path:
+            return await self._coordinator.commit(transaction, timeout_s=timeout_s)
+        self._left -= 1
+        if self._left < 0 or (self._left == 0 and not self._is_last_done):
+            self.is_gone = True
+            raise CoordinatorUnavailable("It is gone.")
+        result = await self._coordinator.commit(transaction, timeout_s=timeout_s)
+        if self._left == 0:
+            self.is_gone = True
+            raise CoordinatorUnavailable("It is gone.")
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cluster:
+    place: Place
+    nodes: tuple[ObedientNode, ...]
+
+
+@asynccontextmanager
+async def _made(place: Place) -> AsyncIterator[_Cluster]:
+    """Make a tenant with tables on two nodes, and leave no control running."""
+    async with obedient_nodes(place.coordinator, await place.store(), 2) as nodes:
+        async with place.leader(ranges_per_table=2) as leader:
+            await leader.control.tenants.create(new_tenant())
+            for number, name in enumerate(TABLES):
+                made = await leader.control.tables.create(new_table(name, number=100 + number))
+                assert made.status is ResourceStatus.ACTIVE
+            await leader.control.tables.delete(
+                DeleteTable(tenant="acme", name="things", table_id=uuid(102))
+            )
+            await _published(leader)
+            await leader.kill()
+        yield _Cluster(place=place, nodes=nodes)
+
+
+async def _published(leader: ControlProcess) -> None:
+    """Wait until the coordinator has all, and the store knows it."""
+    async with asyncio.timeout(10):
+        while (await leader.control.survey.status()).topology.waiting_writes:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def _emptied(coordinator: Coordinator) -> None:
+    listing = await coordinator.list(keys.EVERYTHING)
+    for kv in listing.kvs:
+        await coordinator.delete(kv.key)
+
+
+async def _decided(coordinator: Coordinator) -> dict[str, bytes]:
+    """Read what control decided, beside its own marks."""
+    listing = await coordinator.list(keys.EVERYTHING)
+    return {kv.key: kv.value for kv in listing.kvs if _is_decided(kv)}
+
+
+def _is_decided(kv: KeyValue) -> bool:
+    return isinstance(
+        keys.parse(kv.key),
+        keys.TenantPath | keys.TablePath | keys.RangePath | keys.NodeRangesPath,
+    )
+
+
+def _epochs(decided: dict[str, bytes]) -> set[int]:
+    found = {keys.parse(key): value for key, value in decided.items()}
+    return {
+        values.decode(path, value).epoch
+        for path, value in found.items()
+        if isinstance(path, keys.RangePath)
+    }
+
+
+def _but_for_places(decided: dict[str, bytes]) -> dict[str, bytes]:
+    """Leave out the epochs, and what a control that never saw the nodes can't know."""
+    made = {}
+    for key, value in decided.items():
+        path = keys.parse(key)
+        if isinstance(path, keys.RangePath):
+            placed = values.decode(path, value)
+            made[key] = f"{placed.node} {placed.range_id} {placed.table_id}".encode()
+        else:
+            made[key] = value
+    return made
+
+
+async def _recovered(process: ControlProcess) -> None:
+    async with asyncio.timeout(20):
+        while (  # noqa: ASYNC110
+            await process.control.recovery.report()
+        ).state is not RecoveryState.NOT_NEEDED:
+            await asyncio.sleep(0.02)
+    await eventually(lambda: process.leads)
+
+
+async def test_an_empty_coordinator_is_filled(place: Place) -> None:
+    """All that the store has is there again, in higher epochs; writes go on; it is written down."""
+    async with _made(place) as cluster:
+        before = await _decided(place.coordinator)
+        await _emptied(place.coordinator)
+        async with place.control() as process:
+            await eventually(lambda: "is empty" in process.control.leader.problem)
+            assert "recover-topology" in process.control.leader.problem
+            report = await process.control.recovery.report()
+            assert (report.state, report.tables, report.ranges) == (RecoveryState.NEEDED, 2, 4)
+            assert await _decided(place.coordinator) == {}, "a look changes nothing"
+            await process.control.recovery.order(actor="operator")
+            await _recovered(process)
+            after = await _decided(place.coordinator)
+            assert _but_for_places(after) == _but_for_places(before)
+            assert _epochs(before) == {1}
+            assert _epochs(after) == {2}
+            claim = (await place.coordinator.get(keys.PLANE.path)).kv
+            assert claim is not None
+            assert values.decode(keys.PLANE, claim.value).recoveries == 1
+            for node in cluster.nodes:
+                await node.show()
+            await eventually(lambda: process.watcher.view.table("acme", "orders") is not None)
+            made = await process.control.tables.create(new_table("later", number=110))
+            assert made.status is ResourceStatus.ACTIVE
+            async with process.plane.store.snapshot() as tx:
+                written = [each.entry.action for each in (await audit.page(tx)).records]
+            assert written.count("recover_topology") == 1
+
+
+async def test_places_are_learned_from_nodes_that_come_back(place: Place) -> None:
+    """A range of a node that nobody saw names no disk, until the node says which it has."""
+    async with _made(place) as cluster:
+        await _emptied(place.coordinator)
+        async with place.control() as process:
+            await process.control.recovery.order(actor="operator")
+            await _recovered(process)
+            for node in cluster.nodes:
+                node.uri = f"https://moved-{node.node}:1/"
+                await node.show()
+
+            def places() -> set[tuple[str, str]]:
+                table = process.watcher.view.table("acme", "orders")
+                assert table is not None
+                return {
+                    (one.placement.uri, one.placement.replicas[0].incarnation)
+                    for one in table.ranges
+                }
+
+            expected = {(node.uri, uuid(900)) for node in cluster.nodes}
+            await eventually(lambda: process.watcher.view.table("acme", "orders"))
+            await eventually(lambda: places() == expected)
+            assert uuid(900) != NO_INCARNATION
+
+
+async def test_an_older_copy_is_brought_up_to_date(place: Place) -> None:
+    """What was made since comes back, what was deleted since goes; both by the store."""
+    async with _made(place):
+        before = await _decided(place.coordinator)
+        # As of the day on which there were people and things, and no orders.
+        for key in [key for key in before if "orders" in key]:
+            await place.coordinator.delete(key)
+        old = keys.TablePath("acme", "things")
+        await place.coordinator.put(old.path, before["table/acme/people"])
+        gone = keys.NodeBootPath(keys.ComponentId(uuid(77)))
+        await place.coordinator.put(gone.path, b"{}")
+        await place.coordinator.put(
+            keys.PUBLISHED.path, values.encode(values.Published(sequence=1))
+        )
+        async with place.control() as process:
+            await eventually(lambda: "the coordinator is an old one" in _problem(process))
+            await process.control.recovery.order(actor="operator")
+            await _recovered(process)
+            after = await _decided(place.coordinator)
+            assert _but_for_places(after) == _but_for_places(before)
+            assert (await place.coordinator.get(gone.path)).kv is None
+
+
+def _problem(process: ControlProcess) -> str:
+    return process.control.leader.problem
+
+
+async def test_it_is_refused_where_nothing_is_wrong(place: Place) -> None:
+    """An order without need raises no epoch and publishes nothing."""
+    async with _made(place), place.leader() as leader:
+        before = await _decided(place.coordinator)
+        report = await leader.control.recovery.report()
+        assert report.state is RecoveryState.NOT_NEEDED
+        with pytest.raises(Refused, match="nothing to recover") as refused:
+            await leader.control.recovery.order(actor="operator")
+        assert refused.value.kind is RefusalKind.CONFLICT
+        assert await _decided(place.coordinator) == before
+
+
+@pytest.mark.parametrize("is_of_another_plane", [True, False])
+async def test_an_old_store_is_published_nowhere(
+    place: Place, *, is_of_another_plane: bool
+) -> None:
+    """What the coordinator shows and the store lacks would be withdrawn; nor is another's taken."""
+    async with _made(place):
+        if is_of_another_plane:
+            claim = values.encode(values.Plane(control_plane=uuid(5)))
+            await place.coordinator.put(keys.PLANE.path, claim)
+        else:
+            ahead = values.encode(values.Published(sequence=10_000))
+            await place.coordinator.put(keys.PUBLISHED.path, ahead)
+        async with place.control() as process:
+            await eventually(lambda: _problem(process))
+            report = await process.control.recovery.report()
+            assert report.state is RecoveryState.IMPOSSIBLE
+            with pytest.raises(Refused):
+                await process.control.recovery.order(actor="operator")
+
+
+@pytest.mark.parametrize("is_last_done", [True, False])
+async def test_a_recovery_that_dies_is_finished(place: Place, *, is_last_done: bool) -> None:
+    """Whichever write the leader dies at, the next one brings it to the same end, once."""
+    async with _made(place):
+        before = await _decided(place.coordinator)
+        for writes in range(1, 5):
+            await _emptied(place.coordinator)
+            dying = _Dying(place.coordinator, writes=writes, is_last_done=is_last_done)
+            async with place.control(coordinator=dying) as process:
+                await process.control.recovery.order(actor="operator")
+                again = await process.control.recovery.order(actor="operator")
+                assert again.state is RecoveryState.UNDER_WAY
+                async with asyncio.timeout(20):
+                    while not dying.is_gone:
+                        report = await process.control.recovery.report()
+                        if report.state is RecoveryState.NOT_NEEDED:
+                            break  # it had fewer writes than that
+                        await asyncio.sleep(0.02)
+                await process.kill()
+            async with place.control() as next_one:
+                await _recovered(next_one)
+                after = await _decided(place.coordinator)
+                assert _but_for_places(after) == _but_for_places(before)
+                assert _epochs(after) == {writes + 1}, "raised once by each order"
+                await next_one.kill()
+
+
+async def test_a_leader_of_before_writes_no_more(place: Place) -> None:
+    """Epochs of the lost coordinator are high, and its leader may still believe that it leads."""
+    async with _made(place):
+        async with place.leader() as old:
+            term = old.control.leader.term()
+            await old.kill()
+        async with place.control() as process:
+            await eventually(lambda: process.leads)
+            await process.kill()
+            await _emptied(place.coordinator)
+            await process.control.recovery.order(actor="operator")
+            store = await place.store()
+            async with store.transaction() as tx:
+                await planes.act_as_leader(tx, 1, recoveries=1)
+            with pytest.raises(NotLeading):
+                async with term.transaction() as tx:
+                    await tables.delete(tx, (await _some_table(place)).table_id)
+
+
+async def _some_table(place: Place) -> TableRecord:
+    store = await place.store()
+    async with store.snapshot() as tx:
+        found = await tables.get(tx, "acme", "orders")
+    assert found is not None
+    return found
+
+
+async def test_keys_deleted_under_a_running_control(place: Place) -> None:
+    """Whoever deletes all keys by hand stops everything; a recovery lets the same process go on."""
+    async with _made(place) as cluster, place.leader() as leader:
+        await eventually(lambda: leader.watcher.view.table("acme", "orders"))
+        await _emptied(place.coordinator)
+        await eventually(lambda: leader.watcher.status().state is TopologyState.FROZEN)
+        assert leader.watcher.view.table("acme", "orders") is not None, "the last view stands"
+        await eventually(lambda: "is empty" in _problem(leader))
+        await leader.control.recovery.order(actor="operator")
+        await _recovered(leader)
+        await eventually(lambda: leader.watcher.status().state is TopologyState.LIVE)
+        table = leader.watcher.view.table("acme", "orders")
+        assert table is not None
+        assert {one.placement.epoch for one in table.ranges} == {2}
+        # It still knew which disks the nodes have.
+        incarnations = {one.placement.replicas[0].incarnation for one in table.ranges}
+        assert incarnations == {uuid(900)}
+        for node in cluster.nodes:
+            await node.show()
+        own = keys.DetailsPath(ComponentRole.CONTROL, keys.ComponentId(leader.plane.process))
+        async with asyncio.timeout(10):
+            while (await place.coordinator.get(own.path)).kv is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await eventually(lambda: len(leader.watcher.view.nodes) == len(cluster.nodes))
+        made = await leader.control.tables.create(new_table("later", number=110))
+        assert made.is_done
