@@ -280,6 +280,8 @@ PEER_CLOSE_TIMEOUT_S: Final = 1.0  # for the other side to agree to the end
 PEER_BACKOFF_S_MIN: Final = 0.05  # before a second attempt, doubled up to ..._MAX, with jitter
 PEER_BACKOFF_S_MAX: Final = 5.0
 PEER_STEADY_S: Final = 5.0  # a connection that lasted so long is replaced without waiting
+PEER_UPGRADE_BYTES_MAX: Final = 16 * KIB  # of the head that answers an upgrade to WebSocket
+PEER_SOCKET_BYTES_MAX: Final = 256 * KIB  # handed to the system and not sent; then frames wait
 PEER_REASON_BYTES_MAX: Final = 123  # RFC 6455 5.5: a control frame has 125, two of them the code
 
 # ---------------------------------------------------------------------------- control's own store

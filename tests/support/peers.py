@@ -246,7 +246,9 @@ def remote(
 ) -> RemotePeer:
     """Make a peer that calls over TLS."""
     clock = clock or SystemClock()
-    dialer = WebSocketDialer(url, here=here, wanted=wanted, tls=context, clock=clock)
+    dialer = WebSocketDialer(
+        url, here=here, wanted=wanted, tls=context, clock=clock, entropy=ENTROPY
+    )
     return RemotePeer(
         dialer,
         identity=wanted,

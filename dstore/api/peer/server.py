@@ -11,7 +11,6 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -23,16 +22,16 @@ from dstore.base.limits import (
     DRAIN_TIMEOUT_S,
     PEER_BEAT_S,
     PEER_CLOSE_TIMEOUT_S,
-    PEER_FRAME_BYTES_MAX,
 )
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
 from dstore.replication.peers.answering import Answering
 from dstore.replication.peers.calls import Methods
+from dstore.replication.peers.framing import FrameStream
 from dstore.replication.peers.greeting import NotWelcome, code_of, turn_away, welcome
 from dstore.replication.peers.link import Link
 from dstore.replication.peers.records import CloseCode, Closed, GoAway
-from dstore.replication.peers.websocket import PATH, WebSocketFrames, abort_transport
+from dstore.replication.peers.websocket import PATH
 from dstore.security.identity import (
     Certificate,
     CertificateRefused,
@@ -144,20 +143,21 @@ class PeerServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection from its upgrade to its end."""
-        socket = web.WebSocketResponse(
-            timeout=PEER_CLOSE_TIMEOUT_S, max_msg_size=PEER_FRAME_BYTES_MAX, compress=False
-        )
+        socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
-        frames = WebSocketFrames(socket, partial(_abort, request))
+        if request.transport is None:
+            return socket
+        # aiohttp has checked and answered the upgrade, and has the connection no more.
+        frames = FrameStream(is_client=False)
+        frames.take_over(request.transport)
         try:
             certificate = await self._admit(request, frames)
+            await self._serve(frames, certificate)
         except NotWelcome as error:
             _log.warning("peer_refused", reason=error.closed.reason, remote=request.remote)
             await turn_away(frames, error.closed)
-            return socket
-        except ConnectionError:
-            return socket
-        await self._serve(frames, certificate)
+        finally:
+            frames.abort()
         return socket
 
     async def drain(self, *, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
@@ -177,8 +177,8 @@ class PeerServer:
             *(one.link.finish(closed, timeout_s=PEER_CLOSE_TIMEOUT_S) for one in tuple(self._open))
         )
 
-    async def _admit(self, request: web.Request, frames: WebSocketFrames) -> Certificate:
-        """Find out who calls, and greet. Raises: NotWelcome, ConnectionError."""
+    async def _admit(self, request: web.Request, frames: FrameStream) -> Certificate:
+        """Find out who calls, and greet. Raises: NotWelcome."""
         if self._is_draining:
             raise NotWelcome(Closed(CloseCode.GOING_AWAY, "is about to stop"))
         if len(self._open) >= self._connections_max:
@@ -196,7 +196,7 @@ class PeerServer:
         )
         return certificate
 
-    async def _serve(self, frames: WebSocketFrames, certificate: Certificate) -> None:
+    async def _serve(self, frames: FrameStream, certificate: Certificate) -> None:
         link = Link(frames, tasks=self._tasks, on_beat=lambda: self._look(one), beat_s=self._beat_s)
         caller = certificate.identity
         answering = Answering(
@@ -259,11 +259,6 @@ class _WatchedHandshake(ssl.SSLObject):
                 reason=problem.message if problem else error.reason or "",
             )
             raise
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        abort_transport(request.transport)
 
 
 def _shown(request: web.Request) -> Certificate:

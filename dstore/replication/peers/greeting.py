@@ -7,15 +7,10 @@ the certificate's identity must be the one that is claimed, and the one that the
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final, assert_never
 
 from dstore.base.clock import Clock
-from dstore.base.limits import (
-    PEER_CLOSE_TIMEOUT_S,
-    PEER_GREETING_TIMEOUT_S,
-    PEER_REASON_BYTES_MAX,
-)
+from dstore.base.limits import PEER_GREETING_TIMEOUT_S
 from dstore.replication.peers.records import (
     TEXT_CHARS_MAX,
     VERSION,
@@ -67,12 +62,12 @@ async def greet(
         wanted: whom the address is believed to be.
         clock: of this machine.
 
-    Raises: NotWelcome, ConnectionError.
+    Raises: NotWelcome.
     """
     if there.identity != wanted:
         raise NotWelcome(_stranger(there.identity, wanted=wanted))
     _check(there, clock=clock)
-    await socket.send(encode_frame([_hello(here, wanted=wanted, clock=clock)]))
+    socket.send(encode_frame([_hello(here, wanted=wanted, clock=clock)]))
     hello = await _heard(socket)
     if hello.identity != wanted.uri:
         raise NotWelcome(Closed(CloseCode.UNAUTHENTICATED, f"says that it is {hello.identity}"))
@@ -89,7 +84,7 @@ async def welcome(
 ) -> None:
     """Greet as the side that was dialled; only components of these roles are welcome.
 
-    Raises: NotWelcome, ConnectionError.
+    Raises: NotWelcome.
     """
     _check(there, clock=clock)
     try:
@@ -107,21 +102,13 @@ async def welcome(
     if hello.wanted != here.uri:
         raise NotWelcome(_stranger(here, wanted=None))
     _check_clocks(hello, clock=clock)
-    await socket.send(encode_frame([_hello(here, wanted=there.identity, clock=clock)]))
+    socket.send(encode_frame([_hello(here, wanted=there.identity, clock=clock)]))
 
 
 async def turn_away(socket: FrameSocket, closed: Closed) -> None:
     """Close a connection that was not welcome; the other side hears the whole reason."""
-    with suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(PEER_CLOSE_TIMEOUT_S):
-            reason = closed.reason[:TEXT_CHARS_MAX]
-            await socket.send(encode_frame([GoAway(reason=reason)]))
+    socket.send(encode_frame([GoAway(reason=closed.reason[:TEXT_CHARS_MAX])]))
     await socket.close(closed)
-
-
-def shortened(reason: str) -> bytes:
-    """Cut a reason to what a WebSocket's close frame holds, at a character's border."""
-    return reason.encode()[:PEER_REASON_BYTES_MAX].decode(errors="ignore").encode()
 
 
 def code_of(problem: CertificateProblem) -> CloseCode:

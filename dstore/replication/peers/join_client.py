@@ -130,6 +130,8 @@ def _lost(connector: aiohttp.TCPConnector, error: BaseException, url: str) -> DS
         )
     if isinstance(error, TimeoutError):
         return unreachable(f"does not answer at {url}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        error = ConnectionResetError()
     return unreachable(spoken(error, url))
 
 

@@ -1,15 +1,17 @@
 """One connection at work, the same on both sides: frames out, frames in, signs of life.
 
-Three tasks: the reader (whoever calls `run`), the writer, which sends what has gathered since its
-last turn, and the beat, which speaks when there is nothing to say and ends a connection whose other
-side is silent or takes nothing. Beats are counted and not timed, so that a process that was itself
-asleep does not take that for the silence of everybody else.
+Everything runs in callbacks of the event loop: frames are handled as they arrive, and what a turn
+gathers leaves in one frame at its end. The beat, a task, speaks when there is nothing to say and
+ends a connection whose other side is silent or takes nothing. Beats are counted and not timed, so
+that a process that was itself asleep does not take that for the silence of everybody else.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import Final
 
 from dstore.base.limits import (
@@ -42,16 +44,20 @@ class Link:
 
     __slots__ = (
         "_beat_s",
+        "_context",
         "_ended",
+        "_handle",
+        "_is_choked",
+        "_is_due",
         "_is_heard",
-        "_is_sending",
         "_is_spoken",
+        "_loop",
         "_on_beat",
         "_outgoing",
-        "_relieved",
+        "_over",
         "_socket",
         "_tasks",
-        "_waiter",
+        "_unhandled",
         "frames_received",
         "frames_sent",
     )
@@ -68,7 +74,7 @@ class Link:
 
         Args:
             socket: nobody else uses it from here on.
-            tasks: own the writer and the beat.
+            tasks: own the beat.
             on_beat: is called about every `beat_s`.
             beat_s: seconds; PEER_SILENT_BEATS_MAX of them without a frame end the connection.
         """
@@ -76,13 +82,17 @@ class Link:
         self._tasks = tasks
         self._on_beat = on_beat
         self._beat_s = beat_s
+        self._loop = asyncio.get_running_loop()
         self._outgoing = Outgoing()
-        self._waiter: asyncio.Future[None] | None = None  # of the writer while it has nothing
-        self._relieved: asyncio.Future[None] | None = None  # of the reader while it is choked
+        self._is_due = False  # to send, at the end of this turn
+        self._handle: Handle = _nobody
+        self._context = copy_context()  # in which `_handle` runs, always the same
+        self._unhandled: deque[Record] = deque()  # of a frame that is handled in several turns
+        self._is_choked = False  # nothing is read, since too much is to be sent
         self._ended: Closed | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
         self._is_heard = True
         self._is_spoken = False
-        self._is_sending = False
         self.frames_sent = 0
         self.frames_received = 0
 
@@ -99,7 +109,7 @@ class Link:
     @property
     def is_busy(self) -> bool:
         """Tell whether anything is still to be sent, on a link that can send it."""
-        return self._ended is None and (bool(self._outgoing) or self._is_sending)
+        return self._ended is None and bool(self._outgoing or self._socket.unsent_bytes)
 
     def put(self, record: Record, payload_bytes: int, *, ticket: Ticket | None = None) -> None:
         """Send a record at the end of this turn; a payload has PEER_PART_BYTES at most.
@@ -108,39 +118,45 @@ class Link:
         """
         assert payload_bytes <= PEER_PART_BYTES
         self._outgoing.put(record, payload_bytes, ticket=ticket)
-        self._wake()
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._send)
 
     def put_large(
         self, opening: Record, call_id: int, *, payload: bytes, ticket: Ticket | None = None
     ) -> None:
         """Send a payload in parts, with others in between."""
         self._outgoing.put_large(opening, call_id, payload=payload, ticket=ticket)
-        self._wake()
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._send)
 
     async def run(self, handle: Handle) -> Closed:
         """Hand each turn's records to `handle` until the connection ends. Returns: how it ended.
 
-        `handle` raises `Malformed` for what breaks the protocol; it never waits.
+        `handle` raises `Malformed` for what breaks the protocol; it never waits. What else it
+        raises ends the connection, and is raised here.
         """
-        writer = self._tasks.spawn(self._write(), name="peer_writer")
+        self._handle = handle
         beat = self._tasks.spawn(self._beat(), name="peer_beat")
         closed = Closed(CloseCode.LOST, "ended")
         try:
-            closed = await self._read(handle)
-        except Malformed as error:
-            closed = Closed(CloseCode.MALFORMED, str(error))
-            await self.close(closed)
+            if not self._over.done():
+                self._socket.listen(self._take, self._on_room)
+            await self._over
+            assert self._ended is not None
+            closed = self._ended
+            if closed.code == CloseCode.MALFORMED:  # the other side is told, unless it has told us
+                await self._socket.close(closed)
         finally:
-            writer.cancel()
             beat.cancel()
             self._abort(closed)
-        return self._ended or closed
+        return closed
 
     async def finish(self, closed: Closed, *, timeout_s: float) -> None:
         """Send what waits, up to `timeout_s`, then close with a reason."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_s
-        while self.is_busy and loop.time() < until:  # noqa: ASYNC110 -- seldom
+        until = self._loop.time() + timeout_s
+        while self.is_busy and self._loop.time() < until:  # noqa: ASYNC110 -- seldom
             await asyncio.sleep(_FINISH_STEP_S)
         await self.close(closed)
 
@@ -148,93 +164,115 @@ class Link:
         """Close with a reason, at once."""
         if self._ended is None:
             self._ended = closed
-            await self._socket.close(closed)
-            self._abort(closed)
+            try:
+                await self._socket.close(closed)
+            finally:
+                self._abort(closed)
+
+    def _end(self, closed: Closed) -> None:
+        """Neither handle nor send anything any more; `run` does the rest."""
+        if self._ended is None:
+            self._ended = closed
+        if not self._over.done():
+            self._over.set_result(None)
 
     def _abort(self, closed: Closed) -> None:
         """End without a word: the other side does not listen anyway."""
-        if self._ended is None:
-            self._ended = closed
+        self._end(closed)
         self._socket.abort()
-        if self._relieved is not None and not self._relieved.done():
-            self._relieved.set_result(None)  # the reader goes on, and finds the end
 
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+    # ---------------------------------------------------------------------------------- sending
 
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        outgoing, send = self._outgoing, self._socket.send
-        while True:
-            if not outgoing:
-                self._waiter = loop.create_future()
-                await self._waiter
-            frame = outgoing.take()
-            if not frame:
-                continue
-            self._is_sending = True
-            try:
-                await send(frame)
-            except ConnectionError:
-                self._abort(Closed(CloseCode.LOST, "has closed the connection"))
-                return
-            self._is_sending = False
+    def _send(self) -> None:
+        """Send a frame of what has gathered; the loop is left to others before the next one."""
+        self._is_due = False
+        socket, outgoing = self._socket, self._outgoing
+        if self._ended is not None or socket.is_full:
+            return
+        frame = outgoing.take()
+        if frame:
+            socket.send(frame)
             self._is_spoken = True
             self.frames_sent += 1
-            if self._relieved is not None:
-                self._relieve()
-            if outgoing:
-                await asyncio.sleep(0)  # a long queue leaves the loop to others in between
+        if self._is_choked and outgoing.bytes_waiting <= PEER_SENT_BYTES_WAITING_MAX // 2:
+            self._is_choked = False
+            self._read_on()
+        if outgoing:
+            self._on_room()
 
-    async def _read(self, handle: Handle) -> Closed:
-        receive = self._socket.receive
-        while self._ended is None:
-            frame = await receive()
-            if isinstance(frame, Closed):
-                return frame
-            self._is_heard = True
-            self.frames_received += 1
+    def _on_room(self) -> None:
+        if not self._is_due and self._outgoing:
+            self._is_due = True
+            self._loop.call_soon(self._send)
+
+    # -------------------------------------------------------------------------------- receiving
+
+    def _take(self, frame: bytes | Closed) -> None:
+        """Handle a frame, or note the end. What arrives after an end of ours is of no use."""
+        if self._ended is not None:
+            return
+        if isinstance(frame, Closed):
+            while self._unhandled:
+                self._handle_some()
+            self._end(frame)
+            return
+        self._is_heard = True
+        self.frames_received += 1
+        try:
             records = decode_frame(frame)
-            if len(records) <= PEER_RECORDS_TURN:
-                handle(records)
-            else:
-                await self._handle_in_turns(records, handle)
-            is_choked = self._outgoing.bytes_waiting > PEER_SENT_BYTES_WAITING_MAX
-            if is_choked and self._ended is None:
-                await self._until_relieved()
-        return self._ended  # what has arrived before is of no use: nobody could be answered
+        except Malformed as error:
+            self._end(Closed(CloseCode.MALFORMED, str(error)))
+            return
+        if len(records) <= PEER_RECORDS_TURN and not self._unhandled:
+            self._handle_all(records)
+        else:
+            if not self._unhandled:
+                self._loop.call_soon(self._handle_some)
+            self._unhandled.extend(records)
+            self._socket.pause()
+        if self._outgoing.bytes_waiting > PEER_SENT_BYTES_WAITING_MAX:
+            # Read nothing more from a side that does not fetch what it has asked for.
+            self._is_choked = True
+            self._socket.pause()
 
-    async def _handle_in_turns(self, records: list[Record], handle: Handle) -> None:
-        for start in range(0, len(records), PEER_RECORDS_TURN):
-            handle(records[start : start + PEER_RECORDS_TURN])
-            if self._ended is not None:
-                return
-            await asyncio.sleep(0)
+    def _handle_some(self) -> None:
+        """Handle what one turn has time for."""
+        unhandled = self._unhandled
+        count = min(len(unhandled), PEER_RECORDS_TURN)
+        self._handle_all([unhandled.popleft() for _ in range(count)])
+        if self._ended is not None:
+            unhandled.clear()
+        elif unhandled:
+            self._loop.call_soon(self._handle_some)
+        else:
+            self._read_on()
 
-    async def _until_relieved(self) -> None:
-        """Read nothing more from a side that does not fetch what it has asked for."""
-        self._relieved = asyncio.get_running_loop().create_future()
-        await self._relieved
+    def _handle_all(self, records: Sequence[Record]) -> None:
+        try:
+            self._context.run(self._handle, records)
+        except Malformed as error:
+            self._end(Closed(CloseCode.MALFORMED, str(error)))
+        except Exception as error:  # noqa: BLE001 -- `run` raises it
+            if not self._over.done():
+                self._over.set_exception(error)
+            self._end(Closed(CloseCode.LOST, "has a fault here"))
 
-    def _relieve(self) -> None:
-        relieved = self._relieved
-        if relieved is not None and self.bytes_waiting <= PEER_SENT_BYTES_WAITING_MAX // 2:
-            self._relieved = None
-            if not relieved.done():
-                relieved.set_result(None)
+    def _read_on(self) -> None:
+        if self._ended is None and not self._is_choked and not self._unhandled:
+            self._socket.resume()
+
+    # --------------------------------------------------------------------------- signs of life
 
     async def _beat(self) -> None:
-        silent = stuck = frames_sent = 0
+        silent = stuck = 0
+        before = (-1, 0)
         while True:
             await asyncio.sleep(self._beat_s)
             self._on_beat()
-            is_silent = not self._is_heard and self._relieved is None
+            is_silent = not self._is_heard and not self._is_choked
             silent = silent + 1 if is_silent else 0
-            is_stuck = self._is_sending and self.frames_sent == frames_sent
+            sent = self.frames_sent, self._socket.unsent_bytes
+            is_stuck = self._socket.is_full and sent == before
             stuck = stuck + 1 if is_stuck else 0
             if silent >= PEER_SILENT_BEATS_MAX:
                 self._abort(Closed(CloseCode.SILENT, "has been silent for too long"))
@@ -242,8 +280,12 @@ class Link:
             if stuck >= PEER_SILENT_BEATS_MAX:
                 self._abort(Closed(CloseCode.SILENT, "takes nothing that is sent to it"))
                 return
-            frames_sent = self.frames_sent
+            before = sent
             self._is_heard = False
-            if not self._is_spoken and not self._is_sending:
+            if not self._is_spoken and not self._socket.is_full:
                 self.put(_BEAT, 0)
             self._is_spoken = False
+
+
+def _nobody(_records: Sequence[Record]) -> None:
+    return None

@@ -138,19 +138,40 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 class FrameSocket(Protocol):
-    """One connection as `link.Link` needs it: frames in order, or the end."""
+    """One connection as `link.Link` needs it: frames in order, or the end. It never waits."""
 
-    async def send(self, frame: bytes) -> None:
-        """Send a frame; wait while the other side takes none. Raises: ConnectionError."""
+    def send(self, frame: bytes) -> None:
+        """Send a frame; nothing happens on a socket that ends."""
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether frames should wait: the other side takes none, PEER_SOCKET_BYTES_MAX lie."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Count what was sent and lies in this process still."""
 
     async def receive(self) -> bytes | Closed:
         """Return the next frame, at most PEER_FRAME_BYTES_MAX bytes, or how it all ended."""
 
+    def listen(
+        self, on_arrival: Callable[[bytes | Closed], None], on_room: Callable[[], None]
+    ) -> None:
+        """Hand over what `receive` would return as it arrives; tell when it is full no more.
+
+        Closed comes once and last; after it nothing is called.
+        """
+
+    def pause(self) -> None:
+        """Hand nothing over, and soon read nothing more; a loss is told all the same."""
+
+    def resume(self) -> None:
+        """Go on."""
+
     async def close(self, closed: Closed) -> None:
         """Say why, and end; takes at most about PEER_CLOSE_TIMEOUT_S. Never raises."""
 
-    @property
-    def abort(self) -> Callable[[], None]:
+    def abort(self) -> None:
         """End at once, without a word; may be called again."""
 
 
