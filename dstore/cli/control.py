@@ -9,11 +9,18 @@ from dstore.base.limits import JOIN_TOKEN_LIFE_S, JOIN_TOKEN_LIFE_S_MAX
 from dstore.cli.answers import OF_CONTROL, document, pages_of_control
 from dstore.cli.client import Request, client, json_request, path_of
 from dstore.cli.command import TEXT, Noun, Word
-from dstore.cli.component_list import CONTROL_COLUMNS, list_components
+from dstore.cli.component_list import (
+    CONTROL_COLUMNS,
+    delete_component,
+    find_component,
+    list_components,
+)
+from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
 from dstore.cli.joining import JoiningRole
-from dstore.cli.options import calls_admin
+from dstore.cli.options import calls_admin, dry_run_option, yes_option
 from dstore.cli.output import Column, emit, is_json, note, print_list, print_object, print_result
+from dstore.cli.recovery import recover_topology
 
 _TOKEN_COLUMNS: Final = (
     Column(heading="ID", key="id"),
@@ -53,6 +60,25 @@ def list_(*, with_removed: bool) -> None:
         columns=CONTROL_COLUMNS,
         with_removed=with_removed,
     )
+
+
+@control.command(example="dstore control remove 9c1e --yes")
+@click.argument("control_id", metavar="CONTROL", type=TEXT, help="Its id, or how it begins.")
+@dry_run_option
+@yes_option
+@calls_admin
+def remove(*, control_id: str, dry_run: bool, yes: bool) -> None:
+    """Remove a control process for good, once it has ended; one that is alive is refused."""
+    server = client(Surface.ADMIN)
+    found_id = find_component(server, "control", control_id, key="controls")
+    if dry_run:
+        fields = {"id": found_id, "removed": False}
+        print_result("Control", fields, sentence=f"Control {found_id} would be removed.")
+        return
+    confirm(f"remove control {found_id} from the cluster for good", yes=yes)
+    removed = delete_component(server, "control", found_id)
+    fields = {**removed, "removed": True}
+    print_result("Control", fields, sentence=f"Control {found_id} is removed.")
 
 
 @token.command(example="(umask 077; dstore control token create --role node > join.token)")
@@ -102,3 +128,6 @@ def revoke(*, token_id: str) -> None:
     client(Surface.ADMIN).call(Request(method="DELETE", path=path))
     fields = {"id": token_id, "revoked": True}
     print_result("JoinToken", fields, sentence=f"Join token {token_id} admits nobody any more.")
+
+
+control.add_command(recover_topology)

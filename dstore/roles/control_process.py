@@ -131,6 +131,7 @@ class ControlProcess:
             credentials=credentials or control.credentials,
             join_tokens=PlaneJoinTokens(self.admissions, control.survey),
             reports=control.survey,
+            recovery=control.recovery,
         )
         report = Report(
             roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock

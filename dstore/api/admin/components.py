@@ -11,7 +11,7 @@ from dstore.api.http.json_body import decode_object
 from dstore.api.http.request_checks import media_type
 from dstore.api.http.route import Route
 from dstore.model.errors import invalid
-from dstore.storage.control.records import NodeUuid, ProxyUuid
+from dstore.storage.control.records import ControlUuid, NodeUuid, ProxyUuid
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -25,6 +25,7 @@ MAINTENANCE = f"{NODE}/maintenance"
 PROXIES = "/admin/v1/proxy"
 PROXY = f"{PROXIES}/{{id}}"
 CONTROLS = "/admin/v1/control"
+CONTROL = f"{CONTROLS}/{{id}}"
 
 
 def component_routes(reports: ClusterReports, door: Door) -> tuple[Route, ...]:
@@ -40,6 +41,7 @@ def component_routes(reports: ClusterReports, door: Door) -> tuple[Route, ...]:
             ("GET", PROXIES, handlers.list_proxies, "list_proxies"),
             ("DELETE", PROXY, handlers.remove_proxy, "remove_proxy"),
             ("GET", CONTROLS, handlers.list_controls, "list_controls"),
+            ("DELETE", CONTROL, handlers.remove_control, "remove_control"),
         )
     )
 
@@ -106,3 +108,11 @@ class ComponentHandlers:
         await receive(request, self._door)
         found = await self._reports.controls()
         return json_answer({"controls": [rows.component(row) for row in found]})
+
+    async def remove_control(self, request: web.Request) -> Answer:
+        """Remove a control process that has ended, for good."""
+        principal, _ = await receive(request, self._door)
+        control = ControlUuid(request.match_info["id"])
+        row = await self._reports.remove_control(control, actor=principal.credential)
+        record_change("remove_control", principal, control=control)
+        return json_answer(rows.component(row))

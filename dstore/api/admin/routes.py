@@ -12,6 +12,7 @@ from dstore.api.admin.door import LocalDoor
 from dstore.api.admin.join_tokens import join_token_routes
 from dstore.api.admin.notices import notice_routes
 from dstore.api.admin.placement import placement_routes
+from dstore.api.admin.recovery import recovery_routes
 from dstore.api.admin.status import NodeStatus, StatusHandlers
 from dstore.api.admin.tasks import task_routes
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dstore.api.admin.status import Report, Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
-    from dstore.service.control.status import ClusterReports
+    from dstore.service.control.status import ClusterReports, TopologyRecovery
     from dstore.service.node import Node
 
 
@@ -39,6 +40,7 @@ class ControlAdmin:
     credentials: Credentials
     join_tokens: JoinTokens
     reports: ClusterReports
+    recovery: TopologyRecovery
 
 
 def admin_routes(node: Node, *, report: Report, metrics: Metrics) -> tuple[Route, ...]:
@@ -85,5 +87,6 @@ def control_routes(
         *placement_routes(control.reports, control.door),
         *task_routes(control.reports, control.door),
         *notice_routes(control.reports, control.door),
+        *recovery_routes(control.recovery, control.door),
         *status.routes,
     )

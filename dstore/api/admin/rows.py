@@ -10,7 +10,13 @@ from dstore.base.timestamps import instant
 from dstore.security.identity import ComponentRole
 
 if TYPE_CHECKING:
-    from dstore.service.control.status import ComponentRow, RangeRow, TableRow, TopologyReport
+    from dstore.service.control.status import (
+        ComponentRow,
+        RangeRow,
+        RecoveryReport,
+        TableRow,
+        TopologyReport,
+    )
     from dstore.storage.control.records import JoinTokenRecord, NoticeRecord, TaskRecord
 
 
@@ -79,6 +85,21 @@ def topology(report: TopologyReport) -> dict[str, Any]:
         "problemCount": report.problem_count,
         "problems": list(report.problems),
         "waitingWrites": report.waiting_writes,
+    }
+
+
+def recovery(report: RecoveryReport) -> dict[str, Any]:
+    """Describe whether store and coordinator belong together."""
+    return {
+        "state": report.state,
+        "why": report.why,
+        "revision": report.revision,
+        "recoveries": report.recoveries,
+        "changes": report.sequence,
+        "changesShown": report.shown,
+        "tenants": report.tenants,
+        "tables": report.tables,
+        "ranges": report.ranges,
     }
 
 

@@ -18,6 +18,7 @@ from dstore.model.errors import DStoreError, RefusalKind, Refused, Unavailable, 
 from dstore.service.calls.recovery_calls import AskRecoveries, Recoveries
 from dstore.service.control.status import RecoveryReport, RecoveryState
 from dstore.storage.control import outbox, planes, tables, tenants
+from dstore.topology import claims
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError
@@ -128,6 +129,8 @@ class Recovery:
             return RecoveryState.IMPOSSIBLE, impossible
         if stored.plane.is_recovering:
             return RecoveryState.UNDER_WAY, _UNDER_WAY
+        if self._is_about_to_thaw(stored, shown):
+            return RecoveryState.UNDER_WAY, _TAKEN_OVER
         why = self._needed(stored, shown)
         if why is not None:
             return RecoveryState.NEEDED, why
@@ -168,6 +171,15 @@ class Recovery:
             )
         return status.sentence if status.state is TopologyState.FROZEN else None
 
+    def _is_about_to_thaw(self, stored: _Stored, shown: _Shown) -> bool:
+        watcher, claim = self._realm.watcher, shown.claim
+        return (
+            watcher.status().state is TopologyState.FROZEN
+            and claim is not None
+            and claim.recoveries == stored.plane.recoveries
+            and claims.may_be_recovered(watcher.view, claim)
+        )
+
     async def _shown(self) -> _Shown:
         """Read the coordinator. Raises: Unavailable: it can't be."""
         try:
@@ -196,6 +208,9 @@ async def _plane(store: ControlStore) -> ControlPlaneRecord:
     return plane
 
 
+_TAKEN_OVER: Final = (
+    "The topology was recovered, and this control process takes it over within seconds."
+)
 _UNDER_WAY: Final = (
     "The topology is being recovered: the leading control publishes everything anew from its store."
 )

@@ -12,6 +12,7 @@ from typing import Protocol
 from dstore.model.status import ResourceStatus
 from dstore.storage.control.records import (
     ComponentState,
+    ControlUuid,
     NodeUuid,
     NoticeRecord,
     ProxyUuid,
@@ -265,3 +266,9 @@ class ClusterReports(Protocol):
 
     async def remove_proxy(self, proxy: ProxyUuid, *, actor: str) -> ComponentRow:
         """Remove a proxy for good. Raises: Refused: there is none."""
+
+    async def remove_control(self, control: ControlUuid, *, actor: str) -> ComponentRow:
+        """Remove a control process for good: it is listed and dialled no more.
+
+        Raises: Refused: there is none, or it lives. Unavailable: nobody knows whether it does.
+        """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import TOPOLOGY_PROBLEMS_SHOWN
 from dstore.base.threads import in_thread
-from dstore.model.errors import RefusalKind, Refused
+from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.security.identity import ComponentRole
 from dstore.service.control import rows
 from dstore.service.control.counts import Counted, count, survival
@@ -31,6 +31,7 @@ from dstore.storage.control import notices, outbox, tables, tasks, tenants
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import (
     ComponentState,
+    ControlUuid,
     NodeUuid,
     NoticeRecord,
     ProxyUuid,
@@ -40,6 +41,7 @@ from dstore.storage.control.records import (
     TaskState,
 )
 from dstore.topology import keyspace as keys
+from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
     from dstore.storage.control.records import TableRecord
@@ -246,6 +248,41 @@ class Survey:
             await append(tx, _traces(ComponentRole.PROXY, str(proxy), realm.watcher.view))
         realm.publisher.wake()
         return rows.proxy_row(replace(record, state=ComponentState.REMOVED), realm.watcher.view)
+
+    async def remove_control(self, control: ControlUuid, *, actor: str) -> ComponentRow:
+        """See `ClusterReports.remove_control`."""
+        realm = self._realm
+        self._require_ended(control)
+        async with realm.plane.store.transaction() as tx:
+            record = await CONTROLS.get(tx, control)
+            if record is None:
+                raise _no_component("control", control)
+            if record.state is not ComponentState.REMOVED:
+                now_us = realm.clock.wall_us()
+                await CONTROLS.set_state(tx, control, ComponentState.REMOVED, now_us=now_us)
+                await realm.audit(tx, actor=actor, action="remove_control", subject=str(control))
+            await append(tx, _traces(ComponentRole.CONTROL, str(control), realm.watcher.view))
+        realm.publisher.wake()
+        return rows.control_row(replace(record, state=ComponentState.REMOVED), realm.watcher.view)
+
+    def _require_ended(self, control: ControlUuid) -> None:
+        """Refuse to remove a control process that lives. Raises: Refused, Unavailable."""
+        realm = self._realm
+        status, seen = realm.watcher.status(), realm.watcher.view.controls.get(control)
+        is_here = control == realm.plane.process
+        if is_here or (seen is not None and seen.alive is not None):
+            leader = realm.watcher.view.leader
+            leads = leader is not None and leader.value.control == control
+            raise Refused(
+                RefusalKind.CONFLICT,
+                f"This control process {'leads' if leads else 'is alive'}; stop it first. A few "
+                "seconds later it can be removed.",
+            )
+        if status.state is not TopologyState.LIVE:
+            raise Unavailable(
+                UnavailableKind.UNREACHABLE,
+                f"Nobody can tell whether this control process is alive. {status.sentence}",
+            )
 
     # ------------------------------------------------------------------------------- parts
 

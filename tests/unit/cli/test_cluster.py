@@ -173,6 +173,59 @@ def test_controls_are_listed_with_their_leader(server: FakeServer, run: Run) -> 
     assert ["yes" in line for line in lines[1:]] == [True, False]
 
 
+def test_ended_controls_are_removed(server: FakeServer, run: Run) -> None:
+    """One that is alive is refused by control, in its words."""
+    row = {**a_node(ONE), "isLeader": False}
+    server.on("GET", "/admin/v1/control", {"controls": [row]})
+    assert run("control", "remove", "3f2a").exit_code == ExitCode.UNSAFE
+    assert "would be removed" in run("control", "remove", "3f2a", "--dry-run").stderr
+    assert "DELETE" not in {seen.method for seen in server.seen}
+    path = f"/admin/v1/control/{ONE}"
+    server.on("DELETE", path, reply=problem(409, "This control process leads; stop it first."))
+    server.on("DELETE", path, {**row, "state": "removed"})
+    assert "stop it first" in run("control", "remove", "3f2a", "--yes").stderr
+    assert "is removed" in run("control", "remove", "3f2a", "--yes").stderr
+
+
+RECOVERY = "/admin/v1/topology/recovery"
+A_RECOVERY = {
+    "state": "needed",
+    "why": "The coordinator is empty.",
+    "revision": 4,
+    "tenants": 1,
+    "tables": 2,
+    "ranges": 6,
+}
+
+
+def test_recovery_is_tried_asked_for_and_followed(server: FakeServer, run: Run) -> None:
+    """What would be published is said first; then it is done, and waited for."""
+    server.on("GET", RECOVERY, A_RECOVERY)
+    tried = run("control", "recover-topology", "--dry-run")
+    assert "Would be published: all 1 tenants, 2 tables, 6 ranges" in tried.stderr
+    refused = run("control", "recover-topology")
+    assert refused.exit_code == ExitCode.UNSAFE
+    assert {seen.method for seen in server.seen} == {"GET"}
+    under_way = {**A_RECOVERY, "state": "under_way", "why": "It is being recovered."}
+    done = {**A_RECOVERY, "state": "not_needed", "why": "They belong together."}
+    server.on("POST", RECOVERY, under_way)
+    for state in (under_way, done):
+        server.on("GET", RECOVERY, state)
+    followed = run("control", "recover-topology", "--yes", "--follow", "-o", "json")
+    assert followed.exit_code == ExitCode.OK
+    assert json.loads(followed.stdout)["state"] == "not_needed"
+
+
+@pytest.mark.parametrize("state", ["not_needed", "impossible"])
+def test_recovery_without_need_is_refused(server: FakeServer, run: Run, state: str) -> None:
+    """Not even --yes has it done: nothing is asked of control but a look."""
+    why = "They belong together." if state == "not_needed" else "The store is the old one."
+    server.on("GET", RECOVERY, {**A_RECOVERY, "state": state, "why": why})
+    result = run("control", "recover-topology", "--yes")
+    assert (result.exit_code, why in result.stderr) == (ExitCode.FAILED, True)
+    assert {seen.method for seen in server.seen} == {"GET"}
+
+
 @pytest.mark.parametrize(
     ("args", "query"),
     [
@@ -250,6 +303,7 @@ def test_notices_are_listed(server: FakeServer, run: Run) -> None:
         ("node", "show", "3f2a"),
         ("proxy", "ls"),
         ("control", "ls"),
+        ("control", "recover-topology", "--yes"),
         ("control", "token", "ls"),
         ("control", "token", "create", "--role", "node"),
         ("placement", "show"),

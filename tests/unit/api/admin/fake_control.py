@@ -29,12 +29,15 @@ from dstore.service.control.status import (
     Placement,
     RangeCounts,
     RangeRow,
+    RecoveryReport,
+    RecoveryState,
     TableRow,
     TopologyReport,
 )
 from dstore.storage.control.records import (
     BearerRecord,
     ComponentState,
+    ControlUuid,
     JoinTokenId,
     JoinTokenRecord,
     NodeUuid,
@@ -135,6 +138,19 @@ A_STATUS = ClusterStatus(
 )
 
 
+A_RECOVERY = RecoveryReport(
+    state=RecoveryState.NEEDED,
+    why="The coordinator is empty.",
+    revision=1,
+    recoveries=2,
+    sequence=40,
+    shown=0,
+    tenants=1,
+    tables=2,
+    ranges=6,
+)
+
+
 @dataclass(slots=True, kw_only=True)
 class FakeReports:
     """What control knows; `asked` is what was asked of it."""
@@ -205,6 +221,18 @@ class FakeReports:
         _known(proxy, PROXY)
         self.asked.append(("remove", proxy, actor))
         return a_row(ComponentRole.PROXY, PROXY, state=ComponentState.REMOVED)
+
+    async def remove_control(self, control: ControlUuid, *, actor: str) -> ComponentRow:
+        _known(control, CONTROL)
+        self.asked.append(("remove", control, actor))
+        return a_row(ComponentRole.CONTROL, CONTROL, state=ComponentState.REMOVED)
+
+    async def report(self) -> RecoveryReport:
+        return A_RECOVERY
+
+    async def order(self, *, actor: str) -> RecoveryReport:
+        self.asked.append(("recover", actor))
+        return replace(A_RECOVERY, state=RecoveryState.UNDER_WAY, recoveries=3)
 
 
 def _known(given: str, known: str) -> None:
@@ -340,6 +368,7 @@ class FakeControl:
             credentials=self.credentials,
             join_tokens=self.join_tokens,
             reports=self.reports,
+            recovery=self.reports,
         )
         report = Report(roles=("control",), started_at_us=0, clock=SystemClock())
         routes = control_routes(admin, report=report, metrics=create_metrics())

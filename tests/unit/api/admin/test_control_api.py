@@ -29,6 +29,9 @@ GUARDED = [
     ("GET", "/admin/v1/proxy"),
     ("DELETE", f"/admin/v1/proxy/{PROXY}"),
     ("GET", "/admin/v1/control"),
+    ("DELETE", f"/admin/v1/control/{CONTROL}"),
+    ("GET", "/admin/v1/topology/recovery"),
+    ("POST", "/admin/v1/topology/recovery"),
     ("GET", "/admin/v1/placement"),
     ("GET", "/admin/v1/task"),
     ("GET", f"/admin/v1/task/{A_TASK.id}"),
@@ -143,12 +146,32 @@ async def test_maintenance_must_be_said_clearly(control: FakeControl, body: obje
     assert control.reports.asked == []
 
 
-@pytest.mark.parametrize(("kind", "uuid"), [("node", NODE), ("proxy", PROXY)])
+@pytest.mark.parametrize(("kind", "uuid"), [("node", NODE), ("proxy", PROXY), ("control", CONTROL)])
 async def test_components_are_removed(control: FakeControl, kind: str, uuid: str) -> None:
     """For good, so control is told by whom."""
     reply = await control.ask("DELETE", f"/admin/v1/{kind}/{uuid}")
     assert json.loads(reply.body)["state"] == "removed"
     assert control.reports.asked == [("remove", uuid, "op-1")]
+
+
+async def test_recovery_is_looked_at_and_ordered(control: FakeControl) -> None:
+    """A look asks for nothing; an order says by whom, and what is under way."""
+    seen = json.loads((await control.ask("GET", "/admin/v1/topology/recovery")).body)
+    assert seen == {
+        "state": "needed",
+        "why": "The coordinator is empty.",
+        "revision": 1,
+        "recoveries": 2,
+        "changes": 40,
+        "changesShown": 0,
+        "tenants": 1,
+        "tables": 2,
+        "ranges": 6,
+    }
+    assert control.reports.asked == []
+    ordered = json.loads((await control.ask("POST", "/admin/v1/topology/recovery")).body)
+    assert (ordered["state"], ordered["recoveries"]) == ("under_way", 3)
+    assert control.reports.asked == [("recover", "op-1")]
 
 
 async def test_placement_is_asked_for_by_name_and_in_pages(control: FakeControl) -> None:
