@@ -18,9 +18,8 @@ from dstore.model.errors import DStoreError, RefusalKind, Refused, Unavailable, 
 from dstore.service.calls.recovery_calls import AskRecoveries, Recoveries
 from dstore.service.control.status import RecoveryReport, RecoveryState
 from dstore.storage.control import outbox, planes, tables, tenants
-from dstore.topology import claims
+from dstore.topology import claims, values
 from dstore.topology import keyspace as keys
-from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.status import TopologyState
 
