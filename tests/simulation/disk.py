@@ -15,6 +15,7 @@ that were made or deleted without SQLite (key files, folders) count as durable a
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -111,7 +112,7 @@ class SimDisk:
 
     `cut_after` (operations from now: writes, truncations, syncs, deletions) is when the power
     fails: that operation and all later ones raise `PowerCut`, and `on_cut` is told. None: never.
-    With `is_lying` a sync reports success and does nothing; with `is_full` no file grows;
+    With `is_lying` a sync reports success and does nothing; with `is_full` nothing can be written;
     `fail_syncs` and `fail_writes` are how many of the next ones fail with an I/O error.
     """
 
@@ -157,8 +158,8 @@ class SimDisk:
 
     def fdatasync(self, descriptor: int) -> None:
         """Sync the file behind a descriptor, as `os.fdatasync` does."""
-        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-        self.sync(self._life, path, failure=OSError(errno.EIO, "simulated"))
+        inode = self._life.inodes.get(os.fstat(descriptor).st_ino)
+        self.sync(self._life, inode, failure=OSError(errno.EIO, "simulated"))
 
     def kill(self) -> None:
         """End this life; what is written stays written, and unsynced."""
@@ -191,7 +192,7 @@ class SimDisk:
 
     # ------------------------------------------------------------------------------- for files
 
-    def opened(self, life: _Life, path: str, *, is_new: bool) -> None:
+    def opened(self, life: _Life, path: str, *, is_new: bool) -> _Inode:
         """Note that SQLite has a file open, and perhaps has made it."""
         self._require_power(life)
         number = Path(path).stat().st_ino
@@ -200,41 +201,29 @@ class SimDisk:
             life.unsynced.setdefault(self._name(life, path), None)
         elif number not in life.inodes:
             life.inodes[number] = _Inode(durable=bytearray(Path(path).read_bytes()))
+        return life.inodes[number]
 
-    def write(self, life: _Life, path: str, offset: int, data: bytes | None) -> None:
+    def write(self, life: _Life, inode: _Inode, offset: int, data: bytes | None) -> None:
         """Note an unsynced change of a file. Raises: PowerCut, or what the disk fails with."""
         self._spend(life)
         if self.fail_writes:
             self.fail_writes -= 1
             raise _io_error(apsw.SQLITE_IOERR_WRITE)
-        if self.is_full and data is not None and offset + len(data) > Path(path).stat().st_size:
+        if self.is_full and data is not None:
             raise apsw.FullError("the simulated disk is full")
         self.writes += 1
-        inode = life.inode_of(path)
-        if inode is not None:  # else the file has no name any more
-            inode.changes.append((offset, data))
+        inode.changes.append((offset, data))
 
-    def sync(
-        self,
-        life: _Life,
-        path: str,
-        *,
-        directory: bool = False,
-        failure: Exception | None = None,
-    ) -> None:
-        """Make a file durable, and with `directory` the names beside it."""
+    def sync(self, life: _Life, inode: _Inode | None, *, failure: Exception | None = None) -> bool:
+        """Make a file durable, if it is one of SQLite's. Returns: whether that was really done."""
         self._spend(life)
         if self.fail_syncs:
             self.fail_syncs -= 1
             raise failure or _io_error(apsw.SQLITE_IOERR_FSYNC)
         self.syncs += 1
-        if self.is_lying:
-            return
-        inode = life.inode_of(path)
-        if inode is not None:
+        if inode is not None and not self.is_lying:
             inode.sync()
-        if directory:
-            self._sync_names(life, path)
+        return not self.is_lying
 
     def delete(self, life: _Life, path: str, *, directory: bool) -> None:
         """Note that a name is about to go, durably with `directory`."""
@@ -243,9 +232,10 @@ class SimDisk:
         if inode is not None:
             life.unsynced.setdefault(self._name(life, path), inode)
         if directory and not self.is_lying:
-            self._sync_names(life, path)
+            self.sync_names(life, path)
 
-    def _sync_names(self, life: _Life, path: str) -> None:
+    def sync_names(self, life: _Life, path: str) -> None:
+        """Make the names in a file's folder durable."""
         folder = Path(self._name(life, path)).parent
         for name in [name for name in life.unsynced if Path(name).parent == folder]:
             del life.unsynced[name]
@@ -330,19 +320,20 @@ class _SimFile(apsw.VFSFile):
         self._syncs_directory = flags[0] & _WAL_CREATED == _WAL_CREATED
         is_new = not Path(self._name).exists()
         super().__init__("", name, flags)
-        disk.opened(self._life, self._name, is_new=is_new)
+        self._inode = disk.opened(self._life, self._name, is_new=is_new)
 
     def xWrite(self, data: Buffer, offset: int) -> None:  # noqa: N802 - SQLite's name
         written = bytes(data)
-        self._disk.write(self._life, self._name, offset, written)
+        self._disk.write(self._life, self._inode, offset, written)
         super().xWrite(written, offset)
 
     def xTruncate(self, size: int) -> None:  # noqa: N802 - SQLite's name
-        self._disk.write(self._life, self._name, size, None)
+        self._disk.write(self._life, self._inode, size, None)
         super().xTruncate(size)
 
     def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - SQLite's name
-        self._disk.sync(self._life, self._name, directory=self._syncs_directory)
+        if self._disk.sync(self._life, self._inode) and self._syncs_directory:
+            self._disk.sync_names(self._life, self._name)
         self._syncs_directory = False
 
 
