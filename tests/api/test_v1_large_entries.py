@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # As many elements as fit: 2 bytes of DynamoDB's count each, in 400 KiB.
 ZEROS = b'{"a":[' + b"0," * 130_000 + b"0]}"
 REFUSED = b'{"a":[' + b"0," * 500_000 + b"0]}"
-TRIES = 4  # another process on the machine may take the core meanwhile; the shortest stall counts
+TRIES = 12  # another process on the machine may take the core meanwhile; the shortest stall counts
 STALL_S = 0.15  # LOOP_LAG_MS_MAX, and a round trip between three threads on two cores
 
 
@@ -58,9 +58,10 @@ def test_others_do_not_wait(
         "get": lambda: client.get(path).status,
         "list": lambda: client.get(f"{new_table}/id").status,
     }
-    statuses = []
-    stalls = [
-        stall_s(server, lambda: statuses.append(operations[operation]())) for _ in range(TRIES)
-    ]
+    statuses, stalls = [], []
+    for _ in range(TRIES):
+        stalls.append(stall_s(server, lambda: statuses.append(operations[operation]())))
+        if stalls[-1] < STALL_S:
+            break
     assert set(statuses) == {{"refuse": 413, "accept": 202}.get(operation, 200)}
     assert min(stalls) < STALL_S, stalls

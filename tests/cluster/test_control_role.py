@@ -22,8 +22,9 @@ from dstore.roles.registry import compose
 from dstore.security.join_tokens import parse_join_token
 from dstore.service.client_env import Addresses
 from dstore.settings import Settings, load
-from tests.support.etcd import EtcdServer, free_port, running
+from tests.support.etcd import EtcdServer, running
 from tests.support.http_client import Client
+from tests.support.ports import lasting_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -47,7 +48,7 @@ def settings(etcd: EtcdServer, tmp_path: Path) -> Settings:
         flags={
             "data": tmp_path,
             "location": "EU",
-            "peer_port": free_port(),
+            "peer_port": lasting_port(),
             "etcd_endpoints": (etcd.address,),
             "etcd_namespace": f"{tmp_path.name}/",
         }
@@ -173,7 +174,7 @@ async def test_control_comes_back_with_what_it_had(settings: Settings) -> None:
 
 async def test_control_starts_without_etcd_and_says_so(settings: Settings) -> None:
     """Its operator is answered, and components may ask for their keys; nothing can be placed."""
-    away = replace(settings, etcd_endpoints=(f"127.0.0.1:{free_port()}",))
+    away = replace(settings, etcd_endpoints=(f"127.0.0.1:{lasting_port()}",))
     async with control_of(away, waits=False) as client:
         health = await asyncio.to_thread(client.get, "/health/ready")
         assert health.status == 503
@@ -193,7 +194,7 @@ async def test_second_control_shares_the_plane_and_waits_to_lead(
     other = replace(
         settings,
         data=directory,
-        peer_port=free_port(),
+        peer_port=lasting_port(),
         control_store=f"sqlite:{settings.data / 'control.db'}",
         control_key_file=settings.data / "control.key",
     )

@@ -1,4 +1,4 @@
-"""A real etcd of a test's own: on free ports, in a scratch directory, ended by its pid."""
+"""A real etcd of a test's own: on ports of its own, in a scratch directory, ended by its pid."""
 
 import os
 import signal
@@ -14,16 +14,9 @@ from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.topology.etcd import EtcdCoordinator
 from dstore.topology.etcd_wire import EtcdTls
+from tests.support.ports import lasting_port
 
 START_S_MAX = 20.0
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(kw_only=True)
@@ -34,8 +27,8 @@ class EtcdServer:
     options: tuple[str, ...] = ()
     scheme: str = "http"
     name: str = "only"
-    client_port: int = field(default_factory=free_port)
-    peer_port: int = field(default_factory=free_port)
+    client_port: int = field(default_factory=lasting_port)
+    peer_port: int = field(default_factory=lasting_port)
     cluster: str = ""  # name=url of every member; its own alone if empty
     prefix: tuple[str, ...] = ()  # a program that becomes the server, keeping its process id
     _process: subprocess.Popen[bytes] | None = None

@@ -265,7 +265,7 @@ def direct(methods: Methods, *, here: Identity = PROXY, calls_max: int = 4_096) 
     return DirectPeer(methods, caller=here, clock=SystemClock(), calls_max=calls_max)
 
 
-async def until(holds: Any, *, within_s: float = 5.0) -> None:
+async def until(holds: Any, *, within_s: float = 20.0) -> None:
     """Wait until `holds()` is true."""
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110 -- a test looks from outside

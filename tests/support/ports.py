@@ -1,7 +1,7 @@
 """TCP ports of 127.0.0.1 that a process may be stopped on and started on again.
 
-They lie below those that the system lends to outgoing connections, so that nobody takes one while
-its process is down.
+They lie below those that the system lends to outgoing connections, so that nobody takes one before
+its process is up, or while it is down.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ def lasting_ports(count: int) -> tuple[int, ...]:
         if _is_free(port):
             found.append(port)
     raise AssertionError(f"There are no {count} free ports from {_FIRST} to {_LAST}.")
+
+
+def lasting_port() -> int:
+    """Find one such port."""
+    return lasting_ports(1)[0]
 
 
 def _is_free(port: int) -> bool:

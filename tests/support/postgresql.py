@@ -16,7 +16,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.support.ports import lasting_port
+
 SUPERUSER: Final = "dstore_admin"
+_TERMINATED_MS: Final = 10_000
 PASSWORD: Final = "not-so-secret-1f6d"  # for connections over TCP
 _SYSTEM_USER: Final = "postgres"
 _INSTALLED: Final = Path("/usr/lib/postgresql")
@@ -50,7 +52,7 @@ class PostgreSQL:
         self.directory = directory
         self.socket_directory = directory / "socket"
         self.log = directory / "log"
-        self.port = port or _free_port()
+        self.port = port or lasting_port()
         self._password = password
         self._data = directory / "data"
         self._free: list[str] = []
@@ -125,9 +127,12 @@ class PostgreSQL:
         )  # fmt: skip
 
     def terminate_backends(self, database: str) -> None:
-        """Cut every connection to a database, as an operator or a failing server would."""
+        """Cut every connection to a database, as an operator or a failing server would.
+
+        Their other ends may not have noticed yet.
+        """
         self.run(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - our own name
+            f"SELECT pg_terminate_backend(pid, {_TERMINATED_MS}) FROM pg_stat_activity "  # noqa: S608 - our own name
             f"WHERE datname = '{database}'"
         )
 
@@ -210,10 +215,3 @@ def _programs() -> Path:
     )
     assert versions, "PostgreSQL is not installed; scripts/test installs it."
     return versions[-1]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -19,6 +19,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import CreateRevisionIs, Revision
 from tests.contract.control.conftest import Place
 from tests.support.control import (
+    WAIT_S_MAX,
     ControlProcess,
     eventually,
     new_table,
@@ -120,7 +121,7 @@ async def test_a_coordinator_away_is_said_aloud(place: Place) -> None:
         again = await leader.control.tables.create(new_table())
         assert (again.is_done, again.status) == (True, ResourceStatus.ACTIVE)
         drained = leader.control.survey.status
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S_MAX):
             while (await drained()).topology.waiting_writes:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.05)
 

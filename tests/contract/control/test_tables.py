@@ -26,6 +26,7 @@ from dstore.topology import keyspace as keys
 from dstore.topology import values
 from tests.contract.control.conftest import Place
 from tests.support.control import (
+    WAIT_S_MAX,
     ControlProcess,
     ObedientNode,
     eventually,
@@ -282,9 +283,15 @@ async def test_a_dead_node_does_not_hold_a_deletion_up(
         assert not gone.is_done
         with pytest.raises(Unavailable, match="being deleted"):
             await leader.control.tables.create(new_table(number=101))
-        await asyncio.sleep(0.8)
+
+        async def who_is_waited_for() -> str:
+            tasks, _ = await leader.control.survey.tasks()
+            return tasks[0].error
+
+        async with asyncio.timeout(WAIT_S_MAX):
+            while nodes[0].node not in await who_is_waited_for():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         tasks, _ = await leader.control.survey.tasks()
-        assert nodes[0].node in tasks[0].error
         await nodes[0].die()
         await leader.control.survey.retry_task(tasks[0].id)
         await eventually(lambda: leader.watcher.view.table("acme", "orders") is None)

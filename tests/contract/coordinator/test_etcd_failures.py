@@ -35,6 +35,7 @@ from tests.support.etcd_certificates import Authority
 pytestmark = pytest.mark.xdist_group("etcd")
 
 _PATIENCE_S = 30.0
+ASKED_S_MAX = 4.0  # for calls that were given half a second; the default would be 5
 
 
 @asynccontextmanager
@@ -77,10 +78,12 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
                 assert isinstance(first, Resync)
                 server.stop()
                 assert (
-                    await took_s(coordinator.put("w/b", b"", timeout_s=0.5), CoordinatorError) < 1
+                    await took_s(coordinator.put("w/b", b"", timeout_s=0.5), CoordinatorError)
+                    < ASKED_S_MAX
                 )
                 assert (
-                    await took_s(coordinator.get("w/b", timeout_s=0.5), CoordinatorUnavailable) < 1
+                    await took_s(coordinator.get("w/b", timeout_s=0.5), CoordinatorUnavailable)
+                    < ASKED_S_MAX
                 )
                 with pytest.raises(CoordinatorUnavailable):
                     await coordinator.keep_alive(lease.lease_id, timeout_s=0.5)
@@ -117,7 +120,7 @@ async def test_a_hanging_server_is_noticed(tmp_path: Path) -> None:
                     (grant, CoordinatorUnavailable),
                     (keep_alive, CoordinatorUnavailable),
                 ):
-                    assert 0.3 < await took_s(call, error) < 1.5
+                    assert 0.3 < await took_s(call, error) < ASKED_S_MAX
                 await asyncio.sleep(7)
                 # Silence is known as such.
                 assert SystemClock().monotonic_ns() - watch.heard_at_ns > 6 * NS_PER_S
@@ -351,4 +354,4 @@ async def test_nobody_there(tmp_path: Path) -> None:
             coordinator.grant(5, timeout_s=0.5),
             coordinator.keep_alive(LeaseId(1), timeout_s=0.5),
         ):
-            assert await took_s(call, CoordinatorUnavailable) < 1.5
+            assert await took_s(call, CoordinatorUnavailable) < ASKED_S_MAX

@@ -214,7 +214,7 @@ async def test_a_caller_that_is_silent(at: Served, contexts: dict[Identity, TlsC
     """A side without a sign of life is given up within a few beats."""
     async with raw_client(at, contexts[PROXY]) as socket:
         await until(lambda: bool(at.server.connections))
-        await until(lambda: not at.server.connections, within_s=3)
+        await until(lambda: not at.server.connections)
         assert not socket.closed
 
 
@@ -343,7 +343,7 @@ async def test_a_node_that_falls_silent(contexts: dict[Identity, TlsContexts]) -
 
     async with raw_server(contexts[NODE], hang) as url:
         peer = remote(url, contexts[PROXY], beat_s=0.1)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             with pytest.raises(Unknown, match="silent"):
                 await peer.call(Write(b""), deadline_s=60)
         await peer.close()
@@ -363,5 +363,6 @@ async def test_a_node_that_sends_everybody_away(contexts: dict[Identity, TlsCont
         peer = remote(url, contexts[PROXY])
         peer.open()
         await asyncio.sleep(1)
+        assert dials <= 8
+        await until(lambda: dials >= 2)
         await peer.close()
-    assert 2 <= dials <= 8

@@ -6,6 +6,8 @@ import pty
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -117,6 +119,15 @@ def test_full_disk_is_a_sentence(server: FakeServer) -> None:
     assert done.stderr == "dstore: The output can't be written: No space left on device.\n"
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Let what a test starts hear SIGINT, which a shell keeps from what runs in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_interrupt_ends_quietly(server: FakeServer) -> None:
     """Ctrl-C is 130 to the shell, and no traceback."""
     server.on("GET", "/admin/v1/status", reply=Reply(is_late=True))
@@ -128,6 +139,7 @@ def test_interrupt_ends_quietly(server: FakeServer) -> None:
     ) as process:
         while not server.seen:
             assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate()
     assert process.returncode == ExitCode.INTERRUPTED

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from dstore.base.entropy import SystemEntropy
 from dstore.base.metrics import Metrics, create_metrics
 
 BODY_BYTES_MAX = 4_096
+PATIENCE_S = 20.0  # other tests may have the machine meanwhile
 ENTRY = "/v1/tenant/{tenant}/table/{table}/id/{id}"
 
 
@@ -78,6 +79,13 @@ class Served:
         return parse(await self.send(lines.encode("latin-1") + body, **options))[-1]
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for what the server does a moment later."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for announces itself to nobody
+            await asyncio.sleep(0.005)
+
+
 def parse(data: bytes) -> list[Reply]:
     """Cut what a server sent into answers; each has a Content-Length, or no body."""
     replies: list[Reply] = []
@@ -97,7 +105,7 @@ def parse(data: bytes) -> list[Reply]:
 
 @asynccontextmanager
 async def served(
-    routes: Sequence[Route] = (), *, ready: Readiness | None = None, **options: Any
+    routes: Sequence[Route] = (), *, ready: Callable[[], Readiness] | None = None, **options: Any
 ) -> AsyncIterator[Served]:
     """Serve routes, besides those of health and an echo at ENTRY.
 
@@ -105,13 +113,12 @@ async def served(
     and `body_bytes_max` the admission's, the others the listener's.
     """
     metrics = create_metrics()
-    readiness = ready or Readiness(is_ready=True)
     admission = Admission(
         metrics, **{name: options.pop(name) for name in _OF_ADMISSION if name in options}
     )
     of_application = {name: options.pop(name) for name in _OF_APPLICATION if name in options}
     application = build_application(
-        (*echo_routes(), *health_routes(lambda: readiness), *routes),
+        (*echo_routes(), *health_routes(ready or (lambda: Readiness(is_ready=True))), *routes),
         surface="test",
         metrics=metrics,
         entropy=SystemEntropy(),

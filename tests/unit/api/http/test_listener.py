@@ -5,11 +5,13 @@ import json
 import shutil
 import ssl
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from dstore.api.http.admission import Admission
 from dstore.api.http.answer import Answer
@@ -19,7 +21,7 @@ from dstore.api.http.route import Route
 from dstore.base.limits import HEADER_BYTES_MAX
 from dstore.base.metrics import create_metrics
 from dstore.model.errors import Unavailable
-from tests.unit.api.http.serving import ENTRY, parse, served
+from tests.unit.api.http.serving import ENTRY, PATIENCE_S, parse, served, until
 
 PATH = ENTRY.replace("{", "").replace("}", "")
 GET = f"GET {PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
@@ -47,12 +49,26 @@ async def test_live_and_ready() -> None:
 
 async def test_not_ready_says_why() -> None:
     """An operator reads the reason; a load balancer reads the status."""
-    async with served(ready=Readiness(is_ready=False, reason="locked")) as server:
+    async with served(ready=lambda: Readiness(is_ready=False, reason="locked")) as server:
         ready = await server.ask("GET /health/ready HTTP/1.1")
         assert (ready.status, json.loads(ready.body)) == (
             503,
             {"status": "not ready", "reason": "locked"},
         )
+
+
+async def test_only_changes_of_readiness_are_logged() -> None:
+    """A probe asks every second: its answers are no errors, and no news until they change."""
+    with capture_logs() as events:
+        readiness = Readiness(is_ready=False, reason="locked")
+        async with served(ready=lambda: readiness, request_log="errors") as server:
+            for ready in (False, False, True, True):
+                readiness = replace(readiness, is_ready=ready)
+                await server.ask("GET /health/ready HTTP/1.1")
+    assert [(each["event"], each.get("is_ready")) for each in events] == [
+        ("readiness", False),
+        ("readiness", True),
+    ]
 
 
 async def test_draining_refuses_new_requests_and_stays_live() -> None:
@@ -136,11 +152,11 @@ async def test_connections_over_the_bound_are_turned_away() -> None:
     """Each connection costs memory and a descriptor."""
     async with served(connections_max=1) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
-        await asyncio.sleep(0.05)
+        await until(lambda: server.listener.connection_count == 1)
         (reply,) = parse(await server.send(GET))
         assert (reply.status, reply.problem) == (503, "overloaded")
         writer.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: server.listener.connection_count == 0)
         assert (await server.ask("GET /health/live HTTP/1.1")).status == 200
 
 
@@ -156,8 +172,8 @@ async def test_stop_lets_requests_end_and_closes_idle_connections() -> None:
             server.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         )
         await started.wait()
-        stopping = asyncio.get_running_loop().create_task(server.listener.stop(timeout_s=5))
-        async with asyncio.timeout(1):
+        stopping = asyncio.get_running_loop().create_task(server.listener.stop(timeout_s=60))
+        async with asyncio.timeout(PATIENCE_S):
             assert await idle.read() == b""
         idle_writer.close()
         with pytest.raises(OSError, match=r"refused|Connect call failed"):
@@ -166,7 +182,7 @@ async def test_stop_lets_requests_end_and_closes_idle_connections() -> None:
         gate.set()
         (reply,) = parse(await waiting)
         assert (reply.status, reply.headers["connection"]) == (200, "close")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await stopping
 
 
@@ -177,8 +193,9 @@ async def test_stop_receives_a_body_that_is_under_way() -> None:
         writer.write(
             GET.replace(b"GET", b"PUT").replace(b"\r\n\r\n", b"\r\nContent-Length: 6\r\n\r\nabc")
         )
-        await asyncio.sleep(0.05)
-        stopping = asyncio.get_running_loop().create_task(server.listener.stop(timeout_s=5))
+        await until(lambda: server.admission.body_bytes > 0)
+        stopping = asyncio.get_running_loop().create_task(server.listener.stop(timeout_s=60))
+        await until(lambda: server.admission.is_draining)
         await asyncio.sleep(0.05)
         writer.write(b"def")
         (reply,) = parse(await reader.read())
@@ -195,7 +212,7 @@ async def test_stop_ends_at_its_deadline() -> None:
             server.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         )
         await started.wait()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             await server.listener.stop(timeout_s=0.1)
             assert await waiting == b""
         assert server.admission.requests == 0

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from dstore.api.http.answer import Answer
 from dstore.api.http.route import Route
 from dstore.base.limits import MIB
-from tests.unit.api.http.serving import Served, parse, served
+from tests.unit.api.http.serving import PATIENCE_S, Served, parse, served, until
 
 ENTRY = b"/v1/tenant/acme/table/orders/id/k1"
 GET = b"GET " + ENTRY + b" HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -35,7 +35,7 @@ async def test_trickled_head_is_ended() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
         answer = asyncio.get_running_loop().create_task(reader.read())
         writer.write(b"GET / HTTP/1.1\r\n")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             while not answer.done():
                 writer.write(b"A: b\r\n")
                 await asyncio.sleep(0.05)
@@ -70,9 +70,9 @@ async def test_large_head_in_pieces_is_refused_before_its_end() -> None:
 async def test_body_in_pieces_does_not_count_as_a_head() -> None:
     """The bytes of a long upload are no head, even if more than a head may have."""
     body = [b"a" * 2_000] * 2
-    async with served(header_timeout_s=0.2) as server:
+    async with served(header_timeout_s=0.1) as server:
         head = PUT + b"Connection: close\r\nContent-Length: 4000\r\n\r\n"
-        (reply,) = parse(await server.send(head, *body, pause_s=0.15))
+        (reply,) = parse(await server.send(head, *body, pause_s=0.11))
         assert (reply.status, reply.body) == (201, b'{"bytes":4000}')
 
 
@@ -86,9 +86,8 @@ async def test_connection_between_requests_stays_open() -> None:
 async def test_idle_connection_is_closed_after_the_keep_alive_time() -> None:
     """An idle connection costs memory."""
     async with served(keep_alive_timeout_s=0.2) as server:
-        began = time.monotonic()
-        assert len(parse(await server.send(GET))) == 1
-        assert time.monotonic() - began < 1.5
+        async with asyncio.timeout(PATIENCE_S):
+            assert len(parse(await server.send(GET, wait_s=2 * PATIENCE_S))) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,9 +119,9 @@ async def test_chunk_flood_is_ended_without_a_stall() -> None:
         async def watch() -> None:
             nonlocal slowest
             while True:
-                began = time.monotonic()
+                began = time.thread_time()  # of this loop alone, whoever else has the processor
                 assert (await server.ask("GET /health/live HTTP/1.1")).status == 200
-                slowest = max(slowest, time.monotonic() - began)
+                slowest = max(slowest, time.thread_time() - began)
 
         watcher = asyncio.get_running_loop().create_task(watch())
         (reply,) = parse(
@@ -177,33 +176,27 @@ async def _ask_and_not_read(server: Served) -> asyncio.StreamWriter:
     return writer
 
 
-async def _until(server: Served, connections: int) -> None:
-    async with asyncio.timeout(5):
-        while server.listener.connection_count != connections:  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0.01)
-
-
 async def test_an_answer_that_nobody_fetches_is_given_up() -> None:
     """It lay in memory for as long as its client liked."""
     async with served([LARGE], answer_timeout_s=0.2) as server:
         writer = await _ask_and_not_read(server)
-        await asyncio.sleep(0.1)
-        assert server.listener.connection_count == 1
-        await _until(server, 0)
+        await until(lambda: server.listener.connection_count == 1)
+        await until(lambda: server.listener.connection_count == 0)
         assert b'requests_refused_total{reason="answer_too_slow"} 1.0' in server.metrics.render()
         writer.close()
 
 
 async def test_an_answer_that_is_fetched_slowly_arrives() -> None:
     """The time is for the next bytes of it, not for the whole."""
-    async with served([LARGE], answer_timeout_s=0.3) as server:
+    async with served([LARGE], answer_timeout_s=1.0) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
         writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-        got = 0
+        got, began_s = 0, time.monotonic()
         while data := await reader.read(1 * MIB):
             got += len(data)
             await asyncio.sleep(0.02)
         assert got > LARGE_BYTES
+        assert time.monotonic() - began_s > 1.0
         writer.close()
 
 
@@ -211,9 +204,9 @@ async def test_of_too_many_answers_those_go_that_waited_longest() -> None:
     """Clients that fetch nothing must not take the memory of all others."""
     async with served([LARGE], answer_bytes_max=LARGE_BYTES * 2) as server:
         writers = [await _ask_and_not_read(server) for _ in range(4)]
-        await asyncio.sleep(0.1)
-        assert b'"answer_bytes_waiting"}' in server.metrics.render()
-        assert 1 <= server.listener.connection_count < 4
+        await until(lambda: b'"answer_bytes_waiting"}' in server.metrics.render())
+        await until(lambda: server.listener.connection_count < 4)
+        assert server.listener.connection_count >= 1
         reply = await server.ask("GET /large HTTP/1.1", wait_s=5.0)
         assert len(reply.body) == LARGE_BYTES
         for writer in writers:

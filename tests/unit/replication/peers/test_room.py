@@ -30,7 +30,7 @@ async def test_a_wake_up_is_handed_on() -> None:
     room.leave(1)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await second
     assert room.waiting == 0
 
