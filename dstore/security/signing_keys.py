@@ -53,12 +53,14 @@ class AccessKeyDays:
         tenant: whose it is; the signature proves no more than that.
         first_day: days since 1970-01-01 UTC.
         keys: DATE_KEY_BYTES for that day and for each that follows.
+        tenant_id: the tenant's UUID; "" from a control that does not say it.
     """
 
     access_key_id: str
     tenant: str
     first_day: int
     keys: bytes = field(repr=False)
+    tenant_id: str = ""
 
     @property
     def last_day(self) -> int:
@@ -138,9 +140,9 @@ class SigningKeys:
         """Forget a tenant's access keys."""
         self.revoke({one.access_key_id for one in self._owners.values() if one.tenant == tenant})
 
-    def knows(self, access_key_id: str) -> bool:
-        """Whether there is such an access key."""
-        return access_key_id in self._owners
+    def find(self, access_key_id: str) -> AccessKeyDays | None:
+        """Find an access key, whether or not somebody has signed with it."""
+        return self._owners.get(access_key_id)
 
     def serves(self, now_us: int) -> bool:
         """Whether keys for today have come; if not, control has been away for days."""
@@ -211,7 +213,9 @@ class SigningKeys:
         """Whether a kept verifier is what would be made anew."""
         owner, kept = self._owners.get(scope.access_key_id), self._ready[scope].owner
         day = _day_number(scope.date)
-        if owner is None or kept is None or day is None or owner.tenant != kept.tenant:
+        if owner is None or kept is None or day is None:
+            return False
+        if (owner.tenant, owner.tenant_id) != (kept.tenant, kept.tenant_id):
             return False
         held = owner.key_of(day)
         return held is not None and held == kept.key_of(day)

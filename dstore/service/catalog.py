@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dstore.base.limits import NEW_TABLE_RANGES_MAX
 from dstore.base.threads import in_thread
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.model.table_settings import TableSettings
+    from dstore.service.access import Principal
     from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings, Tenant
 
@@ -69,6 +70,11 @@ class Catalog:
     def tenant(self, name: str) -> Tenant:
         """Find a tenant. Raises: Refused: there is none."""
         return self._holdings.tenant(name)
+
+    def is_another(self, tenant: str, tenant_id: str) -> bool:
+        """Tell whether there is a tenant of that name, and it is not the one of that UUID."""
+        found = self._holdings.tenants.get(tenant)
+        return found is not None and found.uuid != tenant_id
 
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
@@ -114,7 +120,12 @@ class Catalog:
         """Have `mourner` told a tenant's name as soon as it is deleted, before anything else."""
         self._mourners.append(mourner)
 
-    async def create_tenant(self, name: str) -> tuple[Tenant, bool]:
+    async def create_tenant(
+        self,
+        name: str,
+        *,
+        by: Principal | None = None,  # noqa: ARG002 - surfaces audit what is changed here
+    ) -> tuple[Tenant, bool]:
         """Create a tenant with its key share. Returns: the tenant, and whether it is new.
 
         Raises: Refused: a bad name. Unavailable: the disk is nearly full.
@@ -122,7 +133,13 @@ class Catalog:
         validate_tenant_name(name)
         return await self._holdings.turn(name, self._create_tenant(name))
 
-    async def delete_tenant(self, name: str, *, force: bool) -> None:
+    async def delete_tenant(
+        self,
+        name: str,
+        *,
+        force: bool,
+        by: Principal | None = None,  # noqa: ARG002 - surfaces audit what is changed here
+    ) -> None:
         """Delete a tenant, its credentials, its files, and shred its keys.
 
         Raises: Refused: there is no such tenant, or it still has tables and `force` is false.
@@ -131,7 +148,13 @@ class Catalog:
         await self._holdings.turn(name, self._delete_tenant(name, force=force))
 
     async def create_table(
-        self, tenant_name: str, name: str, *, id_type: IdType, ranges: int = 1
+        self,
+        tenant_name: str,
+        name: str,
+        *,
+        id_type: IdType,
+        ranges: int = 1,
+        by: Principal | None = None,
     ) -> tuple[Table, bool]:
         """Create a v1 table. Returns: the table, and whether it is new.
 
@@ -143,11 +166,17 @@ class Catalog:
         validate_table_name(name)
         self.tenant(tenant_name)
         return await self._holdings.turn(
-            tenant_name, self._create_table(tenant_name, name, id_type=id_type, ranges=ranges)
+            tenant_name,
+            self._create_table(_Asked(tenant_name, by), name, id_type=id_type, ranges=ranges),
         )
 
     async def declare_table(
-        self, tenant_name: str, declared: Declared, *, ranges: int = 1
+        self,
+        tenant_name: str,
+        declared: Declared,
+        *,
+        ranges: int = 1,
+        by: Principal | None = None,
     ) -> Table:
         """Create a DynamoDB table.
 
@@ -156,17 +185,23 @@ class Catalog:
             declared: what it is to be.
             ranges: how many equal parts its hashes are in, 1 to NEW_TABLE_RANGES_MAX. It is for
                 what tries several ranges on one node; no surface offers it.
+            by: who wants it.
         Raises: Refused: a bad name, no such tenant, or there is a table of that name.
             Unavailable: the disk is nearly full.
         """
         validate_table_name(declared.name)
         self.tenant(tenant_name)
         return await self._holdings.turn(
-            tenant_name, self._declare_table(tenant_name, declared, ranges=ranges)
+            tenant_name, self._declare_table(_Asked(tenant_name, by), declared, ranges=ranges)
         )
 
     async def set_table(
-        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+        self,
+        tenant_name: str,
+        name: str,
+        change: Callable[[TableDefinition], TableSettings],
+        *,
+        by: Principal | None = None,
     ) -> Table:
         """Set a table's settings to what `change` makes of the definition, in the tenant's turn.
 
@@ -174,18 +209,23 @@ class Catalog:
             tenant_name: the tenant's.
             name: the table's.
             change: pure; runs in a thread.
+            by: who wants it.
         Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
         """
-        self.table(tenant_name, name)
-        return await self._holdings.turn(tenant_name, self._set_table(tenant_name, name, change))
+        _Asked(tenant_name, by).found_in(self)
+        found = self.table(tenant_name, name)
+        return await self._holdings.turn(tenant_name, self._set_table(found, change))
 
-    async def delete_table(self, tenant_name: str, name: str) -> Table:
+    async def delete_table(
+        self, tenant_name: str, name: str, *, by: Principal | None = None
+    ) -> Table:
         """Delete a table, its key and its files. Returns: what it was.
 
         Raises: Refused: there is no such table, or it is protected.
         """
-        self.table(tenant_name, name)
-        return await self._holdings.turn(tenant_name, self._delete_table(tenant_name, name))
+        _Asked(tenant_name, by).found_in(self)
+        found = self.table(tenant_name, name)
+        return await self._holdings.turn(tenant_name, self._delete_table(found))
 
     async def _create_tenant(self, name: str) -> tuple[Tenant, bool]:
         found = self._holdings.tenants.get(name)
@@ -205,9 +245,9 @@ class Catalog:
             mourner(name)
 
     async def _create_table(
-        self, tenant_name: str, name: str, *, id_type: IdType, ranges: int
+        self, asked: _Asked, name: str, *, id_type: IdType, ranges: int
     ) -> tuple[Table, bool]:
-        tenant = self.tenant(tenant_name)
+        tenant = asked.found_in(self)
         found = tenant.tables.get(name)
         if found is not None:
             check_same(found.definition, id_type)
@@ -215,8 +255,8 @@ class Catalog:
         declared = Declared(name=name, partition=v1_key(id_type))
         return await self._add_table(tenant, declared, door=Door.V1, ranges=ranges), True
 
-    async def _declare_table(self, tenant_name: str, declared: Declared, *, ranges: int) -> Table:
-        tenant = self.tenant(tenant_name)
+    async def _declare_table(self, asked: _Asked, declared: Declared, *, ranges: int) -> Table:
+        tenant = asked.found_in(self)
         if declared.name in tenant.tables:
             raise table_exists(declared.name)
         return await self._add_table(tenant, declared, door=Door.DYNAMODB, ranges=ranges)
@@ -243,14 +283,36 @@ class Catalog:
         return await self._holdings.add_ranges(definition, refs)
 
     async def _set_table(
-        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+        self, found: Table, change: Callable[[TableDefinition], TableSettings]
     ) -> Table:
-        before = self.table(tenant_name, name).definition
+        before = self._same(found).definition
         # No look at the free disk: lifting a protection may be what makes room.
         settings = await in_thread(partial(change, before))  # a request may state very much
         return await self._holdings.put_definition(replace(before, settings=settings))
 
-    async def _delete_table(self, tenant_name: str, name: str) -> Table:
-        table = self.table(tenant_name, name)
-        check_deletable(table.definition)
-        return await self._holdings.remove_table(tenant_name, name)
+    async def _delete_table(self, found: Table) -> Table:
+        definition = self._same(found).definition
+        check_deletable(definition)
+        return await self._holdings.remove_table(definition.tenant, definition.name)
+
+    def _same(self, found: Table) -> Table:
+        """Find a table as it is by now. Raises: Refused: it is gone, or a later one of its name."""
+        before = found.definition
+        table = self.table(before.tenant, before.name)
+        if table.definition.table_id != before.table_id:
+            raise no_such("table", before.name)
+        return table
+
+
+class _Asked(NamedTuple):
+    """In which tenant a table is to be made, and by whom."""
+
+    tenant: str
+    by: Principal | None
+
+    def found_in(self, catalog: Catalog) -> Tenant:
+        """Find the tenant. Raises: Refused: there is none, or it is not the client's own."""
+        found = catalog.tenant(self.tenant)
+        if self.by is not None and self.by.tenant_id not in {"", found.uuid}:
+            raise no_such("tenant", self.tenant)
+        return found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dstore.model.errors import NotMine
     from dstore.model.ranges import Table
     from dstore.model.tables import IdType, TableDefinition
+    from dstore.service.access import Principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,12 @@ class Directory(Protocol):
     def tenant(self, name: str) -> KnownTenant:
         """Find a tenant. Raises: Refused: there is none."""
 
+    def is_another(self, tenant: str, tenant_id: str) -> bool:
+        """Tell whether there is a tenant of that name, and it is not the one of that UUID.
+
+        Raises: Unavailable: it looks so, and what is known here is too old to say so.
+        """
+
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
 
@@ -85,38 +92,53 @@ class Directory(Protocol):
 
 
 class Registrar(Protocol):
-    """Changes what tenants and tables there are; each change is durable when it returns."""
+    """Changes what tenants and tables there are; each change is durable when it returns.
 
-    async def create_tenant(self, name: str) -> tuple[KnownTenant, bool]:
+    `by` is who wants it, None for this process itself. A tenant's client changes nothing of a later
+    tenant of that name, however long its request waits for its turn.
+    """
+
+    async def create_tenant(
+        self, name: str, *, by: Principal | None = None
+    ) -> tuple[KnownTenant, bool]:
         """Create a tenant. Returns: it, and whether it is new. Raises: Refused: a bad name."""
 
-    async def delete_tenant(self, name: str, *, force: bool) -> None:
+    async def delete_tenant(self, name: str, *, force: bool, by: Principal | None = None) -> None:
         """Delete a tenant with all that is its.
 
         Raises: Refused: there is no such tenant, or it still has tables and `force` is false.
         """
 
     async def create_table(
-        self, tenant_name: str, name: str, *, id_type: IdType
+        self, tenant_name: str, name: str, *, id_type: IdType, by: Principal | None = None
     ) -> tuple[Table, bool]:
         """Create a v1 table. Returns: it, and whether it is new.
 
         Raises: Refused: a bad name, no such tenant, or a different table of that name.
         """
 
-    async def declare_table(self, tenant_name: str, declared: Declared) -> Table:
+    async def declare_table(
+        self, tenant_name: str, declared: Declared, *, by: Principal | None = None
+    ) -> Table:
         """Create a DynamoDB table.
 
         Raises: Refused: a bad name, no such tenant, or there is a table of that name.
         """
 
     async def set_table(
-        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+        self,
+        tenant_name: str,
+        name: str,
+        change: Callable[[TableDefinition], TableSettings],
+        *,
+        by: Principal | None = None,
     ) -> Table:
         """Set a table's settings to what `change`, which is pure, makes of its definition.
 
         Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
         """
 
-    async def delete_table(self, tenant_name: str, name: str) -> Table:
+    async def delete_table(
+        self, tenant_name: str, name: str, *, by: Principal | None = None
+    ) -> Table:
         """Delete a table. Returns: what it was. Raises: Refused: there is none, or protected."""

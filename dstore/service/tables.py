@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.model.table_settings import TableSettings
     from dstore.model.tables import TableDefinition
+    from dstore.service.access import Principal
     from dstore.service.directory import Declared, Registrar
 
 DAY_US: Final = 24 * 3_600 * US_PER_S
 
 
 class Tables:
-    """The tables of tenants, for the DynamoDB API. Used from one event loop."""
+    """The tables of tenants, for the DynamoDB API; `by` is who wants a change.
+
+    Used from one event loop.
+    """
 
     def __init__(self, registrar: Registrar, clock: Clock) -> None:
         """Have `registrar` change the tables."""
@@ -36,27 +40,34 @@ class Tables:
         """Tell the wall time in microseconds since 1970, by which changes are dated."""
         return self._clock.wall_us()
 
-    async def create(self, tenant: str, declared: Declared) -> Table:
+    async def create(
+        self, tenant: str, declared: Declared, *, by: Principal | None = None
+    ) -> Table:
         """Create a table. Raises: Refused: there is one of that name. Unavailable: no space."""
-        return await self._registrar.declare_table(tenant, declared)
+        return await self._registrar.declare_table(tenant, declared, by=by)
 
     async def update(
-        self, tenant: str, name: str, change: Callable[[TableDefinition, int], TableSettings]
+        self,
+        tenant: str,
+        name: str,
+        change: Callable[[TableDefinition, int], TableSettings],
+        *,
+        by: Principal | None = None,
     ) -> Table:
         """Set a table's settings to what `change` makes of its definition and of now's wall time.
 
         Raises: Refused: there is no such table; what `change` raises, and then nothing changed.
         """
         return await self._registrar.set_table(
-            tenant, name, lambda definition: change(definition, self.now_us())
+            tenant, name, lambda definition: change(definition, self.now_us()), by=by
         )
 
-    async def delete(self, tenant: str, name: str) -> Table:
+    async def delete(self, tenant: str, name: str, *, by: Principal | None = None) -> Table:
         """Delete a table. Returns: what it was.
 
         Raises: Refused: there is no such table, or it is protected against deletion.
         """
-        return await self._registrar.delete_table(tenant, name)
+        return await self._registrar.delete_table(tenant, name, by=by)
 
 
 def decreases_today(throughput: Throughput, *, now_us: int) -> int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.model.ranges import Table
     from dstore.replication.peers.port import Peer
+    from dstore.service.access import Principal
     from dstore.service.control.credentials import ControlCredentials
     from dstore.service.control.key_feed import KeyFeed
     from dstore.service.node import Node
@@ -93,9 +94,9 @@ class WholeRegistrar(RemoteRegistrar):
         )
         self._credentials = credentials
 
-    async def delete_tenant(self, name: str, *, force: bool) -> None:
+    async def delete_tenant(self, name: str, *, force: bool, by: Principal | None = None) -> None:
         """Delete a tenant; see `RemoteRegistrar`."""
-        await super().delete_tenant(name, force=force)
+        await super().delete_tenant(name, force=force, by=by)
         await self._credentials.follow()
 
 
@@ -207,12 +208,12 @@ class Whole:
     def __init__(self, around: Surroundings) -> None:
         """Wire the use cases; `credentials.follow` fills `access`."""
         node, clock = around.node, around.clock
-        self.access = ProxyAccess(clock=clock, entropy=around.entropy)
-        self.reader = CredentialReader(around.control, self.access)
-        self.credentials = WholeCredentials(around.credentials, around.feed, self.reader)
         self.directory = WholeDirectory(
             around.watcher, node.holdings.counts, location=around.location
         )
+        self.access = ProxyAccess(self.directory, clock=clock, entropy=around.entropy)
+        self.reader = CredentialReader(around.control, self.access)
+        self.credentials = WholeCredentials(around.credentials, around.feed, self.reader)
         self.registrar = WholeRegistrar(around, self.directory, self.credentials)
         self.walks = RangeWalks(self.directory, node.ranges)
         self.items = Items(self.directory, node.ranges, self.walks)

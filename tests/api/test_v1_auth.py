@@ -6,8 +6,10 @@ exists, never did, or was deleted (invariant I11; OWASP API1 and API5).
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -281,3 +283,34 @@ def test_two_authorization_headers(client: CheckedClient) -> None:
     headers = {"Authorization": f"Bearer {client.token}", "authorization": "Bearer x"}
     for one in (headers, dict(reversed(headers.items()))):
         assert exchange(client.url, head("GET", "/v1/tenant", one)).status == 400
+
+
+def test_a_slow_request_does_not_come_to_the_next_tenant_of_its_name(
+    server: Server, client: CheckedClient, admin: CheckedClient
+) -> None:
+    """A token is checked before the body comes; behind it, its tenant may be another's name."""
+    tenant = "made-anew"
+    client.put(f"/v1/tenant/{tenant}")
+    token = admin.post(f"/admin/v1/tenant/{tenant}/token").json()["token"]
+    body = b'{"idType": "String"}'
+    request = head(
+        "PUT",
+        f"/v1/tenant/{tenant}/table/{TABLE}",
+        {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": JSON,
+            "Content-Length": str(len(body)),
+            "Expect": "100-continue",
+        },
+    )
+    address = urlsplit(client.url)
+    assert address.hostname
+    with socket.create_connection((address.hostname, address.port or 0), timeout=20) as line:
+        line.sendall(request)
+        assert line.recv(1_024).startswith(b"HTTP/1.1 100 ")  # the token was good
+        client.delete(f"/v1/tenant/{tenant}?force=true")
+        client.put(f"/v1/tenant/{tenant}")
+        line.sendall(body)
+        assert line.recv(1_024).startswith(b"HTTP/1.1 401 ")
+    assert client.get(f"/v1/tenant/{tenant}/table").json()["tables"] == []
+    client.delete(f"/v1/tenant/{tenant}")

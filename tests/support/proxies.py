@@ -55,6 +55,9 @@ class KeepingNode(ObedientNode):
             return
         tenant: Any = await self._value(keys.TenantPath(path.tenant))
         table: Any = await self._value(keys.TablePath(path.tenant, path.table))
+        former = self.real.holdings.tenants.get(path.tenant)
+        if former is not None and former.uuid != tenant.uuid:
+            await duties.drop_tenant(path.tenant, tenant_id=former.uuid)
         await duties.ensure_tenant(path.tenant, tenant_id=tenant.uuid)
         definition = table.definition(keys.TablePath(path.tenant, path.table))
         given: Any = values.decode(path, value)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dstore.base.limits import INLINE_JSON_BYTES_MAX
+from dstore.service.access import require_same_tenant
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.shapes import Structure
     from dstore.service.access import Principal
+    from dstore.service.directory import KnownTenant
     from dstore.service.use_cases import UseCases
 
 Members = dict[str, Any]
@@ -41,6 +43,19 @@ class Call:
     def is_large(self) -> bool:
         """Whether work on all of the members belongs into a thread."""
         return self.body_bytes > INLINE_JSON_BYTES_MAX
+
+    def known_tenant(self) -> KnownTenant:
+        """Find the tenant whose access key signed the request, and no later one of its name.
+
+        A large request takes a while to be read, and its tenant may be another one behind that.
+
+        Raises: Refused: there is none, or it is another one. Unavailable: nobody knows.
+        """
+        directory = self.cases.directory
+        found = directory.tenant(self.tenant)
+        if found.uuid != self.principal.tenant_id:
+            require_same_tenant(self.principal, directory)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ from dstore.base.limits import (
 )
 from dstore.base.threads import in_thread
 from dstore.expressions import ExpressionError
+from dstore.service.access import require_same_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,6 +143,7 @@ class Door:
             digest = await in_thread(lambda: hashlib.sha256(sent).hexdigest())
             action, principal = self._asked(request, digest)
             members, body_bytes = await _large_members(request, sent, action)
+            require_same_tenant(principal, self._cases.directory)  # behind all that time, too
         assert principal.tenant is not None, "an access key is a tenant's"
         reply = await action.run(
             Call(

@@ -110,7 +110,7 @@ def table_arn(region: str, name: str) -> str:
 
 
 def _find(call: Call, given: str) -> Table | None:
-    tables = call.cases.directory.tenant(call.tenant).tables
+    tables = call.known_tenant().tables
     found = tables.get(given)
     return tables.get(name_of(given)) if found is None else found
 

@@ -94,7 +94,7 @@ async def set_tags(call: Call, name: str, change: Callable[[Tags], Tags]) -> Non
         settings = definition.settings
         return replace(settings, tags=change(settings.tags))
 
-    await call.cases.tables.update(call.tenant, name, changed)
+    await call.cases.tables.update(call.tenant, name, changed, by=call.principal)
 
 
 def tags_at_creation(given: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import invalid
-from dstore.service.access import Principal, authorize
+from dstore.service.access import Principal, authorize, require_same_tenant
 from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Exchange:
             _authorize(principal, request)
         if hdrs.CONTENT_ENCODING in request.headers:
             body = await inflate_body(request, body, bytes_max=V1_BODY_BYTES_MAX)
+        if body:
+            require_same_tenant(principal, cases.directory)  # behind all the time that it took
         check_query(request, allowed, signed=signed)
         return cls(request, principal, body)
 

@@ -45,7 +45,10 @@ class TableHandlers:
         exchange.media_type(JSON)
         id_type = _id_type(await exchange.json_object("table definition"))
         table, is_new = await self._cases.registrar.create_table(
-            exchange.value("tenant"), exchange.value("table"), id_type=id_type
+            exchange.value("tenant"),
+            exchange.value("table"),
+            id_type=id_type,
+            by=exchange.principal,
         )
         if is_new:
             self._audit(exchange, "create_table")
@@ -62,7 +65,7 @@ class TableHandlers:
         """Delete a table with its files."""
         exchange = await Exchange.receive(request, self._cases)
         tenant, table = exchange.value("tenant"), exchange.value("table")
-        await self._cases.registrar.delete_table(tenant, table)
+        await self._cases.registrar.delete_table(tenant, table, by=exchange.principal)
         self._audit(exchange, "delete_table")
         rid = table_rid(tenant, table, location=self._cases.directory.location)
         return Answer(status=204, headers={RID: str(rid)})

@@ -49,7 +49,9 @@ class TenantHandlers:
             exchange.media_type(JSON)
             if await exchange.json_object("tenant"):
                 raise invalid("A tenant has no settings yet; send no body, or {}.")
-        tenant, is_new = await self._cases.registrar.create_tenant(exchange.value("tenant"))
+        tenant, is_new = await self._cases.registrar.create_tenant(
+            exchange.value("tenant"), by=exchange.principal
+        )
         if is_new:
             exchange.audit("create_tenant", tenant=tenant.name)
         return self._described(tenant, status=201 if is_new else 200)
@@ -59,7 +61,9 @@ class TenantHandlers:
         exchange = await Exchange.receive(request, self._cases, allowed=("force",))
         require_operator(exchange.principal)
         name = exchange.value("tenant")
-        await self._cases.registrar.delete_tenant(name, force=exchange.flag("force"))
+        await self._cases.registrar.delete_tenant(
+            name, force=exchange.flag("force"), by=exchange.principal
+        )
         exchange.audit("delete_tenant", tenant=name)
         rid = tenant_rid(name, location=self._cases.directory.location)
         return Answer(status=204, headers={RID: str(rid)})

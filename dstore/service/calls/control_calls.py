@@ -6,7 +6,8 @@ Each answer has the coordinator's revision at which the change is visible: wait 
 
 Creations are told apart by the UUID that the caller draws: sent again, because an answer was lost,
 they do nothing and are answered as before (I9). `actor` is for the audit log: the public id of the
-credential that asks, "" for none.
+credential that asks, "" for none. `tenant_id` of a new table is the UUID of the tenant whose client
+asks: nothing is made in another tenant that has its name by now. "" for the operator's.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class CreateTable(PeerRequest[TableChanged], frozen=True, array_like=True):
     table_id: str
     id_type: IdType
     actor: str = ""
+    tenant_id: str = ""
 
 
 class DeclareTable(PeerRequest[TableChanged], frozen=True, array_like=True):
@@ -108,6 +110,7 @@ class DeclareTable(PeerRequest[TableChanged], frozen=True, array_like=True):
     sort: StoredKey | None = None
     settings: TableSettings = NO_SETTINGS
     actor: str = ""
+    tenant_id: str = ""
 
 
 class SetTable(PeerRequest[TableChanged], frozen=True, array_like=True):

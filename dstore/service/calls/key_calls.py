@@ -119,6 +119,7 @@ class AccessKeyGiven(msgspec.Struct, frozen=True, array_like=True):
     tenant: str
     first_day: int
     keys: bytes
+    tenant_id: str = ""
 
     def __repr__(self) -> str:
         """Show whose they are."""
@@ -131,15 +132,17 @@ class AccessKeyGiven(msgspec.Struct, frozen=True, array_like=True):
             tenant=self.tenant,
             first_day=self.first_day,
             keys=self.keys,
+            tenant_id=self.tenant_id,
         )
 
 
 class BearerGiven(msgspec.Struct, frozen=True, array_like=True):
-    """A bearer token's digest; `tenant` is None for the operator's."""
+    """A bearer token's digest; `tenant` is None for the operator's, `tenant_id` is its UUID."""
 
     id: str
     tenant: str | None
     digest: Key
+    tenant_id: str = ""
 
     def __repr__(self) -> str:
         """Show whose it is."""

@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import CREDENTIALS_CHANGES_MAX, CREDENTIALS_FRESH_S, SIGNING_DAYS_AHEAD
@@ -53,8 +53,18 @@ _ACCESS_KEY: Final = "a/"
 _BEARER: Final = "b/"
 
 Given = AccessKeyGiven | BearerGiven
-Record = AccessKeyRecord | BearerRecord
 Listed = TypeVar("Listed")
+
+
+class Record(NamedTuple):
+    """A credential as the store has it, and the UUID of its tenant; "" for the operator's.
+
+    Names are given again once they are free, UUIDs are not: by its name alone a credential that is
+    not known to be void yet would open the next tenant of that name (I11).
+    """
+
+    credential: AccessKeyRecord | BearerRecord
+    tenant_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,18 +237,19 @@ def _plain(names: Iterable[str], prefix: str) -> tuple[str, ...]:
 
 async def _records(tx: Transaction) -> dict[str, Record]:
     """Read all credentials; those of a tenant that is being deleted are void."""
-    void = {
-        tenant.name
+    tenant_ids: dict[str | None, str] = {
+        tenant.name: tenant.uuid
         async for tenant in _all(partial(tenants.page, tx))
-        if tenant.status is ResourceStatus.DELETING
+        if tenant.status is not ResourceStatus.DELETING
     }
+    tenant_ids[None] = ""  # the operator
     records: dict[str, Record] = {}
     async for key in _all(partial(credentials.access_keys, tx)):
-        if key.tenant not in void:
-            records[_ACCESS_KEY + key.id] = key
+        if key.tenant in tenant_ids:
+            records[_ACCESS_KEY + key.id] = Record(key, tenant_ids[key.tenant])
     async for bearer in _all(partial(credentials.bearers, tx)):
-        if bearer.tenant not in void:
-            records[_BEARER + bearer.id] = bearer
+        if bearer.tenant in tenant_ids:
+            records[_BEARER + bearer.id] = Record(bearer, tenant_ids[bearer.tenant])
     return records
 
 
@@ -258,9 +269,11 @@ def _derive(
 ) -> dict[str, Given]:
     """Make what proxies are given; one that does not open is left out, and said."""
     made: dict[str, Given] = {}
-    for name, record in records:
+    for name, (record, tenant_id) in records:
         if isinstance(record, BearerRecord):
-            made[name] = BearerGiven(id=record.id, tenant=record.tenant, digest=record.digest)
+            made[name] = BearerGiven(
+                id=record.id, tenant=record.tenant, digest=record.digest, tenant_id=tenant_id
+            )
             continue
         try:
             secret = control_key.open(
@@ -277,6 +290,7 @@ def _derive(
             tenant=days.tenant,
             first_day=days.first_day,
             keys=days.keys,
+            tenant_id=tenant_id,
         )
     return made
 
@@ -290,8 +304,8 @@ def _state_of(records: Mapping[str, Record], day: int) -> bytes:
     """Digest what is given: 32 bytes; about 2 us a record."""
     digest = hashlib.sha256(framed((b"credentials", str(day).encode())))
     for name in sorted(records):
-        record = records[name]
+        record, tenant_id = records[name]
         secret = record.digest if isinstance(record, BearerRecord) else record.sealed_secret
-        whose = "" if record.tenant is None else f"={record.tenant}"
+        whose = "" if record.tenant is None else f"={record.tenant}={tenant_id}"
         digest.update(framed((name.encode(), whose.encode(), secret)))
     return digest.digest()

@@ -81,9 +81,7 @@ class ControlTables:
             door=Door.V1,
             created_at_us=self._realm.clock.wall_us(),
         )
-        return await self._create(
-            made, actor=ask.actor, check=lambda found: check_same(found, ask.id_type)
-        )
+        return await self._create(made, ask, check=lambda found: check_same(found, ask.id_type))
 
     async def declare(self, ask: DeclareTable) -> TableChanged:
         """Create a DynamoDB table. Raises: see the call."""
@@ -103,7 +101,7 @@ class ControlTables:
         def check(found: TableDefinition) -> None:
             raise table_exists(found.name)
 
-        return await self._create(made, actor=ask.actor, check=check)
+        return await self._create(made, ask, check=check)
 
     async def set(self, ask: SetTable) -> TableChanged:
         """Set a table's settings, if they are as expected. Raises: see the call."""
@@ -157,7 +155,11 @@ class ControlTables:
     # ------------------------------------------------------------------------------- steps
 
     async def _create(
-        self, made: TableDefinition, *, actor: str, check: Callable[[TableDefinition], None]
+        self,
+        made: TableDefinition,
+        ask: CreateTable | DeclareTable,
+        *,
+        check: Callable[[TableDefinition], None],
     ) -> TableChanged:
         """Create a table, unless it was made before; `check` judges one of another id."""
         realm = self._realm
@@ -165,6 +167,8 @@ class ControlTables:
             tenant = await tenants.get(tx, made.tenant)
             if tenant is None or tenant.status is ResourceStatus.DELETING:
                 raise no_such("tenant", made.tenant)
+            if ask.tenant_id not in {"", tenant.uuid}:
+                raise no_such("tenant", made.tenant)  # this one was made later, under its name
             found = await tables.get(tx, made.tenant, made.name)
             if found is None:
                 if await tables.get_by_id(tx, made.table_id) is not None:
@@ -173,7 +177,7 @@ class ControlTables:
                     # Asked again after a lost answer, and deleted by somebody else meanwhile. A
                     # table has one life: its task would not delete it a second time.
                     raise no_such("table", made.name)
-                changed = await self._insert(tx, made, actor=actor)
+                changed = await self._insert(tx, made, actor=ask.actor)
             else:
                 known = definition_of(found)
                 if found.status is ResourceStatus.DELETING:

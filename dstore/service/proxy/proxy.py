@@ -66,10 +66,10 @@ class Proxy:
         """Wire the use cases; `access` is who knows the clients, if it is not a `ProxyAccess`."""
         clock, near = around.clock, around.near
         self._tasks = Tasks(_never)
-        self.credentials = ProxyAccess(clock=clock, entropy=around.entropy)
-        self.access: Gatekeeper = self.credentials if access is None else access
         directory = ViewDirectory(around.watcher, location=around.location)
         self.directory: Directory = directory
+        self.credentials = ProxyAccess(directory, clock=clock, entropy=around.entropy)
+        self.access: Gatekeeper = self.credentials if access is None else access
         self.peers = PeerPool(
             around.watcher,
             dial=around.dial,

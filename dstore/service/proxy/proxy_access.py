@@ -14,7 +14,16 @@ from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.security import credentials
 from dstore.security.signing_keys import SigningKeys
 from dstore.security.sigv4 import SignatureProblem, SignatureRefused
-from dstore.service.access import ALIKE, BEARER, NO_MATCH, Principal, claim_of, unauthenticated
+from dstore.service.access import (
+    ALIKE,
+    BEARER,
+    NO_MATCH,
+    NO_SUCH_BEARER,
+    Principal,
+    claim_of,
+    require_same_tenant,
+    unauthenticated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +33,24 @@ if TYPE_CHECKING:
     from dstore.security.signing_keys import AccessKeyDays
     from dstore.service.access import SignedRequest
     from dstore.service.calls.key_calls import BearerGiven
+    from dstore.service.directory import Directory
     from dstore.service.enrolment.credential_reader import CredentialChange
 
 
 class ProxyAccess:
-    """A `use_cases.Gatekeeper`, and a `CredentialSink`. Used from one event loop."""
+    """A `use_cases.Gatekeeper`, and a `CredentialSink`. Used from one event loop.
 
-    def __init__(self, *, clock: Clock, entropy: Entropy) -> None:
-        """Start empty: until control has given something, everybody is met with Unavailable."""
+    Credentials come from control and tenants from the topology, each in its own time. So a
+    credential lets in only while its tenant, by its UUID, is the one that is served under that
+    name; whichever of the two is behind, it is unknown until both have come.
+    """
+
+    def __init__(self, directory: Directory, *, clock: Clock, entropy: Entropy) -> None:
+        """Start empty: until control has given something, everybody is met with Unavailable.
+
+        `directory` tells which tenants are served.
+        """
+        self._directory = directory
         self._clock = clock
         self._keys = SigningKeys(entropy)
         self._bearers: dict[str, BearerGiven] = {}
@@ -62,8 +81,10 @@ class ProxyAccess:
             else credentials.TokenRecord(id=credentials.TokenId(given.id), digest=given.digest)
         )
         if not credentials.token_is_valid(text, stored) or given is None:
-            raise unauthenticated("The token is not valid here; ask the operator for another one.")
-        return Principal(tenant=given.tenant, credential=given.id)
+            raise unauthenticated(NO_SUCH_BEARER)
+        principal = Principal(tenant=given.tenant, credential=given.id, tenant_id=given.tenant_id)
+        require_same_tenant(principal, self._directory)
+        return principal
 
     def signature(self, request: SignedRequest) -> Principal:
         """Authenticate a request signed with an access key (SigV4).
@@ -80,11 +101,11 @@ class ProxyAccess:
             if refused.problem in ALIKE:
                 raise SignatureRefused(refused.problem, NO_MATCH) from None
             raise
-        name = (owner.access_key_id, claim.scope.region)
-        known = self._principals.get(name)
-        if known is not None and known.tenant == owner.tenant:
-            return known
-        return self._principal(owner, claim.scope.region)
+        principal = self._principals.get((owner.access_key_id, claim.scope.region))
+        if principal is None:
+            principal = self._remembered(owner, claim.scope.region)
+        require_same_tenant(principal, self._directory)
+        return principal
 
     def check_known(self, request: SignedRequest) -> None:
         """Refuse a request, before its body has come, that `signature` refuses whatever the body.
@@ -92,10 +113,12 @@ class ProxyAccess:
         Raises: SignatureRefused: the signature cannot be read, or names no access key.
             Unavailable: control has given none yet.
         """
-        claim = claim_of(request)
+        scope = claim_of(request).scope
         self._check_filled()
-        if not self._keys.knows(claim.scope.access_key_id):
+        owner = self._keys.find(scope.access_key_id)
+        if owner is None:
             raise SignatureRefused(SignatureProblem.UNKNOWN_KEY, NO_MATCH)
+        require_same_tenant(_principal(owner, scope.region), self._directory)
 
     # ------------------------------------------------------------------------- what is known
 
@@ -125,11 +148,10 @@ class ProxyAccess:
             self._bearers.pop(token_id, None)
         self._principals.clear()
 
-    def _principal(self, owner: AccessKeyDays, region: str) -> Principal:
+    def _remembered(self, owner: AccessKeyDays, region: str) -> Principal:
         if len(self._principals) >= SIGNING_KEYS_KEPT_MAX:
             self._principals.clear()  # regions are free text; those in use come back at once
-        made = Principal(tenant=owner.tenant, credential=owner.access_key_id, region=region)
-        self._principals[owner.access_key_id, region] = made
+        made = self._principals[owner.access_key_id, region] = _principal(owner, region)
         return made
 
     def _check_filled(self) -> None:
@@ -139,3 +161,12 @@ class ProxyAccess:
                 "What clients are known by has not come from control yet; retry.",
                 retry_after_ms=RETRY_AFTER_MS,
             )
+
+
+def _principal(owner: AccessKeyDays, region: str) -> Principal:
+    return Principal(
+        tenant=owner.tenant,
+        credential=owner.access_key_id,
+        region=region,
+        tenant_id=owner.tenant_id,
+    )

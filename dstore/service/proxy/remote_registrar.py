@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from dstore.model.table_settings import KeyAttribute, TableSettings
     from dstore.model.tables import IdType, TableDefinition
     from dstore.replication.peers.port import Peer, PeerRequest
+    from dstore.service.access import Principal
     from dstore.service.calls.control_calls import TableChanged
     from dstore.service.directory import Declared, KnownTenant
     from dstore.service.proxy.view_directory import ViewDirectory
@@ -85,23 +86,27 @@ class RemoteRegistrar:
         self._clock = clock
         self._entropy = entropy
 
-    async def create_tenant(self, name: str) -> tuple[KnownTenant, bool]:
+    async def create_tenant(
+        self, name: str, *, by: Principal | None = None
+    ) -> tuple[KnownTenant, bool]:
         """Create a tenant. Returns: it, and whether it is new. Raises: Refused: a bad name."""
         validate_tenant_name(name)
-        made = await self._ask(CreateTenant(name=name, tenant_id=self._entropy.uuid()))
+        made = await self._ask(
+            CreateTenant(name=name, tenant_id=self._entropy.uuid(), actor=_actor(by))
+        )
         await self._shown(made.revision)
         return self._directory.tenant(name), made.is_new
 
-    async def delete_tenant(self, name: str, *, force: bool) -> None:
+    async def delete_tenant(self, name: str, *, force: bool, by: Principal | None = None) -> None:
         """Delete a tenant with all that is its.
 
         Raises: Refused: there is no such tenant, or it still has tables and `force` is false.
         """
-        gone = await self._ask(DeleteTenant(name=name, force=force))
+        gone = await self._ask(DeleteTenant(name=name, force=force, actor=_actor(by)))
         await self._shown(gone.revision)
 
     async def create_table(
-        self, tenant_name: str, name: str, *, id_type: IdType
+        self, tenant_name: str, name: str, *, id_type: IdType, by: Principal | None = None
     ) -> tuple[Table, bool]:
         """Create a v1 table. Returns: it, and whether it is new.
 
@@ -110,12 +115,19 @@ class RemoteRegistrar:
         validate_table_name(name)
         made = await self._ask(
             CreateTable(
-                tenant=tenant_name, name=name, table_id=self._entropy.uuid(), id_type=id_type
+                tenant=tenant_name,
+                name=name,
+                table_id=self._entropy.uuid(),
+                id_type=id_type,
+                actor=_actor(by),
+                tenant_id=_tenant_id(by),
             )
         )
         return await self._made(made), made.is_done
 
-    async def declare_table(self, tenant_name: str, declared: Declared) -> Table:
+    async def declare_table(
+        self, tenant_name: str, declared: Declared, *, by: Principal | None = None
+    ) -> Table:
         """Create a DynamoDB table.
 
         Raises: Refused: a bad name, no such tenant, or there is a table of that name.
@@ -129,12 +141,19 @@ class RemoteRegistrar:
                 partition=_stored(declared.partition),
                 sort=None if declared.sort is None else _stored(declared.sort),
                 settings=declared.settings,
+                actor=_actor(by),
+                tenant_id=_tenant_id(by),
             )
         )
         return await self._made(made)
 
     async def set_table(
-        self, tenant_name: str, name: str, change: Callable[[TableDefinition], TableSettings]
+        self,
+        tenant_name: str,
+        name: str,
+        change: Callable[[TableDefinition], TableSettings],
+        *,
+        by: Principal | None = None,
     ) -> Table:
         """Set a table's settings to what `change`, which is pure, makes of its definition.
 
@@ -151,6 +170,7 @@ class RemoteRegistrar:
                     table_id=before.table_id,
                     expected=before.settings,
                     settings=settings,
+                    actor=_actor(by),
                 )
             )
             if changed.is_done:
@@ -163,11 +183,18 @@ class RemoteRegistrar:
             retry_after_ms=RETRY_AFTER_MS,
         )
 
-    async def delete_table(self, tenant_name: str, name: str) -> Table:
+    async def delete_table(
+        self, tenant_name: str, name: str, *, by: Principal | None = None
+    ) -> Table:
         """Delete a table. Returns: what it was. Raises: Refused: there is none, or protected."""
         table = self._directory.table(tenant_name, name)
         gone = await self._ask(
-            DeleteTable(tenant=tenant_name, name=name, table_id=table.definition.table_id)
+            DeleteTable(
+                tenant=tenant_name,
+                name=name,
+                table_id=table.definition.table_id,
+                actor=_actor(by),
+            )
         )
         await self._shown(gone.revision)
         return table
@@ -239,6 +266,14 @@ class RemoteRegistrar:
 def _raise_either(problem: Unknown | None, error: Unavailable) -> NoReturn:
     """Raise what is true of all attempts: that nothing was done is, only if none was unknown."""
     raise error if problem is None else problem
+
+
+def _actor(by: Principal | None) -> str:
+    return "" if by is None else by.credential
+
+
+def _tenant_id(by: Principal | None) -> str:
+    return "" if by is None else by.tenant_id
 
 
 def _definition_of(changed: TableChanged) -> TableDefinition:

@@ -133,6 +133,29 @@ class ViewDirectory:
         self._kept[name] = _Kept(made, shown, view)
         return made
 
+    def is_another(self, tenant: str, tenant_id: str) -> bool:
+        """Tell whether there is a tenant of that name, and it is not the one of that UUID: 0.2 µs.
+
+        A view that has not followed yet may show the former tenant beside a credential of the new
+        one: then it is another one until the view has come.
+
+        Raises: Unavailable: the view is one of the disk, which may be behind by days.
+        """
+        view = self._watcher.view
+        kept = self._kept.get(tenant)
+        if kept is not None and kept.view is view:
+            uuid = kept.made.uuid
+        else:
+            shown = view.tenant(tenant)
+            if shown is None or shown.known is None or not _is_there(shown):
+                return False
+            uuid = shown.known.value.uuid
+        if uuid == tenant_id:
+            return False
+        if self._watcher.status().state is not TopologyState.LIVE:
+            raise self._unknown("tenant", tenant)
+        return True
+
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: no such tenant or table. Unavailable: nobody knows."""
         found = self.tenant(tenant).tables.get(name)
@@ -148,6 +171,9 @@ class ViewDirectory:
         """
         if self._watcher.status().state is TopologyState.LIVE:
             return no_such(what, name)
+        return self._unknown(what, name)
+
+    def _unknown(self, what: str, name: str) -> Unavailable:
         return Unavailable(
             UnavailableKind.UNREACHABLE,
             f"Whether there is a {what} {excerpt(name)} is not known here until the topology can "

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from dstore.security.sigv4 import date_key
 from dstore.service.calls.key_calls import AskCredentials, BearerGiven, Credentials
 from dstore.service.control.key_feed import KeyFeed
 from dstore.service.enrolment.credential_reader import CredentialChange, CredentialReader
-from dstore.storage.control import credentials, tenants
+from dstore.storage.control import credentials, tables, tenants
 from dstore.storage.control.records import BearerRecord
 from tests.support.joining import Control, control, joined, member
 from tests.support.peers import until
@@ -194,6 +195,34 @@ async def test_credentials_of_a_tenant_that_is_being_deleted_are_void(at: Contro
     await stale(at.feed)
     await one.read()
     assert kept.access_keys == {}
+
+
+async def test_credentials_name_their_tenant_by_its_uuid(at: Control) -> None:
+    """One of the same id in a later tenant of that name is another one, and told as a change."""
+    bearer = BearerRecord(id="bearer-1", tenant="acme", digest=DIGEST, created_at_us=1)
+    kept = Kept()
+    one = reader(at.feed, kept)
+    seen = []
+    for uuid in (None, str(UUID(int=7))):
+        async with at.plane.store.transaction() as tx:
+            tenant = await tenants.get(tx, "acme")
+            assert tenant is not None
+            if uuid is not None:
+                for table in (await tables.page(tx, "acme")).records:
+                    await tables.delete(tx, table.table_id)
+                await tenants.delete(tx, "acme")
+                tenant = replace(tenant, uuid=uuid)
+                await tenants.insert(tx, tenant)
+            await credentials.insert_bearer(tx, bearer)
+        await at.add_access_key(key_id(1), tenant="acme", secret=SECRET)
+        await stale(at.feed)
+        await one.read()
+        assert kept.access_keys[key_id(1)].tenant_id == tenant.uuid
+        assert kept.bearers["bearer-1"].tenant_id == tenant.uuid
+        assert at.feed._contents is not None
+        seen.append(at.feed._contents.state)
+    assert seen[0] != seen[1]
+    assert kept.replaced == 1, "told as a change"
 
 
 async def test_a_proxy_that_was_elsewhere_meanwhile_is_given_everything(

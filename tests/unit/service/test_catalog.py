@@ -10,6 +10,7 @@ import pytest
 
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.model.tables import IdType
+from dstore.service.access import Principal
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.storage import node_records, table_records
@@ -40,6 +41,28 @@ async def test_credentials_die_with_their_tenant_whatever_fails(
         assert node.access.access_keys("acme") == []
         assert node.access.tokens("acme") == []
         await node.access.import_access_key("acme", key.id, "another-secret")
+
+
+async def test_a_former_tenants_client_changes_nothing_of_the_next_one(tmp_path: Path) -> None:
+    """However long its requests wait for their turn, whatever the operator does meanwhile."""
+    async with a_node(tmp_path / "data") as node:
+        catalog = node.catalog
+        await catalog.create_tenant("acme")
+        await catalog.create_table("acme", "abc", id_type=IdType.STRING)
+        client = Principal(tenant="acme", credential="DSAK", tenant_id=catalog.tenant("acme").uuid)
+        _, *asked = await asyncio.gather(
+            catalog.delete_tenant("acme", force=True),
+            catalog.create_tenant("acme"),
+            catalog.create_table("acme", "abc", id_type=IdType.STRING),
+            catalog.create_table("acme", "alien", id_type=IdType.STRING, by=client),
+            catalog.delete_table("acme", "abc", by=client),
+            catalog.set_table("acme", "abc", lambda it: it.settings, by=client),
+            return_exceptions=True,
+        )
+        assert list(catalog.tenant("acme").tables) == ["abc"]
+        for refused in asked[-3:]:
+            assert isinstance(refused, Refused)
+            assert refused.kind is RefusalKind.NOT_FOUND
 
 
 async def test_a_cancelled_deletion_goes_on(tmp_path: Path) -> None:

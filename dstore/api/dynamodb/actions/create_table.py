@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 async def _run(call: Call) -> Reply:
     declared = await in_thread_if(call.is_large, lambda: declared_table(call.members))
-    table = await call.cases.tables.create(call.tenant, declared)
+    table = await call.cases.tables.create(call.tenant, declared, by=call.principal)
     return {"TableDescription": created(call, table)}
 
 

@@ -19,7 +19,7 @@ async def _run(call: Call) -> Reply:
     table = described_table(call, call.members["TableName"])
     name, answer = table.definition.name, deleted(call, table)
     try:
-        await call.cases.tables.delete(call.tenant, name)
+        await call.cases.tables.delete(call.tenant, name, by=call.principal)
     except Refused as refused:
         if refused.kind is RefusalKind.NOT_FOUND:  # since it was found here
             raise no_such_table(name) from None

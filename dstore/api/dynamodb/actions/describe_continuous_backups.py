@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def _run(call: Call) -> Reply:
     name = name_of(call.members["TableName"])
-    if name not in call.cases.directory.tenant(call.tenant).tables:
+    if name not in call.known_tenant().tables:
         raise AwsError("TableNotFoundException", f"Table not found: {name}")
     return {
         "ContinuousBackupsDescription": {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def _run(call: Call) -> Reply:
-    names = call.cases.directory.tenant(call.tenant).table_names
+    names = call.known_tenant().table_names
     start = call.members.get("ExclusiveStartTableName")
     first = 0 if start is None else bisect_right(names, start)
     end = first + call.members.get("Limit", LIST_TABLES_MAX)

@@ -20,7 +20,7 @@ async def _run(call: Call) -> Reply:
     name = table_in_arn(call)
     if call.members.get("NextToken") is not None:
         raise validation(f"{INVALID}NextToken is not one that this service gave")
-    found = call.cases.directory.tenant(call.tenant).tables.get(name)
+    found = call.known_tenant().tables.get(name)
     if found is None:
         raise no_such_resource(call)
     tags = found.definition.settings.tags

@@ -46,7 +46,7 @@ async def _run(call: Call) -> Reply:
         return changed_settings(members, definition, now_us=now_us)
 
     try:
-        after = await call.cases.tables.update(call.tenant, name, change)
+        after = await call.cases.tables.update(call.tenant, name, change, by=call.principal)
     except Refused as refused:
         if refused.kind is RefusalKind.NOT_FOUND:  # since it was found here
             raise no_such_table(name) from None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,10 @@ from dstore.service.proxy.proxy_access import ProxyAccess
 
 CLOCK, ENTROPY = SystemClock(), SystemEntropy()
 BODY = hashlib.sha256(b"{}").hexdigest()
+ACME = "3f0b6c52-7d0a-4c57-9f0e-0d7f1c9f5a11"
+SERVED: Any = SimpleNamespace(  # every tenant as it is named, and acme by its UUID
+    is_another=lambda tenant, tenant_id: tenant == "acme" and tenant_id != ACME
+)
 NOTHING = CredentialChange(access_keys=(), bearers=(), revoked_access_keys=(), revoked_bearers=())
 
 
@@ -49,14 +56,14 @@ def signed(key: AccessKey, *, region: str = "eu-west-1") -> SignedRequest:
 
 
 def filled(*keys: AccessKeyDays, bearers: tuple[BearerGiven, ...] = ()) -> ProxyAccess:
-    access = ProxyAccess(clock=CLOCK, entropy=ENTROPY)
+    access = ProxyAccess(SERVED, clock=CLOCK, entropy=ENTROPY)
     access.replace(keys, bearers, through_day=day_of(CLOCK.wall_us()) + 3)
     return access
 
 
 def test_nobody_is_known_before_control_was_heard() -> None:
     """A proxy that was given nothing yet says so; it does not call a client unknown."""
-    access = ProxyAccess(clock=CLOCK, entropy=ENTROPY)
+    access = ProxyAccess(SERVED, clock=CLOCK, entropy=ENTROPY)
     key = new_access_key(ENTROPY)
     for ask in (
         lambda: access.signature(signed(key)),
@@ -142,8 +149,29 @@ def test_what_was_revoked_is_refused_at_once() -> None:
 def test_keys_of_days_that_have_passed() -> None:
     """When control has been away too long there are no keys for today, and that is said."""
     key = new_access_key(ENTROPY)
-    access = ProxyAccess(clock=CLOCK, entropy=ENTROPY)
+    access = ProxyAccess(SERVED, clock=CLOCK, entropy=ENTROPY)
     access.replace((days_of(key, "acme"),), (), through_day=day_of(CLOCK.wall_us()) - 1)
     assert not access.serves()
     with pytest.raises(Unavailable):
         access.signature(signed(key))
+
+
+def test_a_key_is_of_its_tenant_by_its_uuid() -> None:
+    """The same name and another UUID: another tenant. A control that says no UUID is believed."""
+    former, own, older = (new_access_key(ENTROPY) for _ in range(3))
+    access = filled(
+        replace(days_of(former, "acme"), tenant_id=ENTROPY.uuid()),
+        replace(days_of(own, "acme"), tenant_id=ACME),
+        days_of(older, "acme"),
+    )
+    for _ in range(2):
+        assert access.signature(signed(own)).tenant_id == ACME
+        assert access.signature(signed(older)).tenant == "acme"
+        for ask in (access.signature, access.check_known):
+            with pytest.raises(SignatureRefused) as refused:
+                ask(signed(former))
+            assert refused.value.problem is SignatureProblem.UNKNOWN_KEY
+    change = replace(NOTHING, access_keys=[replace(days_of(own, "acme"), tenant_id=ENTROPY.uuid())])
+    access.change(change)
+    with pytest.raises(SignatureRefused):
+        access.signature(signed(own))
