@@ -1,8 +1,8 @@
 """Structured logs on stderr: one snake_case event per fact, its fields named with their units.
 
-JSON lines when stderr is no terminal, coloured text when it is. `request_id` and `role` are bound
-once, by `bound_fields`, and stand in every event logged under them. Every event passes
-`dstore/base/redaction.py`. An event below the level costs a method call that returns None.
+JSON lines when stderr is no terminal, coloured text when it is. `bind_request_id` puts the id of a
+request into every event of its task. Every event passes `dstore/base/redaction.py`. An event below
+the level costs a method call that returns None.
 
 An exception is logged as its types and where it passed, never as its message, since messages quote
 what they complain about.
@@ -13,7 +13,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -87,7 +86,6 @@ def configure(
     threshold = logging.getLevelNamesMapping()[level.upper()]
     is_console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and sys.stderr.isatty())
     _processors[:] = [
-        structlog.contextvars.merge_contextvars,
         _with_request_id,
         structlog.processors.add_log_level,
         _stamped(clock or SystemClock()),
@@ -114,11 +112,6 @@ def get_logger(name: str) -> Logger:
     if name not in _loggers:
         _loggers[name] = Logger(name)
     return _loggers[name]
-
-
-def bound_fields(**fields: str) -> AbstractContextManager[None]:
-    """Bind fields (`request_id`, `role`) to every event logged inside, and in tasks begun there."""
-    return structlog.contextvars.bound_contextvars(**fields)
 
 
 def bind_request_id(request_id: str) -> None:

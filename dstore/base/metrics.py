@@ -109,21 +109,13 @@ class Metrics:
 
     requests_in_flight: Gauge
     requests_refused: Counter  # reason
-    authentications_failed: Counter  # reason
 
-    reads: Counter  # place: loop | thread
     writes: Counter
-    writes_refused: Counter  # reason
     write_batch: Histogram
-    commit_seconds: Histogram
-    write_queue_depth: Gauge
     async_queue_depth: Gauge
 
     corruptions: Counter  # place: main | wal | header
-    checkpoints: Counter
-    checkpoint_seconds: Histogram
     files_open: Gauge
-    wal_bytes: Gauge
     disk_free_bytes: Gauge
 
     topology_revision: Gauge
@@ -173,25 +165,13 @@ def create_metrics() -> Metrics:
         requests_refused=counter(
             "requests_refused", "Requests refused before they were read.", "reason"
         ),
-        authentications_failed=counter(
-            "authentications_failed", "Requests whose credentials failed.", "reason"
-        ),
-        reads=counter("reads", "Entries read, on the event loop or in a thread.", "place"),
         writes=counter("writes", "Writes that ranges evaluated, refused ones too."),
-        writes_refused=counter("writes_refused", "Writes refused and not done.", "reason"),
         write_batch=histogram("write_batch", "Writes in one transaction.", steps=_BATCH),
-        commit_seconds=histogram("commit_seconds", "Time of one durable commit.", steps=_SECONDS),
-        write_queue_depth=gauge("write_queue_depth", "Writes waiting for a batch."),
         async_queue_depth=gauge("async_queue_depth", "Accepted requests not yet done."),
         corruptions=counter(
             "corruptions", "Stored bytes that failed authentication, by place.", "place"
         ),
-        checkpoints=counter("checkpoints", "Logs folded into their files."),
-        checkpoint_seconds=histogram(
-            "checkpoint_seconds", "Time of one checkpoint.", steps=_SECONDS
-        ),
         files_open=gauge("files_open", "Range files open."),
-        wal_bytes=gauge("wal_bytes", "Bytes in the logs of all open files."),
         disk_free_bytes=gauge("disk_free_bytes", "Free bytes under the data directory."),
         topology_revision=gauge("topology_revision", "Revision of the coordinator in the view."),
         topology_problems=gauge("topology_problems", "Values kept out of the view now."),

@@ -70,11 +70,6 @@ class Connection:
     token_source: str
     missing: str
 
-    @property
-    def origin(self) -> Origin:
-        """Scheme, host and port, as they are compared."""
-        return _origin(self.url)
-
 
 def find(surface: Surface, asked: Asked, environment: Mapping[str, str]) -> Connection:
     """Find the server and the token.

@@ -139,11 +139,6 @@ def item_from_plain(plain: dict[str, Any]) -> Item:
     return {name: from_plain(value) for name, value in plain.items()}
 
 
-def item_to_plain(item: Item) -> dict[str, object]:
-    """Turn an item into what `msgspec.json.encode` writes as plain JSON."""
-    return {name: to_plain(attribute) for name, attribute in item.items()}
-
-
 def from_plain(value: object, depth: int = 2) -> Attribute:
     """Turn a plain JSON value into an attribute.
 

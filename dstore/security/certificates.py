@@ -9,7 +9,7 @@ request asked for. The authority's own certificate confines it, critically, to U
 plane. Keys are ECDSA P-256; they and all serial numbers come from `Entropy`, signatures are
 deterministic (RFC 6979), so a seed replays byte for byte.
 
-Bytes in, bytes out: PEM everywhere but in `identity_of`, which also takes what TLS hands over.
+Bytes in, bytes out: PEM everywhere but in `read_certificate`, which also takes what TLS hands over.
 """
 
 from __future__ import annotations
@@ -219,11 +219,6 @@ def read_certificate(certificate: bytes) -> Certificate:
         not_before_us=_us(parsed.not_valid_before_utc),
         not_after_us=_us(parsed.not_valid_after_utc),
     )
-
-
-def identity_of(certificate: bytes) -> Identity:
-    """Tell whose certificate this is; see `read_certificate`."""
-    return read_certificate(certificate).identity
 
 
 def require_key_fits(key_pem: bytes, certificate_pem: bytes) -> None:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "dstore-join-v1."
 SECRET_BYTES: Final = 32
-FINGERPRINT_BYTES: Final = 32
 
 _ID_ENTROPY_BYTES: Final = 8  # 13 base32 characters, of which 12 (60 bits) are kept
 _ID_CHARS: Final = 12

@@ -31,7 +31,7 @@ from dstore.model.errors import RefusalKind, Refused
 from dstore.storage import node_wraps, rewriting
 from dstore.storage.failures import translated
 from dstore.storage.node_keys import WRAPS_FILE, NodeKeys, renewed_file_key
-from dstore.storage.node_wraps import StoredWraps, Wraps
+from dstore.storage.node_wraps import StoredWraps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,25 +83,6 @@ def enrol(
     return _leave_standing_alone(
         directory, keys, share, database=database, vault=vault, entropy=entropy
     )
-
-
-def withdraw(directory: Path, keys: NodeKeys, control_plane: str) -> NodeKeys:
-    """Let a control plane unlock the node no more; what it has seen of the key it has seen.
-
-    Raises: Refused(CONFLICT): it is the only one, so nobody could unlock the node any more.
-        (NOT_FOUND): the node is not enrolled with it.
-    """
-    current = node_wraps.read_wraps(directory).current
-    if control_plane not in current.control_planes:
-        raise Refused(RefusalKind.NOT_FOUND, "The node does not belong to that control plane.")
-    if len(current.wrapped) == 1:
-        raise Refused(
-            RefusalKind.CONFLICT, "It is the node's only control plane; enrol it elsewhere first."
-        )
-    kept = {name: one for name, one in current.wrapped.items() if name != control_plane}
-    wraps = Wraps(file_uuid=current.file_uuid, generation=current.generation, wrapped=kept)
-    _replace(directory, StoredWraps(current=wraps))
-    return replace(keys, control_planes=wraps.control_planes)
 
 
 def _leave_standing_alone(

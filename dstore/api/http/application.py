@@ -116,6 +116,7 @@ class Dispatcher(UrlDispatcher):
                 operation=route.operation,
                 pattern=route.path,
                 is_vital=route.is_vital,
+                is_probe=route.is_probe,
                 dialect=route.dialect,
             )
             endpoint.route = self.add_route(route.method, route.path, endpoint.serve)

@@ -130,6 +130,7 @@ class Endpoint:
         operation: str,
         pattern: str,
         is_vital: bool = False,
+        is_probe: bool = False,
         dialect: Dialect | None = None,
     ) -> None:
         """Bind what the route needs, its metrics included."""
@@ -139,7 +140,8 @@ class Endpoint:
         self._is_vital = is_vital
         self._operation = operation
         self._dialect = dialect or service.dialect
-        self._log = service.request_log.of_surface(self._dialect.surface)
+        log = service.request_log.of_surface(self._dialect.surface)
+        self._log = log.of_probes() if is_probe else log
         self._counts = service.metrics.operation(self._dialect.surface, operation)
         self._named: dict[str, OperationMetrics] = {}  # what handlers name is a closed set
         self.route: AbstractRoute = SystemRoute(web.HTTPNotFound())  # until aiohttp's is known

@@ -33,6 +33,11 @@ class RequestLog:
         """Make the same log for another surface."""
         return RequestLog(surface=surface, which=self._which, metrics=self._metrics)
 
+    def of_probes(self) -> "RequestLog":
+        """Make the log for what machines ask every few seconds, where a 503 is a plain answer."""
+        which = "all" if self._which == "all" else "none"
+        return RequestLog(surface=self._surface, which=which, metrics=self._metrics)
+
     def wants(self, status: int, took_ns: int) -> bool:
         """Tell whether a request gets a line."""
         if self._which == "errors":

@@ -52,6 +52,7 @@ class Route:
     The handler returns an answer (`answer.Answer` is the fast one) or raises a `DStoreError`; it
     never renders an error. `operation` is the snake_case name under which requests are counted.
     A handler that answers several operations names the one at hand in the context's `operation`.
+    `is_probe`: machines ask it every few seconds, and a 503 is no line in the log of errors.
     `is_vital` requests are answered even when the process is overloaded or draining. All routes of
     one path have the same dialect.
     """
@@ -61,6 +62,7 @@ class Route:
     handler: Handler
     operation: str
     is_vital: bool = False
+    is_probe: bool = False
     dialect: Dialect | None = None
 
     def __post_init__(self) -> None:

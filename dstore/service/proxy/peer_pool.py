@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from dstore.replication.peers.errors import unreachable
 from dstore.security.identity import ComponentRole
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from dstore.base.tasks import Tasks
     from dstore.replication.peers.port import Peer
     from dstore.topology.watcher import TopologyWatcher, Update
-
-
-class Redialled(Protocol):
-    """A peer over connections, which can be told to make a new one."""
-
-    def redial(self, reason: str) -> None:
-        """Make further calls on a new connection."""
 
 
 Dial = Callable[[str, str], "Peer"]

@@ -71,8 +71,3 @@ class PageCache:
         """Forget a page that nobody will ask for again, to make room for one that they will."""
         self._young.pop(key, None)
         self._old.pop(key, None)
-
-    @property
-    def page_count(self) -> int:
-        """Pages held now, both generations (a page in both counts twice)."""
-        return len(self._young) + len(self._old)

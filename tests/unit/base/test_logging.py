@@ -1,5 +1,6 @@
 """Events, not texts: what a log line holds and what it costs nothing to leave out."""
 
+import asyncio
 import errno
 import json
 import logging
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from dstore.base.logging import LogFormat, LogLevel, bound_fields, configure, get_logger
+from dstore.base.logging import LogFormat, LogLevel, bind_request_id, configure, get_logger
 
 
 class _FrozenClock:
@@ -63,15 +64,22 @@ def test_logger_made_earlier_follows_a_later_configuration(
     assert [line["event"] for line in lines()] == ["seen"]
 
 
-def test_bound_fields_stand_in_every_event_inside(
+async def test_the_requests_id_stands_in_every_event_of_its_task(
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    """One request id follows a request through all layers, and ends with it."""
+    """One request id follows a request through all layers, and into no other request."""
     log = get_logger("a")
-    with bound_fields(request_id="r1"):
+
+    async def request(request_id: str) -> None:
+        bind_request_id(request_id)
+        await asyncio.sleep(0)
         log.info("inside")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(request("r1"))
+        group.create_task(request("r2"))
     log.info("outside")
-    assert [line.get("request_id") for line in lines()] == ["r1", None]
+    assert [line.get("request_id") for line in lines()] == ["r1", "r2", None]
 
 
 def test_secrets_never_reach_stderr_in_any_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,6 @@ from dstore.security.certificates import (
     CertificateAuthority,
     KeyAndRequest,
     fingerprint_of,
-    identity_of,
     new_key_and_request,
     read_certificate,
     request_again,
@@ -64,7 +63,7 @@ def test_a_certificate_says_who_somebody_is_and_how_long() -> None:
 def test_der_is_read_like_pem() -> None:
     """TLS hands over DER, files hold PEM."""
     der = x509.load_pem_x509_certificate(issued()).public_bytes(serialization.Encoding.DER)
-    assert identity_of(der) == IDENTITY
+    assert read_certificate(der).identity == IDENTITY
 
 
 def test_a_certificate_is_signed_by_the_authority_and_may_sign_nothing() -> None:
@@ -92,7 +91,7 @@ def test_the_request_decides_nothing_but_the_key() -> None:
         .sign(key, SHA256())
     )
     given = issued(built.public_bytes(serialization.Encoding.PEM))
-    assert identity_of(given) == IDENTITY
+    assert read_certificate(given).identity == IDENTITY
     parsed = x509.load_pem_x509_certificate(given)
     assert parsed.public_key() == key.public_key()
     assert not parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
@@ -251,7 +250,7 @@ def test_only_exactly_one_uri_of_ours_is_an_identity(names: list[x509.GeneralNam
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     with pytest.raises(CertificateRefused):
-        identity_of(builder.sign(key, SHA256()).public_bytes(serialization.Encoding.PEM))
+        read_certificate(builder.sign(key, SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
 @pytest.mark.parametrize(
@@ -260,13 +259,13 @@ def test_only_exactly_one_uri_of_ours_is_an_identity(names: list[x509.GeneralNam
 def test_noise_is_no_certificate(encoded: bytes) -> None:
     """Whatever is not a certificate is refused with a sentence, never another error."""
     with pytest.raises(CertificateRefused):
-        identity_of(encoded)
+        read_certificate(encoded)
 
 
 def test_an_authority_is_no_component() -> None:
     """The authority's own certificate opens no door."""
     with pytest.raises(CertificateRefused):
-        identity_of(AUTHORITY.certificate_pem)
+        read_certificate(AUTHORITY.certificate_pem)
 
 
 def test_the_token_pins_the_authority() -> None:

@@ -13,10 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from dstore.base.limits import ENROLMENTS_MAX
-from dstore.model.errors import Corrupt, RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.model.errors import Corrupt, Refused, Unavailable, UnavailableKind
 from dstore.security.envelope import WrongKey
 from dstore.security.keys import ControlShare, Key256, new_key
-from dstore.storage.enrolment import enrol, withdraw
+from dstore.storage.enrolment import enrol
 from dstore.storage.node_keys import (
     KEY_FILE,
     STANDALONE,
@@ -143,22 +143,6 @@ def test_enrolling_again_replaces_the_wrap(tmp_path: Path) -> None:
     assert load(tmp_path, rotated) == keys
     with pytest.raises(WrongKey):
         load(tmp_path, SHARE)
-
-
-def test_a_plane_withdraws_but_never_the_last(tmp_path: Path) -> None:
-    """A node that nobody can unlock would be lost."""
-    keys = enrolled(tmp_path, enrolled(tmp_path, load(tmp_path)), OTHER)
-    alone = withdraw(tmp_path, keys, PLANE)
-    assert alone.control_planes == (OTHER_PLANE,)
-    assert load(tmp_path, OTHER) == alone
-    with pytest.raises(Unavailable):
-        load(tmp_path, SHARE)
-    with pytest.raises(Refused) as last:
-        withdraw(tmp_path, alone, OTHER_PLANE)
-    assert last.value.kind is RefusalKind.CONFLICT
-    with pytest.raises(Refused) as absent:
-        withdraw(tmp_path, alone, PLANE)
-    assert absent.value.kind is RefusalKind.NOT_FOUND
 
 
 def test_planes_are_bounded(tmp_path: Path) -> None:

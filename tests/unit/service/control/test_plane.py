@@ -11,7 +11,7 @@ import pytest
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.model.errors import Corrupt, RefusalKind, Refused, Unavailable, UnavailableKind
-from dstore.security.certificates import identity_of, read_certificate
+from dstore.security.certificates import read_certificate
 from dstore.security.control_key import ControlKey
 from dstore.security.keys import Key256
 from dstore.service.control.plane import (
@@ -114,7 +114,7 @@ async def test_a_control_certifies_itself(store: ControlStore, tmp_path: Path) -
     """Its credentials are kept over restarts, and made anew when they are of no use."""
     plane = await _open(store, tmp_path)
     made = await own_credentials(plane, tmp_path, clock=CLOCK, entropy=ENTROPY)
-    assert identity_of(made.certificate_pem) == plane.identity
+    assert read_certificate(made.certificate_pem).identity == plane.identity
     again = await own_credentials(plane, tmp_path, clock=CLOCK, entropy=ENTROPY)
     assert again.certificate_pem == made.certificate_pem
     await asyncio.to_thread((tmp_path / "peer.ca").write_text, "nothing")
