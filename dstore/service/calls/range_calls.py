@@ -1,4 +1,4 @@
-"""What proxies and nodes ask of the node that holds a range.
+"""What proxies ask of the node that holds a range.
 
 A request names the range and the epoch in which the caller knows it; where that is not so, the
 answer is NotMine, and nothing was done. `rid_id` is an entry's stored key. The service's values
@@ -135,7 +135,8 @@ class AskDeferred(PeerRequest[DeferredTold], frozen=True, array_like=True):
     request_id: Annotated[str, msgspec.Meta(max_length=_DEFERRED_ID_CHARS_MAX)]
 
 
-_ROLES: Final = frozenset({ComponentRole.PROXY, ComponentRole.NODE})
+# Nobody else: whoever steals one node's certificate reads and writes nothing of the others'.
+_ROLES: Final = frozenset({ComponentRole.PROXY})
 
 READ_ENTRY: Final = PeerCall(
     name="range.read", request=ReadEntry, reply=EntryRead, roles=_ROLES, is_safe=True

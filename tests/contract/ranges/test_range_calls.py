@@ -16,6 +16,7 @@ from dstore.base.tasks import Tasks
 from dstore.expressions import Expressions
 from dstore.model.errors import (
     ConditionFailed,
+    DStoreError,
     NotMine,
     RefusalKind,
     Refused,
@@ -26,7 +27,7 @@ from dstore.model.ranges import RangeRef
 from dstore.model.tables import IdType, KeyAttribute
 from dstore.replication.peers.calls import Calls, Methods
 from dstore.replication.peers.port import Peer
-from dstore.security.identity import Identity
+from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.range_calls import (
     RANGE_CALLS,
     AskDeferred,
@@ -52,7 +53,7 @@ from dstore.service.read_wire import decode_answer, decode_listing, encode_read
 from dstore.service.write_answer_wire import WriteResult, decode_result
 from dstore.service.write_answers import ReturnValues, WriteAsk, Written
 from dstore.storage.requests import RequestName
-from tests.support.peers import NODE, PROXY, REPORTING, credentials_in, direct, remote, served
+from tests.support.peers import ENTROPY, NODE, PROXY, credentials_in, direct, remote, served
 from tests.unit.service.nodes import a_node
 
 CALLS: Final = Calls(RANGE_CALLS)
@@ -273,13 +274,17 @@ async def test_a_cold_range_is_opened(kind: str, tmp_path: Path) -> None:
             assert isinstance(await asker.put("other" if turn else "k"), Written)
 
 
-async def test_others_may_not_ask(kind: str, tmp_path: Path) -> None:
-    """Reporting reads no entries."""
-    if kind == "direct":
-        async with asking(kind, tmp_path / "data", here=REPORTING) as asker:
-            with pytest.raises(Refused) as caught:
-                await asker.read("k")
-            assert caught.value.kind is RefusalKind.FORBIDDEN
+@pytest.mark.parametrize("role", sorted(set(ComponentRole) - {ComponentRole.PROXY}))
+async def test_others_may_not_ask(kind: str, role: ComponentRole, tmp_path: Path) -> None:
+    """Entries are for proxies: the certificate of a node is of no use to reach another's (I4)."""
+    here = Identity(control_plane=PROXY.control_plane, role=role, uuid=ENTROPY.uuid())
+    async with asking(kind, tmp_path / "data", here=here) as asker:
+        for ask in (asker.read, asker.put):
+            with pytest.raises(DStoreError) as caught:
+                await ask("k")
+            if kind == "direct" or role is ComponentRole.NODE:  # others are not let in at all
+                assert isinstance(caught.value, Refused)
+                assert caught.value.kind is RefusalKind.FORBIDDEN
 
 
 async def test_writes_are_deferred(asker: Asker) -> None:
