@@ -20,7 +20,7 @@ import msgspec
 from dstore.base.entropy import Entropy
 from dstore.base.limits import TOPOLOGY_COPY_BLOCK_BYTES, TOPOLOGY_COPY_BYTES_MAX
 from dstore.base.logging import get_logger
-from dstore.base.private_files import read_private, sync_directory, write_private
+from dstore.base.private_files import read_private, write_private
 from dstore.security.envelope import WrongKey, framed, open_sealed, seal
 from dstore.topology import keyspace as keys
 from dstore.topology import values
@@ -113,14 +113,6 @@ class LastKnownGood:
             why = str(error)
         _log.warning("topology_copy_refused", file=self._path.name, reason=why)
         return None
-
-    def forget(self) -> None:
-        """Delete the file: the process starts with whatever the coordinator says, once.
-
-        For an operator who has decided that the coordinator's past is the right one.
-        """
-        self._path.unlink(missing_ok=True)
-        sync_directory(self._path.parent)
 
     def _opened(self, content: bytes) -> Copy:
         """Raises: WrongKey, ValueError, msgspec.MsgspecError: it is not what `save` wrote."""

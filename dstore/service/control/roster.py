@@ -2,13 +2,14 @@
 
 A certificate lives for days and nothing revokes it, so a component that was removed is kept out by
 name: each listener asks a roster at every greeting and at every sign of life. Control's own looks
-into the store every second; components ask for theirs (`enrolment.membership`). Whoever was removed
-longer ago than certificates live has none any more.
+into the store every second and knows all of them; components ask for theirs, and hear of the latest
+(`enrolment.membership`). Whoever was removed longer ago than certificates live has none any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.clock import NS_PER_S, US_PER_S
@@ -17,6 +18,7 @@ from dstore.base.limits import (
     CLOCK_SKEW_S_MAX,
     CONTROLS_MAX,
     MEMBERS_FRESH_S,
+    REMOVED_BARRED_MAX,
     REMOVED_TOLD_MAX,
 )
 from dstore.base.logging import get_logger
@@ -69,13 +71,13 @@ class Roster:
         async with self._store.snapshot() as tx:
             removed = await _removed(tx, since_us=since_us)
             there = await controls(tx)
-        for uuid in set(removed) - self._removed:
+        for uuid in removed.all - self._removed:
             _log.info("component_barred", component=uuid)
         self._members = Members(
             controls=tuple(ControlMember(uuid=one.uuid, uri=one.uri) for one in there),
-            removed=removed,
+            removed=removed.told(),
         )
-        self._removed = frozenset(removed)
+        self._removed = removed.all
         self._read_at_ns = began_ns
 
     async def run(self) -> None:
@@ -97,10 +99,29 @@ class Roster:
         return read_at_ns is not None and self._clock.monotonic_ns() - read_at_ns < fresh_ns
 
 
-async def _removed(tx: Transaction, *, since_us: int) -> tuple[str, ...]:
-    found = (
-        *await CONTROLS.removed(tx, since_us=since_us, limit=CONTROLS_MAX),
-        *await NODES.removed(tx, since_us=since_us, limit=REMOVED_TOLD_MAX),
-        *await PROXIES.removed(tx, since_us=since_us, limit=REMOVED_TOLD_MAX),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Removed:
+    """Who was removed while certificates live, of each role the latest first."""
+
+    controls: tuple[str, ...]
+    nodes: tuple[str, ...]
+    proxies: tuple[str, ...]
+
+    @property
+    def all(self) -> frozenset[str]:
+        return frozenset((*self.controls, *self.nodes, *self.proxies))
+
+    def told(self) -> tuple[str, ...]:
+        """Pick REMOVED_TOLD_MAX: each role gets half of what is left, or what the other leaves."""
+        controls = self.controls[:CONTROLS_MAX]
+        room = REMOVED_TOLD_MAX - len(controls)
+        proxies = self.proxies[: max(room // 2, room - len(self.nodes))]
+        return (*controls, *self.nodes[: room - len(proxies)], *proxies)
+
+
+async def _removed(tx: Transaction, *, since_us: int) -> _Removed:
+    return _Removed(
+        controls=await CONTROLS.removed(tx, since_us=since_us, limit=REMOVED_BARRED_MAX),
+        nodes=await NODES.removed(tx, since_us=since_us, limit=REMOVED_BARRED_MAX),
+        proxies=await PROXIES.removed(tx, since_us=since_us, limit=REMOVED_BARRED_MAX),
     )
-    return found[:REMOVED_TOLD_MAX]

@@ -11,11 +11,12 @@ from dstore.security.identity import ComponentRole
 from dstore.service.calls.control_calls import DeleteTable
 from dstore.service.control import tasks as control_tasks
 from dstore.service.control.leader import NotLeading
+from dstore.service.control.plane import register_control
 from dstore.service.control.status import Health
 from dstore.service.control.tasks import NotYet, Step, TaskRunner, new_task
 from dstore.storage.control import tasks
 from dstore.storage.control.components import PROXIES
-from dstore.storage.control.records import NodeUuid, ProxyUuid, TaskId, TaskState
+from dstore.storage.control.records import ControlUuid, NodeUuid, ProxyUuid, TaskId, TaskState
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from tests.contract.control.conftest import Place
@@ -90,6 +91,39 @@ async def test_a_proxy_is_removed(place: Place) -> None:
         await leader.control.survey.remove_proxy(ProxyUuid(uuid(40)), actor="x")
         assert [row.health for row in await leader.control.survey.proxies()] == [Health.REMOVED]
         await eventually(lambda: not leader.watcher.view.proxies)
+
+
+async def test_a_control_that_has_ended_is_removed(place: Place) -> None:
+    """One that lives is refused, the leader and the one that is asked too; then it is no more."""
+    async with place.leader() as first, place.control() as second:
+        survey, second_id = second.control.survey, second.plane.process
+        await eventually(lambda: len(second.watcher.view.controls) == 2)
+        await eventually(lambda: second.watcher.view.leader is not None)
+        for uuid_, why in ((first.plane.process, "leads"), (second_id, "is alive")):
+            with pytest.raises(Refused, match=why) as caught:
+                await survey.remove_control(uuid_, actor="x")
+            assert caught.value.kind is RefusalKind.CONFLICT
+        with pytest.raises(Refused) as unknown:
+            await survey.remove_control(ControlUuid(uuid(77)), actor="x")
+        assert unknown.value.kind is RefusalKind.NOT_FOUND
+        await first.kill()
+        await eventually(lambda: second.leads)
+        gone = first.plane.process
+        await eventually(
+            lambda: (seen := second.watcher.view.controls.get(gone)) and seen.alive is None
+        )
+        removed = await survey.remove_control(gone, actor="x")
+        assert (removed.uuid, removed.health) == (gone, Health.REMOVED)
+        again = await survey.remove_control(gone, actor="x")
+        assert again.health is Health.REMOVED, "safe to repeat"
+        listed = {row.uuid: row.health for row in await survey.controls()}
+        assert listed == {gone: Health.REMOVED, second_id: Health.OKAY}
+        assert {row.uuid for row in (await survey.status()).components} == {second_id}
+        await eventually(lambda: gone not in second.watcher.view.controls)
+        with pytest.raises(Refused, match="removed"):
+            await register_control(
+                first.plane, uri="https://x:1/", version="1", certificate_serial="0b", now_us=1
+            )
 
 
 async def test_notices_move_into_the_store(place: Place) -> None:

@@ -174,12 +174,3 @@ def test_failed_writing_leaves_the_former_copy(path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space"):
         copy_at(path).save(EMPTY_VIEW)
     assert path.read_bytes() == before
-
-
-def test_forgotten_copy_is_gone(path: Path) -> None:
-    """An operator who accepts an older coordinator says so once."""
-    copy = copy_at(path)
-    copy.save(EMPTY_VIEW)
-    copy.forget()
-    copy.forget()
-    assert copy.load() is None
