@@ -20,6 +20,7 @@ from dstore.model.errors import (
     Corrupt,
     NotMine,
     Refused,
+    Unknown,
     invalid,
 )
 from dstore.model.keys import HASH_BYTES
@@ -44,6 +45,7 @@ from dstore.service.page_wire import decode_ask, encode_page
 from dstore.service.read_answers import WHOLE_ITEM, ListingAsk
 from dstore.service.read_wire import decode_read, encode_answer, encode_listing
 from dstore.service.write_answer_wire import encode_result
+from dstore.service.write_answers import Written
 from dstore.storage.range_writer import Write
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from dstore.service.queries import ItemPage
     from dstore.service.ranges import LocalRanges
     from dstore.service.read_answers import Listing
-    from dstore.service.write_answers import Written
+    from dstore.service.write_answer_wire import WriteResult
 
 _WHOLE: Final = b""
 
@@ -177,8 +179,8 @@ class RangeServer:
         try:
             done = await self._ranges.write(ref, write, ask=request.ask, body_bytes=body_bytes)
         except (Refused, ConditionFailed) as refusal:
-            return WriteDone(encode_result(refusal))
-        return WriteDone(encode_result(done))
+            return _answer_of(refusal)
+        return _answer_of(done)
 
     async def _submit(self, ref: RangeRef, write: Write, request: WriteEntry) -> Future[Written]:
         return await self._ranges.submit(ref, write, body_bytes=len(request.mutation))
@@ -196,14 +198,15 @@ class RangeServer:
             answer.cancel()
             return
         error = queued.exception()
-        if error is None:
-            answer.set_result(WriteDone(encode_result(queued.result())))
-        elif isinstance(error, Refused | ConditionFailed):
-            answer.set_result(WriteDone(encode_result(error)))
-        else:
+        if error is not None and not isinstance(error, Refused | ConditionFailed):
             if isinstance(error, Corrupt):
                 self._on_damage(range_id, error)
             answer.set_exception(error)
+            return
+        try:
+            answer.set_result(_answer_of(queued.result() if error is None else error))
+        except Exception as failure:  # noqa: BLE001 - whatever it is, somebody waits for it
+            answer.set_exception(failure)
 
     async def _wait(self, range_id: str, queued: Coroutine[Any, Any, Future[Written]]) -> WriteDone:
         """Queue a write whose range's file is opened first, and wait for its answer."""
@@ -246,6 +249,22 @@ class RangeServer:
                     raise NotMine(range_id, ref.epoch)
                 return table.definition, ref
         raise NotMine(range_id)
+
+
+def _answer_of(result: WriteResult) -> WriteDone:
+    """Encode how a write went.
+
+    Raises: Unknown: it was done, and its answer does not fit. Refused: it was refused, and how does
+        not fit; so nothing was written.
+    """
+    try:
+        return WriteDone(encode_result(result))
+    except Refused as error:
+        if not isinstance(result, Written):
+            raise
+        raise Unknown(
+            "The write was done, and its answer is too large to be passed on: read to see it."
+        ) from error
 
 
 def _json_bytes(page: ItemPage) -> int:

@@ -12,15 +12,16 @@ import msgspec
 import pytest
 
 from dstore.api.v1.entries import plan_deferred
+from dstore.base.clock import NS_PER_S, SystemClock
 from dstore.base.tasks import Tasks
 from dstore.expressions import Expressions
 from dstore.model.errors import (
     ConditionFailed,
-    DStoreError,
     NotMine,
     RefusalKind,
     Refused,
     Unavailable,
+    Unknown,
 )
 from dstore.model.keys import KeyKind, encode_key
 from dstore.model.ranges import RangeRef
@@ -28,6 +29,7 @@ from dstore.model.tables import IdType, KeyAttribute
 from dstore.replication.peers.calls import Calls, Methods
 from dstore.replication.peers.port import Peer
 from dstore.security.identity import ComponentRole, Identity
+from dstore.service import range_server
 from dstore.service.calls.range_calls import (
     RANGE_CALLS,
     AskDeferred,
@@ -50,7 +52,7 @@ from dstore.service.queries import PageAsk, segment_span
 from dstore.service.range_server import RangeServer
 from dstore.service.read_answers import Form, ReadAsk
 from dstore.service.read_wire import decode_answer, decode_listing, encode_read
-from dstore.service.write_answer_wire import WriteResult, decode_result
+from dstore.service.write_answer_wire import WriteResult, decode_result, encode_result
 from dstore.service.write_answers import ReturnValues, WriteAsk, Written
 from dstore.storage.requests import RequestName
 from tests.support.peers import ENTROPY, NODE, PROXY, credentials_in, direct, remote, served
@@ -58,6 +60,8 @@ from tests.unit.service.nodes import a_node
 
 CALLS: Final = Calls(RANGE_CALLS)
 TENANT: Final = "acme"
+DEADLINE_S: Final = 5.0
+CLOCK: Final = SystemClock()
 
 
 def rid(name: str) -> bytes:
@@ -77,7 +81,7 @@ class Asker:
     async def write(self, name: str, mutation: Mutation, **further: Any) -> WriteResult:
         ref = self.ref("items", rid(name))
         asked = WriteEntry(ref.range_id, ref.epoch, rid(name), encode_mutation(mutation), **further)
-        return decode_result((await self.peer.call(asked, deadline_s=5.0)).result)
+        return decode_result((await self.peer.call(asked, deadline_s=DEADLINE_S)).result)
 
     async def put(self, name: str, **further: Any) -> WriteResult:
         return await self.write(name, self.putting(name), **further)
@@ -92,7 +96,7 @@ class Asker:
         ref = self.ref("items", rid(name))
         encoded = b"" if ask is None else encode_read(ask)
         asked = ReadEntry(ref.range_id, ref.epoch, rid(name), encoded)
-        answer: EntryRead = await self.peer.call(asked, deadline_s=5.0)
+        answer: EntryRead = await self.peer.call(asked, deadline_s=DEADLINE_S)
         if answer.answer is None:
             return None
         return msgspec.json.decode(decode_answer(answer.answer).body)
@@ -196,18 +200,20 @@ async def test_pages_and_lists(asker: Asker) -> None:
     for ref in asker.node.catalog.table(TENANT, "items").ranges.refs:
         whole = PageAsk(span=segment_span(0, 1))
         read = await asker.peer.call(
-            ReadPage(ref.range_id, ref.epoch, encode_ask(whole)), deadline_s=5.0
+            ReadPage(ref.range_id, ref.epoch, encode_ask(whole)), deadline_s=DEADLINE_S
         )
         page = decode_page(read.page)
         items = msgspec.json.decode(b"[" + b",".join(page.items or ()) + b"]")
         assert (page.count, page.last) == (len(items), None)
         found += [item["p"]["S"] for item in items]
-        first = await asker.peer.call(ListEntries(ref.range_id, ref.epoch, b"", 5), deadline_s=5.0)
+        first = await asker.peer.call(
+            ListEntries(ref.range_id, ref.epoch, b"", 5), deadline_s=DEADLINE_S
+        )
         begun = decode_listing(first.listing)
         assert begun.last is not None
         assert (begun.count, begun.last) == (5, rid(items[4]["p"]["S"]))
         told = await asker.peer.call(
-            ListEntries(ref.range_id, ref.epoch, begun.last, 1_000), deadline_s=5.0
+            ListEntries(ref.range_id, ref.epoch, begun.last, 1_000), deadline_s=DEADLINE_S
         )
         listing = decode_listing(told.listing)
         assert (listing.count, listing.last) == (len(items) - 5, None)
@@ -237,7 +243,7 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
             WriteEntry(range_id, epoch, rid("k"), mutation),
         ):
             with pytest.raises(NotMine) as caught:
-                await asker.peer.call(asked, deadline_s=5.0)
+                await asker.peer.call(asked, deadline_s=DEADLINE_S)
             assert caught.value.epoch == known
     for asked in (
         ReadPage(ref.range_id, 2, encode_ask(PageAsk(span=segment_span(0, 1)))),
@@ -245,7 +251,7 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
         ListEntries(unknown, 1, b"", 1),
     ):
         with pytest.raises(NotMine):
-            await asker.peer.call(asked, deadline_s=5.0)
+            await asker.peer.call(asked, deadline_s=DEADLINE_S)
     assert await asker.read("k") is None
 
 
@@ -260,7 +266,7 @@ async def test_what_cannot_be_read_is_refused(asker: Asker) -> None:
         ReadEntry(ref.range_id, ref.epoch, rid("k"), b"\x09"),
     ):
         with pytest.raises(Unavailable) as caught:
-            await asker.peer.call(asked, deadline_s=5.0)
+            await asker.peer.call(asked, deadline_s=DEADLINE_S)
         assert not isinstance(caught.value, NotMine)
     assert await asker.read("k") is None
 
@@ -279,12 +285,12 @@ async def test_others_may_not_ask(kind: str, role: ComponentRole, tmp_path: Path
     """Entries are for proxies: the certificate of a node is of no use to reach another's (I4)."""
     here = Identity(control_plane=PROXY.control_plane, role=role, uuid=ENTROPY.uuid())
     async with asking(kind, tmp_path / "data", here=here) as asker:
-        for ask in (asker.read, asker.put):
-            with pytest.raises(DStoreError) as caught:
-                await ask("k")
-            if kind == "direct" or role is ComponentRole.NODE:  # others are not let in at all
-                assert isinstance(caught.value, Refused)
-                assert caught.value.kind is RefusalKind.FORBIDDEN
+        ask = asker.put if role is ComponentRole.NODE else asker.read
+        with pytest.raises((Refused, Unavailable)) as caught:  # over a connection: not let in
+            await ask("k")
+        if kind == "direct":
+            assert isinstance(caught.value, Refused)
+            assert caught.value.kind is RefusalKind.FORBIDDEN
 
 
 async def test_writes_are_deferred(asker: Asker) -> None:
@@ -300,20 +306,59 @@ async def test_writes_are_deferred(asker: Asker) -> None:
         body=b'{"a": 1}',
     )
     deferring = DeferWrite(ref.range_id, ref.epoch, key.rid_id, write)
-    accepted = await asker.peer.call(deferring, deadline_s=5.0)
+    accepted = await asker.peer.call(deferring, deadline_s=DEADLINE_S)
     asking_how = AskDeferred(TENANT, accepted.request_id)
-    assert (await asker.peer.call(asking_how, deadline_s=5.0)).outcome is None
+    assert (await asker.peer.call(asking_how, deadline_s=DEADLINE_S)).outcome is None
     tasks = Tasks(lambda _error: None)
     tasks.spawn(asker.node.do_deferred(plan_deferred), name="do_deferred")
-    while (told := await asker.peer.call(asking_how, deadline_s=5.0)).outcome is None:
+    while (told := await asker.peer.call(asking_how, deadline_s=DEADLINE_S)).outcome is None:
         pass
     await tasks.close()
     assert told.outcome.error is None
     assert await asker.node.items.read(key) is not None
     with pytest.raises(Refused):
-        await asker.peer.call(AskDeferred("another", accepted.request_id), deadline_s=5.0)
+        await asker.peer.call(AskDeferred("another", accepted.request_id), deadline_s=DEADLINE_S)
     strange = DeferWrite(
         ref.range_id, ref.epoch, key.rid_id, msgspec.structs.replace(write, id="j")
     )
     with pytest.raises(Refused):
-        await asker.peer.call(strange, deadline_s=5.0)
+        await asker.peer.call(strange, deadline_s=DEADLINE_S)
+
+
+@pytest.mark.parametrize("ask", [None, WriteAsk(is_counted=True)])
+async def test_an_answer_that_does_not_fit_says_not_that_nothing_was_written(
+    asker: Asker, ask: WriteAsk | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the commit the outcome is unknown; a refusal that does not fit stays one."""
+    encode = encode_result
+
+    def narrow(result: WriteResult) -> bytes:
+        if isinstance(result, Written | ConditionFailed):
+            raise Refused(RefusalKind.TOO_LARGE, "It does not fit.")
+        return encode(result)
+
+    monkeypatch.setattr(range_server, "encode_result", narrow)
+    with pytest.raises(Unknown):
+        await asker.put("k", ask=ask)
+    assert (await asker.read("k"))["a"] == {"S": "v"}
+    condition = Expressions(None, None).condition("attribute_not_exists(p)")
+    guard = Guard(condition=condition)
+    with pytest.raises(Refused) as refused:
+        await asker.write("k", asker.putting("k", "w", guard), ask=ask)
+    assert refused.value.kind is RefusalKind.TOO_LARGE
+    assert (await asker.read("k"))["a"] == {"S": "v"}
+
+
+async def test_a_defect_in_answering_a_write_is_an_answer(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it up to the deadline."""
+
+    def broken(_result: WriteResult) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(range_server, "encode_result", broken)
+    began_ns = CLOCK.monotonic_ns()
+    with pytest.raises(Unknown):
+        await asker.put("k")
+    assert CLOCK.monotonic_ns() - began_ns < DEADLINE_S * NS_PER_S
