@@ -17,6 +17,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from dstore.base.clock import NS_PER_S
+
 CONTENT_TYPE: Final = prometheus.CONTENT_TYPE_LATEST  # of what `render` returns
 
 Counter = prometheus.Counter
@@ -64,6 +66,62 @@ class OperationMetrics:
         )
         families.request_bytes.add_metric(names, self._received_bytes)
         families.response_bytes.add_metric(names, self._sent_bytes)
+
+
+class PeerMetrics:
+    """What is counted of the calls of other components; plain integers, for the call's path.
+
+    Touched from the event loop only, so that it needs no locks.
+    """
+
+    __slots__ = ("_at_work", "_since_ns", "calls", "frames_received", "frames_sent", "work_ns")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.calls = 0
+        self.frames_received = 0
+        self.frames_sent = 0
+        self.work_ns = 0  # of all calls, one beside the other, up to the latest begin or end
+        self._at_work = 0
+        self._since_ns = 0
+
+    def began(self, now_ns: int) -> None:
+        """Count a call that is not answered at once, by the monotonic clock."""
+        self.work_ns += self._at_work * (now_ns - self._since_ns)
+        self._at_work += 1
+        self._since_ns = now_ns
+
+    def ended(self, now_ns: int) -> None:
+        """Count its end, whatever came of it."""
+        self.work_ns += self._at_work * (now_ns - self._since_ns)
+        self._at_work -= 1
+        self._since_ns = now_ns
+
+
+class _PeerCollector(Collector):
+    """Put the counts of calls on the page."""
+
+    def __init__(self, counts: PeerMetrics) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts
+        frames = CounterMetricFamily(
+            "dstore_peer_frames", "Frames that calls came in, or answers left in.", labels=("way",)
+        )
+        frames.add_metric(["received"], counts.frames_received)
+        frames.add_metric(["sent"], counts.frames_sent)
+        return (
+            CounterMetricFamily(
+                "dstore_peer_calls", "Calls of other components.", value=counts.calls
+            ),
+            frames,
+            CounterMetricFamily(
+                "dstore_peer_call_seconds",
+                "Time that calls were at work; its rate is how many were at a time.",
+                value=counts.work_ns / NS_PER_S,
+            ),
+        )
 
 
 class _RequestFamilies:
@@ -125,6 +183,8 @@ class Metrics:
     loop_lag_seconds: Gauge
     tasks_failed: Counter
 
+    peers: PeerMetrics
+
     registry: prometheus.CollectorRegistry = field(repr=False)
     _operations: dict[tuple[str, str], OperationMetrics] = field(repr=False)
 
@@ -158,9 +218,12 @@ def create_metrics() -> Metrics:
 
     operations: dict[tuple[str, str], OperationMetrics] = {}
     registry.register(_RequestCollector(operations))
+    peers = PeerMetrics()
+    registry.register(_PeerCollector(peers))
     return Metrics(
         registry=registry,
         _operations=operations,
+        peers=peers,
         requests_in_flight=gauge("requests_in_flight", "Requests being answered."),
         requests_refused=counter(
             "requests_refused", "Requests refused before they were read.", "reason"

@@ -113,6 +113,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             clock=clock,
             tasks=runtime.tasks,
             barred=membership.barred,
+            metrics=runtime.metrics.peers,
         )
     except BaseException:
         await ending.aclose()

@@ -24,6 +24,7 @@ from dstore.base.limits import (
     PEER_CLOSE_TIMEOUT_S,
 )
 from dstore.base.logging import get_logger
+from dstore.base.metrics import PeerMetrics
 from dstore.base.tasks import Tasks
 from dstore.replication.peers.answering import Answering
 from dstore.replication.peers.calls import Methods
@@ -90,6 +91,7 @@ class PeerServer:
         barred: Callable[[Identity], str | None] = _barred_by_nobody,
         connections_max: int = CONNECTIONS_MAX,
         beat_s: float = PEER_BEAT_S,
+        metrics: PeerMetrics | None = None,
     ) -> None:
         """Prepare.
 
@@ -102,6 +104,7 @@ class PeerServer:
                 each greeting and at each sign of life.
             connections_max: open at a time.
             beat_s: seconds between signs of life.
+            metrics: where calls are counted.
         """
         self._methods = methods
         self._here = here
@@ -110,6 +113,7 @@ class PeerServer:
         self._barred = barred
         self._connections_max = connections_max
         self._beat_s = beat_s
+        self._metrics = metrics or PeerMetrics()
         self._open: set[_Open] = set()
         self._is_draining = False
 
@@ -200,7 +204,12 @@ class PeerServer:
         link = Link(frames, tasks=self._tasks, on_beat=lambda: self._look(one), beat_s=self._beat_s)
         caller = certificate.identity
         answering = Answering(
-            link, caller=caller, methods=self._methods, clock=self._clock, tasks=self._tasks
+            link,
+            caller=caller,
+            methods=self._methods,
+            clock=self._clock,
+            tasks=self._tasks,
+            metrics=self._metrics,
         )
         one = _Open(link, answering, certificate=certificate)
         self._open.add(one)

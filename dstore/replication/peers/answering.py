@@ -26,6 +26,7 @@ from dstore.base.limits import (
     RETRY_AFTER_MS,
 )
 from dstore.base.logging import bind_request_id, get_logger
+from dstore.base.metrics import PeerMetrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import DStoreError, RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.model.errors import invalid as refused_as_invalid
@@ -70,10 +71,12 @@ class Answering:
         "_answers_max",
         "_caller",
         "_clock",
+        "_frames_sent",
         "_gathering",
         "_link",
         "_methods",
         "_methods_of_role",
+        "_metrics",
         "_request_id",
         "_tasks",
         "answered",
@@ -91,6 +94,7 @@ class Answering:
         methods: Methods,
         clock: Clock,
         tasks: Tasks,
+        metrics: PeerMetrics,
         answers_max: int = PEER_ANSWERS_MAX,
     ) -> None:
         """Take over a link.
@@ -101,6 +105,7 @@ class Answering:
             methods: what is answered here.
             clock: for deadlines.
             tasks: own the handlers that are coroutines; they outlive the connection.
+            metrics: where calls are counted.
             answers_max: calls at work at a time.
         """
         self._link = link
@@ -109,6 +114,8 @@ class Answering:
         self._methods_of_role = methods.for_role(caller.role)
         self._clock = clock
         self._tasks = tasks
+        self._metrics = metrics
+        self._frames_sent = 0  # that are counted
         self._answers_max = answers_max
         self._gathering: dict[int, _Gathering] = {}
         self._request_id = ""  # that this connection's reader is bound to
@@ -121,8 +128,10 @@ class Answering:
     def handle(self, records: Sequence[Record]) -> None:
         """Take records of the other side. Raises: Malformed."""
         now_ns = self._clock.monotonic_ns()
+        calls = 0
         for record in records:
             if type(record) is Call:
+                calls += 1
                 deadline_ns = _deadline_ns(record.budget_ms, now_ns)
                 refusal = self._refusal(record.method)
                 if refusal is None:
@@ -130,7 +139,18 @@ class Answering:
                 else:
                     self._refuse(record.id, refusal)
             else:
+                calls += type(record) is LargeCall
                 self._handle_other(record, now_ns)
+        if calls:
+            self._count(calls)
+
+    def _count(self, calls: int) -> None:
+        metrics = self._metrics
+        metrics.calls += calls
+        metrics.frames_received += 1
+        sent = self._link.frames_sent
+        metrics.frames_sent += sent - self._frames_sent
+        self._frames_sent = sent
 
     def _handle_other(self, record: Record, now_ns: int) -> None:
         match record:
@@ -204,6 +224,7 @@ class Answering:
         """Answer when a future is done, or when a coroutine has ended as a task."""
         self.calls += 1
         self.bytes += size
+        self._metrics.began(self._clock.monotonic_ns())
         if isinstance(outcome, asyncio.Future):
             answer = partial(self._answer, call_id, method, size=size, deadline_ns=deadline_ns)
             outcome.add_done_callback(answer)
@@ -257,7 +278,9 @@ class Answering:
         """Count a call as done. Returns: whether anybody waits for its answer."""
         self.calls -= 1
         self.bytes -= size
-        if self._clock.monotonic_ns() <= deadline_ns and self._link.is_open:
+        now_ns = self._clock.monotonic_ns()
+        self._metrics.ended(now_ns)
+        if now_ns <= deadline_ns and self._link.is_open:
             return True
         self.dropped += 1
         return False
