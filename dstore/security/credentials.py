@@ -13,6 +13,12 @@ from base64 import b32encode, b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NewType
 
+from dstore.base.limits import (
+    ACCESS_KEY_ID_CHARS_MAX,
+    ACCESS_KEY_ID_CHARS_MIN,
+    ACCESS_KEY_SECRET_CHARS_MAX,
+    ACCESS_KEY_SECRET_CHARS_MIN,
+)
 from dstore.model.errors import invalid
 
 if TYPE_CHECKING:
@@ -33,8 +39,12 @@ _ACCESS_KEY_ID_BYTES: Final = 10  # 16 base32 characters
 _ACCESS_KEY_SECRET_BYTES: Final = 30  # 40 base64 characters
 
 _TOKEN: Final = re.compile(r"dst_([a-z2-7]{12})_[A-Za-z0-9_-]{32,143}", re.ASCII)
-_ACCESS_KEY_ID: Final = re.compile(r"[A-Za-z0-9_]{16,128}", re.ASCII)
-_ACCESS_KEY_SECRET: Final = re.compile(r"[!-~]{8,128}", re.ASCII)
+_ACCESS_KEY_ID: Final = re.compile(
+    rf"[A-Za-z0-9_]{{{ACCESS_KEY_ID_CHARS_MIN},{ACCESS_KEY_ID_CHARS_MAX}}}", re.ASCII
+)
+_ACCESS_KEY_SECRET: Final = re.compile(
+    rf"[!-~]{{{ACCESS_KEY_SECRET_CHARS_MIN},{ACCESS_KEY_SECRET_CHARS_MAX}}}", re.ASCII
+)
 # Stands in for the digest of a token that does not exist, so that both answers cost the same.
 _NO_DIGEST: Final = bytes(32)
 
@@ -108,10 +118,14 @@ def imported_access_key(key_id: str, secret: str) -> AccessKey:
         the secret is not 8 to 128 printable ASCII characters without a space.
     """
     if not _ACCESS_KEY_ID.fullmatch(key_id):
-        raise invalid("An access key id has 16 to 128 characters, letters, digits or underscores.")
+        raise invalid(
+            f"An access key id has {ACCESS_KEY_ID_CHARS_MIN} to {ACCESS_KEY_ID_CHARS_MAX} "
+            "characters, letters, digits or underscores."
+        )
     if not _ACCESS_KEY_SECRET.fullmatch(secret):
         raise invalid(
-            "An access key's secret has 8 to 128 printable ASCII characters without spaces."
+            f"An access key's secret has {ACCESS_KEY_SECRET_CHARS_MIN} to "
+            f"{ACCESS_KEY_SECRET_CHARS_MAX} printable ASCII characters without spaces."
         )
     return AccessKey(id=AccessKeyId(key_id), secret=secret)
 

@@ -98,7 +98,7 @@ class NodeTablePath(Struct, frozen=True, gc=False):
 
 
 class TenantPath(Struct, frozen=True, gc=False):
-    """A tenant: its UUID, limits and status."""
+    """A tenant: its UUID and status."""
 
     tenant: str
 

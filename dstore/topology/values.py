@@ -198,22 +198,11 @@ class RangePlacement(_Value, frozen=True, kw_only=True, gc=False):
     state: RangeState = RangeState.OKAY
 
 
-class TenantLimits(_Value, frozen=True, kw_only=True, gc=False):
-    """What a tenant may use; None is no limit of its own."""
-
-    requests_per_s: Count | None = None
-    read_units_per_s: Count | None = None
-    write_units_per_s: Count | None = None
-    stored_bytes_max: Count | None = None
-    tables_max: Count | None = None
-
-
 class TenantValue(_Value, frozen=True, kw_only=True, gc=False):
     """Of `tenant/{tenant}`; `uuid` is that of (tenant, control plane)."""
 
     uuid: Uuid
     status: ResourceStatus = ResourceStatus.ACTIVE
-    limits: TenantLimits = TenantLimits()
     created_at_us: Count = 0
 
 

@@ -89,7 +89,6 @@ def tenant(name: str = "acme") -> TenantRecord:
         name=name,
         uuid=f"uuid-of-{name}",
         sealed_key=SEALED,
-        limits="{}",
         status=ResourceStatus.ACTIVE,
         created_at_us=NOW_US,
     )

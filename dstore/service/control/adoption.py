@@ -177,7 +177,6 @@ class Adoption:
                 record_id=tenant.uuid,
                 entropy=realm.entropy,
             ),
-            limits="{}",
             status=ResourceStatus.ACTIVE,
             created_at_us=tenant.created_at_us,
         )

@@ -19,10 +19,11 @@ from dstore.service.access import Principal, unauthenticated
 from dstore.service.refusals import no_such
 from dstore.storage.control import credentials, tenants
 from dstore.storage.control.records import AccessKeyRecord, BearerRecord
+from dstore.storage.control.store import every
 
 if TYPE_CHECKING:
     from dstore.service.control.realm import Realm
-    from dstore.storage.control.store import Key, Transaction
+    from dstore.storage.control.store import Transaction
 
 _BEARER: Final = "bearer "
 
@@ -56,30 +57,16 @@ class ControlCredentials:
 
     async def access_keys(self, tenant: str) -> tuple[AccessKeyRecord, ...]:
         """List a tenant's access keys, oldest first. Raises: Refused: there is no such tenant."""
-        found: list[AccessKeyRecord] = []
-        after: Key | None = None
         async with self._realm.plane.store.snapshot() as tx:
             await _check_tenant(tx, tenant)
-            while True:
-                page = await credentials.access_keys_of(tx, tenant, after=after)
-                found += page.records
-                after = page.after
-                if after is None:
-                    break
+            found = await every(lambda after: credentials.access_keys_of(tx, tenant, after=after))
         return tuple(sorted(found, key=lambda key: (key.created_at_us, key.id)))
 
     async def tokens(self, tenant: str | None) -> tuple[BearerRecord, ...]:
         """List a tenant's or the operator's tokens, oldest first. Raises: Refused."""
-        found: list[BearerRecord] = []
-        after: Key | None = None
         async with self._realm.plane.store.snapshot() as tx:
             await _check_tenant(tx, tenant)
-            while True:
-                page = await credentials.bearers_of(tx, tenant, after=after)
-                found += page.records
-                after = page.after
-                if after is None:
-                    break
+            found = await every(lambda after: credentials.bearers_of(tx, tenant, after=after))
         return tuple(sorted(found, key=lambda token: (token.created_at_us, token.id)))
 
     async def create_access_key(self, tenant: str, *, actor: str) -> tuple[AccessKeyRecord, str]:

@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dstore.base.limits import TABLE_VALUE_BYTES_MAX
 from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.model.status import ResourceStatus
@@ -33,14 +31,8 @@ if TYPE_CHECKING:
 
 
 def tenant_publication(record: TenantRecord, status: ResourceStatus) -> Publication:
-    """Make what the coordinator shows of a tenant. Raises: Corrupt: its limits are damaged."""
-    try:
-        limits = msgspec.json.decode(record.limits, type=values.TenantLimits)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(str(error), file="control", where=f"tenant {record.uuid}") from None
-    value = values.TenantValue(
-        uuid=record.uuid, status=status, limits=limits, created_at_us=record.created_at_us
-    )
+    """Make what the coordinator shows of a tenant."""
+    value = values.TenantValue(uuid=record.uuid, status=status, created_at_us=record.created_at_us)
     return Publication(key=keys.TenantPath(record.name).path, value=values.encode(value))
 
 

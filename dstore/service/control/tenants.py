@@ -115,7 +115,6 @@ class ControlTenants:
                 record_id=ask.tenant_id,
                 entropy=realm.entropy,
             ),
-            limits="{}",
             status=ResourceStatus.ACTIVE,
             created_at_us=realm.clock.wall_us(),
         )

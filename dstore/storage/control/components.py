@@ -17,7 +17,7 @@ from dstore.storage.control.records import (
     ProxyRecord,
 )
 from dstore.storage.control.relation import Relation
-from dstore.storage.control.store import Key, Page, Transaction
+from dstore.storage.control.store import Key, Page, Transaction, every
 
 Component = TypeVar("Component", ControlRecord, NodeRecord, ProxyRecord)
 
@@ -53,14 +53,7 @@ class Components(Generic[Component]):
 
     async def every(self, tx: Transaction) -> tuple[Component, ...]:
         """Read all of them by UUID, removed ones included, however many."""
-        found: list[Component] = []
-        after: Key | None = None
-        while True:
-            page = await self.page(tx, after=after)
-            found += page.records
-            after = page.after
-            if after is None:
-                return tuple(found)
+        return await every(lambda after: self.page(tx, after=after))
 
     async def removed(self, tx: Transaction, *, since_us: int, limit: int) -> tuple[str, ...]:
         """Name those that were removed since then, the latest first."""

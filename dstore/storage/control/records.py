@@ -43,7 +43,6 @@ class TaskState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +124,11 @@ class ProxyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRecord:
-    """A tenant; `uuid` and `sealed_key` are those of (tenant, control plane), `limits` is JSON."""
+    """A tenant; `uuid` and `sealed_key` are those of (tenant, control plane)."""
 
     name: str
     uuid: str
     sealed_key: bytes = field(repr=False)
-    limits: str
     status: ResourceStatus
     created_at_us: int
 

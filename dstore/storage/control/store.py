@@ -24,7 +24,7 @@ any. Bytes that are secret arrive sealed: the store never sees a key in clear.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,6 +51,18 @@ class Page(Generic[Record]):
 
     records: tuple[Record, ...]
     after: Key | None
+
+
+async def every(page: Callable[[Key | None], Awaitable[Page[Record]]]) -> tuple[Record, ...]:
+    """Read all pages of a list, in one transaction or in several; `page` reads the one after."""
+    found: list[Record] = []
+    after: Key | None = None
+    while True:
+        one = await page(after)
+        found += one.records
+        after = one.after
+        if after is None:
+            return tuple(found)
 
 
 class Transaction(Protocol):

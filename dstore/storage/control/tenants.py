@@ -1,4 +1,4 @@
-"""Tenants: their (tenant, control plane) share, limits and status."""
+"""Tenants: their (tenant, control plane) share and status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def get(tx: Transaction, name: str) -> TenantRecord | None:
 
 
 async def update(tx: Transaction, tenant: TenantRecord) -> None:
-    """Write a tenant anew: other limits, another status. Raises: Refused(NOT_FOUND)."""
+    """Write a tenant anew: another status. Raises: Refused(NOT_FOUND)."""
     await _TENANTS.update(tx, tenant)
     await credentials.changed(tx)  # those of a tenant that is being deleted are void
 

@@ -244,7 +244,7 @@ async def test_a_record_that_changes_is_written_anew(store: ControlStore) -> Non
     """What does not exist cannot be updated by mistake."""
     async with store.transaction() as tx:
         await tenants.insert(tx, made.tenant())
-        changed = replace(made.tenant(), status=ResourceStatus.DELETING, limits='{"a":1}')
+        changed = replace(made.tenant(), status=ResourceStatus.DELETING)
         await tenants.update(tx, changed)
         assert await tenants.get(tx, "acme") == changed
         with pytest.raises(Refused) as refused:

@@ -59,7 +59,7 @@ def test_task_that_waits_says_until_when_and_why(server: FakeServer, run: Run) -
 
 @pytest.mark.parametrize(
     ("end", "exit_code"),
-    [("done", ExitCode.OK), ("failed", ExitCode.FAILED), ("cancelled", ExitCode.FAILED)],
+    [("done", ExitCode.OK), ("failed", ExitCode.FAILED)],
 )
 def test_following_ends_with_the_task(
     server: FakeServer, run: Run, end: str, exit_code: ExitCode

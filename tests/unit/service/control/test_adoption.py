@@ -286,7 +286,6 @@ def _tenant(name: str) -> TenantRecord:
         name=name,
         uuid=uuid(70),
         sealed_key=sealed,
-        limits="{}",
         status=ResourceStatus.ACTIVE,
         created_at_us=1,
     )
