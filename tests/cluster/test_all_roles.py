@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -66,11 +67,12 @@ def assert_orders(env: dict[str, str], facts: dict[str, Any]) -> None:
         aws_access_key_id=facts["env"]["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=facts["env"]["AWS_SECRET_ACCESS_KEY"],
     )
-    table = client.describe_table(TableName="orders")["Table"]
-    assert (table["TableArn"], table["TableId"]) == (facts["orders_arn"], facts["orders_id"])
-    tags = client.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
-    assert tags == [{"Key": "team", "Value": "blue"}]
-    assert len(client.scan(TableName="orders")["Items"]) == 10
+    with closing(client):
+        table = client.describe_table(TableName="orders")["Table"]
+        assert (table["TableArn"], table["TableId"]) == (facts["orders_arn"], facts["orders_id"])
+        tags = client.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
+        assert tags == [{"Key": "team", "Value": "blue"}]
+        assert len(client.scan(TableName="orders")["Items"]) == 10
 
 
 def test_a_directory_of_the_time_before_opens_unchanged(

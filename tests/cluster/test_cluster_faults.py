@@ -1,7 +1,7 @@
 """A cluster of real processes while parts of it die: 3 nodes, 2 proxies, PostgreSQL, etcd, TLS.
 
-Parts of the cluster stay away for OUTAGE_S each; DSTORE_OUTAGE_S=60 makes it a minute. All tests
-share one cluster, and each leaves it whole.
+Parts of the cluster stay away for OUTAGE_S each, longer than a lease; DSTORE_OUTAGE_S=60 makes it a
+minute. All tests share one cluster, and each leaves it whole.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.support.balancer import balanced
 from tests.support.cluster import Cluster, eventually, running_cluster
 from tests.support.cluster_plan import Shape
-from tests.support.sdk_load import load, sdk_client
+from tests.support.sdk_load import load
 
-OUTAGE_S: Final = float(os.environ.get("DSTORE_OUTAGE_S", "10"))
+OUTAGE_S: Final = float(os.environ.get("DSTORE_OUTAGE_S", "7"))
 TABLE: Final = "orders"
 ITEMS: Final = 60
 _REFUSED_S: Final = 30.0  # control is waited for, but not for ever
@@ -42,7 +42,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _make_table(cluster: Cluster, name: str) -> None:
-    client = sdk_client(cluster.component("proxy-1").url, cluster.access_key)
+    client = cluster.sdk(cluster.component("proxy-1").url)
     client.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}],
@@ -53,7 +53,7 @@ def _make_table(cluster: Cluster, name: str) -> None:
         TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
     )
     for proxy in cluster.of_role("proxy"):
-        other = sdk_client(proxy.url, cluster.access_key)
+        other = cluster.sdk(proxy.url)
         eventually(partial(_is_active, other, name), what=f"{name} is active at {proxy.url}")
 
 
@@ -89,7 +89,7 @@ def test_what_one_proxy_wrote_another_reads(cluster: Cluster) -> None:
             assert b.get(f"{table}/id/e{number}").json() == {"number": number}
         listed = b.get(f"{table}/id?limit={ITEMS * 2}").json()["entries"]
         assert {entry["id"] for entry in listed} == {f"e{number}" for number in range(ITEMS)}
-    first, second = (sdk_client(url, cluster.access_key) for url in _urls(cluster))
+    first, second = (cluster.sdk(url) for url in _urls(cluster))
     items = [{"p": {"S": f"i{number}"}, "n": {"N": str(number)}} for number in range(ITEMS)]
     for item in items:
         first.put_item(TableName=TABLE, Item=item)
@@ -151,7 +151,7 @@ def test_control_is_away(cluster: Cluster) -> None:
 
 
 def _create(cluster: Cluster, name: str) -> None:
-    client = sdk_client(cluster.component("proxy-1").url, cluster.access_key, attempts=1)
+    client = cluster.sdk(cluster.component("proxy-1").url, attempts=1)
     client.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}],
@@ -169,17 +169,17 @@ def test_a_node_is_killed_and_comes_back(cluster: Cluster) -> None:
         time.sleep(2)
     assert running.requests > 0
     victim.start()
-    reader = sdk_client(_urls(cluster)[0], cluster.access_key)
+    reader = cluster.sdk(_urls(cluster)[0])
     running.check(reader)
 
 
 def test_everything_is_started_again(cluster: Cluster) -> None:
     """All of it is there: tenants, tables, items, credentials, and new ones can be made."""
-    client = sdk_client(_urls(cluster)[0], cluster.access_key)
+    client = cluster.sdk(_urls(cluster)[0])
     before = client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
     assert before
     cluster.restart()
-    client = sdk_client(_urls(cluster)[1], cluster.access_key)
+    client = cluster.sdk(_urls(cluster)[1])
     after = client.scan(TableName=TABLE, ConsistentRead=True)["Items"]
     assert sorted(map(str, after)) == sorted(map(str, before))
     with cluster.client("proxy-2") as operator:

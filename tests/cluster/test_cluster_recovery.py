@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.cluster import Cluster, eventually, running_cluster
 from tests.support.cluster_plan import Shape
-from tests.support.sdk_load import load, sdk_client
+from tests.support.sdk_load import load
 
 TABLE: Final = "orders"
 ITEMS: Final = 40
@@ -34,7 +34,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _make_table(cluster: Cluster, name: str, *, proxy: str = "proxy-1") -> None:
-    client = sdk_client(cluster.component(proxy).url, cluster.access_key)
+    client = cluster.sdk(cluster.component(proxy).url)
     client.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}],
@@ -94,7 +94,7 @@ def test_etcd_loses_everything_and_is_filled_again(cluster: Cluster) -> None:
     """Clients see nothing of it, nothing is lost, and afterwards new tables can be made."""
     _make_table(cluster, TABLE)
     urls = [proxy.url for proxy in cluster.of_role("proxy")]
-    client = sdk_client(urls[0], cluster.access_key)
+    client = cluster.sdk(urls[0])
     items = [{"p": {"S": f"i{number}"}} for number in range(ITEMS)]
     for item in items:
         client.put_item(TableName=TABLE, Item=item)
@@ -119,7 +119,7 @@ def test_etcd_loses_everything_and_is_filled_again(cluster: Cluster) -> None:
     assert running.failures == []
     running.check()
     for url in urls:
-        reader = sdk_client(url, cluster.access_key)
+        reader = cluster.sdk(url)
         found = {item["p"]["S"] for item in reader.scan(TableName=TABLE)["Items"]}
         assert {f"i{number}" for number in range(ITEMS)} <= found
     assert _range_files(cluster) == files
@@ -132,7 +132,7 @@ def test_etcd_loses_everything_and_is_filled_again(cluster: Cluster) -> None:
 
 def test_parts_that_were_down_meanwhile_come_back_whole(cluster: Cluster) -> None:
     """A node and a proxy that start after a recovery go on from their copies, with their data."""
-    client = sdk_client(cluster.component("proxy-1").url, cluster.access_key)
+    client = cluster.sdk(cluster.component("proxy-1").url)
     before = {item["p"]["S"] for item in client.scan(TableName=TABLE)["Items"]}
     files = _range_files(cluster)
     for name in ("node-2", "proxy-2"):
@@ -152,7 +152,7 @@ def test_parts_that_were_down_meanwhile_come_back_whole(cluster: Cluster) -> Non
     eventually(lambda: _is_well(cluster), what="everything is well", within_s=30)
     assert _range_files(cluster) >= files
     for proxy in cluster.of_role("proxy"):
-        reader = sdk_client(proxy.url, cluster.access_key)
+        reader = cluster.sdk(proxy.url)
         after = {item["p"]["S"] for item in reader.scan(TableName=TABLE)["Items"]}
         assert after == before
     _make_table(cluster, "after-all", proxy="proxy-2")

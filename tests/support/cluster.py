@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +71,7 @@ class Cluster:
             place.name: Component(place, directory / place.name) for place in self.plan.places
         }
         self._say = say or (lambda _line: None)
+        self._clients = ExitStack()
 
     # ----------------------------------------------------------------------------- start and stop
 
@@ -103,6 +104,7 @@ class Cluster:
 
     def kill(self) -> None:
         """End everything at once, as a loss of power would; harmless if it has ended."""
+        self._clients.close()
         for component in self.components.values():
             component.kill()
         if self.postgresql is not None and self.postgresql.is_running():
@@ -166,6 +168,16 @@ class Cluster:
         """Make a client of a proxy, the operator's unless a token is given."""
         place = self.component(proxy).place
         return Client(place.public_url, token=token or self.operator_token)
+
+    def sdk(self, url: str, *, attempts: int = 5) -> Any:
+        """Make a DynamoDB client of the tenant `default`; it is closed when the cluster ends."""
+        from tests.support.sdk_load import (
+            sdk_client,
+        )  # boto3, which scripts/devcluster can do without
+
+        client = sdk_client(url, self.access_key, attempts=attempts)
+        self._clients.callback(client.close)
+        return client
 
     def admin(self, control: str = "control-1") -> Client:
         """Make the operator's client of a control."""

@@ -33,7 +33,7 @@ _END_S: Final = 60.0
 
 
 def sdk_client(url: str, key: AccessKey, *, attempts: int = 5) -> Any:
-    """Make a DynamoDB client as an application has it."""
+    """Make a DynamoDB client as an application has it; it is to be closed."""
     return boto3.client(
         "dynamodb",
         endpoint_url=url,
@@ -91,6 +91,17 @@ class Load:
     def check(self, client: Any = None) -> None:
         """Read everything that was acknowledged, through any client."""
         reader = client or self._clients[-1]
+        try:
+            self._check(reader)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next request opens one."""
+        for client in self._clients:
+            client.close()
+
+    def _check(self, reader: Any) -> None:
         wanted = {key: version for last in self._last for key, version in last.items()}
         found: dict[str, int] = {}
         for some in _batches(list(wanted)):
@@ -150,3 +161,4 @@ def load(
         yield running
     finally:
         running.stop()
+        running.close()
