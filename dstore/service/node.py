@@ -216,6 +216,7 @@ async def open_node(
     on_fatal: Callable[[BaseException], None],
     on_batch: Callable[[int], None] = lambda _writes: None,
     shares: Sequence[ControlShare] = (),
+    vault: Vault | None = None,
 ) -> Node:
     """Open a data directory, making it on the first start, and load what it holds.
 
@@ -223,6 +224,7 @@ async def open_node(
     a range committed. `shares` are the (node, control) keys of the planes that
     the node has joined, see `storage.node_keys.load_or_create`; its database is put under one that
     cannot unlock it yet (`storage.enrolment`), so what asks for the share again is on the disk.
+    `vault` opens its files if they lie on a disk of its own kind, as in the simulator.
 
     Raises: Corrupt, WrongKey: it cannot be opened. Unavailable: it waits for control.
     """
@@ -232,7 +234,8 @@ async def open_node(
         executor.halt()  # before the process can begin, let alone acknowledge, another batch
         on_fatal(error)
 
-    vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
+    if vault is None:
+        vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
     around = Surroundings(
         vault=vault,
         executor=executor,

@@ -61,6 +61,8 @@ class Coordination:
         self.loses_request: Tamper = _never
         self.loses_reply: Tamper = _never
         self.watches: list[SimWatch] = []
+        self.started = asyncio.Event()
+        """Set from when it answers."""
         self._embedded: EmbeddedCoordinator | None = None
 
     @property
@@ -75,7 +77,12 @@ class Coordination:
             None, clock=process.clock, entropy=process.entropy, on_failure=process.fatal
         )
         self.process = process
+        self.started.set()
         await asyncio.get_running_loop().create_future()
+
+    def heal(self) -> None:
+        """Lose no message on purpose any more."""
+        self.loses_request = self.loses_reply = _never
 
     async def compact(self) -> None:
         """Forget all history but the newest revision: a watch that is behind finds a gap."""
@@ -120,6 +127,12 @@ class SimCoordinator:
     ) -> Found:
         found: Found = await self._ask("get", key, timeout_s=timeout_s, revision=revision)
         return found
+
+    async def peek(self, key: str, *, timeout_s: float = COORDINATOR_TIMEOUT_S) -> Found:
+        return await self.get(key, timeout_s=timeout_s)
+
+    def accept(self) -> None:
+        """Do nothing: it is the only one there ever is."""
 
     async def list(
         self,
@@ -367,7 +380,7 @@ class SimWatch:
         """Send a batch, or a sign of life, behind what was sent before it."""
         network, loop = self._server.network, asyncio.get_running_loop()
         arrives_at_s = loop.time() + network.draw_delay_s(MACHINE, self._process.name)
-        self._arrives_at_s = max(self._arrives_at_s, arrives_at_s)
+        self._arrives_at_s = max(self._arrives_at_s + 1e-6, arrives_at_s)
         loop.call_at(self._arrives_at_s, self._deliver, stream, batch)
 
     def _deliver(self, stream: int, batch: WatchBatch | CoordinatorError | None) -> None:

@@ -161,6 +161,12 @@ class SimDisk:
         inode = self._life.inodes.get(os.fstat(descriptor).st_ino)
         self.sync(self._life, inode, failure=OSError(errno.EIO, "simulated"))
 
+    def heal(self) -> None:
+        """Fail no more."""
+        self.fail_syncs = self.fail_writes = 0
+        self.is_full = False
+        self.cut_after = None
+
     def kill(self) -> None:
         """End this life; what is written stays written, and unsynced."""
         self._life.is_off = True

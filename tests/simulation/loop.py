@@ -121,8 +121,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _jump(self) -> None:
         """Go to the time of the next timer that is still wanted."""
-        scheduled = self._scheduled
         self._forget_cancelled()
+        scheduled = self._scheduled
         while scheduled and scheduled[0]._cancelled:
             self._pop()
         if not scheduled:

@@ -34,6 +34,10 @@ _LONG_WORK_CHANCE: Final = 0.02
 _LAST_BREATH_S: Final = 0.02  # between a fatal error and the end of its process
 
 
+class Died(Exception):
+    """The process ended before it had done what was asked of it; nobody knows how far it came."""
+
+
 class Process:
     """One life of a program on a machine; the `Owner` of its callbacks."""
 
@@ -47,7 +51,7 @@ class Process:
         self.context = Context()
         self.context.run(OWNER.set, self)
         self._stash: list[asyncio.Handle] = []
-        self._deaths: list[Callable[[], None]] = []
+        self._deaths: list[Callable[[], object]] = []
 
     @property
     def name(self) -> str:
@@ -72,7 +76,18 @@ class Process:
         """Call something in this process; when it goes on, if it is paused."""
         self.machine.loop.call_soon(callback, *args, context=self.context)
 
-    def on_death(self, told: Callable[[], None]) -> None:
+    async def run(self, work: Coroutine[Any, Any, Result], *, name: str) -> Result:
+        """Have some work done in this process, from outside. Raises: Died: the process ended."""
+        waiter: asyncio.Future[None] = self.machine.loop.create_future()
+        task = self.spawn(work, name=name)
+        task.add_done_callback(lambda _: _wake(waiter))
+        self.on_death(lambda: _wake(waiter))
+        await waiter
+        if not task.done():
+            raise Died
+        return task.result()
+
+    def on_death(self, told: Callable[[], object]) -> None:
         """Call `told`, outside of the process, when it has ended."""
         self._deaths.append(told)
 
@@ -123,6 +138,11 @@ class Process:
         self.machine.loop.call_soon(self._end, context=Context())
 
 
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 class Machine:
     """A place where processes run; its disk outlives them."""
 
@@ -145,6 +165,8 @@ class Machine:
         self.clock = SimClock(loop)
         self.slowness = 1.0  # of what its threads do, its disk's above all
         self.process: Process | None = None
+        self.restarts_in_s: tuple[float, float] | None = None
+        """When a process that has ended is followed by another one: between these; None: never."""
         self._program = program
         self._lives = 0
         if disk is not None:
@@ -170,6 +192,12 @@ class Machine:
         self.trace.note(f"start {self.name} {self._lives}")
         process.spawn(process.live(self._program), name=f"{self.name} {self._lives}")
         return process
+
+    def ensure_up(self) -> None:
+        """Start a process if there is none, and let a paused one go on."""
+        if self.process is None:
+            self.start()
+        self.resume()
 
     def kill(self) -> None:
         """End the process as `kill -9` does: what it has written is the kernel's, synced or not."""
@@ -202,6 +230,9 @@ class Machine:
             self.loop.has_deaths = True
             self.trace.event(how, self.name)
             process.end()
+            if self.restarts_in_s is not None:
+                after_s = self.random.uniform(*self.restarts_in_s)
+                self.loop.call_later(after_s, self.ensure_up, context=Context())
 
     def _power_is_gone(self) -> None:
         """Take note that the disk has lost its power in the middle of an operation."""

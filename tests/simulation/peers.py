@@ -26,6 +26,7 @@ from dstore.replication.peers.errors import decode_error, encode_error, failure,
 from dstore.replication.peers.port import Received
 from dstore.replication.peers.records import encode
 from tests.simulation.loop import OWNER
+from tests.simulation.network import SILENCE_S
 
 if TYPE_CHECKING:
     from random import Random
@@ -112,6 +113,10 @@ class Switchboard:
         """Find who answers on a machine now."""
         return self._listeners.get(target)
 
+    def heal(self) -> None:
+        """Lose no message on purpose any more."""
+        self.loses_request = self.loses_reply = _never
+
     def reset(self, source: str, target: str) -> None:
         """Break the connections of a pair of machines, in the direction in which they call."""
         self.trace.event("connection_reset", f"{source}>{target}")
@@ -121,13 +126,14 @@ class Switchboard:
         """Let everybody notice the end of a process whose machine still speaks."""
         del self._listeners[process.name]
         for peer in [peer for peer in self._peers if peer.target == process.name]:
-            after_s = self.random.uniform(*_RESET_S)
-            context = Context()
-            self.loop.call_later(after_s, self._noticed, peer, process, context=context)
+            self.tell_of_end(peer, process)
 
-    def _noticed(self, peer: SimPeer, process: Process) -> None:
-        if self.network.is_open(process.name, peer.process.name):
-            peer.lose(of=process)
+    def tell_of_end(self, peer: SimPeer, process: Process) -> None:
+        """Let a caller notice that who was connected has ended: soon, or by its silence."""
+        after_s = self.random.uniform(*_RESET_S)
+        if not self.network.is_open(process.name, peer.process.name):
+            after_s = self.random.uniform(*SILENCE_S)
+        self.loop.call_later(after_s, peer.lose, process, context=Context())
 
     def _silent(self, source: str, target: str) -> None:
         """Give up the connections over a link that has been cut long enough, whoever calls."""
@@ -184,7 +190,7 @@ class SimPeer:
         self._is_closed = True
         self.lose()
 
-    def lose(self, *, of: Process | None = None) -> None:
+    def lose(self, of: Process | None = None) -> None:
         """Break the connection, or the one to a process; what is under way fails."""
         if of is None or self._line is of:
             self._line = None
@@ -264,6 +270,7 @@ class _Sent:
         board, peer = self._board, self._peer
         listener = board.listener(peer.target)
         if listener is None or listener.process is not line:
+            board.tell_of_end(peer, line)
             return
         board.trace.note(f"{peer.process.name}>{peer.target} {self._name}")
         line.call_soon(self._begin, line, listener)

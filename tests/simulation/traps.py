@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from unittest.mock import patch
 
@@ -56,6 +57,11 @@ def _trap(name: str) -> Any:
     return escaped
 
 
+def _ample(_path: object) -> SimpleNamespace:
+    """Describe a file system with ample room, whatever the real one has."""
+    return SimpleNamespace(f_bavail=1 << 28, f_blocks=1 << 29, f_bfree=1 << 28, f_frsize=4_096)
+
+
 @contextmanager
 def trapped() -> Iterator[None]:
     """Keep whatever runs inside away from the real world."""
@@ -63,6 +69,7 @@ def trapped() -> Iterator[None]:
         patch.object(owner, name, _trap(f"{getattr(owner, '__name__', owner)}.{name}"))
         for owner, name in _FORBIDDEN
     ]
+    patches.append(patch.object(os, "statvfs", _ample))
     for each in patches:
         each.start()
     try:

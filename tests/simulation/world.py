@@ -11,6 +11,7 @@ import apsw
 import structlog
 
 from dstore.base.logging import LogLevel, configure
+from dstore.base.metrics import create_metrics
 from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.coordination import Coordination
 from tests.simulation.disk import SimDisk
@@ -47,6 +48,7 @@ class World:
             self.network, random=self.random("coordination"), trace=self.trace
         )
         self.violations: list[str] = []
+        self.metrics = create_metrics()  # of everybody: nobody looks at it
         self._disks: list[SimDisk] = []
         self.machine(COORDINATOR, self.coordination.program)
 
@@ -75,6 +77,23 @@ class World:
             disk=disk,
         )
         return machine
+
+    def heal(self) -> None:
+        """Undo every fault: links, messages, disks and clocks; start what is down."""
+        self.network.heal()
+        self.board.heal()
+        self.coordination.heal()
+        for disk in self._disks:
+            disk.heal()
+        for machine in self.machines.values():
+            machine.slowness = 1.0
+            machine.clock.set_rate(1.0)
+        self.ensure_up()
+
+    def ensure_up(self) -> None:
+        """Start every machine that is down, and let every paused process go on."""
+        for machine in self.machines.values():
+            machine.ensure_up()
 
     def violate(self, what: str) -> None:
         """Note that something happened that must never happen."""

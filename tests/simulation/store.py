@@ -1,0 +1,105 @@
+"""A client's calls, done by the product's use cases: reads and writes of one table's items."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dstore.expressions import Expressions
+from dstore.model.errors import ConditionFailed
+from dstore.model.keys import KeyKind, encode_key
+from dstore.service.item_writes import DeleteItem, Guard, PutItem, UpdateItem
+from dstore.service.items import ItemKey, Items, key_attributes
+from dstore.service.write_answers import ReturnValues, WriteAsk
+from dstore.storage.requests import RequestName
+from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from dstore.base.entropy import Entropy
+    from dstore.model.values import Attribute, Item
+    from dstore.service.directory import Directory
+    from dstore.service.mutations import Mutation
+
+_NAME: Final = "v"
+_NEW: Final = WriteAsk(returns=ReturnValues.UPDATED_NEW)
+
+
+class ItemStore:
+    """One table, whose items hold one value each. A write is done once, by its request's name."""
+
+    def __init__(
+        self, items: Items, directory: Directory, *, tenant: str, table: str, entropy: Entropy
+    ) -> None:
+        """Use a proxy's or a node's use cases."""
+        self._items = items
+        self._directory = directory
+        self._tenant = tenant
+        self._table = table
+        self._entropy = entropy
+
+    async def do(self, key: str, call: Call) -> Hashable:
+        """Do a call. Returns: its answer, see `history`. Raises: as `Items`."""
+        item = self._item(key)
+        if isinstance(call, Read):
+            found = await self._items.read(item)
+            return None if found is None else _value_in(msgspec.json.decode(found.body))
+        mutation = _mutation(call, item.attributes)
+        request = RequestName(
+            principal=self._tenant,
+            request_id=self._entropy.uuid(),
+            digest=sha256(repr((key, call)).encode()).digest(),
+        )
+        ask = _NEW if isinstance(call, Add) else None
+        try:
+            written = await self._items.write(item, mutation, request=request, ask=ask)
+        except ConditionFailed:
+            return False
+        match call:
+            case Swap():
+                return True
+            case Add():
+                told = written.attributes
+                # What was done already is confirmed, and not told again.
+                return ANYTHING if told is None else _value_in(msgspec.json.decode(told))
+            case _:
+                return None
+
+    def _item(self, key: str) -> ItemKey:
+        table = self._directory.table(self._tenant, self._table)
+        rid_id = encode_key((KeyKind.STRING, key))
+        attributes = key_attributes(table.definition, rid_id)
+        return ItemKey(table=table, rid_id=rid_id, attributes=attributes)
+
+
+def _mutation(call: Put | Swap | Add, key: Item) -> Mutation:
+    match call:
+        case Put(value=None):
+            return DeleteItem(key=key)
+        case Put():
+            return PutItem(item={_NAME: _attribute(call.value)}, key=key)
+        case Swap():
+            return PutItem(item={_NAME: _attribute(call.value)}, key=key, guard=_guard(call))
+        case Add():
+            added = Expressions(None, {":a": _attribute(call.amount)})
+            return UpdateItem(change=added.update(f"ADD {_NAME} :a"), key=key)
+
+
+def _guard(call: Swap) -> Guard:
+    if call.expected is None:
+        return Guard(condition=Expressions().condition(f"attribute_not_exists({_NAME})"))
+    expected = Expressions(None, {":e": _attribute(call.expected)})
+    return Guard(condition=expected.condition(f"{_NAME} = :e"))
+
+
+def _attribute(value: Value) -> Attribute:
+    assert value is not None
+    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+
+
+def _value_in(item: dict[str, Any]) -> Value:
+    ((kind, text),) = item[_NAME].items()
+    return int(text) if kind == "N" else str(text)
