@@ -46,7 +46,7 @@ def vault() -> Vault:
 def fill(path: Path, key: FileKey, *, rows: int = ROWS) -> None:
     opened = vault()
     opened.register(path, key)
-    with closing(opened.create(path)) as connection:
+    with closing(opened.create(path)) as connection, connection:
         connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, content BLOB)")
         connection.executemany(
             "INSERT INTO t VALUES (?, ?)", [(row, bytes([row % 251]) * 500) for row in range(rows)]
