@@ -176,6 +176,9 @@ class Metrics:
     files_open: Gauge
     disk_free_bytes: Gauge
 
+    rewrites_pending: Gauge
+    certificate_seconds: Gauge  # role
+
     topology_revision: Gauge
     topology_problems: Gauge
     topology_values_refused: Counter
@@ -210,8 +213,8 @@ def create_metrics() -> Metrics:
     def counter(name: str, text: str, *labels: str) -> Counter:
         return Counter(f"dstore_{name}", text, labels, registry=registry)
 
-    def gauge(name: str, text: str) -> Gauge:
-        return Gauge(f"dstore_{name}", text, registry=registry)
+    def gauge(name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"dstore_{name}", text, labels, registry=registry)
 
     def histogram(name: str, text: str, *, steps: tuple[float, ...]) -> Histogram:
         return Histogram(f"dstore_{name}", text, registry=registry, buckets=steps)
@@ -236,6 +239,12 @@ def create_metrics() -> Metrics:
         ),
         files_open=gauge("files_open", "Range files open."),
         disk_free_bytes=gauge("disk_free_bytes", "Free bytes under the data directory."),
+        rewrites_pending=gauge(
+            "rewrites_pending", "Range files whose keys do not need control's share yet."
+        ),
+        certificate_seconds=gauge(
+            "certificate_seconds", "Until this component's certificate ends.", "role"
+        ),
         topology_revision=gauge("topology_revision", "Revision of the coordinator in the view."),
         topology_problems=gauge("topology_problems", "Values kept out of the view now."),
         topology_values_refused=counter(

@@ -169,6 +169,8 @@ class _Member:
 
     def _measure(self, metrics: Metrics) -> None:
         runtime, node = self.runtime, self.node.node
+        self.membership.measure(metrics)
+        metrics.rewrites_pending.set(self.node.pending_rewrites)
         if node is None:
             return
         report = Report(

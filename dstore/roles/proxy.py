@@ -198,7 +198,10 @@ class _Process:
         ]
         if runtime.worker == 0:
             routes[Surface.ADMIN] = process_routes(
-                runtime.metrics, door=LocalDoor(proxy), sections=(section.section,)
+                runtime.metrics,
+                measure=self.membership.measure,
+                door=LocalDoor(proxy),
+                sections=(section.section,),
             )
             jobs.append(Job(name="keep_topology_copy", run=self.watcher.keep_copy))
         return Mounted(

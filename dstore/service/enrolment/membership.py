@@ -46,6 +46,7 @@ from dstore.service.enrolment.records import Enrolment, store_enrolment
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.base.metrics import Metrics
 
 _log: Final = get_logger(__name__)
 
@@ -56,7 +57,6 @@ class MembershipStatus:
 
     identity: Identity
     controls: tuple[str, ...]
-    certificate_ends_at_us: int
     problem: str
 
 
@@ -150,9 +150,13 @@ class Membership:
         return MembershipStatus(
             identity=self.identity,
             controls=self.control.controls,
-            certificate_ends_at_us=self.tls.certificate.not_after_us,
             problem=self._problem,
         )
+
+    def measure(self, metrics: Metrics) -> None:
+        """Set the metric of the certificate's end."""
+        left_us = self.tls.certificate.not_after_us - self._clock.wall_us()
+        metrics.certificate_seconds.labels(self.identity.role.value).set(left_us // US_PER_S)
 
     def barred(self, identity: Identity) -> str | None:
         """Say why a component must not be talked to, as last heard; None if nothing is known.

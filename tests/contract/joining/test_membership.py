@@ -12,6 +12,7 @@ import pytest
 
 from dstore.base.clock import US_PER_S
 from dstore.base.limits import CERTIFICATE_LIFE_S, CONTROLS_MAX
+from dstore.base.metrics import create_metrics
 from dstore.model.errors import RefusalKind, Refused
 from dstore.replication.peers.errors import Unreachable
 from dstore.security.certificates import new_key_and_request
@@ -234,6 +235,15 @@ async def test_while_control_is_away_what_is_there_goes_on(tmp_path: Path) -> No
             assert node.status.controls == (back.url,)
             await until(lambda: node.status.problem == "", within_s=15)
             await component_share(node)
+
+
+async def test_how_long_a_certificate_lasts_is_measured(node: Membership) -> None:
+    """Who watches the metric hears of a control that is out of reach days before it hurts."""
+    metrics = create_metrics()
+    node.measure(metrics)
+    left_s = metrics.registry.get_sample_value("dstore_certificate_seconds", {"role": "node"})
+    assert left_s is not None
+    assert 0 < left_s <= CERTIFICATE_LIFE_S
 
 
 async def test_another_control_answers_when_one_is_gone(tmp_path: Path) -> None:
