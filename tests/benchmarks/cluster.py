@@ -1,11 +1,20 @@
 """What a request costs the proxies and the nodes, in CPU, with 1, 2, 4 and 8 node processes.
 
-Scaling linearly means, on one machine, that a request costs the same however many nodes there are:
-each cluster has a proxy for each node and the same number of requests under way per node, and the
-CPU time that the kernel charges each process is divided by the requests answered. Batches are
-writes that share one commit at a node; where they are smaller, each write pays more of its commit.
-wrk, etcd and everything else share the same cores, so that the requests a second here say nothing;
-the time a request costs does.
+Scaling linearly means, on one machine, that a request costs the same however many nodes there are.
+Each cluster has a proxy for each node and the same number of connections per node, each with one
+request under way; the CPU time that the kernel charges each process is divided by the requests
+answered. Requests a second here say nothing, since wrk, etcd and everything else share the cores.
+
+What the few cores do to the figures is kept apart from what the number of nodes does:
+
+- Every process runs under SCHED_BATCH: whoever is woken waits until the one at work has nothing to
+  do or its slice is over. Otherwise each request would interrupt the process that it comes from,
+  and none would ever find several to share a frame or a commit, as it does at full load on a core
+  of its own. How many do is printed: calls of one frame that a node receives, writes of one commit,
+  and the calls at work at one node on the average.
+- What a process does without any request (leases, watches, signs of life) costs the same each
+  second on a machine of its own, however busy; here sixteen processes do it beside the work of two
+  cores. It is measured on the idle cluster, printed, and subtracted.
 """
 
 from __future__ import annotations
@@ -15,10 +24,11 @@ import hashlib
 import os
 import random
 import tempfile
+import time
 import timeit
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -33,47 +43,93 @@ from tests.support.cluster_plan import Shape
 from tests.support.http_client import Client
 
 NODES: Final = (1, 2, 4, 8)
-IN_FLIGHT_A_NODE: Final = 16
-SECONDS: Final = 6
+CONNECTIONS_A_NODE: Final = 64
+SECONDS: Final = 8
 ROUNDS: Final = 3
-WARM_UP_S: Final = 3
+WARM_UP_S: Final = 5
+IDLE_S: Final = 5
+SETTLES_S: Final = 3
 FLAT: Final = 0.15
 _OPERATIONS: Final = ("put", "get")
 _TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
 _US: Final = 1e6
+_MS: Final = 1e3
 _HASHES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What has been counted up to a moment, over all processes of a role."""
+
+    proxies_s: float
+    nodes_s: float
+    writes: float
+    commits: float
+    calls: float
+    frames: float
+    at_work_s: float
+
+    def since(self, before: Reading) -> Reading:
+        """Return what has been counted since another reading."""
+        return Reading(
+            **{
+                field.name: getattr(self, field.name) - getattr(before, field.name)
+                for field in fields(self)
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """One round of one workload on one cluster; CPU in microseconds a request."""
+    """One round of one workload on one cluster; CPU in microseconds a request, without idling."""
 
     requests_per_s: float
     proxy_us: float
     nodes_us: float
-    batch: float
+    idle_us: float
+    calls_a_frame: float
+    writes_a_commit: float
+    at_work: float
+    """At one node on the average, of calls that are not answered at once."""
+
+    @property
+    def sum_us(self) -> float:
+        """Return what both sides pay."""
+        return self.proxy_us + self.nodes_us
 
 
 def main() -> None:
     """Measure one cluster after the other, then the peers alone."""
     options = _options()
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # and everything started from here
     costs: dict[tuple[str, int], list[Cost]] = {}
     for nodes in options.nodes:
-        print(f"{nodes} node(s): starting; sha256 of 1 KB {_sha256_us():.2f} µs", flush=True)
+        print(f"{nodes} node(s): starting; {_machine()}", flush=True)
         with running_cluster(Shape(nodes=nodes, proxies=nodes)) as cluster:
             endpoints = _endpoints(cluster)
             seed(endpoints[0])
+            idle = _idle(cluster)
             for workload in _workloads():
+                durations = [WARM_UP_S] + [options.seconds] * options.rounds
                 rounds = [
-                    _measured(cluster, endpoints, workload, seconds=seconds, number=number)
-                    for number, seconds in enumerate(
-                        [WARM_UP_S] + [options.seconds] * options.rounds
+                    _measured(
+                        cluster,
+                        endpoints,
+                        workload,
+                        run=Run(
+                            seconds=seconds,
+                            number=number,
+                            connections=options.connections,
+                            idle=idle,
+                        ),
                     )
+                    for number, seconds in enumerate(durations)
                 ]
                 costs[workload.name, nodes] = rounds[1:]
     print(
-        f"\n{IN_FLIGHT_A_NODE} requests in flight a node, items of {ITEM_BYTES} bytes, {KEYS:,} "
-        f"keys, medians of {options.rounds} rounds of {options.seconds} s; CPU µs a request"
+        f"\n{options.connections} connections a node, items of {ITEM_BYTES} bytes, {KEYS:,} keys, "
+        f"medians of {options.rounds} rounds of {options.seconds} s; CPU µs a request, beside what "
+        f"an idle cluster takes; {_machine()}"
     )
     for workload in _workloads():
         _print_table(workload.name, options.nodes, costs)
@@ -86,6 +142,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--nodes", type=_counts, default=NODES, metavar="1,2,4,8")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS_A_NODE, help="to each proxy")
     return parser.parse_args()
 
 
@@ -104,50 +161,83 @@ def _endpoints(cluster: Cluster) -> list[Endpoint]:
     ]
 
 
-def _measured(
-    cluster: Cluster, endpoints: list[Endpoint], workload: Workload, *, seconds: int, number: int
-) -> Cost:
-    proxies = [endpoint.pid for endpoint in endpoints]
-    nodes = [node.pid for node in cluster.of_role("node")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How one round is to be measured; `idle` is what a second without requests takes."""
+
+    seconds: int
+    number: int
+    connections: int
+    idle: Reading
+
+
+def _idle(cluster: Cluster) -> Reading:
+    """Measure a cluster that nobody asks anything, and say what it does. Returns: a second's."""
+    time.sleep(SETTLES_S)
+    before = _reading(cluster)
+    time.sleep(IDLE_S)
+    used = _reading(cluster).since(before)
+    idle = Reading(
+        **{field.name: getattr(used, field.name) / IDLE_S for field in fields(used)},
+    )
+    count = len(cluster.of_role("node"))
+    print(
+        f"  idle: {idle.proxies_s / count * _MS:.1f} ms a second a proxy, "
+        f"{idle.nodes_s / count * _MS:.1f} ms a node",
+        flush=True,
+    )
+    return idle
+
+
+def _measured(cluster: Cluster, endpoints: list[Endpoint], workload: Workload, *, run: Run) -> Cost:
     with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name:
         paths = [Path(name) / endpoint.name for endpoint in endpoints]
         for endpoint, path in zip(endpoints, paths, strict=True):
-            rng = random.Random(f"{endpoint.name} {number}")
+            rng = random.Random(f"{endpoint.name} {run.number}")
             count = workload.requests // len(endpoints)
             members = (workload.members(rng) for _ in range(count))
             write_requests(path, (endpoint.request(workload.operation, one) for one in members))
-        before = _cpu_s(proxies), _cpu_s(nodes), _batches(cluster)
+        before, began_s = _reading(cluster), time.monotonic()
         with ThreadPoolExecutor(len(endpoints)) as pool:
             figures = list(
                 pool.map(
                     lambda url, path: replay(
                         url,
                         path,
-                        seconds=seconds,
+                        seconds=run.seconds,
                         pattern=workload.pattern,
-                        connections=IN_FLIGHT_A_NODE,
+                        connections=run.connections,
                     ),
                     [endpoint.url for endpoint in endpoints],
                     paths,
                 )
             )
-        after = _cpu_s(proxies), _cpu_s(nodes), _batches(cluster)
-    return _cost(sum(figure.requests_per_s for figure in figures), seconds, before, after)
-
-
-def _cost(
-    requests_per_s: float,
-    seconds: int,
-    before: tuple[float, float, tuple[float, float]],
-    after: tuple[float, float, tuple[float, float]],
-) -> Cost:
-    requests = requests_per_s * seconds
-    commits = after[2][1] - before[2][1]
+        took_s = time.monotonic() - began_s
+        used = _reading(cluster).since(before)
+    requests_per_s = sum(figure.requests_per_s for figure in figures)
+    requests = requests_per_s * run.seconds
+    idle_s = (run.idle.proxies_s + run.idle.nodes_s) * took_s
     return Cost(
         requests_per_s=requests_per_s,
-        proxy_us=(after[0] - before[0]) / requests * _US,
-        nodes_us=(after[1] - before[1]) / requests * _US,
-        batch=(after[2][0] - before[2][0]) / commits if commits else 0.0,
+        proxy_us=(used.proxies_s - run.idle.proxies_s * took_s) / requests * _US,
+        nodes_us=(used.nodes_s - run.idle.nodes_s * took_s) / requests * _US,
+        idle_us=idle_s / requests * _US,
+        calls_a_frame=used.calls / used.frames,
+        writes_a_commit=used.writes / used.commits if used.commits else 0.0,
+        at_work=used.at_work_s / took_s / len(endpoints),
+    )
+
+
+def _reading(cluster: Cluster) -> Reading:
+    pages = [_metrics(node) for node in cluster.of_role("node")]
+    return Reading(
+        proxies_s=_cpu_s([proxy.pid for proxy in cluster.of_role("proxy")]),
+        nodes_s=_cpu_s([node.pid for node in cluster.of_role("node")]),
+        writes=_sum(pages, "dstore_write_batch_sum"),
+        commits=_sum(pages, "dstore_write_batch_count"),
+        calls=_sum(pages, "dstore_peer_calls_total"),
+        frames=_sum(pages, 'dstore_peer_frames_total{way="received"}'),
+        at_work_s=_sum(pages, "dstore_peer_call_seconds_total"),
     )
 
 
@@ -162,13 +252,8 @@ def _ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _batches(cluster: Cluster) -> tuple[float, float]:
-    """Sum up over the nodes: writes committed, and commits."""
-    pages = [_metrics(node) for node in cluster.of_role("node")]
-    return (
-        sum(page["dstore_write_batch_sum"] for page in pages),
-        sum(page["dstore_write_batch_count"] for page in pages),
-    )
+def _sum(pages: Sequence[dict[str, float]], name: str) -> float:
+    return sum(page[name] for page in pages)
 
 
 def _metrics(component: Component) -> dict[str, float]:
@@ -178,25 +263,42 @@ def _metrics(component: Component) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
+_COLUMNS: Final = (
+    ("requests/s", "requests_per_s", 10, ",.0f"),
+    ("proxy µs", "proxy_us", 8, ".0f"),
+    ("nodes µs", "nodes_us", 8, ".0f"),
+    ("sum µs", "sum_us", 6, ".0f"),
+    ("idle µs", "idle_us", 7, ".0f"),
+    ("calls a frame", "calls_a_frame", 13, ".1f"),
+    ("writes a commit", "writes_a_commit", 15, ".1f"),
+    ("at work a node", "at_work", 14, ".1f"),
+)
+
+
 def _print_table(
     name: str, counts: Sequence[int], costs: dict[tuple[str, int], list[Cost]]
 ) -> None:
-    print(f"\n{name:8} nodes  requests/s   proxy µs   nodes µs   sum µs   writes a commit")
-    sums = []
+    print(f"\n{name:8} nodes  " + "  ".join(f"{title:>{wide}}" for title, _, wide, _ in _COLUMNS))
     for nodes in counts:
-        rounds = costs[name, nodes]
-        rate, proxy, node, batch = (
-            median(getattr(cost, field) for cost in rounds)
-            for field in ("requests_per_s", "proxy_us", "nodes_us", "batch")
+        shown = (
+            f"{_median(costs[name, nodes], field):{wide}{form}}"
+            for _, field, wide, form in _COLUMNS
         )
-        sums.append(proxy + node)
-        print(
-            f"{'':8} {nodes:5}  {rate:10,.0f} {proxy:10.0f} {node:10.0f} {proxy + node:8.0f}"
-            f" {batch:17.1f}"
-        )
+        print(f"{'':8} {nodes:5}  " + "  ".join(shown))
+    sums = [_median(costs[name, nodes], "sum_us") for nodes in counts]
     spread = max(sums) / min(sums) - 1
     said = "flat" if spread <= FLAT else "NOT flat"
     print(f"{'':8} {said}: the dearest is {spread:.0%} above the cheapest (at most {FLAT:.0%})")
+
+
+def _median(rounds: Sequence[Cost], field: str) -> float:
+    return float(median(getattr(cost, field) for cost in rounds))
+
+
+def _machine() -> str:
+    """Say how fast and how busy this machine is at the moment."""
+    load = " ".join(f"{one:.1f}" for one in os.getloadavg())
+    return f"sha256 of 1 KB {_sha256_us():.2f} µs, load average {load}"
 
 
 def _sha256_us() -> float:
