@@ -276,7 +276,7 @@ class RangeFile:
         """
         self._refuse_closing()
         future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
-        if self._is_fold_due and not self._is_folding:
+        if self._is_fold_due and not self._is_folding and not self._fold_rest:
             self.fold()
         return future
 
@@ -338,12 +338,14 @@ class RangeFile:
         SQLite restarts the log only at a write that finds all of it folded, so what is written
         meanwhile is folded by the writer before its next batch.
         """
-        connection = self._around.vault.connect(self.path)
+        pace = Residency(yields=True)
+        connection = self._around.vault.connect(self.path, residency=pace)
         try:
             for _ in range(CHECKPOINT_ROUNDS_MAX):
                 total, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 if self.log_pages - folded < CHECKPOINT_REST_PAGES or total == folded == 0:
                     break
+                pace.yields = False  # the writer must not be faster than the later rounds
             self._fold_rest = True
         except apsw.BusyError:
             pass  # the writer folds the rest of the former round; the next batch asks again
