@@ -64,6 +64,7 @@ class LeasedKey:
         "_is_exclusive",
         "_key",
         "_on_change",
+        "_on_taken",
         "_tasks",
         "_term",
         "_ttl_s",
@@ -81,6 +82,7 @@ class LeasedKey:
         clock: Clock,
         entropy: Entropy,
         on_change: Callable[[Revision | None], None],
+        on_taken: Callable[[], None] | None = None,
     ) -> None:
         """Say what to hold.
 
@@ -93,6 +95,7 @@ class LeasedKey:
             clock: judges how long the lease is certain.
             entropy: spreads retries.
             on_change: is told the put's revision when the key is held, None as soon as it is lost.
+            on_taken: is told if somebody else has overwritten the key while it was held.
         """
         assert ttl_s > 2 * LEASE_MARGIN_S, ttl_s
         self._coordinator = coordinator
@@ -103,6 +106,7 @@ class LeasedKey:
         self._clock = clock
         self._entropy = entropy
         self._on_change = on_change
+        self._on_taken = on_taken
         self._tasks = Tasks(_ignored)
         self._term: _Term | None = None
 
@@ -129,7 +133,7 @@ class LeasedKey:
             await self._tasks.close()
 
     async def _hold_once(self) -> bool:
-        """Live through one term. Returns: whether the key was held in it."""
+        """Live through one term. Returns: whether the key was held in it, and not taken away."""
         sent_ns = self._clock.monotonic_ns()
         try:
             lease = await self._coordinator.grant(self._ttl_s)
@@ -146,16 +150,20 @@ class LeasedKey:
             await asyncio.wait((watching, renewing), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._term = None
+            why = ""
             if term.held_since:
                 ended = renewing if renewing.done() else watching
                 why = ended.result() if ended.done() and not ended.cancelled() else "let go"
                 _log.info("leased_key_lost", key=self._key, why=why, held_since=term.held_since)
                 self._on_change(None)
+            if why == _TAKEN and self._on_taken is not None:
+                self._on_taken()
             watching.cancel()
             renewing.cancel()
             await asyncio.wait((watching, renewing))
             await self._revoke(term)
-        return term.held_since != NO_REVISION
+        # Two that take one key from each other do so ever more slowly.
+        return term.held_since != NO_REVISION and why != _TAKEN
 
     async def _renewed(self, term: _Term) -> str:
         """Renew the lease until it is lost. Returns: why it is."""
@@ -208,7 +216,7 @@ class LeasedKey:
         if term.held_since:
             if kv is None:
                 return "the key was deleted"
-            return "the key was taken" if kv.lease_id != term.lease_id else None
+            return _TAKEN if kv.lease_id != term.lease_id else None
         if kv is not None:
             return None  # another's; its end will be seen
         put = Put(key=self._key, value=self._value, lease_id=term.lease_id)
@@ -240,6 +248,7 @@ class LeasedKey:
 
 
 _UNTOUCHED: Final = object()
+_TAKEN: Final = "the key was taken"
 
 
 def _key_in(batch: WatchBatch, key: str) -> object:

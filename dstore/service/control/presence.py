@@ -55,6 +55,7 @@ class Presence:
             clock=self._clock,
             entropy=self._entropy,
             on_change=self._alive_changed,
+            on_taken=self._taken,
         )
         await self._put_details()
         async with asyncio.TaskGroup() as group:
@@ -66,6 +67,16 @@ class Presence:
             self._was_lost = True
         elif self._was_lost:
             self._is_due.set()
+
+    def _taken(self) -> None:
+        """Tell that another process lives under the same UUID."""
+        _log.error(
+            "component_has_twin",
+            role=self._role,
+            component=self._component,
+            reason="Another process shows itself under this UUID. Is a copy of the data directory "
+            "in use? Stop one of the two, and let it join anew with an empty directory.",
+        )
 
     async def _keep_details(self) -> None:
         """Write the details again after each loss: it may be another coordinator by then."""

@@ -97,6 +97,7 @@ class Publisher:
         self._woken = asyncio.Event()
         self._reached = _Position(sequence=0, mod_revision=NO_REVISION, revision=NO_REVISION)
         self._waiters: list[tuple[int, asyncio.Future[Revision]]] = []
+        self.problem = ""  # a sentence: why what is recorded is not published; "" if it is
 
     # ------------------------------------------------------------------------ for changers
 
@@ -176,6 +177,12 @@ class Publisher:
 
     async def run(self, term: Term) -> None:
         """Publish for as long as the term lasts. Raises: NotLeading: another leads."""
+        try:
+            await self._keep_publishing(term)
+        finally:
+            self.problem = ""
+
+    async def _keep_publishing(self, term: Term) -> None:
         backoff = Backoff(self._entropy)
         while True:
             self._woken.clear()
@@ -184,9 +191,12 @@ class Publisher:
             except NotLeading:
                 raise
             except DStoreError as error:
-                _log.warning("not_published", reason=error.message)
+                if error.message != self.problem:
+                    _log.warning("not_published", reason=error.message)
+                self.problem = error.message
                 await asyncio.sleep(backoff.next_s())
                 continue
+            self.problem = ""
             backoff.reset()
             with suppress(TimeoutError):
                 async with asyncio.timeout(PUBLISH_IDLE_S):

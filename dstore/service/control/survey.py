@@ -318,6 +318,8 @@ class Survey:
         self, components: tuple[ComponentRow, ...], counted: Counted, *, leader: str | None
     ) -> tuple[str, ...]:
         found = [self._realm.leader.problem] if self._realm.leader.problem else []
+        if self._realm.publisher.problem:
+            found.append(f"Changes are not published: {self._realm.publisher.problem}")
         if leader is None:
             found.append("No control process leads; tenants and tables can't be changed.")
         found += [
