@@ -90,7 +90,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         name="roles",
         kind=words,
         default=("all",),
-        help="The roles of this process; `all` means every role there is.",
+        help="What this process is: control, node, proxy, several of them, or `all`.",
         flag_name="role",
     ),
     Setting(

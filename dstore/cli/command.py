@@ -14,6 +14,7 @@ ALIASES: Final[Mapping[str, str]] = {"ls": "list", "rm": "delete", "info": "show
 _NEGATIVE: Final = re.compile(r"-[0-9]+")
 # Marks an argument that only looks like an option; no argument of a process can contain a NUL.
 _MARK: Final = "\0"
+_SENTENCE_CHARS_MAX: Final = 300
 
 
 class ConnectionOption(click.Option):
@@ -79,6 +80,20 @@ class Noun(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of their making, the usual one first."""
         return list(self.commands)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the commands, the first sentence of each whole; click would cut it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, each.get_short_help_str(limit=_SENTENCE_CHARS_MAX))
+                    for name, each in self.commands.items()
+                ]
+            )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name or by what operators call it."""

@@ -150,7 +150,7 @@ def scan(
     consistency: Consistency,
     form: Format,
 ) -> None:
-    """Print every item of a table, one a line; what it prints dstore item put stores again.
+    """Print every item of a table, one a line, as dstore item put takes them.
 
     The access key of AWS_ACCESS_KEY_ID or client.env signs, and says whose table it is.
     """

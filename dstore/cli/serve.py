@@ -70,10 +70,15 @@ def _default(default: object) -> str:
 def serve(config: Path | None, **flags: object) -> None:
     """Start the server and stay until SIGTERM.
 
-    On the first start it makes its keys, an operator token, and the tenant default with an access
-    key, and writes DATA/client.env, in which the other commands find them. Every flag may be a line
-    in the file of --config, or a variable: --tls-cert is DSTORE_TLS_CERT. Flags overrule variables,
-    and variables the file.
+    By default one process is all of dStore: control, a node and a proxy. On the first start it
+    makes its keys, an operator token, and the tenant default with an access key, and writes
+    DATA/client.env, in which the other commands find them.
+
+    With --role it is a part of a cluster: a control makes the control plane, or belongs to the one
+    whose store it is given; a node or proxy joins with the token of --join-token-file.
+
+    Every flag may be a line in the file of --config, or a variable: --tls-cert is DSTORE_TLS_CERT.
+    Flags overrule variables, and variables the file.
     """
     try:
         settings = load(config=config, environment=os.environ, flags=flags)

@@ -38,7 +38,7 @@ def table() -> None:
     "--id-type",
     type=Word(IdType),
     default=IdType.STRING,
-    show_default=True,
+    show_default=IdType.STRING.value,
     help="What the items' IDs are.",
 )
 @tenant_option

@@ -49,7 +49,7 @@ def token() -> None:
     """
 
 
-@token.command(example="dstore token create --tenant acme > acme.token")
+@token.command(example="(umask 077; dstore token create --tenant acme > acme.token)")
 @_operator_option
 @_tenant_option
 @calls_admin
