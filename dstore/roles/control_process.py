@@ -27,6 +27,7 @@ from dstore.service.control.plane import register_control
 from dstore.service.control.recovery import count_recoveries
 from dstore.service.control.roster import Roster
 from dstore.service.control.shares import TenantShareGiver
+from dstore.service.control.verdicts import HoldingVerdicts
 from dstore.topology.status import TopologyState
 from dstore.topology.watcher import TopologyWatcher
 
@@ -93,6 +94,7 @@ class ControlProcess:
         keys = KeyMethods(
             memberships=Memberships(plane, clock=clock, entropy=entropy),
             shares=TenantShareGiver(plane),
+            verdicts=HoldingVerdicts(plane),
             feed=feed,
             roster=roster,
         )

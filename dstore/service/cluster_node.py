@@ -229,6 +229,7 @@ class ClusterNode:
             control_plane=self._place.identity.control_plane,
             watcher=self._watcher,
             coordinator=self._coordinator,
+            control=self._control,
             holdings=node.holdings,
             duties=node.duties,
             shares=TenantShareBook(self._control, self._place.identity.control_plane),

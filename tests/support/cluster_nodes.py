@@ -20,10 +20,14 @@ from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import ControlShare
 from dstore.service.calls.key_calls import (
     AskComponentKey,
+    AskOfRange,
+    AskOfTenant,
     AskTenantShares,
     ComponentKey,
+    Judged,
     TenantShare,
     TenantShares,
+    Verdict,
 )
 from dstore.service.cluster.node_details import NodePlace
 from dstore.service.cluster_node import ClusterNode
@@ -48,10 +52,11 @@ def uuid(kind: str, number: int) -> str:
 
 
 class ScriptedControl:
-    """A `Peer` that gives shares, or is away."""
+    """A `Peer` that gives shares, and says of all that is asked for that it is gone; or is away."""
 
     def __init__(self) -> None:
         self.is_away = False
+        self.verdict: Verdict | None = Verdict.GONE  # None: of that alone nothing is answered
         self.tenants = {TENANT: TENANT_ID}
         self.asked: list[Any] = []
 
@@ -64,6 +69,10 @@ class ScriptedControl:
         match request:
             case AskComponentKey():
                 return ComponentKey(b"k" * 32)
+            case AskOfRange() | AskOfTenant():
+                if self.verdict is None:
+                    raise Unreachable("Control is away.")
+                return Judged(self.verdict)
             case AskTenantShares(tenants):
                 return TenantShares(
                     tuple(

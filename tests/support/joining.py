@@ -32,6 +32,7 @@ from dstore.service.control.membership import Memberships
 from dstore.service.control.plane import ControlPlane, open_plane, own_credentials, register_control
 from dstore.service.control.roster import Roster
 from dstore.service.control.shares import TenantShareGiver
+from dstore.service.control.verdicts import HoldingVerdicts
 from dstore.service.enrolment.joining import Offer, join
 from dstore.service.enrolment.membership import Membership
 from dstore.service.enrolment.records import Enrolment
@@ -180,6 +181,7 @@ async def _listen(
     answered = KeyMethods(
         memberships=running.memberships,
         shares=TenantShareGiver(running.plane),
+        verdicts=HoldingVerdicts(running.plane),
         feed=running.feed,
         roster=running.roster,
     ).answered()

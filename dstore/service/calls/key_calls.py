@@ -1,4 +1,4 @@
-"""What components ask control for by themselves: certificates, shares of keys, credentials.
+"""What components ask control by themselves: certificates, shares of keys, what is theirs.
 
 All of them may be repeated without harm; control answers the caller about the caller, by its
 certificate, and nobody about anybody else. Keys travel over mutual TLS only, and no `repr` shows
@@ -10,6 +10,7 @@ was read at, then the changes since the state of the first page, over and over.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
@@ -107,6 +108,49 @@ class AskTenantShares(PeerRequest[TenantShares], frozen=True, array_like=True):
     tenants: Annotated[
         tuple[str, ...], msgspec.Meta(min_length=1, max_length=TENANT_SHARES_ASKED_MAX)
     ]
+
+
+# ---------------------------------------------------------- control.of_range, control.of_tenant
+
+
+class Verdict(StrEnum):
+    """What control's store says of something that the caller holds."""
+
+    HELD = "held"
+    """It is the caller's."""
+    GONE = "gone"
+    """It was deleted, or given to another node."""
+    UNKNOWN = "unknown"
+    """The store has nothing of it, which proves nothing: it may be an old copy of itself."""
+
+
+class Judged(msgspec.Struct, frozen=True, array_like=True):
+    """The verdict."""
+
+    verdict: Verdict
+
+
+class AskOfRange(PeerRequest[Judged], frozen=True, array_like=True):
+    """Ask whether a range that the caller holds is its own, before it destroys it.
+
+    `epoch` is the newest that the caller knows; `created_at_us` is of the table, as control wrote
+    it; `tenant_id` is "" if the caller does not know it.
+    """
+
+    tenant: str
+    tenant_id: str
+    table: str
+    table_id: str
+    created_at_us: int
+    range_id: str
+    epoch: int
+
+
+class AskOfTenant(PeerRequest[Judged], frozen=True, array_like=True):
+    """Ask whether a tenant is there, before the caller destroys its own share of its keys."""
+
+    tenant: str
+    tenant_id: str
 
 
 # ------------------------------------------------------------------------- control.credentials
@@ -220,6 +264,20 @@ TENANT_SHARES: Final = PeerCall(
     roles=frozenset({ComponentRole.NODE}),
     is_safe=True,
 )
+OF_RANGE: Final = PeerCall(
+    name="control.of_range",
+    request=AskOfRange,
+    reply=Judged,
+    roles=frozenset({ComponentRole.NODE}),
+    is_safe=True,
+)
+OF_TENANT: Final = PeerCall(
+    name="control.of_tenant",
+    request=AskOfTenant,
+    reply=Judged,
+    roles=frozenset({ComponentRole.NODE}),
+    is_safe=True,
+)
 CREDENTIALS: Final = PeerCall(
     name="control.credentials",
     request=AskCredentials,
@@ -235,5 +293,13 @@ MEMBERS: Final = PeerCall(
     is_safe=True,
 )
 
-KEY_CALLS: Final = (RENEW, COMPONENT_KEY, TENANT_SHARES, CREDENTIALS, MEMBERS)
+KEY_CALLS: Final = (
+    RENEW,
+    COMPONENT_KEY,
+    TENANT_SHARES,
+    OF_RANGE,
+    OF_TENANT,
+    CREDENTIALS,
+    MEMBERS,
+)
 """For `Calls` of whoever asks control."""

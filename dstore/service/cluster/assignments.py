@@ -3,7 +3,8 @@
 What changes in the topology is looked at again, and so is, after a rest, what could not be done
 yet. A range is held as soon as the node is named as its holder and control's share of its tenant's
 keys is at hand: without that no file is made (I4). It is given up only on clear evidence that is
-read anew (`evidence`), and never on a view that is frozen or from the disk.
+read anew (`evidence`) and that control's store confirms, and never on a view that is frozen or from
+the disk.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dstore.topology.values import HeldStatus
 if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.model.tables import TableDefinition
+    from dstore.replication.peers.port import Peer
     from dstore.service.cluster.tenant_shares import TenantShareBook
     from dstore.service.holdings import Holdings
     from dstore.service.range_duties import RangeDuties
@@ -71,6 +73,7 @@ class Assignments:
         control_plane: str,
         watcher: TopologyWatcher,
         coordinator: Coordinator,
+        control: Peer,
         holdings: Holdings,
         duties: RangeDuties,
         shares: TenantShareBook,
@@ -86,6 +89,7 @@ class Assignments:
             control_plane: the plane's; it alone decides what the node gives up.
             watcher: the newest view.
             coordinator: read anew before anything is destroyed.
+            control: asked before anything is destroyed, too.
             holdings: what the node holds.
             duties: change it.
             shares: control's shares of tenants' keys.
@@ -101,6 +105,7 @@ class Assignments:
             control_plane=control_plane,
             watcher=watcher,
             coordinator=coordinator,
+            control=control,
             holdings=holdings,
             duties=duties,
             shares=shares,

@@ -1,18 +1,28 @@
-"""Give up what is certainly not a node's any more; everything else is kept, and looked at again."""
+"""Give up what is certainly not a node's any more; everything else is kept, and looked at again.
+
+Two have to say so, each by itself: the coordinator, read anew (`evidence`), and control's store,
+which decides (ADR 0012) and which the coordinator only shows. One that was put back from a snapshot
+has forgotten what was decided since, and nothing about it tells that from a deletion. Where control
+does not answer, or its store knows nothing of what is held, it stays.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from dstore.base.limits import CONTROL_ANSWER_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
+from dstore.service.calls.key_calls import AskOfRange, AskOfTenant, Verdict
 from dstore.service.cluster.evidence import is_range_given_up, is_tenant_gone
+from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dstore.model.ranges import RangeRef
+    from dstore.replication.peers.port import Peer
     from dstore.service.cluster.tenant_shares import TenantShareBook
     from dstore.service.holdings import Holdings
     from dstore.service.range_duties import RangeDuties
@@ -22,6 +32,11 @@ if TYPE_CHECKING:
     from dstore.topology.watcher import TopologyWatcher
 
 _log = get_logger(__name__)
+
+_REASONS: Final = {
+    Verdict.HELD: "Control's store gives it to this node, and the coordinator lacks it.",
+    Verdict.UNKNOWN: "Control's store knows neither it nor of its deletion.",
+}
 
 
 class GivingUp:
@@ -34,6 +49,7 @@ class GivingUp:
         control_plane: str,
         watcher: TopologyWatcher,
         coordinator: Coordinator,
+        control: Peer,
         holdings: Holdings,
         duties: RangeDuties,
         shares: TenantShareBook,
@@ -43,9 +59,11 @@ class GivingUp:
         self._control_plane = control_plane
         self._watcher = watcher
         self._coordinator = coordinator
+        self._control = control
         self._holdings = holdings
         self._duties = duties
         self._shares = shares
+        self._kept: dict[str, str] = {}  # why, by UUID, as it was told last
 
     async def ranges(self, view: TopologyView, extra: Iterable[RangeRef]) -> bool:
         """Drop ranges that `view` does not give the node, if that is certain.
@@ -55,7 +73,13 @@ class GivingUp:
         """
         is_done = True
         for ref in extra:
-            is_done &= await self._range(view, ref)
+            try:
+                is_done &= await self._range(view, ref)
+            except CoordinatorError:
+                raise
+            except DStoreError as error:  # control's, which the next one would meet as well
+                self._keep(ref.range_id, error.message)
+                return False
         return is_done
 
     async def tenant(self, view: TopologyView, tenant: str) -> bool:
@@ -75,8 +99,10 @@ class GivingUp:
             tenant_id=tenant_id,
         ):
             return False
-        _log.info("tenant_given_up", tenant=tenant, tenant_id=tenant_id)
         try:
+            if not await self._is_gone(AskOfTenant(tenant, tenant_id), tenant_id):
+                return False
+            _log.info("tenant_given_up", tenant=tenant, tenant_id=tenant_id)
             await self._duties.drop_tenant(tenant, tenant_id=tenant_id)
         except DStoreError as error:
             _log.warning("tenant_not_dropped", tenant=tenant, reason=error.message)
@@ -98,6 +124,17 @@ class GivingUp:
         )
         if not is_given_up:
             return False
+        asked = AskOfRange(
+            tenant=definition.tenant,
+            tenant_id=self._holdings.tenants[definition.tenant].record.tenant_id or "",
+            table=definition.name,
+            table_id=definition.table_id,
+            created_at_us=definition.created_at_us,
+            range_id=ref.range_id,
+            epoch=ref.epoch,
+        )
+        if not await self._is_gone(asked, ref.range_id):
+            return False
         _log.info(
             "range_given_up", range=ref.range_id, tenant=definition.tenant, table=definition.name
         )
@@ -107,6 +144,21 @@ class GivingUp:
             _log.warning("range_not_dropped", range=ref.range_id, reason=error.message)
             return False
         return True
+
+    async def _is_gone(self, asked: AskOfRange | AskOfTenant, name: str) -> bool:
+        """Ask control whether something is certainly gone. Raises: DStoreError: it does not say."""
+        judged = await self._control.call(asked, deadline_s=CONTROL_ANSWER_S)
+        if judged.verdict is Verdict.GONE:
+            self._kept.pop(name, None)
+            return True
+        self._keep(name, _REASONS[judged.verdict])
+        return False
+
+    def _keep(self, name: str, reason: str) -> None:
+        """Say once that something is kept that the coordinator does not show, and why."""
+        if self._kept.get(name) != reason:
+            _log.warning("kept_beside_topology", id=name, reason=reason)
+        self._kept[name] = reason
 
     @property
     def _is_live(self) -> bool:

@@ -10,14 +10,19 @@ from dstore.service.calls.key_calls import (
     COMPONENT_KEY,
     CREDENTIALS,
     MEMBERS,
+    OF_RANGE,
+    OF_TENANT,
     RENEW,
     TENANT_SHARES,
     AskComponentKey,
     AskCredentials,
     AskMembers,
+    AskOfRange,
+    AskOfTenant,
     AskTenantShares,
     ComponentKey,
     Credentials,
+    Judged,
     Members,
     Renew,
     Renewed,
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from dstore.service.control.membership import Memberships
     from dstore.service.control.roster import Roster
     from dstore.service.control.shares import TenantShareGiver
+    from dstore.service.control.verdicts import HoldingVerdicts
 
 
 class KeyMethods:
@@ -40,12 +46,14 @@ class KeyMethods:
         *,
         memberships: Memberships,
         shares: TenantShareGiver,
+        verdicts: HoldingVerdicts,
         feed: KeyFeed,
         roster: Roster,
     ) -> None:
         """Hand the calls on to these."""
         self._memberships = memberships
         self._shares = shares
+        self._verdicts = verdicts
         self._feed = feed
         self._roster = roster
 
@@ -55,6 +63,8 @@ class KeyMethods:
             Answered(call=RENEW, handler=self._renew),
             Answered(call=COMPONENT_KEY, handler=self._component_key),
             Answered(call=TENANT_SHARES, handler=self._tenant_shares),
+            Answered(call=OF_RANGE, handler=self._of_range),
+            Answered(call=OF_TENANT, handler=self._of_tenant),
             Answered(call=CREDENTIALS, handler=self._credentials),
             Answered(call=MEMBERS, handler=self._members),
         )
@@ -70,6 +80,12 @@ class KeyMethods:
 
     async def _tenant_shares(self, request: AskTenantShares, received: Received) -> TenantShares:
         return await self._shares.given(received.caller, request.tenants)
+
+    async def _of_range(self, request: AskOfRange, received: Received) -> Judged:
+        return Judged(await self._verdicts.of_range(received.caller, request))
+
+    async def _of_tenant(self, request: AskOfTenant, received: Received) -> Judged:
+        return Judged(await self._verdicts.of_tenant(received.caller, request))
 
     async def _credentials(self, request: AskCredentials, received: Received) -> Credentials:
         barred = self._roster.barred(received.caller)
