@@ -15,7 +15,7 @@ from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, invalid
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
-from dstore.roles.control_keys import control_key
+from dstore.roles.control_keys import control_key, warn_of_key_beside_store
 from dstore.roles.control_process import ControlProcess
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.certificates import read_certificate
@@ -147,6 +147,7 @@ async def _opened_plane(runtime: Runtime, ending: AsyncExitStack) -> ControlPlan
         on_fatal=runtime.on_fatal,
     )
     ending.push_async_callback(store.close)
+    await in_thread(partial(warn_of_key_beside_store, settings))
     read = partial(control_key, settings, may_create=await is_new(store), entropy=runtime.entropy)
     return await open_plane(
         store,

@@ -18,17 +18,26 @@ import pytest
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
-from dstore.model.errors import DStoreError
+from dstore.model.errors import Corrupt, DStoreError, Unavailable
 from dstore.replication.peers.calls import Calls
 from dstore.replication.peers.port import PeerRequest
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.security.certificates import CertificateAuthority, new_key_and_request
+from dstore.security.control_key import CONTROL_KEY_FILE, Sealed, load_or_create
+from dstore.security.envelope import WrongKey
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.join_tokens import parse_join_token
+from dstore.security.keys import ControlShare
 from dstore.security.tls import Credentials, TlsContexts, load_credentials, store_credentials
 from dstore.service.calls.key_calls import KEY_CALLS, AskTenantShares
 from dstore.service.calls.range_calls import RANGE_CALLS, ReadEntry
 from dstore.service.enrolment.records import load_enrolments
+from dstore.storage.control import planes, tenants
+from dstore.storage.control.components import NODES
+from dstore.storage.control.opening import open_store
+from dstore.storage.node_keys import KEY_FILE
+from dstore.storage.node_keys import load_or_create as load_node_keys
+from dstore.storage.table_records import NODE_FILE
 from tests.support.canaries import found
 from tests.support.cluster import Cluster, eventually, running_cluster
 from tests.support.cluster_plan import Shape
@@ -260,6 +269,48 @@ def test_a_stolen_disk(cluster: Cluster, tmp_path: Path, name: str, awaited: str
             with Client(thief.place.public_url, token=cluster.operator_token) as client:
                 assert client.get(f"{TABLE}/id/{CANARY}").status == 503
         assert CANARY not in thief.said() + thief.printed()
+
+
+async def test_controls_stolen_disk(cluster: Cluster, tmp_path: Path) -> None:
+    """I4: control's directory, its key beside it, has shares only: no file of a tenant opens."""
+    control, node = cluster.component("control-1"), cluster.component("node-1")
+    (told, *_) = control.events("control_key_beside_store")
+    assert "control.key_file" in told["reason"]
+    data = tmp_path / "control"
+    shutil.copytree(control.data, data)
+    assert found([path for path in data.rglob("*") if path.is_file()], [CANARY]) == []
+    assert not (data / "ranges").exists()
+    # With all that is to be had of it, and with a node's files but for the node's own key:
+    entropy = SystemEntropy()
+    key = load_or_create(data / CONTROL_KEY_FILE, may_create=False, entropy=entropy)
+    store = await open_store("sqlite", directory=data, on_fatal=_raise)
+    async with store.snapshot() as tx:
+        plane = await planes.get(tx)
+        (record,) = await NODES.every(tx)
+        (tenant, *_) = (await tenants.page(tx)).records
+    await store.close()
+    assert plane is not None
+    shares = [
+        ControlShare(control_plane=plane.uuid, key=opened)
+        for opened in (
+            key.open_key(record.sealed_key, what=Sealed.NODE, record_id=record.uuid),
+            key.open_key(tenant.sealed_key, what=Sealed.TENANT, record_id=tenant.uuid),
+        )
+    ]
+    stolen = tmp_path / "node"
+    shutil.copytree(node.data, stolen)
+    (stolen / KEY_FILE).unlink()
+    for some in (shares, shares[:1], shares[1:]):
+        with pytest.raises(Corrupt, match=KEY_FILE):
+            load_node_keys(stolen, database=stolen / NODE_FILE, entropy=entropy, shares=some)
+    shutil.copy(cluster.component("proxy-1").data / "proxy.key", stolen / KEY_FILE)
+    for some in (shares, shares[:1], shares[1:]):
+        with pytest.raises((Corrupt, WrongKey, Unavailable)):
+            load_node_keys(stolen, database=stolen / NODE_FILE, entropy=entropy, shares=some)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _cut_off(thief: Component) -> None:

@@ -54,11 +54,10 @@ async def open_store(
     Raises: Refused(INVALID): the address or the file is not as it must be. Unavailable: not now.
         Corrupt: a later dStore's, or no store at all.
     """
-    parts = parse_address(address, is_insecure=is_insecure)
-    if parts.scheme == "sqlite":
+    path = sqlite_path(address, directory=directory, is_insecure=is_insecure)
+    if path is not None:
         from dstore.storage.control.sqlite import open_sqlite
 
-        path = Path(parts.path) if parts.path else directory / SQLITE_FILE
         return await open_sqlite(path, on_fatal=on_fatal)
     try:
         from dstore.storage.control.postgres import open_postgres
@@ -68,6 +67,14 @@ async def open_store(
         return await open_postgres(address)
     read_password(password_file)  # says at once what is wrong with it
     return await open_postgres(address, password=lambda: _password_now(password_file))
+
+
+def sqlite_path(address: str, *, directory: Path, is_insecure: bool = False) -> Path | None:
+    """Name the file of a store in SQLite; None: the store is elsewhere. As `open_store`."""
+    parts = parse_address(address, is_insecure=is_insecure)
+    if parts.scheme != "sqlite":
+        return None
+    return Path(parts.path) if parts.path else directory / SQLITE_FILE
 
 
 def parse_address(address: str, *, is_insecure: bool = False) -> SplitResult:
