@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ import msgspec
 import pytest
 
 from dstore.api.dynamodb.errors import AwsError
+from dstore.base.limits import (
+    CONTROL_TRANSACTION_TIMEOUT_S,
+    PROXY_CHANGE_TIMEOUT_S,
+    PROXY_RETRY_S_MAX,
+    SETTLED_TIMEOUT_S,
+    VISIBLE_TIMEOUT_S,
+)
 from dstore.model.errors import ConditionFailed, NotMine, Refused, Unavailable, Unknown
 from dstore.model.tables import IdType
 from dstore.replication.peers.errors import Unreachable
+from dstore.service.access import Principal
 from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.storage.control import audit
 from dstore.storage.requests import RequestName
 from tests.support.proxies import Gate, ProxyCluster, proxy_cluster
 from tests.unit.api.dynamodb.calling import TENANT, called
@@ -271,3 +281,28 @@ async def test_writes_that_are_done_later(tmp_path: Path, near: bool) -> None:
                     await proxy.deferred.outcome(TENANT, unknown)
         with pytest.raises(Refused):
             await proxy.deferred.outcome("other", asked[NAMES[0]])
+
+
+async def test_control_writes_down_who_changed_what(tmp_path: Path) -> None:
+    """The audit log names the client's credential beside the proxy that it came through."""
+    async with proxy_cluster(tmp_path) as cluster:
+        registrar, by = cluster.proxy.registrar, Principal(tenant=None, credential="op-1")
+        await registrar.create_tenant(TENANT, by=by)
+        await registrar.create_table(TENANT, "abc", id_type=IdType.STRING, by=by)
+        await registrar.set_table(
+            TENANT, "abc", lambda it: replace(it.settings, on_demand_since_us=7), by=by
+        )
+        await registrar.delete_table(TENANT, "abc", by=by)
+        await registrar.delete_tenant(TENANT, force=False, by=by)
+        async with cluster.control.plane.store.snapshot() as tx:
+            entries = (await audit.page(tx)).records
+        done = {one.entry.action: one.entry.actor for one in entries}
+        wanted = {"create_tenant", "create_table", "set_table", "delete_table", "delete_tenant"}
+        assert wanted <= done.keys()
+        assert all(done[one].startswith("op-1 through proxy ") for one in wanted)
+
+
+def test_a_slow_change_is_answered_by_control_itself() -> None:
+    """A proxy waits for as long as control may take to say how a change went."""
+    control_s = CONTROL_TRANSACTION_TIMEOUT_S + VISIBLE_TIMEOUT_S + SETTLED_TIMEOUT_S
+    assert control_s < PROXY_CHANGE_TIMEOUT_S - 2 * PROXY_RETRY_S_MAX
