@@ -2,7 +2,8 @@
 
 `control/plane` names the control plane, and how often an operator had the topology recovered. A
 coordinator that lost the key, or says that less was recovered than it once had, is empty or an old
-copy, however high its revision has grown since. One that says more has been recovered into; that is
+copy, however high its revision has grown since; so is one that has fewer of control's changes
+(`control/published`) than it had. One that says more was recovered has been recovered into; that is
 believed only if control says the same.
 """
 
@@ -32,11 +33,15 @@ def check(view: TopologyView, batch: WatchBatch, *, proved: values.Plane | None)
     """
     match batch:
         case Resync(listing=listing):
-            _check_listing(view, _found(listing.kvs), proved=proved)
+            _check_listing(view, _found(listing.kvs, keys.PLANE), proved=proved)
+            if proved is None:
+                _check_published(view, _found(listing.kvs, keys.PUBLISHED))
         case Events(events=events):
             for event in events:
                 if event.key == keys.PLANE.path:
                     _check_event(view, event.kv)
+                elif event.key == keys.PUBLISHED.path:
+                    _check_published(view, event.kv)
         case _:
             pass
 
@@ -58,7 +63,7 @@ def may_be_recovered(view: TopologyView, found: values.Plane) -> bool:
 
 
 def _check_listing(view: TopologyView, kv: KeyValue | None, *, proved: values.Plane | None) -> None:
-    found = None if kv is None else _decoded(kv)
+    found = None if kv is None else _claimed(kv)
     if proved is not None:
         if found is None or found.recoveries < proved.recoveries:
             raise RolledBack("The coordinator was exchanged again while it was read.")
@@ -81,9 +86,20 @@ def _check_event(view: TopologyView, kv: KeyValue | None) -> None:
         raise RolledBack(
             "The coordinator does not say any more whose it is: its keys were deleted."
         )
-    found = _decoded(kv)
+    found = _claimed(kv)
     if found is not None:
         _check_owner(known, found)
+
+
+def _check_published(view: TopologyView, kv: KeyValue | None) -> None:
+    """Compare how much control has published: it never takes any of it back."""
+    known = 0 if view.published is None else view.published.value.sequence
+    found = 0 if kv is None else _published(kv)
+    if found is not None and found < known:
+        raise RolledBack(
+            f"The coordinator has {found} of control's changes and had {known} before: it is an "
+            "older copy."
+        )
 
 
 def _check_owner(known: values.Plane, found: values.Plane) -> None:
@@ -99,14 +115,21 @@ def _check_owner(known: values.Plane, found: values.Plane) -> None:
         )
 
 
-def _found(kvs: tuple[KeyValue, ...]) -> KeyValue | None:
-    """Find the claim in a listing, which is in the order of keys."""
-    place = bisect_left(kvs, keys.PLANE.path, key=_key_of)
-    return kvs[place] if place < len(kvs) and kvs[place].key == keys.PLANE.path else None
+def _found(kvs: tuple[KeyValue, ...], path: keys.Path) -> KeyValue | None:
+    """Find a key in a listing, which is in their order."""
+    place = bisect_left(kvs, path.path, key=_key_of)
+    return kvs[place] if place < len(kvs) and kvs[place].key == path.path else None
 
 
-def _decoded(kv: KeyValue) -> values.Plane | None:
+def _claimed(kv: KeyValue) -> values.Plane | None:
     try:
         return values.decode(keys.PLANE, kv.value)
+    except values.Malformed:
+        return None
+
+
+def _published(kv: KeyValue) -> int | None:
+    try:
+        return values.decode(keys.PUBLISHED, kv.value).sequence
     except values.Malformed:
         return None

@@ -209,6 +209,30 @@ async def test_coordinator_that_lost_its_claim_freezes_whatever_its_revision(
             assert epoch_of(watcher) == 7
 
 
+async def test_coordinator_with_fewer_changes_freezes_whatever_its_revision(
+    tmp_path: Path,
+) -> None:
+    """A snapshot that was put back lacks what was decided since, though others write to it."""
+    await a_past(tmp_path)
+    async with coordinator(1) as grown:
+        await put(grown, {**whole_table(), **marks(sequence=39)})
+        for number in range(20):
+            await put(grown, {"notice/x": tenant(number)})
+        async with watching(grown, Control(), tmp_path) as watcher:
+            await until(lambda: watcher.status().state is TopologyState.FROZEN)
+            assert "39 of control's changes and had 40" in watcher.status().sentence
+
+
+async def test_changes_that_become_fewer_under_a_watch_freeze(tmp_path: Path) -> None:
+    """Control's mark only grows; one that is put back by hand is not followed."""
+    async with coordinator() as watched:
+        first = await put(watched, {**whole_table(), **marks(sequence=9)})
+        async with watching(watched, Control(), tmp_path) as watcher:
+            await watcher.reached(first)
+            await put(watched, {keys.PUBLISHED.path: marks(sequence=8)[keys.PUBLISHED.path]})
+            await until(lambda: watcher.status().state is TopologyState.FROZEN)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
