@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.coordination import MACHINE as COORDINATOR
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 Strike = Callable[["Random"], Coroutine[Any, Any, None]]
-
-_PAUSE_S: Final = 3.0  # between two strikes, on average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,7 @@ class Nemesis:
     """Lets faults loose until it is stopped; `at_once` of them at most."""
 
     def __init__(
-        self, faults: Sequence[Fault], *, world: World, at_once: int = 3, pause_s: float = _PAUSE_S
+        self, faults: Sequence[Fault], *, world: World, at_once: int = 3, pause_s: float
     ) -> None:
         """Draw among `faults`, one every `pause_s` on average."""
         self._faults = faults

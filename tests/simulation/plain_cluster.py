@@ -273,13 +273,29 @@ def _machine_of(uri: str) -> str:
     return uri.removeprefix("https://").partition(":")[0]
 
 
-def _built(world: World) -> PlainCluster:
-    return PlainCluster(world)
+class CrowdedCluster(PlainCluster):
+    """One node with a slow disk that loses its power, again and again, under many requests."""
+
+    def __init__(self, world: World) -> None:
+        """Set the machines up, all off."""
+        super().__init__(world, nodes=1)
+        self.nodes[0].restarts_in_s = (0.05, 0.5)
+
+    def faults(self) -> Sequence[Fault]:
+        """What a disk and its machine can do."""
+        faults, nodes = Faults(self.world), self.nodes
+        return (
+            faults.kills(nodes),
+            faults.power_cuts(nodes),
+            faults.slow_machines(nodes),
+            faults.disk_errors(nodes),
+            faults.storms(),
+        )
 
 
 PLAIN: Final = Scenario(
     name="plain",
-    build=_built,
+    build=PlainCluster,
     interesting=frozenset(
         {
             "kill",
@@ -295,4 +311,15 @@ PLAIN: Final = Scenario(
             "lease_ended",
         }
     ),
+)
+
+CROWDED: Final = Scenario(
+    name="crowded",
+    build=CrowdedCluster,
+    interesting=frozenset({"kill", "power_cut", "process_fatal", "fault.slow_disk"}),
+    clients=8,
+    keys=15,
+    think_s=0.05,
+    duration_s=15.0,
+    fault_pause_s=0.8,
 )

@@ -66,6 +66,7 @@ class Scenario:
     keys: int = 12
     think_s: float = 1.0  # between two operations of a client, on average
     duration_s: float = DURATION_S
+    fault_pause_s: float = 3.0  # between two faults, on average
     workload: Workload = mixed
 
 
@@ -117,7 +118,7 @@ class _Play:
         world, cluster, loop = self._world, self._cluster, self._world.loop
         await cluster.start()
         world.trace.note("started")
-        nemesis = Nemesis(cluster.faults(), world=world)
+        nemesis = Nemesis(cluster.faults(), world=world, pause_s=self._scenario.fault_pause_s)
         others = [loop.create_task(nemesis.run()), loop.create_task(self._look())]
         ends_s = loop.time() + self._scenario.duration_s
         clients = range(self._scenario.clients)

@@ -1,0 +1,110 @@
+"""Seeds of every scenario, that they replay, and that broken variants are caught."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.simulation.explorer import SCENARIOS, Exploration, explore, main, replay_command
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.plain_cluster import CROWDED, PLAIN
+from tests.simulation.scenario import simulate
+
+if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
+
+ROOT: Final = Path(__file__).parents[2]
+FEW: Final = 6  # seeds of each scenario in every run
+MANY: Final = 150
+PART: Final = 25
+# The order in which seeds draw may change with the code, and a mutant then dies a little later.
+PATIENCE: Final = 60
+
+
+def _prove(scenario: Scenario, seeds: range) -> Exploration:
+    found = Exploration(scenario)
+    for outcome in explore(scenario, seeds):
+        found.add(outcome)
+        if outcome.violations:
+            pytest.fail(
+                f"{outcome.violations[0]}\nreplay: {replay_command(scenario, outcome.seed)}"
+            )
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_a_few_seeds(name: str) -> None:
+    """Whatever goes wrong in a cluster, no promise is broken and everything heals."""
+    found = _prove(SCENARIOS[name], range(FEW))
+    assert found.operations >= 200 * FEW
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(FEW, MANY, PART))
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_many_seeds(name: str, first: int) -> None:
+    """The same with as many seeds as there is time for; `scripts/simulate` explores more."""
+    _prove(SCENARIOS[name], range(first, min(first + PART, MANY)))
+
+
+@pytest.mark.slow
+def test_what_is_interesting_happens() -> None:
+    """An exploration in which nothing went wrong would prove nothing."""
+    found = _prove(PLAIN, range(100))
+    assert found.never == []
+
+
+def test_a_seed_replays_exactly() -> None:
+    """I13: everything that happens follows from the seed, in any process and any hash order."""
+
+    def digest(hash_seed: str) -> str:
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.simulation.explorer", "--seed", "2"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return told.stdout.partition("trace ")[2][:16]
+
+    here = simulate(PLAIN, 2)
+    assert here.violations == ()
+    assert simulate(PLAIN, 2).digest == here.digest
+    assert digest("0") == digest("1") == here.digest
+    assert simulate(PLAIN, 3).digest != here.digest
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_broken_variants_are_caught(mutant: Mutant) -> None:
+    """A simulation that finds no fault in a broken product would find none in ours."""
+    with mutant.alive():
+        assert any(
+            simulate(mutant.scenario, seed).violations
+            for seed in range(mutant.seed, mutant.seed + PATIENCE)
+        )
+
+
+def test_a_failure_says_how_to_replay_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who finds a failure in the morning needs one line, and it must be true."""
+    mutant = next(one for one in MUTANTS if one.name == "drops_syncs")
+    assert main(["--seeds", f"{mutant.seed}-{mutant.seed}", "--mutant", mutant.name]) == 1
+    told = capsys.readouterr().out
+    line = f"scripts/simulate --scenario plain --seed {mutant.seed} --mutant drops_syncs"
+    assert f"replay: {line}\n" in told
+    assert main(line.split()[1:]) == 1
+    assert "VIOLATION" in capsys.readouterr().out
+
+
+def test_what_never_happened_fails_an_exploration() -> None:
+    """Enough seeds without the events that a scenario is about prove less than they seem to."""
+    found = Exploration(CROWDED)
+    found.seeds = 100
+    assert found.never == sorted(CROWDED.interesting)
+    found.counts.update(CROWDED.interesting)
+    assert found.never == []
