@@ -1,8 +1,9 @@
 """Calls between two processes: how many a second, and what one costs each side.
 
 One connection over loopback with mutual TLS, a call of 64 bytes answered at once, IN_FLIGHT at a
-time; then the same with a handler that is a coroutine, and one call at a time. Two processes, so
-that "a core" means the CPU of one side; with both on one core it is the sum of the two.
+time; then the same with a handler that is a coroutine, as many over eight connections in turn (as
+a proxy calls eight nodes, and a node answers eight proxies), and one call at a time. Two processes,
+so that "a core" means the CPU of one side; with both on one core it is the sum of the two.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import multiprocessing
 import resource
 import tempfile
@@ -35,6 +37,7 @@ from tests.support.peers import (
 )
 
 IN_FLIGHT: Final = 256
+LINKS: Final = 8
 DATA: Final = b"x" * 64
 _US: Final = 1_000_000
 
@@ -89,10 +92,15 @@ async def measure(
 
 async def bench(url: str, directory: Path, pipe: Connection, for_s: float) -> None:
     """Be the proxy: measure and print."""
-    peer: Peer = remote(url, credentials_in(directory / "proxy", PROXY))
+    context = credentials_in(directory / "proxy", PROXY)
+    peers: list[Peer] = [remote(url, context) for _ in range(LINKS)]
+    peer = peers[0]
+    turns = itertools.cycle(peers)
     kinds: tuple[tuple[str, Callable[[], Awaitable[object]], int], ...] = (
         ("answered at once", lambda: peer.call(Echo(DATA), deadline_s=10), IN_FLIGHT),
         ("by a coroutine", lambda: peer.call(Wait(DATA), deadline_s=10), IN_FLIGHT),
+        ("over 8 connections", lambda: next(turns).call(Echo(DATA), deadline_s=10), IN_FLIGHT),
+        ("32 over 8", lambda: next(turns).call(Echo(DATA), deadline_s=10), 32),
         ("one at a time", lambda: peer.call(Echo(DATA), deadline_s=10), 1),
     )
     print(f"{'':18} in flight   calls/s   caller us   answerer us   calls/s on one core")
@@ -108,7 +116,7 @@ async def bench(url: str, directory: Path, pipe: Connection, for_s: float) -> No
             f"{name:18} {lanes:9} {made / took_s:9,.0f} {here_us:11.2f} {there_us:13.2f} "
             f"{_US / (here_us + there_us):21,.0f}"
         )
-    await peer.close()
+    await asyncio.gather(*(one.close() for one in peers))
     pipe.send("end")
 
 
