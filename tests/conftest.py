@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         grouped = getattr(item, "_nodeid", None)
         if grouped is not None and grouped != item.nodeid:
             item._id = type(item._id).parse(grouped)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the scratch files that scripts/test put into memory: the last worker has ended."""
+    scratch = os.environ.get("DSTORE_TEST_SCRATCH")
+    if scratch is not None and not hasattr(config, "workerinput"):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

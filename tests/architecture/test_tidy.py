@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# One worker reads and parses the files, for all of these tests.
+pytestmark = pytest.mark.xdist_group("tidy")
+
 ROOT = Path(__file__).parents[2]
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70

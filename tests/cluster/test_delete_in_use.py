@@ -12,7 +12,7 @@ import pytest
 from tests.support.server import Server, running
 from tests.support.table_churn import path
 
-ROUNDS: Final = 25
+ROUNDS: Final = 15
 TABLE: Final = path("doomed")
 DOCUMENT: Final = {"text": "x" * 30_000}
 

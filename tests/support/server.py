@@ -34,7 +34,7 @@ from typing import Any, Final
 from tests.support.http_client import Client, NoAnswer
 
 ROOT: Final = Path(__file__).parents[2]
-READY_S: Final = 30.0  # a machine that runs other tests beside us is slow
+READY_S: Final = 60.0  # a machine that runs other tests beside us is slow
 STOP_S: Final = 60.0
 _POLL_S: Final = 0.01
 _BANNER: Final = "is ready"
