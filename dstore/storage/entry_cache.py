@@ -10,6 +10,7 @@ them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -20,38 +21,53 @@ if TYPE_CHECKING:
 
 
 class EntryCache:
-    """A bounded two-generation cache, as the vault's of pages: what is looked up becomes young.
+    """A bounded cache: what was not looked up for the longest time makes room.
 
-    Large entries are not kept: copying them costs more than decoding their rows.
+    One entry goes as another comes: to let go of many at once would stall the event loop. Large
+    entries are not kept: copying them costs more than decoding their rows.
     """
 
-    __slots__ = ("_generation_bytes_max", "_old", "_turning", "_young", "_young_bytes")
+    __slots__ = ("_bytes", "_bytes_max", "_changing", "_entries")
 
     def __init__(self, *, bytes_max: int) -> None:
-        """Make an empty cache of at most about `bytes_max`; 0 keeps nothing for long."""
-        self._generation_bytes_max = bytes_max // 2
-        self._young: dict[str, Entry] = {}
-        self._old: dict[str, Entry] = {}
-        self._young_bytes = 0
-        self._turning = Lock()
+        """Make an empty cache of at most about `bytes_max`; 0 keeps nothing."""
+        self._bytes_max = bytes_max
+        self._entries: OrderedDict[str, Entry] = OrderedDict()  # the latest used last
+        self._bytes = 0
+        self._changing = Lock()
+
+    def __len__(self) -> int:
+        """Count the entries that are kept."""
+        return len(self._entries)
 
     def get(self, version: str) -> Entry | None:
         """Return the entry of a version, or None."""
-        entry = self._young.get(version)
-        if entry is None:
-            entry = self._old.get(version)
-            if entry is not None:
-                self.put(entry)
+        entry = self._entries.get(version)
+        if entry is not None:
+            try:
+                self._entries.move_to_end(version)
+            except KeyError:  # another thread has just let go of it
+                return entry
         return entry
 
     def put(self, entry: Entry, *, instead_of: Entry | None = None) -> None:
         """Remember an entry, and forget the one that it replaces: nobody will ask for that."""
         if entry.data_bytes > LOOP_ENTRY_BYTES_MAX:
             return
-        with self._turning:
-            if instead_of is not None and self._young.pop(instead_of.version, None) is not None:
-                self._young_bytes -= instead_of.weight_bytes
-            self._young_bytes += entry.weight_bytes
-            if self._young_bytes > self._generation_bytes_max:
-                self._old, self._young, self._young_bytes = self._young, {}, 0
-            self._young[entry.version] = entry
+        entries = self._entries
+        with self._changing:
+            if instead_of is not None and entries.pop(instead_of.version, None) is not None:
+                self._bytes -= instead_of.weight_bytes
+            former = entries.pop(entry.version, None)
+            if former is not None:
+                self._bytes -= former.weight_bytes
+            entries[entry.version] = entry
+            self._bytes += entry.weight_bytes
+            while self._bytes > self._bytes_max:
+                self._bytes -= entries.popitem(last=False)[1].weight_bytes
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._changing:
+            self._entries.clear()
+            self._bytes = 0

@@ -44,7 +44,6 @@ class MainFile(apsw.VFSFile):
         super().__init__(base_vfs, name, flags)
         self._state = state
         self._cache_get, self._cache_put = state.cache.get, state.cache.put
-        self._cache_peek = state.cache.peek
         self._space = state.main_space
         self._residency = residency
         self._unsynced_pages = 0  # counted only while it yields
@@ -53,13 +52,12 @@ class MainFile(apsw.VFSFile):
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
         """Answer authentic bytes, or raise `Corrupt`; beyond the end, nothing."""
         if amount == PAGE_BYTES and not offset % PAGE_BYTES:
-            get = self._cache_get if offset else self._cache_peek
-            page = get(self._space | offset // PAGE_BYTES)
+            page = self._cache_get(self._space | offset // PAGE_BYTES)
             return self._read_page(offset // PAGE_BYTES) if page is None else page
         within = offset % PAGE_BYTES
         if within + amount > PAGE_BYTES:
             raise self._corrupt(offset // PAGE_BYTES, "is asked for across a page boundary")
-        cached = self._cache_peek(self._space | offset // PAGE_BYTES)
+        cached = self._cache_get(self._space | offset // PAGE_BYTES)
         if cached is not None:
             return cached[within : within + amount]
         try:

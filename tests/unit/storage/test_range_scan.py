@@ -122,8 +122,7 @@ async def test_walk_over_pages_that_are_not_in_memory_ends_in_a_thread(
         # Only what opening it reads is in memory, and the first entry.
         file = await it.open(range_id)
         span = Span(is_reverse=is_reverse)
-        it.around.vault.cache._young.clear()
-        it.around.vault.cache._old.clear()
+        it.around.vault.cache.clear()
         taken = Taken()
         await file.walk(span, taken)
         wanted = [rid(name) for name in STORED]

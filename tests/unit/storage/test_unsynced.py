@@ -189,8 +189,7 @@ async def test_what_is_not_in_memory_is_done_in_a_thread(tmp_path: Path) -> None
         await large
         assert threads == [True, False]
         await file.fold()
-        file._around.vault.cache._young.clear()
-        file._around.vault.cache._old.clear()
+        file._around.vault.cache.clear()
         file._writer._connection.pragma("shrink_memory")
         await file.submit(write("a", note))
         assert threads[2:] in ([False], [True, False])
