@@ -33,9 +33,9 @@ def check(view: TopologyView, batch: WatchBatch, *, proved: values.Plane | None)
     """
     match batch:
         case Resync(listing=listing):
-            _check_listing(view, _found(listing.kvs, keys.PLANE), proved=proved)
+            _check_listing(view, find(listing.kvs, keys.PLANE), proved=proved)
             if proved is None:
-                _check_published(view, _found(listing.kvs, keys.PUBLISHED))
+                _check_published(view, find(listing.kvs, keys.PUBLISHED))
         case Events(events=events):
             for event in events:
                 if event.key == keys.PLANE.path:
@@ -60,6 +60,12 @@ def may_be_recovered(view: TopologyView, found: values.Plane) -> bool:
         and found.recoveries > (0 if known is None else known.recoveries)
         and found.sequence >= seen  # else control's store is older than what was seen of it
     )
+
+
+def find(kvs: tuple[KeyValue, ...], path: keys.Path) -> KeyValue | None:
+    """Find a key in a listing, which is in their order."""
+    place = bisect_left(kvs, path.path, key=_key_of)
+    return kvs[place] if place < len(kvs) and kvs[place].key == path.path else None
 
 
 def _check_listing(view: TopologyView, kv: KeyValue | None, *, proved: values.Plane | None) -> None:
@@ -113,12 +119,6 @@ def _check_owner(known: values.Plane, found: values.Plane) -> None:
             f"The coordinator has seen {found.recoveries} recoveries of the topology, and there "
             f"were {known.recoveries}: it is an older copy."
         )
-
-
-def _found(kvs: tuple[KeyValue, ...], path: keys.Path) -> KeyValue | None:
-    """Find a key in a listing, which is in their order."""
-    place = bisect_left(kvs, path.path, key=_key_of)
-    return kvs[place] if place < len(kvs) and kvs[place].key == path.path else None
 
 
 def _claimed(kv: KeyValue) -> values.Plane | None:

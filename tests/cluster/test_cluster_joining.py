@@ -286,10 +286,11 @@ async def test_controls_stolen_disk(cluster: Cluster, tmp_path: Path) -> None:
     store = await open_store("sqlite", directory=data, on_fatal=_raise)
     async with store.snapshot() as tx:
         plane = await planes.get(tx)
-        (record,) = await NODES.every(tx)
+        record = await NODES.get(tx, _identity(cluster, "node-1").uuid)
         (tenant, *_) = (await tenants.page(tx)).records
     await store.close()
     assert plane is not None
+    assert record is not None
     shares = [
         ControlShare(control_plane=plane.uuid, key=opened)
         for opened in (

@@ -10,10 +10,12 @@ refused by the coordinator.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import PUBLISHED_BYTES_MAX, PUBLISHED_WRITES_MAX, RETRY_AFTER_MS
 from dstore.base.logging import get_logger
+from dstore.base.threads import in_thread
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.model.status import ResourceStatus
 from dstore.service.control.leader import NotLeading, Term
@@ -27,8 +29,8 @@ from dstore.service.control.sites import last_site_of
 from dstore.storage.control import planes, tables, tenants
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import ComponentState, Publication
+from dstore.topology import claims, values
 from dstore.topology import keyspace as keys
-from dstore.topology import values
 from dstore.topology.coordinator import (
     NO_REVISION,
     Delete,
@@ -42,6 +44,7 @@ from dstore.topology.coordinator import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from dstore.service.control.sites import Site
     from dstore.storage.control.records import (
@@ -88,13 +91,13 @@ class Republication:
             NotLeading, Unavailable, CoordinatorError: it is to be begun again.
         """
         listing = await self._coordinator.list(keys.EVERYTHING)
-        found = {kv.key: kv for kv in listing.kvs}
-        claimed = found.get(keys.PLANE.path)
+        claimed = claims.find(listing.kvs, keys.PLANE)
+        published = claims.find(listing.kvs, keys.PUBLISHED)
         claim = None if claimed is None else own_claim(claimed, self._plane)
         if claim is None or claim.recoveries < term.recoveries:
-            _check_sequence(found.get(keys.PUBLISHED.path), sequence)
+            _check_sequence(published, sequence)
             count = await self._publish(term, listing)
-            await self._finish(term, found.get(keys.PUBLISHED.path), sequence=sequence)
+            await self._finish(term, published, sequence=sequence)
             _log.warning("topology_republished", recoveries=term.recoveries, key_count=count)
         async with term.transaction() as tx:
             await planes.end_recovery(tx, recoveries=term.recoveries)
@@ -106,11 +109,7 @@ class Republication:
             kept.update(each.key for each in some)
             await self._write(term, map(_operation, some))
         members = await self._members()
-        gone = [
-            Delete(key=kv.key)
-            for kv in listing.kvs
-            if kv.key not in kept and _is_left_over(kv.key, members)
-        ]
+        gone = await in_thread(partial(_left_over, listing, kept=kept, members=members))
         await self._write(term, gone)
         return len(kept)
 
@@ -233,6 +232,17 @@ def _of_table(
     if record.status is ResourceStatus.DELETING:  # its ranges are taken from the nodes already
         return (table_publication(definition, record.status),)
     return table_publications(definition, record.status, ranges=ranges, sites=sites)
+
+
+def _left_over(
+    listing: Listing, *, kept: AbstractSet[str], members: frozenset[str]
+) -> list[Operation]:
+    """Find what stands in the coordinator and is to go; about 3 µs a key."""
+    return [
+        Delete(key=kv.key)
+        for kv in listing.kvs
+        if kv.key not in kept and _is_left_over(kv.key, members)
+    ]
 
 
 def _is_left_over(key: str, members: frozenset[str]) -> bool:
