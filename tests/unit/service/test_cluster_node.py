@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,7 @@ from dstore.model.errors import NotMine, Unavailable
 from dstore.replication.peers.calls import Methods
 from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.range_calls import ReadEntry
+from dstore.service.cluster import table_reports
 from dstore.service.cluster_node import (
     WAITING_FOR_CONTROL,
 )
@@ -137,6 +139,30 @@ async def test_ranges_appear_and_disappear(
     async with living(data, coordinator, control) as node:
         await node.settled()
         assert not node.held()
+
+
+async def test_how_large_tables_are_is_told_every_few_seconds(
+    tmp_path: Path,
+    coordinator: EmbeddedCoordinator,
+    control: ScriptedControl,
+    placement: Placement,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy's counts are what nodes said last, at the most a round of theirs ago."""
+    assert table_reports.TABLES_MEASURED_S <= 10
+    monkeypatch.setattr(table_reports, "TABLES_MEASURED_S", 0.01)
+    await placement.add_table(ORDERS, [ME, ME])
+    async with living(tmp_path / "data", coordinator, control) as node:
+        await node.settled()
+        for name in "abc":
+            await write(node, name)
+        async with asyncio.timeout(10):
+            async with aclosing(coordinator.watch(REPORTED.path)) as batches:
+                async for _ in batches:
+                    told = await reported(coordinator)
+                    if told is not None and sum(each.entries for each in told.ranges) == 3:
+                        break
+        assert all(each.stored_bytes > 0 for each in told.ranges)
 
 
 async def test_locked_until_control_is_there(
