@@ -28,7 +28,7 @@ class LogState:
     `recovery.judge_recovery`. `writer`: the handle that wrote last; only it holds frames back.
     `unsynced_by`: the handle whose commit still waits for its sync, if one does.
     `cached` maps the clear page number of a frame (4 bytes) to the cache key of its newest frame,
-    so that older ones make room.
+    so that older ones, and the database file's own page, make room.
     """
 
     stamp: bytes | None = None

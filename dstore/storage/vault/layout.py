@@ -43,6 +43,7 @@ EMPTY_NOTE: Final = bytes(NOTE_BYTES)
 WAL_HEADER_BYTES: Final = 32
 FRAME_HEADER_BYTES: Final = 24
 FRAME_PLAIN_BYTES: Final = 16  # page number, commit size, two salts; SQLite's checksum follows
+PAGE_NUMBER_BYTES: Final = 4  # a frame's header begins with its page's number, from 1
 COMMIT_SIZE: Final = slice(4, 8)  # of a frame's header: the commit size, zero but at a commit
 NOT_A_COMMIT: Final = bytes(4)
 FRAME_BYTES: Final = FRAME_HEADER_BYTES + PAGE_BYTES

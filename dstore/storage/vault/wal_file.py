@@ -24,6 +24,7 @@ from dstore.storage.vault.layout import (
     LOG_NUMBER_BYTES,
     NOT_A_COMMIT,
     PAGE_BYTES,
+    PAGE_NUMBER_BYTES,
     SLOT_BYTES,
     SLOT_STRIDE_BYTES,
     WAL_HEADER_BYTES,
@@ -160,14 +161,13 @@ class WalFile(apsw.VFSFile):
     def xWrite(self, data: Buffer, offset: int) -> None:  # noqa: N802 - SQLite's name
         """Take the log's header, a frame's header or a frame's page; refuse any other shape."""
         written = bytes(data)
-        if offset == 0 and len(written) == WAL_HEADER_BYTES:
-            self._write_header(written)
-            return
         index, within = divmod(offset - WAL_HEADER_BYTES, FRAME_BYTES)
-        if within == 0 and len(written) == FRAME_HEADER_BYTES:
-            self._take_frame_header(index, written)
-        elif within == FRAME_HEADER_BYTES and len(written) == PAGE_BYTES:
+        if within == FRAME_HEADER_BYTES and len(written) == PAGE_BYTES:
             self._write_page(index, written)
+        elif within == 0 and len(written) == FRAME_HEADER_BYTES:
+            self._take_frame_header(index, written)
+        elif offset == 0 and len(written) == WAL_HEADER_BYTES:
+            self._write_header(written)
         else:
             raise self._corrupt(index, f"is written in a part of {len(written)} bytes")
 
@@ -219,16 +219,21 @@ class WalFile(apsw.VFSFile):
             header = self._read_known(index)[:FRAME_HEADER_BYTES]
             self._seal_frame(index, header, page)
         key = log.cache_space | index
-        former = log.cached.get(header[:4])
-        if former is not None:
+        number = header[:PAGE_NUMBER_BYTES]
+        former = log.cached.get(number)
+        if former is None:
+            # The database file's own: readers want the log's from now on. Page 1 is read for its
+            # first bytes in any case.
+            former = self._state.main_space | (int.from_bytes(number, "big") - 1)
+        if former != self._state.main_space:
             self._cache_discard(former)
-        log.cached[header[:4]] = key
+        log.cached[number] = key
         self._cache_put(key, page)
 
     def _seal_frame(self, index: int, header: bytes, page: bytes) -> None:
         """Write one frame. It may say "synced" only of frames before it that stay as they are."""
         log = self._log
-        if page[CONTENT_BYTES:] != ZERO_RESERVED:
+        if not page.endswith(ZERO_RESERVED):
             raise self._corrupt(index, "is written with content in its reserved bytes")
         log.synced_frames = min(log.synced_frames, index)
         bound = header[:FRAME_PLAIN_BYTES] + log.number_bytes
@@ -238,9 +243,10 @@ class WalFile(apsw.VFSFile):
             self._flush()
             self._held_first = index
         self._held.append(bound + sealed)
-        if bound[COMMIT_SIZE] != NOT_A_COMMIT or len(self._held) == HELD_FRAMES_MAX:
+        is_commit = header[COMMIT_SIZE] != NOT_A_COMMIT
+        if is_commit or len(self._held) == HELD_FRAMES_MAX:
             self._flush()
-        if header[COMMIT_SIZE] != NOT_A_COMMIT:
+        if is_commit:
             log.committed_frames = index + 1
         elif index < log.committed_frames:
             log.committed_frames = index
@@ -326,6 +332,8 @@ class WalFile(apsw.VFSFile):
         log.number_bytes = header.stamp[-LOG_NUMBER_BYTES:]
         log.frames = log.committed_frames = log.synced_frames = 0
         log.is_judged = True
+        for key in log.cached.values():
+            self._cache_discard(key)
         log.cache_space = self._state.cache.new_space()
         log.cached = {}
 
