@@ -11,10 +11,15 @@ What etcd 3.4 needs to be told or spared:
   ETCD_WATCH_PROBE_S, and goes elsewhere after ETCD_WATCH_SILENCE_S_MAX without any.
 - The answer to that question may name a revision whose events are still to come (fixed in 3.4.26),
   so it is a sign of life and no `Progress`.
+- A server that was emptied or restored, and written to since, has revisions as high as those that
+  were seen. So after each break the watch looks whether the last put that it saw stands at that
+  very revision (`_check_history`).
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from typing import Final, Protocol, Self
 
 from aetcd import rpc
@@ -27,6 +32,7 @@ from dstore.base.limits import (
 )
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
+from dstore.base.threads import in_thread
 from dstore.topology.backoff import Backoff
 from dstore.topology.coordinator import (
     Compacted,
@@ -36,6 +42,7 @@ from dstore.topology.coordinator import (
     Event,
     Events,
     Found,
+    KeyValue,
     Listing,
     Progress,
     Resync,
@@ -51,13 +58,14 @@ _log: Final = get_logger(__name__)
 
 _WATCH_ID: Final = 1
 _BROADCAST: Final = -1  # what etcd's answer to a progress request bears
+_put_at: Final = attrgetter("mod_revision")
 
 
 class Reads(Protocol):
     """What a watch asks besides its stream."""
 
-    async def get(self, key: str) -> Found:
-        """Read a key, linearizably."""
+    async def get(self, key: str, *, revision: Revision | None = None) -> Found:
+        """Read a key, linearizably, or as of a revision. Raises: Compacted."""
 
     async def list(self, prefix: str) -> Listing:
         """Read a prefix, linearizably."""
@@ -73,6 +81,7 @@ class EtcdWatch:
         "_heard_at_ns",
         "_is_closed",
         "_is_interrupted",
+        "_landmark",
         "_pending",
         "_pending_revision",
         "_position",
@@ -103,6 +112,7 @@ class EtcdWatch:
         self._heard_at_ns = calls.clock.monotonic_ns()
         self._is_closed = False
         self._is_interrupted = False
+        self._landmark: KeyValue | None = None  # the last put that was seen
         self._task: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._queue: asyncio.Queue[WatchBatch | CoordinatorError | None] = asyncio.Queue(
@@ -181,6 +191,7 @@ class EtcdWatch:
         """Read one stream until it ends, in an error."""
         if self._position is None:
             listing = await self._reads.list(self._prefix)
+            self._landmark = await in_thread(partial(_newest, listing))
             await self._queue.put(Resync(listing=listing))
             self._position = listing.revision
         endpoint = await self._calls.endpoint(COORDINATOR_TIMEOUT_S)
@@ -239,6 +250,7 @@ class EtcdWatch:
                 # A member that lags behind, or another past: a linearizable read tells.
                 await self._check_past()
             if self._is_interrupted:
+                await self._check_history()
                 _log.info("etcd_watch_resumed", prefix=self._prefix, position=self._position)
             self._is_interrupted = False
             return
@@ -263,6 +275,7 @@ class EtcdWatch:
         event = self._codec.event(message)
         if event is not None:
             self._pending.append(event)
+            self._landmark = event.kv or self._landmark
 
     async def _flush(self) -> None:
         if self._pending:
@@ -279,6 +292,19 @@ class EtcdWatch:
             return CoordinatorUnavailable("etcd has no leader.")
         return CoordinatorRefused(f"etcd ended the watch: {message.cancel_reason[:200]}.")
 
+    async def _check_history(self) -> None:
+        """Look whether etcd's past is the one that was seen. Raises: RolledBack, Compacted."""
+        landmark = self._landmark
+        if landmark is None:
+            return
+        found = await self._reads.get(landmark.key, revision=landmark.mod_revision)
+        if found.kv != landmark:
+            raise RolledBack(
+                f"etcd's past is another one than was seen: what was written at its revision "
+                f"{landmark.mod_revision} is not there. It was made anew, or restored from an "
+                "older copy."
+            )
+
     async def _check_past(self) -> None:
         """Ask for the newest revision. Raises: RolledBack: it is older than the watch's."""
         assert self._position is not None
@@ -288,3 +314,8 @@ class EtcdWatch:
                 f"etcd is at revision {found.revision}, though revision {self._position} was seen: "
                 "it was restored from an older copy."
             )
+
+
+def _newest(listing: Listing) -> KeyValue | None:
+    """Find the key that was put last; 0.1 µs a key."""
+    return max(listing.kvs, key=_put_at, default=None)

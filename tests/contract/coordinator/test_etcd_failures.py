@@ -261,7 +261,21 @@ async def test_an_exchanged_server_is_not_believed(tmp_path: Path) -> None:
                 with pytest.raises(RolledBack):
                     await next_of(watch)
             async with connected(server) as other:
+                await other.put("w/b", b"3")
                 assert await other.cluster_id() != name
+            # Whoever has proof looks at it, and takes it for the right one from then on.
+            found = (await coordinator.peek("w/b")).kv
+            assert found is not None
+            assert found.value == b"3"
+            with pytest.raises(RolledBack):
+                await coordinator.get("w/b")
+            coordinator.accept()
+            assert (await coordinator.get("w/b")).kv == found
+            assert await coordinator.cluster_id() != name
+            async with aclosing(coordinator.watch("w/")) as watch:
+                batch = await next_of(watch)
+                assert isinstance(batch, Resync)
+                assert batch.listing.kvs == (found,)
 
 
 async def test_a_server_restored_from_a_copy_is_not_believed(tmp_path: Path) -> None:
@@ -283,6 +297,34 @@ async def test_a_server_restored_from_a_copy_is_not_believed(tmp_path: Path) -> 
                 with pytest.raises(RolledBack):
                     await coordinator.get("w/a")
                 with pytest.raises(RolledBack):
+                    await next_of(watch)
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+async def test_a_server_that_has_grown_since_is_not_believed(
+    tmp_path: Path, *, is_empty: bool
+) -> None:
+    """Its revisions are as high as those that were seen, and its past is another one."""
+    with running(EtcdServer(directory=tmp_path / "etcd")) as server:
+        async with connected(server) as coordinator:
+            await coordinator.put("w/a", b"1")
+            server.stop()
+            copytree(server.directory / "data", server.directory / "copy")
+            server.start()
+            await coordinator.put("w/a", b"2")
+            async with aclosing(coordinator.watch("w/")) as watch:
+                seen = await next_of(watch)
+                server.stop()
+                rmtree(server.directory / "data")
+                if not is_empty:
+                    (server.directory / "copy").rename(server.directory / "data")
+                aside = EtcdServer(directory=server.directory, peer_port=server.peer_port)
+                with running(aside):
+                    async with connected(aside) as other:
+                        while await other.put("w/a", b"3") <= seen.revision + 5:
+                            pass
+                server.start()
+                with pytest.raises(RolledBack, match="another one"):
                     await next_of(watch)
 
 
