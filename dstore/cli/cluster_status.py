@@ -30,7 +30,7 @@ def print_cluster(cluster: Mapping[str, Any]) -> None:
         "tenants": cluster.get("tenants"),
         "tables": ", ".join(_counts(cluster.get("tables") or {})) or "0",
         "tasks": _due(cluster.get("unfinishedTasks"), "unfinished", "dstore tasks list"),
-        "notices": _due(cluster.get("unseenNotices"), "unseen", "dstore notice list"),
+        "notices": _due(cluster.get("recentNotices"), "in the last day", "dstore notice list"),
     }
     print_thing("Cluster", cluster, {k: v for k, v in shown.items() if v not in {None, ""}})
     components = _sorted(cluster.get("components") or ())

@@ -56,7 +56,7 @@ class ClusterSection:
                     "sentence": status.sentence,
                     "topology": rows.topology(status.topology),
                     "unfinishedTasks": status.unfinished_tasks,
-                    "unseenNotices": status.unseen_notices,
+                    "recentNotices": status.recent_notices,
                 },
             },
             checks=tuple(_checks(status)),

@@ -127,7 +127,6 @@ def notice(record: NoticeRecord) -> dict[str, Any]:
         "at": instant(record.at_us),
         "kind": record.kind,
         "details": _json(record.details),
-        "seenAt": None if record.seen_at_us is None else instant(record.seen_at_us),
     }
 
 

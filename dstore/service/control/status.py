@@ -142,6 +142,7 @@ class ClusterStatus:
         failures_survivable: node failures after which every range still has a replica that can
             serve; -1 if one has none already.
         sentence: the same in words, such as "0 node failures survivable."
+        recent_notices: how many nodes wrote within the last day.
         problems: sentences about what an operator should look at.
         tables: how many of each status.
     """
@@ -157,7 +158,7 @@ class ClusterStatus:
     sentence: str
     topology: TopologyReport
     unfinished_tasks: int
-    unseen_notices: int
+    recent_notices: int
     problems: tuple[str, ...]
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dstore.base.limits import TOPOLOGY_PROBLEMS_SHOWN
+from dstore.base.clock import US_PER_S
+from dstore.base.limits import DAY_S, TOPOLOGY_PROBLEMS_SHOWN
 from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.security.identity import ComponentRole
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from dstore.topology.view import TopologyView
 
 _PLACEMENT_TABLES: Final = 100  # on a page; each has up to RANGES_PER_TABLE_MAX ranges
+_RECENT_US: Final = DAY_S * US_PER_S
 _UNWELL: Final = frozenset({Health.DEAD, Health.LOCKED, Health.NO_SPACE, Health.FAILING})
 
 
@@ -74,7 +76,7 @@ class Survey:
             )
             waiting = await outbox.depth(tx)
             unfinished = await tasks.unfinished(tx)
-            unseen = await notices.unseen(tx)
+            recent = await notices.count_since(tx, realm.clock.wall_us() - _RECENT_US)
         leader = None if view.leader is None else view.leader.value.control
         topology = self._topology(waiting)
         living = tuple(row for row in components if row.health is not Health.REMOVED)
@@ -90,7 +92,7 @@ class Survey:
             sentence=survival(counted),
             topology=topology,
             unfinished_tasks=unfinished,
-            unseen_notices=unseen,
+            recent_notices=recent,
             problems=self._problems(living, counted, leader=leader),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dstore.base.limits import CONTROL_PAGE_MAX, NOTICES_KEPT
-from dstore.storage.control.records import NodeUuid, NoticeRecord
+from dstore.storage.control.records import NoticeRecord
 from dstore.storage.control.relation import Relation
 from dstore.storage.control.store import Key, Page, Transaction
 
@@ -17,20 +17,9 @@ async def insert(tx: Transaction, notice: NoticeRecord) -> bool:
     return await _NOTICES.insert_new(tx, notice)
 
 
-async def mark_seen(tx: Transaction, node: NodeUuid, at_us: int, *, now_us: int) -> bool:
-    """Note that an operator saw one. Returns: whether there is one that nobody saw."""
-    changed = await tx.change(
-        "UPDATE notice SET seen_at_us = $3 WHERE node = $1 AND at_us = $2 AND seen_at_us IS NULL",
-        node,
-        at_us,
-        now_us,
-    )
-    return changed == 1
-
-
-async def unseen(tx: Transaction) -> int:
-    """Count the notices that no operator has marked as seen."""
-    counted = await tx.rows("SELECT COUNT(*) FROM notice WHERE seen_at_us IS NULL")
+async def count_since(tx: Transaction, at_us: int) -> int:
+    """Count the notices of a moment and later, wall time in microseconds since 1970."""
+    counted = await tx.rows("SELECT COUNT(*) FROM notice WHERE at_us >= $1", at_us)
     count: int = counted[0][0]
     return count
 

@@ -242,7 +242,6 @@ class NoticeRecord:
     at_us: int
     kind: str
     details: str
-    seen_at_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from dstore.base.clock import SystemClock
 from dstore.model.errors import RefusalKind, Refused
 from dstore.security.identity import ComponentRole
 from dstore.service.calls.control_calls import DeleteTable
@@ -129,15 +130,18 @@ async def test_a_control_that_has_ended_is_removed(place: Place) -> None:
 async def test_notices_move_into_the_store(place: Place) -> None:
     """A notice is kept in the store once, and its key goes from the coordinator."""
     async with place.leader() as leader:
-        path = keys.NoticePath(keys.ComponentId(uuid(1)), 5)
+        now_us = SystemClock().wall_us()
+        path = keys.NoticePath(keys.ComponentId(uuid(1)), now_us)
         value = values.encode(values.Notice(details="The disk is nearly full.", kind="disk_low"))
         for _ in range(2):  # the second time as after a crash in between
             revision = await place.coordinator.put(path.path, value)
             await leader.watcher.reached(revision)
             await eventually(lambda: not leader.watcher.view.notices)
         notices, _ = await leader.control.survey.notices()
-        assert [(one.node, one.at_us, one.kind) for one in notices] == [(uuid(1), 5, "disk_low")]
-        assert (await leader.control.survey.status()).unseen_notices == 1
+        assert [(one.node, one.at_us, one.kind) for one in notices] == [
+            (uuid(1), now_us, "disk_low")
+        ]
+        assert (await leader.control.survey.status()).recent_notices == 1
 
 
 async def test_ranges_follow_their_node(place: Place) -> None:

@@ -110,7 +110,7 @@ CLUSTER = {
             "problems": ["A value is malformed."],
         },
         "unfinishedTasks": 1,
-        "unseenNotices": 0,
+        "recentNotices": 0,
     },
 }
 

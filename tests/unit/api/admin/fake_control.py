@@ -133,7 +133,7 @@ A_STATUS = ClusterStatus(
         waiting_writes=0,
     ),
     unfinished_tasks=1,
-    unseen_notices=0,
+    recent_notices=0,
     problems=(),
 )
 
