@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from tests.support.cluster import Cluster, eventually, running_cluster
 from tests.support.cluster_plan import Shape
+from tests.support.etcd import coordinator_of, running
+from tests.support.ports import lasting_ports
 from tests.support.sdk_load import load
+
+if TYPE_CHECKING:
+    from dstore.topology.etcd_wire import EtcdTls
+    from tests.support.etcd import EtcdServer
 
 TABLE: Final = "orders"
 ITEMS: Final = 40
@@ -63,10 +71,25 @@ def _recover(cluster: Cluster, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _lose_etcd(cluster: Cluster) -> None:
-    cluster.etcd.stop()
-    shutil.rmtree(cluster.etcd.directory / "data")
-    cluster.etcd.start()
+def _lose_etcd(cluster: Cluster, *, writes: int = 0) -> None:
+    """Let etcd come back empty, or written to by somebody meanwhile."""
+    etcd = cluster.etcd
+    etcd.stop()
+    shutil.rmtree(etcd.directory / "data")
+    if writes:
+        aside = replace(etcd, client_port=lasting_ports(1)[0])
+        with running(aside):
+            asyncio.run(_write(aside, cluster.etcd_tls, writes))
+    etcd.start()
+
+
+async def _write(etcd: EtcdServer, tls: EtcdTls, count: int) -> None:
+    coordinator = coordinator_of(etcd, tls=tls)
+    try:
+        for number in range(count):
+            await coordinator.put("somebody/else", str(number).encode())
+    finally:
+        await coordinator.close()
 
 
 def _topology(cluster: Cluster) -> dict[str, Any]:
@@ -103,7 +126,8 @@ def test_etcd_loses_everything_and_is_filled_again(cluster: Cluster) -> None:
     refused = _recover(cluster, "--yes")
     assert (refused.returncode, "nothing to recover" in refused.stderr) == (1, True), refused
     with load(urls, cluster.access_key, table=TABLE) as running:
-        _lose_etcd(cluster)
+        seen = _topology(cluster)["revision"]
+        _lose_etcd(cluster, writes=seen + 100)  # its revisions are higher than those that were seen
         eventually(lambda: _topology(cluster)["state"] == "frozen", what="control has noticed")
         tried = _recover(cluster, "--dry-run")
         assert json.loads(tried.stdout)["state"] == "needed", tried
@@ -131,7 +155,7 @@ def test_etcd_loses_everything_and_is_filled_again(cluster: Cluster) -> None:
 
 
 def test_parts_that_were_down_meanwhile_come_back_whole(cluster: Cluster) -> None:
-    """A node and a proxy that start after a recovery go on from their copies, with their data."""
+    """A node that starts while etcd is empty, and a proxy that starts after it was filled again."""
     client = cluster.sdk(cluster.component("proxy-1").url)
     before = {item["p"]["S"] for item in client.scan(TableName=TABLE)["Items"]}
     files = _range_files(cluster)
@@ -145,10 +169,11 @@ def test_parts_that_were_down_meanwhile_come_back_whole(cluster: Cluster) -> Non
         lambda: json.loads(_recover(cluster, "--dry-run").stdout)["state"] == "needed",
         what="control finds etcd empty",
     )
+    cluster.component("node-2").start()
+    assert _range_files(cluster) >= files, "nothing was given up to an empty etcd"
     done = _recover(cluster, "--yes", "--follow")
     assert done.returncode == 0, done
-    for name in ("node-2", "proxy-2"):
-        cluster.component(name).start()
+    cluster.component("proxy-2").start()
     eventually(lambda: _is_well(cluster), what="everything is well", within_s=30)
     assert _range_files(cluster) >= files
     for proxy in cluster.of_role("proxy"):
