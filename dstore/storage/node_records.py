@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SHRED_DUE: Final = "shred.due"
 KEEPER: Final = "keeper.control_plane"
 """The setting that says which control plane keeps tenants, tables and credentials instead."""
+ADOPTER: Final = "adopter.control_plane"
+"""The setting that says which control plane has begun to copy them into its store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,10 @@
 A directory made by a stand-alone node holds its tenants, tables and credentials in `node.db`.
 Control becomes their keeper in steps that may each be cut short by a crash and are then repeated:
 
+    0. What an earlier attempt copied and the node has no more goes (`leftovers`).
     1. Every tenant, with its credentials and its tables, is copied into control's store, each under
-       the UUIDs that it has, so that its ranges stay where they are; what is there already, is.
+       the UUIDs that it has, so that its ranges stay where they are; copies that are there already
+       are brought up to date.
     2. What is copied is published, and waited for.
     3. One transaction of `node.db` notes that control is the keeper now, by the tenants' UUIDs and
        the control plane's, and drops the credentials there.
@@ -17,17 +19,23 @@ plane may say what the node holds; with another store `check_keeper` refuses to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dstore.base.logging import get_logger
-from dstore.model.errors import Corrupt, RefusalKind, Refused, Unknown
+from dstore.model.errors import Corrupt, Unknown
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import encode_definition
 from dstore.security.control_key import Sealed
 from dstore.security.keys import new_key
-from dstore.service.control.publications import table_publications, tenant_publication
+from dstore.service.control.leftovers import Leftovers
+from dstore.service.control.publications import (
+    definition_of,
+    table_publication,
+    table_publications,
+    tenant_publication,
+)
 from dstore.service.control.realm import Realm, append
 from dstore.storage.control import credentials, outbox, tables, tenants
 from dstore.storage.control.records import (
@@ -44,10 +52,11 @@ from dstore.storage.table_records import NODE_FILE
 
 if TYPE_CHECKING:
     from dstore.model.ranges import Table
+    from dstore.model.tables import TableDefinition
     from dstore.service.control.sites import Site
     from dstore.service.holdings import Tenant
     from dstore.service.node import Node
-    from dstore.storage.control.store import Key, Transaction
+    from dstore.storage.control.store import Transaction
 
 _log: Final = get_logger(__name__)
 
@@ -102,12 +111,12 @@ class Adoption:
     async def run(self) -> Adopted:
         """Take everything over; if it is cut short, do it again.
 
-        Raises: NotLeading, Unavailable, Unknown: not now. Refused(CONFLICT): the store holds
-            another tenant or table of a name that the node holds. Corrupt.
+        Raises: NotLeading, Unavailable, Unknown: not now. Refused(CONFLICT): the store is
+            another installation's, see `Leftovers`. Corrupt.
         """
         held = self._node.holdings
         count = 0
-        await self._forget_revoked()
+        await Leftovers(self._realm, self._node).clear()
         await self._copy_tokens(None)
         for name in held.tenant_names():
             tenant = held.tenant(name)
@@ -122,44 +131,10 @@ class Adoption:
         _log.info("node_adopted", tenants=adopted.tenants, tables=adopted.tables)
         return adopted
 
-    async def _forget_revoked(self) -> None:
-        """Drop copies of credentials that the node has no more.
-
-        It may have stood alone again since an adoption that was cut short; what was revoked then
-        must not come back. Until the end of an adoption copies are all there is in the store.
-        """
-        access = self._node.access
-        owners = [None, *self._node.holdings.tenant_names()]
-        token_ids = {str(one.id) for owner in owners for one in access.tokens(owner)}
-        key_ids = {
-            str(one.id)
-            for owner in self._node.holdings.tenant_names()
-            for one in access.access_keys(owner)
-        }
-        async with self._realm.change() as tx:
-            after: Key | None = None
-            while True:
-                keys = await credentials.access_keys(tx, after=after)
-                for key in keys.records:
-                    if key.id not in key_ids:
-                        await credentials.delete_access_key(tx, key.id)
-                if (after := keys.after) is None:
-                    break
-            while True:
-                tokens = await credentials.bearers(tx, after=after)
-                for token in tokens.records:
-                    if token.id not in token_ids:
-                        await credentials.delete_bearer(tx, token.id)
-                if (after := tokens.after) is None:
-                    break
-
     async def _copy_tenant(self, tenant: Tenant) -> None:
         realm = self._realm
         async with realm.change() as tx:
-            found = await tenants.get(tx, tenant.name)
-            if found is not None and found.uuid != tenant.uuid:
-                raise _conflict("tenant", tenant.name)
-            if found is None:
+            if await tenants.get(tx, tenant.name) is None:
                 record = self._tenant_record(tenant)
                 await tenants.insert(tx, record)
                 await append(tx, [tenant_publication(record, record.status)])
@@ -225,8 +200,7 @@ class Adoption:
         definition = table.definition
         found = await tables.get(tx, definition.tenant, definition.name)
         if found is not None:
-            if found.table_id != definition.table_id:
-                raise _conflict("table", definition.name)
+            await self._mend_table(tx, found, definition)
             return
         node = NodeUuid(self._site.candidate.node)
         ranges = [
@@ -254,6 +228,20 @@ class Adoption:
         sites = {node: self._site}
         await append(tx, table_publications(definition, record.status, ranges=ranges, sites=sites))
 
+    async def _mend_table(
+        self, tx: Transaction, found: TableRecord, definition: TableDefinition
+    ) -> None:
+        """Bring a copy up to date: the node may have stood alone again since it was made."""
+        if definition_of(found) == definition:
+            return
+        mended = replace(
+            found,
+            definition=encode_definition(definition),
+            changed_at_us=self._realm.clock.wall_us(),
+        )
+        await tables.update(tx, mended)
+        await append(tx, [table_publication(definition, mended.status)])
+
     async def _wait_until_shown(self) -> None:
         """Wait until the coordinator shows all that is recorded, and this process sees it."""
         realm = self._realm
@@ -272,11 +260,3 @@ def _parts(all_of_it: Sequence[Each]) -> Iterator[Sequence[Each]]:
     rest = iter(all_of_it)
     while some := list(islice(rest, _TABLES_AT_ONCE)):
         yield some
-
-
-def _conflict(what: str, name: str) -> Refused:
-    return Refused(
-        RefusalKind.CONFLICT,
-        f"Control's store has another {what} {name} than node.db; one of the two is of another "
-        "installation. Nothing was given up.",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -252,6 +252,52 @@ async def test_what_was_revoked_since_an_adoption_was_cut_short_stays_revoked(
             assert token_id not in {one.id for one in (await credentials.bearers(tx)).records}
 
 
+async def test_what_was_changed_since_an_adoption_was_cut_short_stays_so(
+    old: StandaloneDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and tenants that went do not come back, and settings are the latest ones."""
+    async with a_whole(old.data) as whole:
+
+        async def cut(_control_plane: str) -> None:
+            raise PowerCut
+
+        monkeypatch.setattr(whole.node.holdings, "hand_over", cut)
+        with pytest.raises(PowerCut):
+            await whole.adoption.run()
+        monkeypatch.undo()
+        assert whole.process.watcher.view.table("default", "numbers") is not None
+    async with a_node(old.data) as node:
+        await node.catalog.delete_table("default", "numbers")
+        await node.catalog.delete_tenant("acme", force=True)
+        again, _ = await node.catalog.create_tenant("acme")
+        changed = await node.catalog.set_table(
+            "default", "orders", lambda known: replace(known.settings, is_protected=True)
+        )
+    async with a_whole(old.data) as whole:
+        await whole.adoption.run()
+        view = whole.process.watcher.view
+        async with whole.process.plane.store.snapshot() as tx:
+            found = (await tenants.page(tx)).records
+            listed = (await tables.page_of_all(tx)).records
+        held = whole.node.holdings.tenants
+        assert {one.name: one.uuid for one in found} == {
+            name: tenant.uuid for name, tenant in held.items()
+        }
+        assert held["acme"].uuid == again.uuid != old.facts["tenants"]["acme"]["uuid"]
+        assert [(one.tenant, one.name) for one in listed] == [
+            ("default", "names"),
+            ("default", "orders"),
+        ]
+        assert view.table("default", "numbers") is None
+        assert view.table("acme", "names") is None
+        shown = view.table("default", "orders")
+        assert shown is not None
+        assert shown.definition == changed.definition
+        node_view = view.node(whole.node.uuid)
+        assert node_view is not None
+        assert len(list(node_view.held)) == 2
+
+
 async def test_another_control_store_is_refused(old: StandaloneDirectory) -> None:
     """A store that knows nothing of the tables would have the node give all of them up."""
     async with a_whole(old.data) as whole:
@@ -263,15 +309,18 @@ async def test_another_control_store_is_refused(old: StandaloneDirectory) -> Non
             await check_keeper(whole.node, whole.process.plane.uuid)
 
 
-async def test_a_store_with_another_tenant_of_that_name_is_refused(
+async def test_a_store_with_other_tenants_is_refused(
     old: StandaloneDirectory,
 ) -> None:
     """Two installations are never mixed into one."""
     async with a_whole(old.data) as whole:
         async with whole.store.transaction() as tx:
-            await tenants.insert(tx, _tenant("acme"))
-        with pytest.raises(Refused, match="another tenant acme"):
+            await tenants.insert(tx, _tenant("acme-2"))
+        with pytest.raises(Refused, match="has a tenant acme-2"):
             await whole.adoption.run()
+        async with whole.store.transaction() as tx:
+            assert await tenants.get(tx, "acme-2") is not None
+            assert await tenants.get(tx, "acme") is None
         assert not await check_keeper(whole.node, whole.process.plane.uuid)
 
 
