@@ -123,6 +123,7 @@ class EmbeddedCoordinator:
             is_private: whether only this process ever holds leases here: then those of an earlier
                 life ended with it, and their time is not waited for.
         Raises: CoordinatorUnavailable: another process has the file. Corrupt: it is damaged.
+            CoordinatorFull: there is no room to end leases of an earlier life.
         """
         cluster_id = entropy.token(8).hex()
         stored = Snapshot(cluster_id=cluster_id, revision=FIRST_REVISION, kvs=(), leases={})
@@ -136,8 +137,12 @@ class EmbeddedCoordinator:
                 raise
         self = cls(stored, file=file, clock=clock, entropy=entropy, on_failure=on_failure)
         self._tasks.spawn(self._end_leases(), name="embedded_leases", critical=True)
-        for lease_id in stored.leases if is_private else ():
-            await self.revoke(lease_id)
+        try:
+            for lease_id in stored.leases if is_private else ():
+                await self.revoke(lease_id)
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def get(

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ class Listener:
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         answer_bytes_max: int = ANSWER_BYTES_WAITING_MAX,
     ) -> None:
-        """Prepare to listen; nothing is opened before `start`.
+        """Prepare to listen; nothing is opened before `bind`.
 
         Args:
             application: made by `build_application`; its clean-up runs at `stop`.
@@ -79,14 +80,31 @@ class Listener:
         self._direct = application[DIRECT]
         self._runner = web.AppRunner(application)
         self._connections: ConnectionServer | None = None
-        self._server: asyncio.Server | None = None
+        self._sockets: list[socket.socket] = []  # bound; from `start` on the servers own them
+        self._servers: list[asyncio.Server] = []
 
-    async def start(self) -> None:
-        """Start to listen.
+    async def bind(self) -> None:
+        """Read the certificate and take the address, so that nobody else gets it.
+
+        Whoever connects is refused until `start`.
 
         Raises: CannotListen: a sentence that says why.
         """
-        context = _tls_context(*self._tls) if self._tls else self._context
+        if self._tls:
+            self._context = _tls_context(*self._tls)
+        try:
+            self._sockets = await self._bound()
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    async def start(self) -> None:
+        """Listen, on the address that was bound or else is bound now.
+
+        Raises: CannotListen: a sentence that says why.
+        """
+        if not self._sockets:
+            await self.bind()
+        context = self._context
         await self._runner.setup()
         assert self._runner.server is not None
         arguments = {**CONNECTION_ARGUMENTS, "keepalive_timeout": self._keep_alive_timeout_s}
@@ -100,35 +118,69 @@ class Listener:
             answer_timeout_s=self._answer_timeout_s,
             answer_bytes_max=self._answer_bytes_max,
         )
+        sockets, self._sockets = self._sockets, []
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._connections,
-                self._host,
-                self._port,
-                ssl=context,
-                backlog=_BACKLOG,
-                reuse_port=self._shares_port or None,
-                ssl_handshake_timeout=self._header_timeout_s if context else None,
-            )
+            for bound in sockets:
+                server = await asyncio.get_running_loop().create_server(
+                    self._connections,
+                    sock=bound,
+                    ssl=context,
+                    backlog=_BACKLOG,
+                    ssl_handshake_timeout=self._header_timeout_s if context else None,
+                )
+                self._servers.append(server)
         except OSError as error:
+            for server in self._servers:
+                server.close()
+            self._servers = []
+            for bound in sockets:
+                bound.close()
             await self._runner.cleanup()
-            raise CannotListen(
-                f"Can't listen on {self._host} port {self._port}: {error.strerror}; "
-                "stop what listens there, or choose another port."
-            ) from error
+            raise self._cannot(error) from error
+
+    async def _bound(self) -> list[socket.socket]:
+        """Bind a socket to each address of the host. Raises: OSError: one of them is taken."""
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        sockets: list[socket.socket] = []
+        try:
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                sockets.append(made := socket.socket(family, kind, protocol))
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if self._shares_port:
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:  # the same port of IPv4 is a socket of its own
+                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                made.bind(address)
+        except OSError:
+            for each in sockets:
+                each.close()
+            raise
+        return sockets
+
+    def _cannot(self, error: OSError) -> CannotListen:
+        return CannotListen(
+            f"Can't listen on {self._host} port {self._port}: {error.strerror}; "
+            "stop what listens there, or choose another port."
+        )
 
     async def stop(self, *, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
         """Take no more connections, close the idle ones, let requests end, then close the rest.
 
         From here on new requests on open connections are answered 503 and ready says so. Handlers
-        still running after `timeout_s` are cancelled. Safe to call twice.
+        still running after `timeout_s` are cancelled. Safe to call twice, and after `bind` alone.
         """
-        if self._server is None or self._connections is None:
+        for bound in self._sockets:
+            bound.close()
+        self._sockets = []
+        if not self._servers or self._connections is None:
             return
-        server, self._server = self._server, None
         connections = self._connections
         self._service.admission.is_draining = True
-        server.close()
+        for server in self._servers:
+            server.close()
+        self._servers = []
         await asyncio.sleep(0)  # what has arrived is seen as a request and not as idleness
         try:
             async with asyncio.timeout(timeout_s):
@@ -141,14 +193,14 @@ class Listener:
     @property
     def port(self) -> int:
         """Return the port that was really taken; only while listening."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
+        assert self._servers
+        port: int = self._servers[0].sockets[0].getsockname()[1]
         return port
 
     @property
     def url(self) -> str:
         """Return where a client on this machine finds the surface; only while listening."""
-        scheme = "https" if self._tls or self._context else "http"
+        scheme = "https" if self._context else "http"
         return f"{scheme}://{_reachable(self._host)}:{self.port}"
 
     @property

@@ -10,7 +10,7 @@ A control process has a UUID of its own, in a file of its data directory, and ce
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -138,6 +138,23 @@ async def open_plane(
             f"{location}.",
         )
     return await in_thread(partial(_opened, record, control_key, store=store, process=process))
+
+
+async def follow_location(store: ControlStore, location: str) -> None:
+    """Have the control plane of a store be in another location, as the only process of it is set.
+
+    Where several controls share a store each of them must say the same, see `open_plane`; one that
+    shares it with nobody may move: nothing that is stored names the location, only RIDs do.
+
+    Raises: Unavailable, Unknown: the store.
+    """
+    async with store.snapshot() as tx:
+        record = await planes.get(tx)
+    if record is None or record.location == location:
+        return
+    async with store.transaction() as tx:
+        await planes.update(tx, replace(record, location=validate_location(location)))
+    _log.info("location_changed", before=record.location, now=location)
 
 
 async def own_credentials(

@@ -189,10 +189,16 @@ class _Connection:
         )
 
     async def close(self) -> None:
+        """Close it. If the log can't be folded meanwhile it stays, with all that is committed."""
+
         def close() -> None:
             connection, self._connection = self._connection, None
-            if connection is not None:
+            if connection is None:
+                return
+            try:
                 connection.close()
+            except (apsw.Error, OSError) as error:
+                _log.warning("fold_failed", file=self.file, error=type(error).__name__)
 
         await self._in_thread(close)
         self._thread.shutdown()

@@ -224,7 +224,28 @@ async def test_taken_port_is_told_in_a_sentence() -> None:
         application = other.listener._runner.app
         again = Listener(application, host="127.0.0.1", port=server.listener.port)
         with pytest.raises(CannotListen, match="choose another port"):
-            await again.start()
+            await again.bind()
+
+
+async def test_nobody_is_served_before_the_start() -> None:
+    """A process that is not ready yet has its address, and lets nobody in."""
+    async with served() as other:
+        application = other.listener._runner.app
+    listener = Listener(application, host="127.0.0.1", port=0)
+    await listener.bind()
+    (bound,) = listener._sockets
+    host, port = bound.getsockname()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, port)
+    await listener.start()
+    assert listener.port == port
+    _, writer = await asyncio.open_connection(host, port)
+    writer.close()
+    await listener.stop(timeout_s=0.2)
+    await listener.bind()  # and ends again without having served
+    await listener.stop(timeout_s=0.2)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, port)
 
 
 @pytest.fixture
