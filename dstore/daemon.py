@@ -1,9 +1,9 @@
 """The composition root: settings → runtime → compose the roles → serve → drain.
 
-Order of a start: lock the directory, open what the roles need, bind the sockets, tell clients
-where (`client.env`), print the banner, be ready. Order of a stop: no new connections; requests and
-calls under way end, all of them within one time limit; then role by role, proxy first and control
-last, its jobs end and its files close; the lock goes.
+Order of a start: lock the directory, open what the roles need, bind the sockets, bring the roles
+up, listen, tell clients where (`client.env`), print the banner, be ready. Order of a stop: no new
+connections; requests and calls under way end, all of them within one time limit; then role by role,
+proxy first and control last, its jobs end and its files close; the lock goes.
 """
 
 from __future__ import annotations
@@ -166,11 +166,12 @@ async def _serve_composed(
     listeners = {
         surface: _listener(surface, composition, settings) for surface in composition.applications
     }
-    started: list[Listener] = []
     try:
         for listener in listeners.values():
+            await listener.bind()
+        await composition.prepare()
+        for listener in listeners.values():
             await listener.start()
-            started.append(listener)
         addresses = _addresses(listeners, settings)
         files = await composition.announce(addresses)
         composition.begin()
@@ -191,7 +192,7 @@ async def _serve_composed(
         # At once, so that all of them end within one time limit.
         timeout_s = settings.drain_timeout_s
         await asyncio.gather(
-            *(listener.stop(timeout_s=timeout_s) for listener in started),
+            *(listener.stop(timeout_s=timeout_s) for listener in listeners.values()),
             composition.drain(timeout_s),
         )
 

@@ -60,6 +60,10 @@ class Job:
     run: Callable[[], Coroutine[Any, Any, None]]
 
 
+async def _nothing_before() -> None:
+    return None
+
+
 async def _announce_nothing(_addresses: Addresses) -> None:
     return None
 
@@ -76,6 +80,8 @@ class Mounted:
         routes: what it answers. The public surface has one owner in a process, see `registry`.
         contexts: of surfaces that have one of their own; PEER must have one wherever it has routes.
             The others serve by `tls.cert` and `tls.key`, or in clear.
+        prepare: is called once the listeners have their addresses, and before anybody is served:
+            what must not begin in vain because a port is taken.
         jobs: begin once the addresses are announced, and end before `close`.
         ready: whether the role can do what it is there for.
         announce: is called once the addresses are known and before the process is ready; returns
@@ -89,6 +95,7 @@ class Mounted:
     contexts: Mapping[Surface, SSLContext] = field(default_factory=dict)
     jobs: tuple[Job, ...]
     ready: Callable[[], Readiness]
+    prepare: Callable[[], Awaitable[None]] = field(default=_nothing_before)
     announce: Callable[[Addresses], Awaitable[Path | None]] = field(default=_announce_nothing)
     drain: Callable[[float], Awaitable[None]] = field(default=_nothing_under_way)
     close: Callable[[], Awaitable[None]]

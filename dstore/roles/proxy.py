@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dstore import __version__
 from dstore.api.admin.door import LocalDoor
 from dstore.api.admin.process import ComponentSection, process_routes
 from dstore.api.admin.status import Report
@@ -27,19 +26,18 @@ from dstore.replication.peers.websocket import websocket_peer
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.roles.membership import enrolled, membership_enrolment
+from dstore.roles.proxy_presence import proxy_presence
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import Purpose, derive
 from dstore.service.calls.control_calls import CONTROL_CALLS
 from dstore.service.calls.key_calls import AskComponentKey
 from dstore.service.calls.range_calls import RANGE_CALLS
 from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
-from dstore.service.control.presence import Presence
 from dstore.service.enrolment.credential_reader import CredentialReader
 from dstore.service.enrolment.membership import Membership
 from dstore.service.proxy.proxy import Proxy, Surroundings
 from dstore.storage import component_key
 from dstore.topology import keyspace as keys
-from dstore.topology import values
 from dstore.topology.backoff import Backoff
 from dstore.topology.last_known_good import LastKnownGood
 from dstore.topology.status import TopologyState
@@ -225,22 +223,13 @@ class _Process:
         runtime = self.runtime
         if runtime.worker > 0:
             return
-        details = values.Details(
-            status=values.ComponentStatus.OKAY,
+        presence = proxy_presence(
+            runtime,
+            self.coordinator,
+            identity=self.membership.identity,
             # As it was told to control; a proxy answers no other component.
             uri=runtime.settings.peer_url_at(runtime.settings.peer_port),
-            api_uri=addresses.public_url,
-            zone=runtime.settings.zone,
-            version=__version__,
-            started_at_us=runtime.started_at_us,
-        )
-        presence = Presence(
-            self.coordinator,
-            keys.ComponentId(self.membership.identity.uuid),
-            details,
-            role=ComponentRole.PROXY,
-            clock=runtime.clock,
-            entropy=runtime.entropy,
+            addresses=addresses,
         )
         runtime.tasks.spawn(presence.run(), name="presence", critical=True)
         runtime.tasks.spawn(self._take_key(), name="take_key", critical=True)

@@ -1,8 +1,7 @@
 """The roles there are, and how those chosen become one process.
 
-Adding a role is one file and one name in `ROLES`. `all` is not a role: it means `ALONE`, those
-that serve everything by themselves. Control, node and proxy in one process are put together by
-`together`, where they ask each other by reference.
+Adding a role is one file and one name in `ROLES`. `all` is not a role: it means control, node and
+proxy in one process. `together` puts them together; there they ask each other by reference.
 """
 
 from __future__ import annotations
@@ -38,17 +37,13 @@ A process ends in the opposite order, so that whoever asks is gone before who an
 surface belongs to the last one that has it.
 """
 ALL: Final = "all"
-ALONE: Final[tuple[Role, ...]] = (NODE,)
-"""What `all` means: a node that is in no cluster serves both APIs and its operator."""
-
-
 TOGETHER: Final = Role(
     name="together",
     summary="control, a node and a proxy in one process, with nothing else to start",
     mount=together.mount,
     parts=(CONTROL.name, NODE.name, PROXY.name),
 )
-"""What stands in for its parts where all of them are chosen; no name of its own is chosen by."""
+"""What `all` means, and what stands in for its parts where each of them is named."""
 
 
 class UnknownRole(Exception):
@@ -66,6 +61,7 @@ class Composition:
     Attributes:
         applications: one for each surface that has routes.
         contexts: of surfaces that have one of their own.
+        prepare: has the roles do what comes before anybody is served; see `Mounted`.
         announce: tells the roles where they are; returns the files that tell clients.
         begin: starts the roles' jobs.
         drain: lets what other components have asked for end, within some seconds.
@@ -74,6 +70,7 @@ class Composition:
 
     applications: dict[Surface, web.Application]
     contexts: dict[Surface, SSLContext]
+    prepare: Callable[[], Awaitable[None]]
     announce: Callable[[Addresses], Awaitable[Sequence[Path]]]
     begin: Callable[[], None]
     drain: Callable[[float], Awaitable[None]]
@@ -88,9 +85,9 @@ def choose(names: Sequence[str]) -> tuple[Role, ...]:
             raise UnknownRole(
                 f"There is no role {name!a}; the roles are {', '.join(sorted(known))}, and {ALL}."
             )
-    if all(part in names for part in TOGETHER.parts):
+    if ALL in names or all(part in names for part in TOGETHER.parts):
         return (TOGETHER,)
-    return tuple(role for role in ROLES if role.name in names or (ALL in names and role in ALONE))
+    return tuple(role for role in ROLES if role.name in names)
 
 
 async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
@@ -115,6 +112,10 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
     except BaseException:
         await ending.aclose()
         raise
+
+    async def prepare() -> None:
+        for one in values:
+            await one.prepare()
 
     async def announce(addresses: Addresses) -> Sequence[Path]:
         files = [await one.announce(addresses) for one in values]
@@ -143,6 +144,7 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
             for surface, claimed in routes.items()
         },
         contexts=contexts,
+        prepare=prepare,
         announce=announce,
         begin=begin,
         drain=drain,

@@ -31,7 +31,7 @@ from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
 from dstore.roles.control_process import ControlProcess
 from dstore.roles.member_node import node_jobs, node_options
-from dstore.security.identity import ComponentRole
+from dstore.roles.proxy_presence import proxy_presence
 from dstore.security.sealer import KeySealer
 from dstore.service.client_env import write_client_env
 from dstore.service.cluster.boot_counter import BootCounter
@@ -40,8 +40,7 @@ from dstore.service.cluster_node import ClusterNode
 from dstore.service.control.adoption import Adoption, check_keeper
 from dstore.service.control.leader import NotLeading
 from dstore.service.control.placement import Candidate
-from dstore.service.control.plane import open_plane
-from dstore.service.control.presence import Presence
+from dstore.service.control.plane import follow_location, open_plane
 from dstore.service.control.residents import Residents, enter_residents, uri_of
 from dstore.service.control.sites import Site
 from dstore.service.node import Node, open_node
@@ -51,7 +50,6 @@ from dstore.storage.control.vaulted import open_own_store
 from dstore.storage.table_records import NODE_FILE
 from dstore.storage.vault.vault import Vault
 from dstore.topology import keyspace as keys
-from dstore.topology import values
 from dstore.topology.embedded import EmbeddedCoordinator
 
 if TYPE_CHECKING:
@@ -86,9 +84,7 @@ async def mount(runtime: Runtime) -> Mounted:
     ending = AsyncExitStack()
     try:
         process = await _Process.open(runtime, ending)
-        await process.begin()
     except BaseException:
-        await runtime.tasks.close()  # before what they work with
         await ending.aclose()
         raise
     return process.mounted(close=ending.aclose)
@@ -184,11 +180,12 @@ class _Process:
         tasks.spawn(self.whole.reader.run(), name="read_credentials", critical=True)
 
     def mounted(self, *, close: Callable[[], Awaitable[None]]) -> Mounted:
-        """Describe what is served; what runs has begun."""
+        """Describe what is served, once `begin` has ended."""
         return Mounted(
             routes={Surface.PUBLIC: self._public_routes(), Surface.ADMIN: self._admin_routes()},
             jobs=(),
             ready=self._readiness,
+            prepare=self.begin,
             announce=self._announce,
             drain=self._drain,
             close=close,
@@ -277,21 +274,12 @@ class _Process:
     async def _announce(self, addresses: Addresses) -> Path:
         """Show the proxy, and tell a newcomer how to call it."""
         runtime = self.runtime
-        details = values.Details(
-            status=values.ComponentStatus.OKAY,
-            uri=uri_of(self.residents.proxy),
-            api_uri=addresses.public_url,
-            zone=runtime.settings.zone,
-            version=__version__,
-            started_at_us=runtime.started_at_us,
-        )
-        presence = Presence(
+        presence = proxy_presence(
+            runtime,
             self.coordinator,
-            keys.ComponentId(self.residents.proxy.uuid),
-            details,
-            role=ComponentRole.PROXY,
-            clock=runtime.clock,
-            entropy=runtime.entropy,
+            identity=self.residents.proxy,
+            uri=uri_of(self.residents.proxy),
+            addresses=addresses,
         )
         runtime.tasks.spawn(presence.run(), name="proxy_presence", critical=True)
         path = await write_client_env(self.keeper, runtime.settings.data, addresses)
@@ -383,6 +371,7 @@ async def _opened_plane(runtime: Runtime, key: ControlKey, ending: AsyncExitStac
         on_fatal=runtime.on_fatal,
     )
     ending.push_async_callback(store.close)
+    await follow_location(store, settings.location)
     return await open_plane(
         store,
         key,

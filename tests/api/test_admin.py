@@ -152,8 +152,8 @@ def test_status(server: Server, admin: CheckedClient, client: CheckedClient) -> 
     for name in ("tenants", "tables", "entries"):
         assert status[name] == before[name] + 1
     assert status.keys() == {
-        "node", "health", "checks", "tenants", "tables", "entries", "filesOpen", "orphans", "queue",
-        "disk",
+        "node", "control", "cluster", "health", "checks", "tenants", "tables", "entries",
+        "filesOpen", "orphans", "queue", "disk",
     }  # fmt: skip
     node = status["node"]
     assert node.keys() == {"uuid", "version", "startedAt", "uptimeSeconds", "roles", "location"}

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.support.server import Server
 
 NEW: Final = "/v1/tenant/acme/table/later"
-ALL_THREE: Final = {"DSTORE_ROLES": "control,node,proxy"}
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def test_a_directory_of_the_time_before_opens_unchanged(
     tmp_path: Path, old: StandaloneDirectory
 ) -> None:
     """Data, identities and credentials are all there; also after a kill, and after a restart."""
-    with prepared(tmp_path / "server", data=old.data, environment=ALL_THREE) as server:
+    with prepared(tmp_path / "server", data=old.data) as server:
         server.start()
         assert_as_before(server, old)
         server.kill()
@@ -99,9 +98,7 @@ def test_a_node_alone_leaves_the_directory_to_control(
     tmp_path: Path, old: StandaloneDirectory
 ) -> None:
     """What it would make beside control, control would have it give up; so it does not start."""
-    with prepared(
-        tmp_path / "server", data=old.data, environment=ALL_THREE, settings={"role": "node"}
-    ) as server:
+    with prepared(tmp_path / "server", data=old.data, settings={"role": "node"}) as server:
         server.start()
         assert server.stop() == 0
         server.settings = {}
@@ -119,7 +116,7 @@ def test_without_control_s_store_nothing_is_given_up(
     tmp_path: Path, old: StandaloneDirectory
 ) -> None:
     """An empty store knows no table; the node would drop all of them, so the start is refused."""
-    with prepared(tmp_path / "server", data=old.data, environment=ALL_THREE) as server:
+    with prepared(tmp_path / "server", data=old.data) as server:
         server.start()
         assert server.stop() == 0
         aside = tmp_path / "aside"
@@ -134,11 +131,29 @@ def test_without_control_s_store_nothing_is_given_up(
         assert_as_before(server, old)
 
 
+def test_the_location_is_what_the_setting_says(tmp_path: Path, old: StandaloneDirectory) -> None:
+    """Nothing is stored by it: whoever sets another one finds the same data under other RIDs."""
+    with prepared(tmp_path / "server", data=old.data) as server:
+        for location in ("here", "there"):
+            server.settings = {"location": location}
+            server.start()
+            with server.client() as client, server.admin() as admin:
+                assert client.get("/v1/tenant/acme/table/names/id/n1").json() == NAMES["n1"]
+                table = client.get("/v1/tenant/acme/table/names").json()
+                assert table["rid"] == f"rid:dStore:acme:{location}:table:names"
+                status = admin.get("/admin/v1/status").json()
+                assert status["node"]["location"] == status["control"]["location"] == location
+            assert server.stop() == 0
+        assert [(each["before"], each["now"]) for each in server.events("location_changed")] == [
+            ("here", "there")
+        ]
+
+
 def test_etcd_beside_all_roles_is_refused(tmp_path: Path) -> None:
     """Of two coordinators one would be ignored."""
     settings = {"etcd-endpoint": "127.0.0.1:2379"}
     with (
-        prepared(tmp_path, environment=ALL_THREE, settings=settings) as server,
+        prepared(tmp_path, settings=settings) as server,
         pytest.raises(ServerEnded, match=r"etcd\.endpoints"),
     ):
         server.start()
@@ -146,7 +161,7 @@ def test_etcd_beside_all_roles_is_refused(tmp_path: Path) -> None:
 
 def test_the_process_shows_its_parts(tmp_path: Path) -> None:
     """One page tells of control, the node and the proxy, each well, and of the node's own data."""
-    with running(tmp_path, environment=ALL_THREE) as server, server.admin() as admin:
+    with running(tmp_path) as server, server.admin() as admin:
         status = admin.get("/admin/v1/status").json()
         assert status["health"] == "HEALTH_OK"
         assert status["node"]["roles"] == ["control", "node", "proxy"]

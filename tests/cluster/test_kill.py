@@ -57,6 +57,7 @@ def test_killed_again_and_again(tmp_path: Path, seed: int) -> None:
             for thread in threads:
                 thread.begin(server)
             time.sleep(random.uniform(*ROUND_S))
+            churn.wait_change()  # on a busy machine one takes longer than that
             server.kill()
             for thread in threads:
                 thread.end()
@@ -68,7 +69,7 @@ def test_killed_again_and_again(tmp_path: Path, seed: int) -> None:
     assert_sound(server.data)
     assert sum(writer.ledger.acknowledged for writer in writers) > 20 * KILLS_EACH
     assert sum(writer.ledger.unknown for writer in writers) > KILLS_EACH
-    assert churn.changes > KILLS_EACH
+    assert churn.changes >= KILLS_EACH
     assert server.events("fatal") == server.events("request_failed") == []
 
 

@@ -42,8 +42,9 @@ def test_half_made_node_database_is_made_again(tmp_path: Path) -> None:
     """A kill during the very first start leaves keys and a scratch file, and no data."""
     with running(tmp_path) as server:
         server.kill()
-        for file in server.data.glob("node.db*"):
-            file.unlink()
+        for name in ("node.db*", "control.*", "topology.*"):  # the node's comes first
+            for file in server.data.glob(name):
+                file.unlink()
         (server.data / "node.db.new").write_bytes(b"half")
         (server.data / "node.db.new-wal").write_bytes(b"half")
         server.start()

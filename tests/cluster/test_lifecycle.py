@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import subprocess
 import time
+from pathlib import Path
 from stat import S_IMODE
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -17,11 +19,9 @@ from tests.support.server import ServerEnded, prepared, running
 from tests.support.table_churn import path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.server import Server
 
-READY_S: Final = 5.0  # about one on an idle machine
+READY_CPU_S: Final = 3.0  # below one on an idle machine, which it then takes to be ready
 LATE_S: Final = 1.0
 
 
@@ -36,11 +36,21 @@ def _refused(server: Server) -> str:
     return said
 
 
+def _cpu_s(server: Server) -> float:
+    """Return the seconds of CPU that the process has taken."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_ready_soon(tmp_path: Path) -> None:
-    """The first start makes keys and a tenant, the second opens them: both take about a second."""
+    """The first start makes keys and a tenant, the second opens them: neither computes for long.
+
+    How long that takes by the clock is up to what else the machine does.
+    """
     with prepared(tmp_path) as server:
         for _ in range(2):
-            assert server.start() < READY_S
+            server.start()
+            assert _cpu_s(server) < READY_CPU_S
             with server.client() as client:
                 assert client.get("/health/live").status == 200
                 assert client.get("/v1/tenant/default").status == 200

@@ -29,6 +29,7 @@ DISK_BYTES: Final = 40 * MIB
 BALLAST_BYTES: Final = 16 * MIB
 RESERVE_BYTES: Final = 12 * MIB
 WAIT_S: Final = 15.0
+SAID_LINES_MAX: Final = 3  # by a start that is refused
 QUANTITIES_S: Final = 32.0  # just longer than between two notes of the tables' counts
 TABLE: Final = path("filled")
 ROWS_CHARS: Final = 20_000
@@ -186,15 +187,24 @@ def reserve(disk: SmallDisk) -> None:
     expect(disk.client.delete(f"{TABLE}/id/0"), 507)
     disk.check()
     disk.free()
-    assert disk.admin.get("/admin/v1/status").json()["health"] == "HEALTH_OK"
+    deadline = time.monotonic() + WAIT_S  # the node says how it is every few seconds
+    while disk.admin.get("/admin/v1/status").json()["health"] != "HEALTH_OK":
+        assert time.monotonic() < deadline, disk.admin.get("/admin/v1/status").body
+        time.sleep(0.1)
     disk.finish()
 
 
 def killed(disk: SmallDisk) -> None:
-    """Kill the server on a disk without a free block, and start it there again."""
+    """Kill the server on a disk without a free block: it wants little room to start there again."""
     disk.fill()
     disk.fill_to_the_last_byte()
     disk.server.kill()
+    with pytest.raises(ServerEnded) as ended:  # a start is counted, durably
+        disk.server.start()
+    assert ended.value.code == 1
+    assert ended.value.stderr.endswith("disk is full; free space.\n")
+    assert ended.value.stderr.count("\n") <= SAID_LINES_MAX
+    disk.spare(MIB)
     disk.server.start()
     disk.connect()
     disk.check()

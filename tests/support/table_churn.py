@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tests.support.server import Server
 
 _NAMES: Final = 8
+_POLL_S: Final = 0.01
 
 
 class TableChurn:
@@ -21,6 +23,7 @@ class TableChurn:
         """Prepare; the seed decides which tables come and go."""
         self.exists: dict[str, bool | None] = {f"{name}-{n}": False for n in range(_NAMES)}
         self.changes = 0
+        self._changes_before = 0
         self.failure: BaseException | None = None
         self._random = Random(seed)
         self._stop = threading.Event()
@@ -29,8 +32,15 @@ class TableChurn:
     def begin(self, server: Server) -> None:
         """Create and delete from now on, in a thread."""
         self._stop.clear()
+        self._changes_before = self.changes
         self._thread = threading.Thread(target=self._run, args=(server.client(),))
         self._thread.start()
+
+    def wait_change(self) -> None:
+        """Wait until something was created or deleted since `begin`, or the thread has ended."""
+        assert self._thread is not None
+        while self.changes == self._changes_before and self._thread.is_alive():
+            time.sleep(_POLL_S)
 
     def end(self) -> None:
         """Wait until the thread has stopped. Raises: what it found wrong."""

@@ -20,7 +20,6 @@ from dstore.base.tasks import Tasks
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.registry import (
     ALL,
-    ALONE,
     ROLES,
     TOGETHER,
     Composition,
@@ -82,15 +81,15 @@ def a_role(name: str, path: str, closed: list[str], *, surface: Surface = Surfac
 
 
 def test_all_is_no_role() -> None:
-    """`all` is what serves everything by itself."""
-    assert choose([ALL]) == ALONE
+    """`all` is the three roles in one process, whatever is named beside it."""
+    assert choose([ALL]) == choose(["node", ALL]) == (TOGETHER,)
     assert choose(["node"]) == tuple(role for role in ROLES if role.name == "node")
     assert ALL not in {role.name for role in ROLES}
     assert len({role.name for role in ROLES}) == len(ROLES)
 
 
 def test_all_three_are_put_together() -> None:
-    """Named all, they are one process without etcd; each by itself is a component of a cluster."""
+    """Each of them named is as good as `all`; some of them are components of a cluster."""
     assert choose(["proxy", "node", "control"]) == (TOGETHER,)
     assert set(TOGETHER.parts) <= {role.name for role in ROLES}
     assert choose(["node", "control"]) == tuple(r for r in ROLES if r.name in {"node", "control"})
