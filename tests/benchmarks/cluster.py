@@ -15,6 +15,8 @@ What the few cores do to the figures is kept apart from what the number of nodes
 - What a process does without any request (leases, watches, signs of life) costs the same each
   second on a machine of its own, however busy; here sixteen processes do it beside the work of two
   cores. It is measured on the idle cluster, printed, and subtracted.
+- The machine's speed changes with whatever else it does. All clusters run from the start to the end
+  and are measured in turn, round by round.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import time
 import timeit
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -61,13 +64,13 @@ _HASHES: Final = 20_000
 class Reading:
     """What has been counted up to a moment, over all processes of a role."""
 
-    proxies_s: float
-    nodes_s: float
-    writes: float
-    commits: float
-    calls: float
-    frames: float
-    at_work_s: float
+    proxies_s: float = 0.0
+    nodes_s: float = 0.0
+    writes: float = 0.0
+    commits: float = 0.0
+    calls: float = 0.0
+    frames: float = 0.0
+    at_work_s: float = 0.0
 
     def since(self, before: Reading) -> Reading:
         """Return what has been counted since another reading."""
@@ -99,33 +102,25 @@ class Cost:
 
 
 def main() -> None:
-    """Measure one cluster after the other, then the peers alone."""
+    """Start all clusters, measure them in turn, round by round, then the peers alone."""
     options = _options()
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # and everything started from here
-    costs: dict[tuple[str, int], list[Cost]] = {}
-    for nodes in options.nodes:
-        print(f"{nodes} node(s): starting; {_machine()}", flush=True)
-        with running_cluster(Shape(nodes=nodes, proxies=nodes)) as cluster:
-            endpoints = _endpoints(cluster)
-            seed(endpoints[0])
-            idle = _idle(cluster)
-            for workload in _workloads():
-                durations = [WARM_UP_S] + [options.seconds] * options.rounds
-                rounds = [
-                    _measured(
-                        cluster,
-                        endpoints,
-                        workload,
-                        run=Run(
-                            seconds=seconds,
-                            number=number,
-                            connections=options.connections,
-                            idle=idle,
-                        ),
-                    )
-                    for number, seconds in enumerate(durations)
-                ]
-                costs[workload.name, nodes] = rounds[1:]
+    with ExitStack() as ending:
+        measured = []
+        for nodes in options.nodes:
+            print(f"{nodes} node(s): starting; {_machine()}", flush=True)
+            shape = Shape(nodes=nodes, proxies=nodes)
+            measured.append(_Measured(ending.enter_context(running_cluster(shape))))
+        for one in measured:
+            one.measure_idle()
+        costs: dict[tuple[str, int], list[Cost]] = {}
+        for workload in _workloads():
+            for number, seconds in enumerate([WARM_UP_S] + [options.seconds] * options.rounds):
+                run = Run(seconds=seconds, number=number, connections=options.connections)
+                for one in measured:
+                    cost = one.measure(workload, run)
+                    if number:
+                        costs.setdefault((workload.name, one.nodes), []).append(cost)
     print(
         f"\n{options.connections} connections a node, items of {ITEM_BYTES} bytes, {KEYS:,} keys, "
         f"medians of {options.rounds} rounds of {options.seconds} s; CPU µs a request, beside what "
@@ -163,69 +158,76 @@ def _endpoints(cluster: Cluster) -> list[Endpoint]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How one round is to be measured; `idle` is what a second without requests takes."""
+    """How one round is to be measured; `connections` are to each proxy."""
 
     seconds: int
     number: int
     connections: int
-    idle: Reading
 
 
-def _idle(cluster: Cluster) -> Reading:
-    """Measure a cluster that nobody asks anything, and say what it does. Returns: a second's."""
-    time.sleep(SETTLES_S)
-    before = _reading(cluster)
-    time.sleep(IDLE_S)
-    used = _reading(cluster).since(before)
-    idle = Reading(
-        **{field.name: getattr(used, field.name) / IDLE_S for field in fields(used)},
-    )
-    count = len(cluster.of_role("node"))
-    print(
-        f"  idle: {idle.proxies_s / count * _MS:.1f} ms a second a proxy, "
-        f"{idle.nodes_s / count * _MS:.1f} ms a node",
-        flush=True,
-    )
-    return idle
+class _Measured:
+    """A cluster with items in its tables."""
 
+    def __init__(self, cluster: Cluster) -> None:
+        """Load it."""
+        self._cluster = cluster
+        self._idle = Reading()  # a second of it
+        self._endpoints = _endpoints(cluster)
+        self.nodes = len(self._endpoints)
+        seed(self._endpoints[0])
 
-def _measured(cluster: Cluster, endpoints: list[Endpoint], workload: Workload, *, run: Run) -> Cost:
-    with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name:
-        paths = [Path(name) / endpoint.name for endpoint in endpoints]
-        for endpoint, path in zip(endpoints, paths, strict=True):
-            rng = random.Random(f"{endpoint.name} {run.number}")
-            count = workload.requests // len(endpoints)
-            members = (workload.members(rng) for _ in range(count))
-            write_requests(path, (endpoint.request(workload.operation, one) for one in members))
-        before, began_s = _reading(cluster), time.monotonic()
-        with ThreadPoolExecutor(len(endpoints)) as pool:
-            figures = list(
-                pool.map(
-                    lambda url, path: replay(
-                        url,
-                        path,
-                        seconds=run.seconds,
-                        pattern=workload.pattern,
-                        connections=run.connections,
-                    ),
-                    [endpoint.url for endpoint in endpoints],
-                    paths,
-                )
+    def measure_idle(self) -> None:
+        """Measure what it does while nobody asks anything."""
+        time.sleep(SETTLES_S)
+        before = _reading(self._cluster)
+        time.sleep(IDLE_S)
+        used = _reading(self._cluster).since(before)
+        self._idle = Reading(proxies_s=used.proxies_s / IDLE_S, nodes_s=used.nodes_s / IDLE_S)
+        print(
+            f"{self.nodes} node(s) idle: {self._idle.proxies_s / self.nodes * _MS:.1f} ms a second "
+            f"a proxy, {self._idle.nodes_s / self.nodes * _MS:.1f} ms a node",
+            flush=True,
+        )
+
+    def measure(self, workload: Workload, run: Run) -> Cost:
+        """Measure one round."""
+        with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name:
+            paths = [Path(name) / endpoint.name for endpoint in self._endpoints]
+            for endpoint, path in zip(self._endpoints, paths, strict=True):
+                rng = random.Random(f"{endpoint.name} {run.number}")
+                members = (workload.members(rng) for _ in range(workload.requests // self.nodes))
+                write_requests(path, (endpoint.request(workload.operation, one) for one in members))
+            before, began_s = _reading(self._cluster), time.monotonic()
+            requests_per_s = self._replayed(paths, workload, run)
+            took_s = time.monotonic() - began_s
+            used = _reading(self._cluster).since(before)
+        requests = requests_per_s * run.seconds
+        idle = self._idle
+        return Cost(
+            requests_per_s=requests_per_s,
+            proxy_us=(used.proxies_s - idle.proxies_s * took_s) / requests * _US,
+            nodes_us=(used.nodes_s - idle.nodes_s * took_s) / requests * _US,
+            idle_us=(idle.proxies_s + idle.nodes_s) * took_s / requests * _US,
+            calls_a_frame=used.calls / used.frames,
+            writes_a_commit=used.writes / used.commits if used.commits else 0.0,
+            at_work=used.at_work_s / took_s / self.nodes,
+        )
+
+    def _replayed(self, paths: Sequence[Path], workload: Workload, run: Run) -> float:
+        """Have every proxy answer its requests. Returns: requests a second of all of them."""
+        with ThreadPoolExecutor(self.nodes) as pool:
+            figures = pool.map(
+                lambda endpoint, path: replay(
+                    endpoint.url,
+                    path,
+                    seconds=run.seconds,
+                    pattern=workload.pattern,
+                    connections=run.connections,
+                ),
+                self._endpoints,
+                paths,
             )
-        took_s = time.monotonic() - began_s
-        used = _reading(cluster).since(before)
-    requests_per_s = sum(figure.requests_per_s for figure in figures)
-    requests = requests_per_s * run.seconds
-    idle_s = (run.idle.proxies_s + run.idle.nodes_s) * took_s
-    return Cost(
-        requests_per_s=requests_per_s,
-        proxy_us=(used.proxies_s - run.idle.proxies_s * took_s) / requests * _US,
-        nodes_us=(used.nodes_s - run.idle.nodes_s * took_s) / requests * _US,
-        idle_us=idle_s / requests * _US,
-        calls_a_frame=used.calls / used.frames,
-        writes_a_commit=used.writes / used.commits if used.commits else 0.0,
-        at_work=used.at_work_s / took_s / len(endpoints),
-    )
+            return sum(figure.requests_per_s for figure in figures)
 
 
 def _reading(cluster: Cluster) -> Reading:
@@ -304,7 +306,12 @@ def _machine() -> str:
 def _sha256_us() -> float:
     """Say how fast this machine is at the moment."""
     block = bytes(1_024)
-    times = timeit.repeat(lambda: hashlib.sha256(block).digest(), number=_HASHES, repeat=5)
+    times = timeit.repeat(
+        lambda: hashlib.sha256(block).digest(),
+        timer=time.thread_time,
+        number=_HASHES,
+        repeat=5,
+    )
     return median(times) / _HASHES * _US
 
 
