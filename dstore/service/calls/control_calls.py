@@ -12,7 +12,7 @@ asks: nothing is made in another tenant that has its name by now. "" for the ope
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -145,48 +145,23 @@ class DeleteTable(PeerRequest[TableChanged], frozen=True, array_like=True):
 
 _CHANGERS: Final = frozenset({ComponentRole.PROXY, ComponentRole.NODE, ComponentRole.CONTROL})
 
-CREATE_TENANT: Final = PeerCall(
-    name="control.create_tenant",
-    request=CreateTenant,
-    reply=TenantChanged,
-    roles=_CHANGERS,
-    is_safe=False,
-)
-DELETE_TENANT: Final = PeerCall(
-    name="control.delete_tenant",
-    request=DeleteTenant,
-    reply=TenantGone,
-    roles=_CHANGERS,
-    is_safe=False,
-)
-CREATE_TABLE: Final = PeerCall(
-    name="control.create_table",
-    request=CreateTable,
-    reply=TableChanged,
-    roles=_CHANGERS,
-    is_safe=False,
-)
-DECLARE_TABLE: Final = PeerCall(
-    name="control.declare_table",
-    request=DeclareTable,
-    reply=TableChanged,
-    roles=_CHANGERS,
-    is_safe=False,
-)
-SET_TABLE: Final = PeerCall(
-    name="control.set_table",
-    request=SetTable,
-    reply=TableChanged,
-    roles=_CHANGERS,
-    is_safe=False,
-)
-DELETE_TABLE: Final = PeerCall(
-    name="control.delete_table",
-    request=DeleteTable,
-    reply=TableChanged,
-    roles=_CHANGERS,
-    is_safe=False,
-)
+Reply = TypeVar("Reply", bound=msgspec.Struct)
+Request = TypeVar("Request", bound=PeerRequest[Any])
+
+
+def _change(name: str, request: type[Request], reply: type[Reply]) -> PeerCall[Request, Reply]:
+    """Make a call that changes something: sent again only by who knows that it may be."""
+    return PeerCall(
+        name=f"control.{name}", request=request, reply=reply, roles=_CHANGERS, is_safe=False
+    )
+
+
+CREATE_TENANT: Final = _change("create_tenant", CreateTenant, TenantChanged)
+DELETE_TENANT: Final = _change("delete_tenant", DeleteTenant, TenantGone)
+CREATE_TABLE: Final = _change("create_table", CreateTable, TableChanged)
+DECLARE_TABLE: Final = _change("declare_table", DeclareTable, TableChanged)
+SET_TABLE: Final = _change("set_table", SetTable, TableChanged)
+DELETE_TABLE: Final = _change("delete_table", DeleteTable, TableChanged)
 
 CONTROL_CALLS: Final = (
     CREATE_TENANT,

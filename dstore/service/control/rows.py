@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dstore.model.status import ResourceStatus
@@ -45,37 +46,29 @@ _WHY: Final = {
 def node_row(record: NodeRecord, view: TopologyView, *, ranges: int) -> ComponentRow:
     """Describe a node that has so many ranges."""
     seen = view.node(record.uuid)
+    row = _row(ComponentRole.NODE, record, seen, zone=record.zone)
     details = _details(seen)
-    health = _health(record.state, seen)
-    return ComponentRow(
-        role=ComponentRole.NODE,
-        uuid=record.uuid,
-        zone=(details.zone if details is not None else "") or record.zone,
-        uri=record.uri if details is None else details.uri,
-        api_uri="" if details is None else details.api_uri or "",
-        version=(details.version if details is not None else "") or record.version,
-        state=record.state,
-        health=health,
-        why=_WHY[health],
-        joined_at_us=record.joined_at_us,
+    if details is None:
+        return replace(row, ranges=ranges, capacity_bytes=record.capacity_bytes)
+    return replace(
+        row,
         ranges=ranges,
-        free_bytes=0 if details is None else details.free_bytes,
-        capacity_bytes=(details.capacity_bytes if details is not None else 0)
-        or record.capacity_bytes,
-        load_percent=0 if details is None else details.load_percent,
+        free_bytes=details.free_bytes,
+        capacity_bytes=details.capacity_bytes or record.capacity_bytes,
+        load_percent=details.load_percent,
     )
 
 
 def proxy_row(record: ProxyRecord, view: TopologyView) -> ComponentRow:
     """Describe a proxy."""
-    return _plain_row(ComponentRole.PROXY, record, view.proxies.get(record.uuid), zone=record.zone)
+    return _row(ComponentRole.PROXY, record, view.proxies.get(record.uuid), zone=record.zone)
 
 
 def control_row(record: ControlRecord, view: TopologyView) -> ComponentRow:
     """Describe a control process."""
     leads = view.leader is not None and view.leader.value.control == record.uuid
     seen = view.controls.get(record.uuid)
-    return _plain_row(ComponentRole.CONTROL, record, seen, is_leader=leads)
+    return _row(ComponentRole.CONTROL, record, seen, is_leader=leads)
 
 
 def range_row(record: RangeRecord, view: TopologyView, *, tenant: str, table: str) -> RangeRow:
@@ -125,9 +118,9 @@ def table_row(record: TableRecord, view: TopologyView, *, range_count: int) -> T
     )
 
 
-def _plain_row(
+def _row(
     role: ComponentRole,
-    record: ProxyRecord | ControlRecord,
+    record: NodeRecord | ProxyRecord | ControlRecord,
     seen: ComponentView | None,
     *,
     zone: str = "",
