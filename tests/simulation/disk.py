@@ -185,10 +185,13 @@ class SimDisk:
         files = self._survivors(former) if former.has_lost_power else self._kept(former)
         life = self._life = self._new_life()
         for folder in sorted(path for path in former.directory.rglob("*") if path.is_dir()):
-            (life.directory / folder.relative_to(former.directory)).mkdir()
+            mode = folder.stat().st_mode
+            (life.directory / folder.relative_to(former.directory)).mkdir(mode=mode)
         for name, (content, inode) in files.items():
             path = life.directory / name
             path.write_bytes(content)
+            known = former.directory / name
+            path.chmod(known.stat().st_mode if known.exists() else 0o600)
             if inode is not None:
                 life.inodes[path.stat().st_ino] = inode
         if not former.has_lost_power:

@@ -167,6 +167,8 @@ class SimLoop(asyncio.BaseEventLoop):
         They are sorted by age first, so that the iteration of a set of tasks, whose order is the
         memory's, leaves no trace.
         """
+        if len(self._ready) == 1:
+            return [self._ready.popleft()]
         handles = list(self._ready)
         self._ready.clear()
         places, steps, numbers = [], [], self._numbers

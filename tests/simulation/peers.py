@@ -185,6 +185,9 @@ class SimPeer:
         except msgspec.MsgspecError as error:
             raise failure("gave an answer that can't be read", is_safe=call.is_safe) from error
 
+    def redial(self, _reason: str) -> None:
+        """Do nothing: certificates are not simulated."""
+
     async def close(self) -> None:
         """End; see `port.Peer`."""
         self._is_closed = True

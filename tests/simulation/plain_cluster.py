@@ -20,8 +20,10 @@ from dstore.replication.peers.calls import Answered, Calls, Methods
 from dstore.replication.peers.errors import unreachable
 from dstore.roles.member_node import node_jobs
 from dstore.security.identity import ComponentRole, Identity
+from dstore.service.calls.control_calls import CONTROL_CALLS
 from dstore.service.calls.key_calls import (
     COMPONENT_KEY,
+    KEY_CALLS,
     TENANT_SHARES,
     AskComponentKey,
     AskTenantShares,
@@ -32,6 +34,7 @@ from dstore.service.calls.key_calls import (
 from dstore.service.calls.range_calls import RANGE_CALLS
 from dstore.service.cluster.node_details import NodePlace
 from dstore.service.cluster_node import ClusterNode
+from dstore.service.enrolment.control_link import ControlLink
 from dstore.service.node import Node, NodeOptions, open_node
 from dstore.service.proxy.proxy import Proxy, Surroundings
 from dstore.storage.vault.vault import Vault
@@ -48,11 +51,15 @@ if TYPE_CHECKING:
     from dstore.replication.peers.port import Peer, Received
     from dstore.security.keys import ControlShare
     from tests.simulation.machines import Machine, Process
+    from tests.simulation.peers import SimPeer
     from tests.simulation.world import World
 
 TABLE: Final = "things"
 CONTROL: Final = "control"
 PROXY: Final = "proxy"
+PROXY_ID: Final = "b0000000-0000-4000-8000-000000000001"
+_CONTROL_CALLS: Final = Calls((*KEY_CALLS, *CONTROL_CALLS))
+_NODE_CALLS: Final = Calls(RANGE_CALLS)
 _PAGE_CACHE_BYTES: Final = 1 << 20
 _RESTARTS_IN_S: Final = (0.1, 6.0)
 _READY_S: Final = 30.0
@@ -61,10 +68,6 @@ _READY_S: Final = 30.0
 def node_id(number: int) -> keys.ComponentId:
     """Name node `number`, from 1."""
     return keys.ComponentId(f"a0000000-0000-4000-8000-{number:012d}")
-
-
-def _identity(role: ComponentRole, uuid: str) -> Identity:
-    return Identity(control_plane=PLANE, role=role, uuid=uuid)
 
 
 def _definition() -> TableDefinition:
@@ -83,16 +86,18 @@ class _Serving:
     """A proxy that clients are connected to."""
 
     process: Process
+    proxy: Proxy
+    watcher: TopologyWatcher
     store: ItemStore
 
 
 class PlainCluster:
     """A `Cluster` of `nodes` nodes and one proxy; each node holds one range of the table."""
 
-    def __init__(self, world: World, *, nodes: int = 2) -> None:
+    def __init__(self, world: World, *, nodes: int = 2, has_control_disk: bool = False) -> None:
         """Set the machines up, all off."""
         self.world = world
-        self.control = world.machine(CONTROL, self._control)
+        self.control = world.machine(CONTROL, self._control, has_disk=has_control_disk)
         self.proxy = world.machine(PROXY, self._proxy)
         self.nodes: list[Machine] = []
         self._numbers: dict[str, int] = {}
@@ -103,6 +108,7 @@ class PlainCluster:
         for machine in (self.proxy, *self.nodes):
             machine.restarts_in_s = _RESTARTS_IN_S
         self._serving: _Serving | None = None
+        self.plane = PLANE  # the control plane's UUID
 
     # ------------------------------------------------------------------------------- a Cluster
 
@@ -113,6 +119,9 @@ class PlainCluster:
         placement = Placement(self.world.coordination.embedded)
         await placement.add_tenant()
         await placement.add_table(_definition(), [node_id(n) for n in self._numbers.values()])
+        await self._until_it_answers()
+
+    async def _until_it_answers(self) -> None:
         async with asyncio.timeout(_READY_S):
             for number in range(8):
                 while not await self._answers(f"ready {number}"):  # noqa: ASYNC110 - from outside
@@ -149,6 +158,9 @@ class PlainCluster:
         """Nothing is shared by these nodes that could contradict itself."""
         return ()
 
+    async def work(self) -> None:
+        """Nothing is done beside the clients' requests."""
+
     async def settled(self) -> Sequence[str]:
         """Everything has answered; there is nothing else to compare."""
         return ()
@@ -175,7 +187,7 @@ class PlainCluster:
     async def _node(self, process: Process) -> None:
         number = self._numbers[process.name]
         me = node_id(number)
-        identity = _identity(ComponentRole.NODE, me)
+        identity = self._identity(ComponentRole.NODE, me)
         coordinator = self.world.coordination.client(process)
         watcher = TopologyWatcher(
             coordinator,
@@ -187,7 +199,7 @@ class PlainCluster:
             NodePlace(identity=identity, zone="z", version="1", started_at_us=5),
             coordinator=coordinator,
             watcher=watcher,
-            control=self._peer(process, CONTROL, identity),
+            control=self._control_link(process, identity),
             opening=lambda share: _opened(process, share),
             jobs=node_jobs,
             clock=process.clock,
@@ -201,7 +213,7 @@ class PlainCluster:
         await tasks.drain()
 
     async def _proxy(self, process: Process) -> None:
-        identity = _identity(ComponentRole.PROXY, "b0000000-0000-4000-8000-000000000001")
+        identity = self._identity(ComponentRole.PROXY, PROXY_ID)
         watcher = TopologyWatcher(
             self.world.coordination.client(process),
             clock=process.clock,
@@ -211,7 +223,7 @@ class PlainCluster:
         proxy = Proxy(
             Surroundings(
                 watcher=watcher,
-                control=self._peer(process, CONTROL, identity),
+                control=self._control_link(process, identity),
                 dial=lambda _uuid, uri: self._peer(process, _machine_of(uri), identity),
                 clock=process.clock,
                 entropy=process.entropy,
@@ -224,11 +236,23 @@ class PlainCluster:
         store = ItemStore(
             proxy.items, proxy.directory, tenant=TENANT, table=TABLE, entropy=process.entropy
         )
-        self._serving = _Serving(process, store)
+        self._serving = _Serving(process, proxy, watcher, store)
         await tasks.drain()
 
-    def _peer(self, process: Process, target: str, identity: Identity) -> Peer:
-        calls = Calls((*RANGE_CALLS, COMPONENT_KEY, TENANT_SHARES))
+    def _identity(self, role: ComponentRole, uuid: str) -> Identity:
+        return Identity(control_plane=self.plane, role=role, uuid=uuid)
+
+    def _control_link(self, process: Process, identity: Identity) -> Peer:
+        """Make the way to control, which tries again where that does no harm."""
+        return ControlLink(
+            [f"https://{CONTROL}:8002"],
+            dial=lambda uri: self._peer(process, _machine_of(uri), identity),
+            calls=_CONTROL_CALLS,
+            clock=process.clock,
+        )
+
+    def _peer(self, process: Process, target: str, identity: Identity) -> SimPeer:
+        calls = _CONTROL_CALLS if target == CONTROL else _NODE_CALLS
         return self.world.board.peer(process, target, calls=calls, identity=identity)
 
 
@@ -249,12 +273,19 @@ async def _opened(process: Process, share: ControlShare) -> Node:
         entropy=process.entropy,
         on_fatal=process.fatal,
         shares=[share],
-        vault=Vault(
-            entropy=process.entropy,
-            page_cache_bytes=_PAGE_CACHE_BYTES,
-            base_vfs=disk.name,
-            fdatasync=disk.fdatasync,
-        ),
+        vault=vault_on(process),
+    )
+
+
+def vault_on(process: Process) -> Vault:
+    """Make a process's vault, on its machine's disk."""
+    disk = process.machine.disk
+    assert disk is not None
+    return Vault(
+        entropy=process.entropy,
+        page_cache_bytes=_PAGE_CACHE_BYTES,
+        base_vfs=disk.name,
+        fdatasync=disk.fdatasync,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -46,6 +47,9 @@ class Cluster(Protocol):
 
     def broken(self) -> Sequence[str]:
         """Look at everything now, as nobody inside can. Returns: every invariant that is broken."""
+
+    async def work(self) -> None:
+        """Do what else is to be done beside the clients' requests, until cancelled or done."""
 
     async def settled(self) -> Sequence[str]:
         """Judge the end: faults are over, and every key has answered. Returns: what is wrong."""
@@ -119,15 +123,18 @@ class _Play:
         await cluster.start()
         world.trace.note("started")
         nemesis = Nemesis(cluster.faults(), world=world, pause_s=self._scenario.fault_pause_s)
+        working = loop.create_task(cluster.work())
         others = [loop.create_task(nemesis.run()), loop.create_task(self._look())]
         ends_s = loop.time() + self._scenario.duration_s
         clients = range(self._scenario.clients)
         await asyncio.gather(*(self._client(number, ends_s) for number in clients))
-        for task in others:
+        for task in (*others, working):
             task.cancel()
         await nemesis.stop()
         world.heal()
         world.trace.note("healed")
+        with suppress(asyncio.CancelledError):
+            await working
         found = await self._final_values()
         self._judge(found)
         for told in (*cluster.broken(), *await cluster.settled()):
@@ -177,7 +184,7 @@ class _Play:
                     world.violate(f"{key} does not answer {HEALED_S_MAX} s after the last fault")
                     return found
                 world.trace.note(f"not healed yet: {key} {fate}")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(1.0)
             answer = self._history.operations[-1].answer
             assert answer is None or isinstance(answer, int | str), answer
             found[key] = answer
