@@ -37,7 +37,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import Coordinator, Delete, Operation, Put, Transaction
 from dstore.topology.last_known_good import LastKnownGood
 from dstore.topology.scopes import routing_and
-from dstore.topology.watcher import TopologyWatcher
+from dstore.topology.watcher import Recoveries, TopologyWatcher
 
 PLANE: Final = "c0000000-0000-4000-8000-000000000001"
 ME: Final = keys.ComponentId("a0000000-0000-4000-8000-000000000001")
@@ -210,6 +210,7 @@ class LivingNode:
         control: ScriptedControl,
         *,
         copy: LastKnownGood | None = None,
+        recoveries: Recoveries | None = None,
     ) -> None:
         data.mkdir(exist_ok=True)
         self.data = data
@@ -222,6 +223,7 @@ class LivingNode:
             metrics=create_metrics(),
             scope=routing_and(ME),
             copy=copy,
+            recoveries=recoveries,
         )
         self.failures: list[BaseException] = []
         self.cluster = ClusterNode(
@@ -297,9 +299,10 @@ async def living(
     control: ScriptedControl,
     *,
     copy: LastKnownGood | None = None,
+    recoveries: Recoveries | None = None,
 ) -> AsyncIterator[LivingNode]:
     """Let a node live; at the end it must not have failed by itself."""
-    made = LivingNode(data, coordinator, control, copy=copy)
+    made = LivingNode(data, coordinator, control, copy=copy, recoveries=recoveries)
     made.begin()
     try:
         yield made

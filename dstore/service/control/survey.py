@@ -322,6 +322,11 @@ class Survey:
         found = [self._realm.leader.problem] if self._realm.leader.problem else []
         if self._realm.publisher.problem:
             found.append(f"Changes are not published: {self._realm.publisher.problem}")
+        if self._realm.watcher.status().state is TopologyState.FROZEN:
+            found.append(
+                "Nothing is taken from the coordinator. If the right one is gone for good: dstore "
+                "control recover-topology --dry-run"
+            )
         if leader is None:
             found.append("No control process leads; tenants and tables can't be changed.")
         found += [

@@ -334,6 +334,8 @@ async def test_keys_deleted_under_a_running_control(place: Place) -> None:
         await _emptied(place.coordinator)
         await eventually(lambda: leader.watcher.status().state is TopologyState.FROZEN)
         assert leader.watcher.view.table("acme", "orders") is not None, "the last view stands"
+        problems = (await leader.control.survey.status()).problems
+        assert any("recover-topology" in problem for problem in problems)
         await eventually(lambda: "is empty" in _problem(leader))
         await leader.control.recovery.order(actor="operator")
         await _recovered(leader)
