@@ -16,6 +16,7 @@ from dstore.api.dynamodb.key_schemas import INVALID
 from dstore.api.dynamodb.shape_values import lower_first, shown
 from dstore.api.dynamodb.table_names import check_account
 from dstore.base.limits import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX
+from dstore.model.errors import RefusalKind, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,14 +88,19 @@ def no_such_resource(call: Call) -> AwsError:
 async def set_tags(call: Call, name: str, change: Callable[[Tags], Tags]) -> None:
     """Set a table's tags to what `change` makes of them, in the tenant's turn.
 
-    Raises: AwsError: what `change` raises. Refused: there is no such table.
+    Raises: AwsError: what `change` raises; there is no such table.
     """
 
     def changed(definition: TableDefinition, _now_us: int) -> TableSettings:
         settings = definition.settings
         return replace(settings, tags=change(settings.tags))
 
-    await call.cases.tables.update(call.tenant, name, changed, by=call.principal)
+    try:
+        await call.cases.tables.update(call.tenant, name, changed, by=call.principal)
+    except Refused as refused:
+        if refused.kind is not RefusalKind.NOT_FOUND:
+            raise
+        raise no_such_resource(call) from None
 
 
 def tags_at_creation(given: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -9,13 +9,11 @@ from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.members import request
 from dstore.api.dynamodb.table_members import RESOURCE_ARN, TAGS
 from dstore.api.dynamodb.table_tags import (
-    no_such_resource,
     set_tags,
     table_in_arn,
     tag_list,
     with_tags,
 )
-from dstore.model.errors import RefusalKind, Refused
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call, Reply
@@ -27,12 +25,7 @@ async def _run(call: Call) -> Reply:
     if not tags:
         raise validation("Atleast one Tag needs to be provided as Input.")
     with_tags({}, tags)  # what is wrong with them is said before the table is looked for
-    try:
-        await set_tags(call, name, lambda before: with_tags(before, tags))
-    except Refused as refused:
-        if refused.kind is not RefusalKind.NOT_FOUND:
-            raise
-        raise no_such_resource(call) from None
+    await set_tags(call, name, lambda before: with_tags(before, tags))
     return None
 
 
