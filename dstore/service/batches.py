@@ -6,17 +6,16 @@ A batch is no transaction: each of its writes is done or not done by itself.
 from __future__ import annotations
 
 from asyncio import Future, gather, sleep
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from dstore.base.limits import BATCH_READ_BYTES_MAX, BATCH_READS_AT_ONCE, KIB
 from dstore.model.errors import NotMine, Unavailable
 from dstore.model.values import item_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    import msgspec
+    from collections.abc import Collection, Sequence
 
     from dstore.service.items import ItemKey, Items
     from dstore.service.read_answers import ReadAnswer, ReadAsk
@@ -27,24 +26,21 @@ if TYPE_CHECKING:
 _TURN_BYTES: Final = 256 * KIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchedRead:
+class BatchedRead(msgspec.Struct, frozen=True, kw_only=True):
     """One read of a batch, and what is going to be shown, which is counted too (`is_counted`)."""
 
     key: ItemKey
     ask: ReadAsk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadItem:
+class ReadItem(msgspec.Struct, frozen=True, kw_only=True):
     """An item as it was asked for, as JSON; None if there is none; and its size as an item."""
 
     item: msgspec.Raw | None
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchedWrite:
+class BatchedWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One write of a batch, and what is going to be told of it, None for nothing.
 
     `size_bytes` is roughly what it holds in memory.
@@ -154,20 +150,41 @@ async def write_batch(items: Items, writes: Sequence[BatchedWrite]) -> list[Writ
     else:
         await gather(*(submit_those(places) for places in groups))
     in_order = [queued[place] for place in range(len(writes))]
-    futures = [each for each in in_order if isinstance(each, Future)]
-    done: Iterator[Written | BaseException] = iter(await gather(*futures, return_exceptions=True))
     answers: list[Written | Unavailable] = []
-    for write, each in zip(writes, in_order, strict=True):
-        answer: Written | BaseException = next(done) if isinstance(each, Future) else each
-        if isinstance(answer, NotMine):
-            answer = await _written(items, write)
-        if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
+    for write, outcome in zip(writes, await _outcomes(in_order), strict=True):
+        answer = await _written(items, write) if isinstance(outcome, NotMine) else outcome
+        if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
             raise answer
         answers.append(answer)
     failed = [answer for answer in answers if isinstance(answer, Unavailable)]
     if len(failed) == len(answers):
         raise failed[0]
     return answers
+
+
+async def _outcomes(
+    queued: Sequence[Future[Written] | Unavailable],
+) -> list[Written | Exception]:
+    """Wait for all of them, one after the other: most end together, by the same commit.
+
+    A caller that is cancelled leaves none behind of which nobody will hear.
+    """
+    outcomes: list[Written | Exception] = []
+    try:
+        for each in queued:
+            if not isinstance(each, Future):
+                outcomes.append(each)
+                continue
+            try:
+                outcomes.append(await each)
+            except Exception as error:  # noqa: BLE001 - it is this write's outcome
+                outcomes.append(error)
+    except BaseException:
+        for each in queued:
+            if isinstance(each, Future) and not each.cancel() and not each.cancelled():
+                each.exception()  # whose it was has gone
+        raise
+    return outcomes
 
 
 async def _submitted(items: Items, write: BatchedWrite) -> Future[Written] | Unavailable:

@@ -8,7 +8,6 @@ v1's are in `entry_writes`, DynamoDB's in `item_writes`.
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -43,8 +42,7 @@ _CELL_WEIGHT: Final = 64
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryKey:
+class EntryKey(msgspec.Struct, frozen=True, kw_only=True):
     """Which entry of which table: the key as a v1 client gave it, and as it is stored."""
 
     table: Table
@@ -52,8 +50,7 @@ class EntryKey:
     rid_id: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemKey:
+class ItemKey(msgspec.Struct, frozen=True, kw_only=True):
     """Which item of which table: the key as it is stored, and its attributes.
 
     `attributes` are the table's key attributes in wire form, numbers in their plain spelling.

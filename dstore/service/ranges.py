@@ -143,9 +143,10 @@ class LocalRanges:
     ) -> Written:
         """Do a write, and wait until it is durable."""
         file = self._writable(ref, write) or await self._store.open(ref)
-        applied = await file.submit(write, item_bytes=body_bytes)
         if ask is None or ask is NOTHING_ASKED:
-            return Written(existed=applied.existed, version=applied.version)
+            short: Written = await file.submit(write, item_bytes=body_bytes, tell=_short)
+            return short
+        applied: Applied = await file.submit(write, item_bytes=body_bytes)
         tell = partial(written, applied, ask, key=self._key_written(ref, write))
         return await in_thread_if(_is_heavy(applied, body_bytes), tell)
 
@@ -154,15 +155,12 @@ class LocalRanges:
     ) -> Future[Written]:
         """Queue a write."""
         file = self._writable(ref, write) or await self._store.open(ref)
-        queued = file.submit(write, item_bytes=body_bytes)
-        told: Future[Written] = get_running_loop().create_future()
         if ask is None or ask is NOTHING_ASKED:
-            queued.add_done_callback(partial(_tell, told))
-        else:
-            key = self._key_written(ref, write)
-            queued.add_done_callback(
-                partial(_tell_more, told, ask=ask, key=key, body_bytes=body_bytes)
-            )
+            return file.submit(write, item_bytes=body_bytes, tell=_short)
+        queued: Future[Applied] = file.submit(write, item_bytes=body_bytes)
+        told: Future[Written] = get_running_loop().create_future()
+        key = self._key_written(ref, write)
+        queued.add_done_callback(partial(_tell_more, told, ask=ask, key=key, body_bytes=body_bytes))
         return told
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
@@ -211,18 +209,15 @@ def _is_heavy(applied: Applied, body_bytes: int) -> bool:
     return applied.previous is not None and is_large((applied.previous,))
 
 
-def _tell(told: Future[Written], queued: Future[Applied]) -> None:
-    """Answer a write that is done, or was refused; of it nothing more was asked."""
-    if _has_ended(told, queued):
-        return
-    applied = queued.result()
-    told.set_result(Written(existed=applied.existed, version=applied.version))
+def _short(applied: Applied) -> Written:
+    """Answer a write of which nothing more was asked."""
+    return Written(existed=applied.existed, version=applied.version)
 
 
 def _tell_more(
     told: Future[Written], queued: Future[Applied], *, ask: WriteAsk, key: Item, body_bytes: int
 ) -> None:
-    """Answer a write as `_tell`, with what was asked of it."""
+    """Answer a write that is done, or was refused, with what was asked of it."""
     if _has_ended(told, queued):
         return
     applied = queued.result()

@@ -37,6 +37,9 @@ Begun = tuple[Sequence[Answer | Exception], Future[None] | None]
 """The answers of a batch that is committed (or of its first jobs, if it became too long), and the
 sync to wait for before they may be given."""
 
+Queued = tuple[Job, int, "Future[Any]", Callable[[Answer], Any] | None]
+"""A job, its bytes, who waits for its answer, and what makes of the answer what they wait for."""
+
 Begin = Callable[[Sequence[Job]], Begun[Answer] | None]
 """Commits a short batch on the event loop; None if it belongs into a thread after all."""
 
@@ -74,7 +77,7 @@ class GroupCommit(Generic[Job, Answer]):
         self._on_thread = on_thread
         self._off_thread = off_thread
         self._on_batch = on_batch
-        self._queue: deque[tuple[Job, int, Future[Answer]]] = deque()
+        self._queue: deque[Queued[Job, Answer]] = deque()
         self._queued_bytes = 0
         self._batch_bytes = 0
         self._is_busy = False
@@ -85,9 +88,15 @@ class GroupCommit(Generic[Job, Answer]):
         """Nothing waits and nothing is being committed."""
         return not self._is_busy and not self._queue
 
-    def submit(self, job: Job, *, job_bytes: int) -> Future[Answer]:
-        """Queue a job. `job_bytes` is roughly what it holds in memory.
+    def submit(
+        self, job: Job, *, job_bytes: int, tell: Callable[[Answer], Any] | None = None
+    ) -> Future[Any]:
+        """Queue a job.
 
+        Args:
+            job: what to do.
+            job_bytes: roughly what it holds in memory.
+            tell: makes of the answer what the future holds; quick, and never raises.
         Returns: a future of its answer; it fails with the job's refusal or the batch's error.
         Raises: Unavailable: the queue is full; nothing was queued.
         """
@@ -101,8 +110,8 @@ class GroupCommit(Generic[Job, Answer]):
                 retry_after_ms=RETRY_AFTER_MS,
             )
         loop = get_running_loop()
-        future: Future[Answer] = loop.create_future()
-        self._queue.append((job, job_bytes, future))
+        future: Future[Any] = loop.create_future()
+        self._queue.append((job, job_bytes, future, tell))
         self._queued_bytes += job_bytes
         if not self._is_busy:
             self._is_busy = True
@@ -120,7 +129,7 @@ class GroupCommit(Generic[Job, Answer]):
     def _start(self, loop: AbstractEventLoop) -> None:
         """Commit the next batch; a short one right here, if that is offered."""
         batch = self._next_batch()
-        jobs = [job for job, _, _ in batch]
+        jobs = [job for job, _, _, _ in batch]
         is_short = len(batch) <= LOOP_BATCH_MAX and self._batch_bytes <= LOOP_BATCH_BYTES_MAX
         try:
             begun = self._begin(jobs) if self._begin is not None and is_short else None
@@ -146,23 +155,23 @@ class GroupCommit(Generic[Job, Answer]):
         self,
         loop: AbstractEventLoop,
         done: Future[Any],
-        batch: list[tuple[Job, int, Future[Answer]]],
+        batch: list[Queued[Job, Answer]],
     ) -> None:
         self._off_thread()
         self._finish(loop, _outcome(done, batch), batch)
 
-    def _put_back(self, jobs: Sequence[tuple[Job, int, Future[Answer]]]) -> None:
+    def _put_back(self, jobs: Sequence[Queued[Job, Answer]]) -> None:
         """Let jobs of a batch that became too long be the first of the next one."""
         self._queue.extendleft(reversed(jobs))
-        self._queued_bytes += sum(job_bytes for _, job_bytes, _ in jobs)
+        self._queued_bytes += sum(job_bytes for _, job_bytes, _, _ in jobs)
 
-    def _next_batch(self) -> list[tuple[Job, int, Future[Answer]]]:
+    def _next_batch(self) -> list[Queued[Job, Answer]]:
         """Take jobs off the queue: what may be begun on the loop, or a whole batch for a thread."""
         queue = self._queue
         is_short = self._begin is not None and queue[0][1] <= LOOP_BATCH_BYTES_MAX
         jobs_max = LOOP_BATCH_MAX if is_short else WRITE_BATCH_MAX
         bytes_max = LOOP_BATCH_BYTES_MAX if is_short else WRITE_QUEUE_BYTES_MAX
-        batch: list[tuple[Job, int, Future[Answer]]] = []
+        batch: list[Queued[Job, Answer]] = []
         batch_bytes = 0
         while queue and len(batch) < jobs_max and batch_bytes + queue[0][1] <= bytes_max:
             batch_bytes += queue[0][1]
@@ -175,17 +184,17 @@ class GroupCommit(Generic[Job, Answer]):
         self,
         loop: AbstractEventLoop,
         answers: Sequence[Answer | BaseException],
-        batch: list[tuple[Job, int, Future[Answer]]],
+        batch: list[Queued[Job, Answer]],
     ) -> None:
         """Answer a batch; the next one starts when those who waited have been told."""
         self._on_batch(len(batch))
-        for (_, _, future), answer in zip(batch, answers, strict=True):
+        for (_, _, future, tell), answer in zip(batch, answers, strict=True):
             if future.done():  # cancelled by its caller
                 continue
             if isinstance(answer, BaseException):
                 future.set_exception(answer)
             else:
-                future.set_result(answer)
+                future.set_result(answer if tell is None else tell(answer))
         if self._queue:
             loop.call_soon(self._start, loop)
             return

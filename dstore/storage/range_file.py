@@ -269,13 +269,23 @@ class RangeFile:
 
     # ------------------------------------------------------------------------------- writing
 
-    def submit(self, write: Write, *, item_bytes: int = 0) -> Future[Applied]:
+    def submit(
+        self,
+        write: Write,
+        *,
+        item_bytes: int = 0,
+        tell: Callable[[Applied], Any] | None = None,
+    ) -> Future[Any]:
         """Queue a write; the future holds its answer once it is durable (I1).
 
+        Args:
+            write: what to do.
+            item_bytes: roughly what it holds in memory.
+            tell: makes of the answer, an `Applied`, what the future holds; quick, and never raises.
         Raises: Unavailable: the queue is full. NotMine: the range is being deleted.
         """
         self._refuse_closing()
-        future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES)
+        future = self._group.submit(write, job_bytes=item_bytes + WRITE_OVERHEAD_BYTES, tell=tell)
         if self._is_fold_due and not self._is_folding and not self._fold_rest:
             self.fold()
         return future

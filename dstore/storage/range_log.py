@@ -36,6 +36,10 @@ class RecordKind(StrEnum):
     DELETE = "delete"
 
 
+_PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
+_DELETE: Final = RecordKind.DELETE.value
+
+
 @dataclass(slots=True)
 class LogEnd:
     """Where a log stands: the last position, its digest, and the range's number of entries."""
@@ -81,9 +85,9 @@ def append(
 
     Returns: the version that the record gives its entry: unique in the range, never reused.
     """
-    kind, image = RecordKind.DELETE.value, None
+    kind, image = _DELETE, None
     if item is not None:
-        kind, image = RecordKind.PUT.value, IMAGE_FORMAT + _encode(item)
+        kind, image = _PUT, IMAGE_FORMAT + _encode(item)
     seq = end.seq + 1
     content = end.digest + _POSITION.pack(end.epoch, seq) + kind.encode() + rid_id + (image or b"")
     digest = hashlib.sha256(content).digest()

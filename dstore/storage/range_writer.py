@@ -9,10 +9,10 @@ I3: a write is a pure function of the item before it, so a batch may be evaluate
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import apsw
+import msgspec
 
 from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import LOOP_BATCH_MS_MAX
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 WRITE_OVERHEAD_BYTES: Final = 512  # of a queued write beyond its item
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """Store this item, replacing what is there.
 
     `touched` are the paths that an update wrote or removed, for its answer.
@@ -43,8 +42,7 @@ class Put:
     touched: tuple[tuple[str | int, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Remove the entry, if there is one."""
 
 
@@ -53,8 +51,7 @@ Apply = Callable[[Entry | None], Outcome]
 """Decide from the entry before. Pure. Raises Refused or ConditionFailed to write nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One write of one entry; `rid_id` and `entry_hash` are its key, encoded and hashed."""
 
     rid_id: bytes
@@ -63,8 +60,7 @@ class Write:
     request: RequestName | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """What a write did: whether there was an entry before, and the version there is now.
 
     `previous` is None when nothing was there. When a repeated request is answered again, both it

@@ -19,6 +19,7 @@ from dstore.model.ranges import RangeMap, Table
 from dstore.model.tables import IdType, KeyAttribute
 from dstore.service.directory import Declared
 from dstore.service.entry_writes import create
+from dstore.service.items import EntryKey
 from dstore.service.node import Node
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.service.read_answers import Listing
@@ -227,7 +228,7 @@ async def test_requests_follow_a_range_that_has_moved(tmp_path: Path) -> None:
     """Who knows a table of yesterday's ranges is served by today's, and no client retries."""
     async with a_table(tmp_path / "data", 2) as node:
         key = node.items.locate(TENANT, "entries", "one")
-        old = replace(key, table=outdated(key.table))
+        old = EntryKey(table=outdated(key.table), key=key.key, rid_id=key.rid_id)
         applied = await node.items.write(old, create({}, key=old, preconditions=NO_PRECONDITIONS))
         assert not applied.existed
         assert await node.items.read(old) is not None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 _COUNTED: Final = WriteAsk(is_counted=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One write, and the request's words for it."""
 
     name: str
