@@ -168,7 +168,7 @@ class _Process:
         async with _in_time("Control in this process does not lead"):
             await self.control.watcher.known()
             await self._until_leading()
-        await self._require_no_older_topology()
+        await self._require_files_of_one_day()
         if not is_kept:
             await self._adopt()
         await self.whole.credentials.follow()
@@ -212,14 +212,16 @@ class _Process:
             entropy=self.runtime.entropy,
         )
 
-    async def _require_no_older_topology(self) -> None:
-        """Refuse control's files of an earlier day beside a node's of today.
+    async def _require_files_of_one_day(self) -> None:
+        """Refuse control's files of an earlier day beside a node's of today, and the reverse.
 
-        They lack the tables that were made since, and the node gives up what the topology lacks.
+        Control's lack the tables that were made since, and the node gives up what the topology
+        lacks; the node's lack their ranges, and the node would make them anew, empty.
 
-        Raises: Corrupt: they are older than what the node has seen.
+        Raises: Corrupt: one has seen starts that the other knows nothing of.
         """
-        if await self._boot_counter().is_coordinator_older():
+        counter = self._boot_counter()
+        if await counter.is_coordinator_older():
             raise Corrupt(
                 f"{SQLITE_FILE} and {TOPOLOGY_FILE} are older than what the node here holds, so "
                 "tables made since would be given up; put back all files of one and the same day. "
@@ -227,10 +229,7 @@ class _Process:
                 file=TOPOLOGY_FILE,
                 where="starts",
             )
-
-    async def _adopt(self) -> None:
-        counter = self._boot_counter()
-        if await counter.is_disk_older():  # adopted before, and put back since
+        if await counter.is_disk_older():
             raise Corrupt(
                 f"{NODE_FILE} is older than {SQLITE_FILE} and {TOPOLOGY_FILE} beside it, which "
                 "have kept its tables since; put back all files of one and the same day. Nothing "
@@ -238,10 +237,12 @@ class _Process:
                 file=NODE_FILE,
                 where="starts",
             )
+
+    async def _adopt(self) -> None:
         site = Site(
             candidate=Candidate(node=self.node.uuid),
             uri=uri_of(self.residents.node),
-            incarnation=(await counter.count()).boot.incarnation,
+            incarnation=(await self._boot_counter().count()).boot.incarnation,
         )
         await Adoption(self.control.control.realm, self.node, site).run()
 

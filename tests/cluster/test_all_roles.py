@@ -131,6 +131,28 @@ def test_without_control_s_store_nothing_is_given_up(
         assert_as_before(server, old)
 
 
+def test_a_node_database_of_an_earlier_day_is_refused(tmp_path: Path) -> None:
+    """It lacks the tables made since; they would be made anew, and empty."""
+    with running(tmp_path) as server:
+        assert server.stop() == 0
+        database = server.data / "node.db"
+        earlier = database.read_bytes()
+        server.start()
+        with server.client() as client:
+            table = "/v1/tenant/default/table/later"
+            assert client.put(table, {"idType": "String"}).status == 201
+            assert client.put(f"{table}/id/a", {"is": "new"}).status == 201
+        assert server.stop() == 0
+        today = database.read_bytes()
+        database.write_bytes(earlier)
+        with pytest.raises(ServerEnded, match=r"node\.db is older"):
+            server.start()
+        database.write_bytes(today)
+        server.start()
+        with server.client() as client:
+            assert client.get(f"{table}/id/a").json() == {"is": "new"}
+
+
 def test_the_location_is_what_the_setting_says(tmp_path: Path, old: StandaloneDirectory) -> None:
     """Nothing is stored by it: whoever sets another one finds the same data under other RIDs."""
     with prepared(tmp_path / "server", data=old.data) as server:
