@@ -111,3 +111,15 @@ async def test_ranges_never_give_one_version(tmp_path: Path) -> None:
         files = [await it.open(await it.new_range()) for _ in range(2)]
         versions = [(await file.submit(put("a", {"n": {"N": "1"}}))).version for file in files]
         assert versions[0] != versions[1]
+
+
+def test_one_goes_as_another_comes() -> None:
+    """Nothing is let go of before there is need, and then no more than is needed."""
+    cache = EntryCache(bytes_max=10 * entry("0").weight_bytes)
+    for at in range(10):
+        cache.put(entry(str(at)))
+    assert len(cache) == 10
+    cache.put(entry("10"))
+    assert [cache.get(str(at)) is not None for at in range(11)] == [False, *[True] * 10]
+    cache.put(entry("10"))
+    assert len(cache) == 10

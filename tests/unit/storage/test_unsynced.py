@@ -261,3 +261,32 @@ async def test_large_entries_are_evaluated_in_a_thread(tmp_path: Path) -> None:
         assert on_loop == [True]
         await file.submit(write("a", note))
         assert on_loop == [True, False]
+
+
+async def test_a_fold_beside_writes_syncs_piece_by_piece(tmp_path: Path) -> None:
+    """No sync at its end is so large that those of commits wait behind it for long."""
+    disk = Disk()
+    async with store(tmp_path, fdatasync=disk.fdatasync) as it:
+        file = await opened(it)
+        for at in range(150):
+            await file.submit(put(f"k{at}", {"text": {"S": "x" * 4_000}}))
+        before = disk.syncs
+        await file.fold()
+        assert disk.syncs - before >= 4  # two pieces of 64 pages, the log's and the last one
+        assert it.fatal == []
+
+
+async def test_a_fold_waits_for_the_rest_of_the_former_one(tmp_path: Path) -> None:
+    """What is left is folded by the next batch; a second fold would do nothing but that again."""
+    async with store(tmp_path, wal_pages_checkpoint=10) as it:
+        file = await opened(it)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(file, "fold", lambda: None)
+            for at in range(10):
+                await file.submit(put(f"k{at}", {"text": {"S": "x" * 4_000}}))
+        await file.fold()
+        file._is_fold_due = True  # as a batch says that was committed while it was folded
+        writing = file.submit(put("a", ITEM))
+        assert not file.is_folding
+        await writing
+        assert file.log_pages < 10
