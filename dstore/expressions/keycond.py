@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from dstore.base.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
 from dstore.expressions.ast import (
@@ -45,8 +46,7 @@ _MIRRORED: Final[dict[str, KeyOperator]] = {
 _EMPTY_WORDS: Final = {"S": "string", "B": "binary"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyTerm:
+class KeyTerm(msgspec.Struct, frozen=True, kw_only=True):
     """One condition on one attribute, the attribute to the left: `:a < b` came in as `b > :a`."""
 
     name: str
@@ -54,8 +54,7 @@ class KeyTerm:
     values: tuple[Attribute, ...]  # two with BETWEEN, else one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SortRange:
+class SortRange(msgspec.Struct, frozen=True, kw_only=True):
     """The sort keys asked for: all between the bounds that there are, and with the prefix.
 
     A bound that is None is none. The values are as `model.keys` takes them; a prefix is a string or
@@ -86,8 +85,7 @@ class SortRange:
                 return in_order(operator, attribute, first)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRange:
+class KeyRange(msgspec.Struct, frozen=True, kw_only=True):
     """What a key condition asks of a table or index: one partition, and maybe part of it."""
 
     partition: tuple[KeyKind, KeyValue]
