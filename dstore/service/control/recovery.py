@@ -88,6 +88,16 @@ class Recovery:
             return report
         if report.state is not RecoveryState.NEEDED:
             raise Refused(RefusalKind.CONFLICT, report.why)
+        try:
+            return await self._ordered(report, actor=actor)
+        except Refused:  # somebody else was first
+            again = await self.report()
+            if again.state is not RecoveryState.UNDER_WAY:
+                raise
+            return again
+
+    async def _ordered(self, report: RecoveryReport, *, actor: str) -> RecoveryReport:
+        """Write the order down. Raises: Refused(CONFLICT): another one was first."""
         realm = self._realm
         count = report.recoveries + 1
         async with realm.plane.store.transaction() as tx:

@@ -182,6 +182,7 @@ async def test_an_empty_coordinator_is_filled(place: Place) -> None:
             for node in cluster.nodes:
                 await node.show()
             await eventually(lambda: process.watcher.view.table("acme", "orders") is not None)
+            await eventually(lambda: _are_alive(process, cluster))
             made = await process.control.tables.create(new_table("later", number=110))
             assert made.status is ResourceStatus.ACTIVE
             async with process.plane.store.snapshot() as tx:
@@ -235,6 +236,12 @@ async def test_an_older_copy_is_brought_up_to_date(place: Place) -> None:
             after = await _decided(place.coordinator)
             assert _but_for_places(after) == _but_for_places(before)
             assert (await place.coordinator.get(gone.path)).kv is None
+
+
+def _are_alive(process: ControlProcess, cluster: _Cluster) -> bool:
+    """Tell whether a control sees all of its nodes."""
+    seen = [process.watcher.view.node(one.node) for one in cluster.nodes]
+    return all(one is not None and one.alive is not None for one in seen)
 
 
 def _problem(process: ControlProcess) -> str:
@@ -352,6 +359,30 @@ async def test_keys_deleted_under_a_running_control(place: Place) -> None:
         async with asyncio.timeout(10):
             while (await place.coordinator.get(own.path)).kv is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        await eventually(lambda: len(leader.watcher.view.nodes) == len(cluster.nodes))
+        await eventually(lambda: _are_alive(leader, cluster))
+        made = await leader.control.tables.create(new_table("later", number=110))
+        assert made.is_done
+
+
+async def test_any_control_takes_the_order(place: Place) -> None:
+    """One that does not lead writes it down, whichever leads carries it out, and all go on."""
+    async with _made(place) as cluster, place.leader() as first, place.control() as second:
+        both = (first, second)
+        await eventually(lambda: second.watcher.view.table("acme", "orders"))
+        await _emptied(place.coordinator)
+        for one in both:
+            await eventually(lambda one=one: one.watcher.status().state is TopologyState.FROZEN)  # type: ignore[misc]
+        ordered = await asyncio.gather(
+            *(one.control.recovery.order(actor="operator") for one in both)
+        )
+        assert {report.state for report in ordered} == {RecoveryState.UNDER_WAY}
+        for one in both:
+            await eventually(lambda one=one: one.watcher.status().state is TopologyState.LIVE)  # type: ignore[misc]
+        await eventually(lambda: any(one.leads for one in both))
+        assert _epochs(await _decided(place.coordinator)) == {2}, "it was ordered once"
+        for node in cluster.nodes:
+            await node.show()
+        await eventually(lambda: all(_are_alive(one, cluster) for one in both))
+        leader = next(one for one in both if one.leads)
         made = await leader.control.tables.create(new_table("later", number=110))
         assert made.is_done
