@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,7 @@ class Served:
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.port)
         got = bytearray()
+        receiving = asyncio.get_running_loop().create_task(receive(reader, got))
         try:
             async with asyncio.timeout(wait_s):
                 for piece in pieces:
@@ -65,11 +66,12 @@ class Served:
                     await writer.drain()
                     if pause_s:
                         await asyncio.sleep(pause_s)
-                while data := await reader.read(65_536):
-                    got += data
+                await receiving
         except (TimeoutError, ConnectionError):
             pass
         finally:
+            receiving.cancel()
+            await asyncio.wait((receiving,))
             writer.close()
         return bytes(got)
 
@@ -77,6 +79,13 @@ class Served:
         """Send one request with `Connection: close`; `head` is its lines but for Host."""
         lines = head.replace("\n", "\r\n") + "\r\nHost: test\r\nConnection: close\r\n\r\n"
         return parse(await self.send(lines.encode("latin-1") + body, **options))[-1]
+
+
+async def receive(reader: asyncio.StreamReader, got: bytearray) -> None:
+    """Read until the connection ends, also by a reset, behind which nothing could be read later."""
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            got += data
 
 
 async def until(holds: Callable[[], object]) -> None:

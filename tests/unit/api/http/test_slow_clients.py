@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from dstore.api.http.answer import Answer
 from dstore.api.http.route import Route
 from dstore.base.limits import MIB
-from tests.unit.api.http.serving import PATIENCE_S, Served, parse, served, until
+from tests.unit.api.http.serving import PATIENCE_S, Served, parse, receive, served, until
 
 ENTRY = b"/v1/tenant/acme/table/orders/id/k1"
 GET = b"GET " + ENTRY + b" HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -33,13 +33,14 @@ async def test_trickled_head_is_ended() -> None:
     """The time is for the whole head: more bytes buy no more of it."""
     async with served(header_timeout_s=0.3) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
-        answer = asyncio.get_running_loop().create_task(reader.read())
+        got = bytearray()
+        answer = asyncio.get_running_loop().create_task(receive(reader, got))
         writer.write(b"GET / HTTP/1.1\r\n")
         async with asyncio.timeout(PATIENCE_S):
             while not answer.done():
                 writer.write(b"A: b\r\n")
                 await asyncio.sleep(0.05)
-        assert [reply.status for reply in parse(await answer)] == [408]
+        assert [reply.status for reply in parse(bytes(got))] == [408]
         writer.close()
 
 
