@@ -52,6 +52,7 @@ ROUNDS: Final = 3
 WARM_UP_S: Final = 5
 IDLE_S: Final = 5
 SETTLES_S: Final = 3
+ANSWER_TIMEOUT_S: Final = 10  # hundreds of requests are under way on few cores
 FLAT: Final = 0.15
 _OPERATIONS: Final = ("put", "get")
 _TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
@@ -119,7 +120,12 @@ def main() -> None:
                 run = Run(seconds=seconds, number=number, connections=options.connections)
                 for one in measured:
                     cost = one.measure(workload, run)
-                    if number:
+                    print(
+                        f"{workload.name} {one.nodes} node(s), round {number}: "
+                        f"{cost.sum_us:.0f} µs",
+                        flush=True,
+                    )
+                    if number:  # the first one warms up
                         costs.setdefault((workload.name, one.nodes), []).append(cost)
     print(
         f"\n{options.connections} connections a node, items of {ITEM_BYTES} bytes, {KEYS:,} keys, "
@@ -223,6 +229,7 @@ class _Measured:
                     seconds=run.seconds,
                     pattern=workload.pattern,
                     connections=run.connections,
+                    timeout_s=ANSWER_TIMEOUT_S,
                 ),
                 self._endpoints,
                 paths,

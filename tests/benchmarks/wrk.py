@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 CONNECTIONS: Final = 32
+TIMEOUT_S: Final = 2  # wrk's own
 _SCRIPT: Final = Path(__file__).with_name("replay.lua")
 
 
@@ -40,6 +41,7 @@ def replay(
     seconds: int,
     pattern: str | None = None,
     connections: int = CONNECTIONS,
+    timeout_s: int = TIMEOUT_S,
 ) -> Figure:
     """Send the requests of a file in turn, over so many connections from one thread.
 
@@ -49,10 +51,12 @@ def replay(
         seconds: for so long.
         pattern: a Lua pattern that every body must match; costs wrk some time an answer.
         connections: each has one request under way at a time.
+        timeout_s: an answer that takes longer counts as a broken connection.
 
     Raises: WrongAnswers: an answer not 2xx or not matching, a broken connection, or no answers.
     """
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
+    load = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", f"{timeout_s}s"]
+    command = ["wrk", *load, "-s", str(_SCRIPT), url]
     arguments = ["--", str(requests), *([] if pattern is None else [pattern])]
     printed = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(printed.stdout.rstrip().splitlines()[-1])
