@@ -39,7 +39,13 @@ in a process from outside, `process.spawn(coroutine, name=...)`. Faults:
     world.coordination.loses_reply = lambda machine, method, args: ...   applied, but unknown
     await world.coordination.compact(); .cut_watches(); await .end_lease_of(key)
     machine.clock.set_rate(1.001); machine.clock.skip(3.0); machine.slowness = 100.0
-    machine.disk.cut_after = 17; .fail_syncs = 1; .is_full = True
+    machine.disk.cut_after = 17; .fail_syncs = 1; .is_full = True; .rot(path)
+    machine.disk.put_back(machine.disk.backup())    an old copy for its next life; {}: empty
+
+A scenario (`scenario`) is a class with the methods of `scenario.Cluster`, given to a `Scenario`, in
+`explorer.SCENARIOS`; clients, history, faults, healing and judgement come with it. `plain_cluster`
+is one to begin with, `store.ItemStore` turns a client's calls into those of the product, `faults`
+has the ordinary troubles, `checkers` the invariants, `mutants` what must be caught.
 
 Product log events are counted in `world.trace.counts["log.<event>"]`, so that a scenario can demand
 that something interesting has happened.

@@ -36,6 +36,10 @@ _WAL_CREATED: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_CREATE
 _INDEX_SUFFIX: Final = "-shm"  # SQLite makes it anew
 
 
+Backup = dict[str, bytes]
+"""The content of a disk's files, by their path below its directory."""
+
+
 class PowerCut(OSError):
     """The power is off: nothing reaches the disk any more."""
 
@@ -130,6 +134,7 @@ class SimDisk:
         self.is_full = False
         self.fail_syncs = self.fail_writes = 0
         self.cut_after: int | None = None
+        self._replacement: Backup | None = None
         self.on_cut: Callable[[], None] = _nobody
         self.cuts = self.writes = self.syncs = 0
         self.name = f"dstore-disk-{next(self._numbers)}"
@@ -178,17 +183,45 @@ class SimDisk:
             self._life.has_lost_power = True
             self.cuts += 1
 
+    def backup(self) -> Backup:
+        """Copy all files as they are now, as an operator does without stopping anything."""
+        return {name: content for name, (content, _) in self._kept(self._life).items()}
+
+    def put_back(self, backup: Backup) -> None:
+        """Let the next life begin with these files instead of its own; {}: with an empty disk."""
+        self._replacement = backup
+
+    def rot(self, path: Path) -> None:
+        """Flip one bit of a file, unnoticed; whoever has its page in memory reads on from there."""
+        content = bytearray(path.read_bytes())
+        place = self._random.randrange(len(content))
+        content[place] ^= 1 << self._random.randrange(8)
+        path.write_bytes(content)
+        inode = self._life.inode_of(str(path))
+        if inode is not None and place < len(inode.durable):
+            inode.durable[place] = content[place]
+
     def restart(self) -> None:
         """Come up with what the former life has left; it ends here if it has not ended."""
-        former = self._life
-        former.is_off = True
-        files = self._survivors(former) if former.has_lost_power else self._kept(former)
+        former, replacement = self._life, self._replacement
+        former.is_off, self._replacement = True, None
+        files: dict[str, tuple[bytes, _Inode | None]]
+        if replacement is not None:
+            files = {
+                name: (content, _Inode(durable=bytearray(content)))
+                for name, content in replacement.items()
+            }
+            former.unsynced.clear()
+        else:
+            files = self._survivors(former) if former.has_lost_power else self._kept(former)
         life = self._life = self._new_life()
         for folder in sorted(path for path in former.directory.rglob("*") if path.is_dir()):
             mode = folder.stat().st_mode
-            (life.directory / folder.relative_to(former.directory)).mkdir(mode=mode)
+            if replacement != {}:
+                (life.directory / folder.relative_to(former.directory)).mkdir(mode=mode)
         for name, (content, inode) in files.items():
             path = life.directory / name
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_bytes(content)
             known = former.directory / name
             path.chmod(known.stat().st_mode if known.exists() else 0o600)

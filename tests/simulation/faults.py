@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.coordination import MACHINE as COORDINATOR
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.simulation.machines import Machine
     from tests.simulation.world import World
+
+_DRIFT: Final = 0.002  # of a bad quartz, ten times over
 
 Strike = Callable[["Random"], Coroutine[Any, Any, None]]
 
@@ -193,14 +195,17 @@ class Faults:
         return Fault(name="disk_error", strike=strike)
 
     def clock_jumps(self, machines: Sequence[Machine]) -> Fault:
-        """Suspend a machine for the length of a blink, or set its wall clock."""
+        """Suspend a machine for some seconds, set its wall clock, or let its clock drift."""
 
         async def strike(random: Random) -> None:
             clock = random.choice(machines).clock
-            if random.random() < 0.5:
+            kind = random.randrange(3)
+            if kind == 0:
                 clock.skip(random.uniform(0.0, 8.0))
-            else:
+            elif kind == 1:
                 clock.shift_us += random.randrange(-5_000_000, 5_000_000)
+            else:
+                clock.set_rate(1.0 + random.uniform(-_DRIFT, _DRIFT))
 
         return Fault(name="clock_jump", strike=strike, weight=0.5)
 

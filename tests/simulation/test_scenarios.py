@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 ROOT: Final = Path(__file__).parents[2]
-FEW: Final = 6  # seeds of each scenario in every run
+FEW: Final = 4  # seeds of each scenario in every run
 MANY: Final = 150
 PART: Final = 25
 # The order in which seeds draw may change with the code, and a mutant then dies a little later.
