@@ -138,7 +138,7 @@ class LeasedKey:
         try:
             lease = await self._coordinator.grant(self._ttl_s)
         except CoordinatorError as error:
-            _log.warning("lease_not_granted", key=self._key, why=error.message)
+            _log.warning("lease_not_granted", path=self._key, why=error.message)
             return False
         term = _Term(
             lease_id=lease.lease_id, certain_until_ns=self._certain_until_ns(sent_ns, lease.ttl_s)
@@ -154,7 +154,7 @@ class LeasedKey:
             if term.held_since:
                 ended = renewing if renewing.done() else watching
                 why = ended.result() if ended.done() and not ended.cancelled() else "let go"
-                _log.info("leased_key_lost", key=self._key, why=why, held_since=term.held_since)
+                _log.info("leased_key_lost", path=self._key, why=why, held_since=term.held_since)
                 self._on_change(None)
             if why == _TAKEN and self._on_taken is not None:
                 self._on_taken()
@@ -233,7 +233,7 @@ class LeasedKey:
         if self._certain_s(term) <= 0:
             return  # the answer came too late; the renewal's task ends the term
         term.held_since = revision
-        _log.info("leased_key_held", key=self._key, held_since=revision)
+        _log.info("leased_key_held", path=self._key, held_since=revision)
         self._on_change(revision)
 
     async def _revoke(self, term: _Term) -> None:

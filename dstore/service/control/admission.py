@@ -164,7 +164,7 @@ class Admissions:
         except Refused as refused:
             _log.warning(
                 "join_refused",
-                token=asked.token_id,
+                token_id=asked.token_id,
                 role=asked.role,
                 uri=asked.uri,
                 reason=refused.message,

@@ -280,7 +280,7 @@ def _derive(
                 record.sealed_secret, what=Sealed.ACCESS_KEY, record_id=record.id
             )
         except WrongKey:
-            _log.error("access_key_damaged", access_key=record.id, tenant=record.tenant)
+            _log.error("access_key_damaged", access_key_id=record.id, tenant=record.tenant)
             continue
         days = derive_days(
             secret.decode(), access_key_id=record.id, tenant=record.tenant, now_us=now_us

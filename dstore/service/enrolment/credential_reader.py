@@ -130,7 +130,7 @@ class CredentialReader:
         self._sink.replace(keys, bearers, through_day=through_day)
         self.version = first.version
         self._state = first.state if is_even else b""
-        _log.info("credentials_read", access_keys=len(keys), bearers=len(bearers))
+        _log.info("credentials_read", access_key_count=len(keys), bearer_count=len(bearers))
         return is_even
 
     async def _ask(self, asked: AskCredentials) -> Credentials:
