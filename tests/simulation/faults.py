@@ -102,6 +102,21 @@ class Faults:
 
         return Fault(name="power_cut", strike=strike, weight=2.0)
 
+    def cuts_in_a_sync(self, machines: Sequence[Machine]) -> Fault:
+        """Let syncs take very long, and cut the power while one is on its way."""
+
+        async def strike(random: Random) -> None:
+            machine = random.choice(machines)
+            machine.slowness = 300.0
+            try:
+                await asyncio.sleep(random.uniform(0.05, 0.5))
+                if machine.is_up:
+                    machine.cut_power()
+            finally:
+                machine.slowness = 1.0
+
+        return Fault(name="cut_in_a_sync", strike=strike, weight=2.0)
+
     def pauses(self, machines: Sequence[Machine], *, s_max: float = 12.0) -> Fault:
         """Stop a process where it is, for up to `s_max` seconds."""
 
