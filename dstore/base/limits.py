@@ -53,6 +53,7 @@ ACCESS_KEY_ID_CHARS_MAX: Final = 128
 ACCESS_KEY_SECRET_CHARS_MIN: Final = 8
 ACCESS_KEY_SECRET_CHARS_MAX: Final = 128
 IDEMPOTENCY_KEY_CHARS_MAX: Final = 128  # room for a UUID with a prefix
+INVOCATION_ID_CHARS_MAX: Final = 64  # SDKs send a UUID
 REQUEST_ID_CHARS_MAX: Final = 64  # a client's own id, echoed in answers and logs
 
 # ------------------------------------------------------------------------------------- the wire
@@ -158,6 +159,10 @@ ASYNC_TURN_BYTES_MAX: Final = 1 * MIB  # of bodies taken at once; as items they 
 ASYNC_FORGET_S: Final = 60.0  # how often outcomes past their time are looked for
 OUTCOMES_FORGOTTEN: Final = 512  # deleted at a time, so that no other step waits long for it
 REQUEST_RETENTION_S: Final = 900  # an Idempotency-Key is remembered for 15 min (SigV4's skew)
+# Names of writes that SDKs send again when they hear nothing: in memory, ~350 B each.
+REPEATS_KEPT_S: Final = 15.0  # at least, and twice that at most; a proxy gives up after 10 s
+REPEATS_MAX: Final = 65_536  # of a process; under full load ~6 s
+REPEATS_BYTES_MAX: Final = 16 * MIB  # of the attributes that they were answered with
 RETRY_AFTER_MS: Final = 100  # what a full queue tells the client: ~450 writes later
 DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes after 90 s
 

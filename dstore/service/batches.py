@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dstore.service.read_answers import ReadAnswer, ReadAsk
     from dstore.service.write_answers import WriteAsk, Written
     from dstore.storage.range_writer import Apply
+    from dstore.storage.requests import RequestName
 
 # Of items read from memory before others have their turn on the event loop: a millisecond or two.
 _TURN_BYTES: Final = 256 * KIB
@@ -43,13 +44,14 @@ class ReadItem(msgspec.Struct, frozen=True, kw_only=True):
 class BatchedWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One write of a batch, and what is going to be told of it, None for nothing.
 
-    `size_bytes` is roughly what it holds in memory.
+    `size_bytes` is roughly what it holds in memory; `request` names it, so that it is done once.
     """
 
     key: ItemKey
     apply: Apply
     size_bytes: int
     ask: WriteAsk | None = None
+    request: RequestName | None = None
 
 
 async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadItem]:
@@ -190,7 +192,11 @@ async def _outcomes(
 async def _submitted(items: Items, write: BatchedWrite) -> Future[Written] | Unavailable:
     try:
         return await items.submit(
-            write.key, write.apply, body_bytes=write.size_bytes, ask=write.ask
+            write.key,
+            write.apply,
+            request=write.request,
+            body_bytes=write.size_bytes,
+            ask=write.ask,
         )
     except Unavailable as error:
         return error
@@ -199,6 +205,12 @@ async def _submitted(items: Items, write: BatchedWrite) -> Future[Written] | Una
 async def _written(items: Items, write: BatchedWrite) -> Written | Unavailable:
     """Write where the range is now."""
     try:
-        return await items.write(write.key, write.apply, body_bytes=write.size_bytes, ask=write.ask)
+        return await items.write(
+            write.key,
+            write.apply,
+            request=write.request,
+            body_bytes=write.size_bytes,
+            ask=write.ask,
+        )
     except Unavailable as error:
         return error

@@ -20,7 +20,7 @@ from dstore.service.holdings import Holdings
 from dstore.service.items import Items
 from dstore.service.range_duties import RangeDuties
 from dstore.service.range_walks import RangeWalks
-from dstore.service.ranges import LocalRanges
+from dstore.service.repeats import OnceRanges
 from dstore.service.shredding import Shredder
 from dstore.service.tables import Tables
 from dstore.service.tenant_keys import TenantKeys
@@ -107,7 +107,7 @@ class Node:
         )
         self.directory: Directory = self.catalog
         self.registrar: Registrar = self.catalog
-        self.ranges = LocalRanges(self.holdings, self.disk)
+        self.ranges = OnceRanges(self.holdings, self.disk, clock=clock)
         self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy

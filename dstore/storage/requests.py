@@ -42,6 +42,7 @@ class RequestName:
     `digest` is of the request's content: the same id with other content is another request.
     `accepted_us` is when a request came that waited before it was done (wall time); what was
     remembered since is its own answer, however long it waited. None: it came just now.
+    `is_brief` keeps it out of the file: it is remembered in memory, for seconds (service.repeats).
     """
 
     principal: str
@@ -49,6 +50,7 @@ class RequestName:
     digest: bytes
     ordinal: int = 0
     accepted_us: int | None = None
+    is_brief: bool = False
 
 
 class RequestAnswer(msgspec.Struct, frozen=True, array_like=True):

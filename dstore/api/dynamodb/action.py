@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dstore.base.limits import INLINE_JSON_BYTES_MAX
+from dstore.base.limits import INLINE_JSON_BYTES_MAX, INVOCATION_ID_CHARS_MAX
 from dstore.service.access import require_same_tenant
+from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.shapes import Structure
@@ -38,11 +39,33 @@ class Call:
     body_bytes: int = 0
     host: str = ""
     """The host and port by which the client reached the door, as its Host header says."""
+    action: str = ""
+    invocation: str = ""
+    """What the SDK calls the request, each time that it sends it: its amz-sdk-invocation-id."""
+    body_sha256: str = ""
+    """Of the body as it was sent, in hexadecimal digits."""
 
     @property
     def is_large(self) -> bool:
         """Whether work on all of the members belongs into a thread."""
         return self.body_bytes > INLINE_JSON_BYTES_MAX
+
+    def request_name(self, ordinal: int = 0) -> RequestName | None:
+        """Name a write of the request, so that the SDK's own retry is not done again (I9).
+
+        `ordinal` counts the writes of a request. None: the client has no name for it. The same name
+        with another body, or of another operation, is another request.
+        """
+        invocation = self.invocation
+        if not 0 < len(invocation) <= INVOCATION_ID_CHARS_MAX or not invocation.isprintable():
+            return None
+        return RequestName(
+            principal=f"{self.tenant}/{self.principal.credential}",
+            request_id=f"{self.action}/{invocation}",
+            digest=bytes.fromhex(self.body_sha256),
+            ordinal=ordinal,
+            is_brief=True,
+        )
 
     def known_tenant(self) -> KnownTenant:
         """Find the tenant whose access key signed the request, and no later one of its name.

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 SURFACE: Final = "dynamodb"  # in metrics and logs
 
 _TARGET: Final = istr("X-Amz-Target")
+_INVOCATION: Final = istr("amz-sdk-invocation-id")
 _CONTENT_TYPES: Final = frozenset({AMZ_JSON, JSON})
 _TOO_LARGE: Final = 413
 # The operations of the other service behind this door; every other name is DynamoDB's own.
@@ -134,7 +135,8 @@ class Door:
             sent = await _body_of(request, partial(self._check_sender, request))
         if len(sent) <= INLINE_JSON_BYTES_MAX and hdrs.CONTENT_ENCODING not in headers:
             members = _members_of(sent)
-            action, principal = self._asked(request, hashlib.sha256(sent).hexdigest())
+            digest = hashlib.sha256(sent).hexdigest()
+            action, principal = self._asked(request, digest)
             if members is None:
                 raise serialization()
             shapes.check(action.shape, members)
@@ -154,6 +156,9 @@ class Door:
                 members=members,
                 body_bytes=body_bytes,
                 host=request.host,
+                action=action.name,
+                invocation=headers.get(_INVOCATION, ""),
+                body_sha256=digest,
             )
         )
         body, checksum = encode_short(reply) if is_short(reply) else await encode(reply)

@@ -35,7 +35,9 @@ async def write_item(call: Call, key: ItemKey, mutation: ItemMutation) -> dict[s
     members = call.members
     ask = ask_of(members)
     try:
-        done = await call.cases.items.write(key, mutation, body_bytes=call.body_bytes, ask=ask)
+        done = await call.cases.items.write(
+            key, mutation, request=call.request_name(), body_bytes=call.body_bytes, ask=ask
+        )
     except ItemMisfit as misfit:
         raise misfit_error(misfit) from None
     answer: dict[str, Any] = {}

@@ -163,7 +163,9 @@ class RemoteRanges:
             ask=None if ask is NOTHING_ASKED else ask,
             request=write.request,
         )
-        done = await self._calls.ask(ref.node, request, is_once=write.request is not None)
+        # A node that starts again in between has forgotten a brief name: its client must decide.
+        is_once = write.request is not None and not write.request.is_brief
+        done = await self._calls.ask(ref.node, request, is_once=is_once)
         result = decode_result(done.result)
         if isinstance(result, Written):
             return result

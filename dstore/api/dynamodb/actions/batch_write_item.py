@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.model.tables import TableId
     from dstore.service.write_answers import Written
+    from dstore.storage.requests import RequestName
 
 _COUNTED: Final = WriteAsk(is_counted=True)
 
@@ -96,7 +97,14 @@ def _plan(call: Call) -> list[_Asked]:
     for name, values in checked.items():
         table = table_of(call, name)
         for given, (is_put, item) in zip(requested[name], values, strict=True):
-            write = _write(table, item, is_put=is_put, size_bytes=call.body_bytes // count, ask=ask)
+            write = _write(
+                table,
+                item,
+                is_put=is_put,
+                size_bytes=call.body_bytes // count,
+                ask=ask,
+                request=call.request_name(len(asked)),
+            )
             item_name = (table.definition.table_id, write.key.rid_id)
             if item_name in seen:
                 raise validation(DUPLICATES)
@@ -115,17 +123,23 @@ def _values(call: Call, request: dict[str, Any]) -> tuple[bool, Item]:
 
 
 def _write(
-    table: Table, item: Item, *, is_put: bool, size_bytes: int, ask: WriteAsk | None
+    table: Table,
+    item: Item,
+    *,
+    is_put: bool,
+    size_bytes: int,
+    ask: WriteAsk | None,
+    request: RequestName | None,
 ) -> BatchedWrite:
     """Hold the values against their table, and make the write."""
     if not is_put:
         key = key_of_map(item, table)
         apply = delete(key=key, guard=None)
-        return BatchedWrite(key=key, apply=apply, size_bytes=size_bytes, ask=ask)
+        return BatchedWrite(key=key, apply=apply, size_bytes=size_bytes, ask=ask, request=request)
     key = key_of_batched_item(item, table)
     check_index_keys(item, table.definition)
     apply_put = put(item, key=key, guard=None)
-    return BatchedWrite(key=key, apply=apply_put, size_bytes=size_bytes, ask=ask)
+    return BatchedWrite(key=key, apply=apply_put, size_bytes=size_bytes, ask=ask, request=request)
 
 
 _WRITE_REQUEST: Final = of.structure(
