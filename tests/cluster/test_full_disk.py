@@ -30,6 +30,7 @@ def _run(name: str, directory: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", ["no_reserve", "folding"])
 def test_disk_without_a_free_block(tmp_path: Path, scenario: str) -> None:
     """With no reserve every kind of write, and each background job, meets ENOSPC itself."""
