@@ -221,18 +221,17 @@ class RemoteRegistrar:
                 _raise_either(problem, error)
 
     async def _shown(self, revision: int) -> None:
-        """Wait until the own view shows a change, a while. Raises: Unavailable: it does not.
+        """Wait until the own view shows a change, a while.
 
-        The change is made all the same; a repetition finds it so.
+        Raises: Unknown: it does not. The change is made all the same, so it must not be said to
+            have failed; a repetition finds it made.
         """
         try:
             async with asyncio.timeout(PROXY_VIEW_TIMEOUT_S):
                 await self._watcher.reached(Revision(revision))
         except TimeoutError:
-            raise Unavailable(
-                UnavailableKind.UNREACHABLE,
-                "Control has made the change, and this proxy does not see it yet; look again.",
-                retry_after_ms=RETRY_AFTER_MS,
+            raise Unknown(
+                "Control has made the change, and this proxy does not see it yet; look again."
             ) from None
 
     async def _made(self, made: TableChanged) -> Table:
