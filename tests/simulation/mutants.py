@@ -15,11 +15,13 @@ from unittest.mock import patch
 from dstore.model.errors import Unknown
 from dstore.replication.peers.errors import Unreachable, unreachable
 from dstore.service.proxy.remote_ranges import NodeCalls
+from dstore.service.proxy.remote_registrar import RemoteRegistrar
 from dstore.storage import requests
 from dstore.storage.range_file import RangeFile
 from dstore.storage.vault.file_state import LogState
 from tests.simulation import peers
 from tests.simulation.plain_cluster import CROWDED, PLAIN
+from tests.simulation.whole_cluster import WHOLE
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
@@ -105,6 +107,19 @@ def _forgets_requests() -> Patches:
     return ((requests, "find", found),)
 
 
+def _takes_unseen_for_failed() -> Patches:
+    """Say of a change that control has made, and that is not seen yet, that nothing was done."""
+    shown = RemoteRegistrar._shown
+
+    async def seen(self: RemoteRegistrar, revision: int) -> None:
+        try:
+            await shown(self, revision)
+        except Unknown as error:
+            raise unreachable("has not shown it yet") from error
+
+    return ((RemoteRegistrar, "_shown", seen),)
+
+
 MUTANTS: Final = (
     Mutant(
         name="acknowledges_before_sync",
@@ -132,4 +147,10 @@ MUTANTS: Final = (
         seed=1,
     ),
     Mutant(name="forgets_requests", patches=_forgets_requests, scenario=PLAIN, seed=6),
+    Mutant(
+        name="takes_unseen_for_failed",
+        patches=_takes_unseen_for_failed,
+        scenario=WHOLE,
+        seed=111,
+    ),
 )
