@@ -223,8 +223,8 @@ async def test_a_certificate_that_ends_on_an_open_connection(
 ) -> None:
     """TLS looks once; a connection does not outlive what it was let in with."""
     clock = SetClock()
-    async with served(node.methods, contexts[NODE].server, clock=clock, beat_s=0.05) as at:
-        peer = remote(at.url, contexts[PROXY], beat_s=0.05)
+    async with served(node.methods, contexts[NODE].server, clock=clock, beat_s=0.25) as at:
+        peer = remote(at.url, contexts[PROXY], beat_s=0.25)
         await peer.call(Echo(b""), deadline_s=5)
         clock.ahead_us = 2 * HOUR_US
         await until(lambda: not at.server.connections)
