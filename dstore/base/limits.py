@@ -173,6 +173,31 @@ LOG_RECORDS_KEPT: Final = 4_096
 LOG_RECORDS_TRIMMED: Final = 64  # at a time, so that trimming is a small part of any one batch
 REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more go than come
 
+# --------------------------------------------------------------------------------- replication
+
+REPLICA_LEASE_MS: Final = 2_000  # what a replica promises its primary with each answer (L)
+# Of that, for clocks that run at different speeds and a loop that was late: a tenth.
+REPLICA_LEASE_MARGIN_MS: Final = 200
+REPLICA_HEARTBEAT_MS: Final = 500  # to a replica that has nothing new to hear: four in a lease
+REPLICA_COMMIT_TOLD_MS: Final = 5  # after a commit, if no next batch has carried it by then
+# Without an answer for so long a replica leaves the in-sync set; less than a lease, so that strong
+# reads do not wait for it.
+REPLICA_SILENT_MS: Final = 1_500
+REPLICA_CALL_TIMEOUT_S: Final = 1.0  # of one message; it is sent again, since all may be repeated
+REPLICA_BACKOFF_MS_MIN: Final = 20  # before a replica that failed is asked again, doubled up to
+REPLICA_BACKOFF_MS_MAX: Final = 500
+REPLICA_BATCH_BYTES: Final = 1 * MIB  # of records in one message to a replica that catches up
+REPLICA_BATCH_RECORDS_MAX: Final = 1_024
+REPLICA_EPOCHS_TOLD: Final = 64  # the newest of a log's epochs, by which two logs find their fork
+REPLICA_EPOCHS_KEPT: Final = 256  # in a file
+REPLICA_COPY_BYTES: Final = 512 * KIB  # of rows in one message of a copy: ~10 ms of a core
+# A learner within so many records is fed as fast as the others, and joins when it has all.
+REPLICA_LAG_JOINING_MAX: Final = 256
+REPLICA_TENDED_MS: Final = 100  # how often a primary looks whether a replica is silent, or ready
+# A replica further behind is given a copy of the rows; the log is not kept for it.
+REPLICA_LAG_RECORDS_MAX: Final = 131_072
+REPLICA_MADE_S: Final = 10.0  # a new range's replicas are waited for so long before one is left out
+
 # ------------------------------------------------------------------------------------ the trust
 
 DAY_S: Final = 24 * 3_600

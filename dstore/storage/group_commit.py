@@ -23,6 +23,7 @@ from dstore.base.limits import (
 )
 from dstore.model.errors import Unavailable, UnavailableKind, Unknown
 
+_NOT_BEGUN: Final = frozenset({UnavailableKind.MOVED, UnavailableKind.UNREACHABLE})
 _NOT_SYNCED: Final = "The server ends; whether the write has reached its disk is unknown."
 
 Job = TypeVar("Job")
@@ -43,6 +44,9 @@ Queued = tuple[Job, int, "Future[Any]", Callable[[Answer], Any] | None]
 Begin = Callable[[Sequence[Job]], Begun[Answer] | None]
 """Commits a short batch on the event loop; None if it belongs into a thread after all."""
 
+Settle = Callable[[], "Future[None] | None"]
+"""Told on the event loop that `Commit` has ended well in its thread: what else to wait for."""
+
 
 class GroupCommit(Generic[Job, Answer]):
     """Queue jobs from the event loop and commit them in batches of up to WRITE_BATCH_MAX.
@@ -59,6 +63,7 @@ class GroupCommit(Generic[Job, Answer]):
         begin: Begin[Job, Answer] | None = None,
         on_thread: Callable[[Sequence[Job]], None] = lambda _jobs: None,
         off_thread: Callable[[], None] = lambda: None,
+        settle: Settle = lambda: None,
         on_batch: Callable[[int], None] = lambda _jobs: None,
     ) -> None:
         """Prepare to commit.
@@ -69,6 +74,7 @@ class GroupCommit(Generic[Job, Answer]):
             begin: commits short batches on the event loop.
             on_thread: told on the event loop, before a batch is given to `commit`.
             off_thread: told on the event loop, when `commit` has ended, before anybody is answered.
+            settle: gives what is to be waited for behind `commit`, before anybody is answered.
             on_batch: told on the event loop of how many jobs each batch was, whatever became of it.
         """
         self._commit = commit
@@ -76,17 +82,20 @@ class GroupCommit(Generic[Job, Answer]):
         self._executor = executor
         self._on_thread = on_thread
         self._off_thread = off_thread
+        self._settle = settle
         self._on_batch = on_batch
         self._queue: deque[Queued[Job, Answer]] = deque()
         self._queued_bytes = 0
         self._batch_bytes = 0
         self._is_busy = False
+        self._is_held = False
+        self._holders = 0  # who hold, or wait to
         self._idle_waiters: list[Future[None]] = []
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing is being committed."""
-        return not self._is_busy and not self._queue
+        """Nothing waits, nothing is being committed, and nobody holds."""
+        return not self._is_busy and not self._queue and not self._holders
 
     def submit(
         self, job: Job, *, job_bytes: int, tell: Callable[[Answer], Any] | None = None
@@ -113,7 +122,7 @@ class GroupCommit(Generic[Job, Answer]):
         future: Future[Any] = loop.create_future()
         self._queue.append((job, job_bytes, future, tell))
         self._queued_bytes += job_bytes
-        if not self._is_busy:
+        if not self._is_busy and not self._holders:
             self._is_busy = True
             # At the end of this tick, so that all requests of the tick share the first batch.
             loop.call_soon(self._start, loop)
@@ -122,9 +131,50 @@ class GroupCommit(Generic[Job, Answer]):
     async def wait_idle(self) -> None:
         """Return when everything queued so far, and since, has been answered."""
         while not self.is_idle:
-            waiter: Future[None] = get_running_loop().create_future()
-            self._idle_waiters.append(waiter)
-            await waiter
+            await self._next_pause()
+
+    async def hold(self) -> None:
+        """Let no batch begin until `release`, and return when none is under way.
+
+        Jobs go on being queued. Those who want to hold take turns.
+        """
+        self._holders += 1
+        try:
+            while self._is_busy or self._is_held:
+                await self._next_pause()
+        except BaseException:
+            self._holders -= 1
+            self._go_on()
+            raise
+        self._is_held = True
+
+    def release(self) -> None:
+        """Go on with what was queued, or let the next one hold."""
+        self._is_held = False
+        self._holders -= 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_busy or self._is_held:
+            return
+        if self._queue and not self._holders:
+            self._is_busy = True
+            loop = get_running_loop()
+            loop.call_soon(self._start, loop)
+            return
+        self._pause()
+
+    async def _next_pause(self) -> None:
+        waiter: Future[None] = get_running_loop().create_future()
+        self._idle_waiters.append(waiter)
+        await waiter
+
+    def _pause(self) -> None:
+        """Let those look again who wait for the end of a batch."""
+        waiters, self._idle_waiters = self._idle_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _start(self, loop: AbstractEventLoop) -> None:
         """Commit the next batch; a short one right here, if that is offered."""
@@ -158,7 +208,14 @@ class GroupCommit(Generic[Job, Answer]):
         batch: list[Queued[Job, Answer]],
     ) -> None:
         self._off_thread()
-        self._finish(loop, _outcome(done, batch), batch)
+        answers = _outcome(done, batch)
+        settling = None if done.exception() is not None else self._settle()
+        if settling is None:
+            self._finish(loop, answers, batch)
+            return
+        settling.add_done_callback(
+            lambda settled: self._finish(loop, _failure(settled, batch) or answers, batch)
+        )
 
     def _put_back(self, jobs: Sequence[Queued[Job, Answer]]) -> None:
         """Let jobs of a batch that became too long be the first of the next one."""
@@ -195,14 +252,11 @@ class GroupCommit(Generic[Job, Answer]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer if tell is None else tell(answer))
-        if self._queue:
+        if self._queue and not self._holders:
             loop.call_soon(self._start, loop)
             return
         self._is_busy = False
-        waiters, self._idle_waiters = self._idle_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._pause()
 
 
 def _outcome(done: Future[Any], batch: Sequence[Any]) -> Sequence[Any]:
@@ -212,9 +266,14 @@ def _outcome(done: Future[Any], batch: Sequence[Any]) -> Sequence[Any]:
 
 
 def _failure(done: Future[None], batch: Sequence[Any]) -> Sequence[BaseException] | None:
-    """Say of every write of a batch that nobody knows, if its sync failed or was not begun."""
-    error = done.exception()
+    """Say of every write of a batch what its sync says; nobody knows if it was not begun."""
+    error = Unknown(_NOT_SYNCED) if done.cancelled() else done.exception()
     if error is None:
         return None
-    unknown = error if isinstance(error, Unknown) else Unknown(_NOT_SYNCED)
-    return [unknown] * len(batch)
+    is_told = isinstance(error, Unknown) or _is_not_begun(error)
+    return [error if is_told else Unknown(_NOT_SYNCED)] * len(batch)
+
+
+def _is_not_begun(error: BaseException) -> bool:
+    """Tell whether nothing of a batch has left this process, nor will."""
+    return isinstance(error, Unavailable) and error.kind in _NOT_BEGUN

@@ -61,6 +61,12 @@ class NewestVersions:
         for rid_id in rid_ids:
             self.forget(rid_id)
 
+    def handed_over_whole(self) -> None:
+        """Forget everything: what goes to a thread now may change any entry."""
+        self._is_away = True
+        self._young.clear()
+        self._old.clear()
+
     def came_back(self) -> None:
         """Note what is read again: the batch in the thread has ended."""
         self._is_away = False

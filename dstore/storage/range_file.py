@@ -6,6 +6,7 @@ from asyncio import Future, Lock, get_running_loop, shield
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
@@ -20,8 +21,15 @@ from dstore.storage.failures import gone, is_io_failure, stored_error
 from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.newest_versions import NewestVersions
 from dstore.storage.range_scan import Span, Walk
-from dstore.storage.range_writer import WRITE_OVERHEAD_BYTES, Applied, RangeWriter, Write
+from dstore.storage.range_writer import (
+    WRITE_OVERHEAD_BYTES,
+    Applied,
+    Prepared,
+    RangeWriter,
+    Write,
+)
 from dstore.storage.schema import Schema, upgrade
+from dstore.storage.shipments import Shipment
 from dstore.storage.vault.residency import NotResident, Residency
 
 if TYPE_CHECKING:
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 
     from dstore.base.clock import Clock
     from dstore.storage.range_scan import Collector
+    from dstore.storage.replication_port import Replication
     from dstore.storage.vault.vault import Vault
 
 _log = get_logger(__name__)
@@ -69,6 +78,8 @@ class Surroundings:
     wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
     is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
     on_batch: Callable[[int], None] = lambda _writes: None  # told of each batch of a range's writes
+    # Of a range, by its id; None if this is its only replica.
+    replication_of: Callable[[str], Replication | None] = lambda _range_id: None
     walking: Lock = field(default_factory=Lock)
     entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))
 
@@ -111,6 +122,8 @@ class RangeFile:
         self._residency.required = True
         self._log = around.vault.log_of(path)
         self._is_closing = False
+        self._replication = around.replication_of(path.stem)
+        self._prepared: Prepared | None = None  # in a thread, not shipped yet
         self._readers: list[apsw.Connection] = []
         self._reads_in_threads = 0
         self._group: GroupCommit[Write, Applied] = GroupCommit(
@@ -118,7 +131,8 @@ class RangeFile:
             executor=around.executor,
             begin=self._begin,
             on_thread=self._hand_over,
-            off_thread=self._newest.came_back,
+            off_thread=self._come_back,
+            settle=self._settle,
             on_batch=around.on_batch,
         )
         self._unsynced: frozenset[bytes] = frozenset()  # RID_IDs of the batch that `_syncing` syncs
@@ -179,6 +193,8 @@ class RangeFile:
                 raise stored_error(error, file=str(self.path)) from error
         if rid_id in self._unsynced:
             await self._synced()
+        if self._replication is not None:
+            await self._certain(self._replication)
         return entry
 
     def _known(self, rid_id: bytes) -> Entry | None:
@@ -200,7 +216,7 @@ class RangeFile:
         page = await self._walk_in_thread(
             lambda reader: _scan(reader, after, before, limit=limit, bytes_max=bytes_max)
         )
-        await self._synced()
+        await self._told()
         return page
 
     async def walk(self, span: Span, collector: Collector) -> None:
@@ -219,7 +235,7 @@ class RangeFile:
             raise stored_error(error, file=str(self.path)) from error
         if not walk.is_over:
             await self._walk_in_thread(walk.run)
-        await self._synced()
+        await self._told()
 
     async def _walk_in_thread(self, walk: Callable[[apsw.Connection], Result]) -> Result:
         """Walk when it is our turn; who waits for it keeps the file open."""
@@ -230,6 +246,21 @@ class RangeFile:
         finally:
             self._reads_in_threads -= 1
             self._tell_waiters()
+
+    async def _told(self) -> None:
+        """Return when everything that was read by now may be told (I1, I7)."""
+        await self._synced()
+        if self._replication is not None:
+            await self._certain(self._replication)
+
+    async def _certain(self, replication: Replication) -> None:
+        """Return when what was read before is known to be the newest there is (I7).
+
+        Raises: NotMine, Unavailable.
+        """
+        asking = replication.certain()
+        if asking is not None:
+            await shield(asking)
 
     async def _synced(self) -> None:
         """Return when what is committed by now is durable, and what was read of it may be told.
@@ -299,9 +330,11 @@ class RangeFile:
 
     def _commit(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
         """Commit a batch in a thread; whether the log is too long shows only behind it."""
-        if self._fold_rest:
-            self._fold_rest = False
-            self._writer.checkpoint()
+        self._fold_in_thread()
+        if self._replication is not None:
+            self._writer.wanted_after_seq = self._replication.wanted_after_seq
+            self._prepared = self._writer.prepare(writes)
+            return self._prepared.answers
         answers = self._writer.commit(writes)
         self._has_committed = True
         self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
@@ -320,6 +353,14 @@ class RangeFile:
         # A handle's first commit syncs the directory too, and folding takes long.
         if self._fold_rest or not self._has_committed or around.is_halted():
             return None
+        if self._replication is not None:
+            self._writer.wanted_after_seq = self._replication.wanted_after_seq
+            prepared = self._writer.prepare_at_once(writes)
+            return (
+                None
+                if prepared is None
+                else (prepared.answers, self._ship(prepared, in_thread=False))
+            )
         before = self._writer.end.seq
         answers = self._writer.commit_unsynced(writes)
         if answers is None or self._writer.end.seq == before:
@@ -329,6 +370,97 @@ class RangeFile:
         self._syncing = get_running_loop().run_in_executor(around.executor, self._sync)
         self._syncing.add_done_callback(self._sync_done)
         return answers, self._syncing
+
+    def _fold_in_thread(self) -> None:
+        """Fold what is left of the log, between two batches."""
+        if self._fold_rest:
+            self._fold_rest = False
+            self._writer.checkpoint()
+
+    def _come_back(self) -> None:
+        if self._prepared is None:  # else the rows are still to change
+            self._newest.came_back()
+
+    # ------------------------------------------------------------------------------- replicated
+
+    def _settle(self) -> Future[None] | None:
+        """Ship what a thread has prepared."""
+        prepared, self._prepared = self._prepared, None
+        return None if prepared is None else self._ship(prepared, in_thread=True)
+
+    def _ship(self, prepared: Prepared, *, in_thread: bool) -> Future[None]:
+        """Have a batch's records held by all, then commit it; no thread waits for the others.
+
+        Returns: a future that has a result when the batch may be told of (I1, I5, I7).
+        """
+        replication = self._replication
+        assert replication is not None
+        commit = partial(self._commit_shipped, prepared, in_thread=in_thread)
+        return Shipment(prepared, replication, commit=commit, abandon=self._abandon).done
+
+    def _commit_shipped(self, prepared: Prepared, *, in_thread: bool) -> Future[None]:
+        """Begin to commit what all in-sync replicas hold. Returns: a future of its end."""
+        loop, executor = get_running_loop(), self._around.executor
+        if in_thread:
+            committing = loop.run_in_executor(executor, self._commit_prepared, prepared)
+            committing.add_done_callback(lambda _: self._newest.came_back())
+            return committing
+        self._writer.commit_prepared(prepared, is_synced=False)
+        self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
+        self._unsynced = self._writer.written
+        self._syncing = loop.run_in_executor(executor, self._sync)
+        self._syncing.add_done_callback(self._sync_done)
+        return self._syncing
+
+    def _commit_prepared(self, prepared: Prepared) -> None:
+        self._writer.commit_prepared(prepared, is_synced=True)
+        self._has_committed = True
+        self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
+
+    def _abandon(self) -> None:
+        self._writer.abandon()
+        self._newest.came_back()
+
+    async def change(self, work: Callable[[apsw.Connection], Result]) -> Result:
+        """Do something to the log and the rows between two batches, durably, in a thread.
+
+        It ends even if its caller is cancelled; nothing else is written meanwhile.
+
+        Raises: what `work` raises, with nothing changed. Unavailable, Unknown: as `submit`.
+        """
+        self._refuse_closing()
+        await self._group.hold()
+        self._newest.handed_over_whole()
+        try:
+            changing = get_running_loop().run_in_executor(self._around.executor, self._change, work)
+        except BaseException:
+            self._changed()
+            raise
+        changing.add_done_callback(self._changed)
+        return await shield(changing)
+
+    def _change(self, work: Callable[[apsw.Connection], Result]) -> Result:
+        self._fold_in_thread()
+        result = self._writer.change(work)
+        self._has_committed = True
+        self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
+        return result
+
+    def _changed(self, changing: Future[Any] | None = None) -> None:
+        if changing is not None and not changing.cancelled():
+            changing.exception()  # it is the caller's, who may have gone
+        self._newest.came_back()
+        self._group.release()
+        self._tell_waiters()
+        if self._is_fold_due and not self._is_folding:
+            self.fold()
+
+    async def look(self, work: Callable[[apsw.Connection], Result]) -> Result:
+        """Read something else than entries, in a thread, as of one commit."""
+        self._refuse_closing()
+        return await self._in_thread(work)
+
+    # ------------------------------------------------------------------------------- syncing
 
     def _sync(self) -> None:
         try:

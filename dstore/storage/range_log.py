@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from enum import StrEnum
-from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED
 from dstore.model.errors import Corrupt
+from dstore.storage.log_records import LogRecord, RecordKind, RequestMark, digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import apsw
 
     from dstore.model.values import Item
 
 IMAGE_FORMAT: Final = b"\x01"  # then the item in wire form, as JSON
 _VERSION_BYTES: Final = 12  # of the digest: 2⁻⁴⁸ that two versions of one entry ever look alike
-_POSITION = Struct(">QQ")
 _encode = msgspec.json.Encoder().encode
-_APPEND = (
-    "INSERT INTO log (SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode_mark = msgspec.msgpack.Encoder().encode
+_decode_mark = msgspec.msgpack.Decoder(RequestMark).decode
+_INSERT = (
+    "INSERT INTO log "
+    "(SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST, REQUEST) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-
-
-class RecordKind(StrEnum):
-    """What a record did."""
-
-    PUT = "put"
-    DELETE = "delete"
-
-
-_PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
-_DELETE: Final = RecordKind.DELETE.value
+_READ = (
+    "SELECT EPOCH, SEQ, TIME_US, KIND, RID_ID, NEW_IMAGE, REQUEST, DIGEST FROM log "
+    "WHERE SEQ > ? AND SEQ <= ? ORDER BY SEQ"
+)
 
 
 @dataclass(slots=True)
@@ -76,27 +72,115 @@ def append(
     connection: apsw.Connection,
     end: LogEnd,
     *,
+    kind: str,
     rid_id: bytes,
     item: Item | None,
-    request_id: str | None,
+    request: RequestMark | None,
     time_us: int,
 ) -> str:
-    """Append the record of a put (`item`) or a delete (None) and advance `end`.
+    """Append the record of a change that is made in the same transaction, and advance `end`.
+
+    `kind` is a `RecordKind`'s value; `item` is what a put stores, and None in all others.
 
     Returns: the version that the record gives its entry: unique in the range, never reused.
     """
-    kind, image = _DELETE, None
-    if item is not None:
-        kind, image = _PUT, IMAGE_FORMAT + _encode(item)
+    image = None if item is None else IMAGE_FORMAT + _encode(item)
     seq = end.seq + 1
-    content = end.digest + _POSITION.pack(end.epoch, seq) + kind.encode() + rid_id + (image or b"")
-    digest = hashlib.sha256(content).digest()
-    connection.execute(_APPEND, (seq, end.epoch, time_us, request_id, kind, rid_id, image, digest))
+    digest = digest_of(
+        end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image
+    )
+    request_id, mark = (None, None) if request is None else _marked(request)
+    connection.execute(
+        _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, image, digest, mark)
+    )
     end.seq, end.digest = seq, digest
+    return version_of(digest)
+
+
+def insert(connection: apsw.Connection, records: Iterable[LogRecord]) -> None:
+    """Write records that another replica made, as they are."""
+    connection.executemany(_INSERT, map(_row, records))
+
+
+def read(
+    connection: apsw.Connection, *, after_seq: int, last_seq: int, bytes_max: int | None = None
+) -> list[LogRecord]:
+    """Read the records behind a sequence up to another, at least one if there is one.
+
+    Raises: Corrupt: a record is none.
+    """
+    found: list[LogRecord] = []
+    size_bytes = 0
+    rows = connection.execute(_READ, (after_seq, last_seq))
+    for row in rows:
+        record = _record(row, file=connection.filename)
+        found.append(record)
+        size_bytes += record.size_bytes
+        if bytes_max is not None and size_bytes >= bytes_max:
+            rows.close()
+            break
+    return found
+
+
+def item_of(image: bytes, *, file: str) -> Item:
+    """Decode the image of a put. Raises: Corrupt: it is none that this version can read."""
+    if image[:1] != IMAGE_FORMAT:
+        raise Corrupt("A record's image has an unknown format.", file=file, where="log")
+    try:
+        return _decode(memoryview(image)[1:])
+    except msgspec.MsgspecError:
+        raise Corrupt("A record's image is no item.", file=file, where="log") from None
+
+
+def version_of(digest: bytes) -> str:
+    """Name the version of an entry that a record has made."""
     return urlsafe_b64encode(digest[:_VERSION_BYTES]).decode()
 
 
-def trim(connection: apsw.Connection, end: LogEnd) -> None:
-    """Drop the oldest records once there are LOG_RECORDS_TRIMMED more than are kept."""
-    if end.seq % LOG_RECORDS_TRIMMED == 0 and end.seq > LOG_RECORDS_KEPT:
-        connection.execute("DELETE FROM log WHERE SEQ <= ?", (end.seq - LOG_RECORDS_KEPT,))
+def trim(connection: apsw.Connection, end: LogEnd, *, wanted_after_seq: int | None = None) -> None:
+    """Drop the oldest records once there are LOG_RECORDS_TRIMMED more than are kept.
+
+    What is behind `wanted_after_seq` stays: somebody is going to read it.
+    """
+    if end.seq % LOG_RECORDS_TRIMMED or end.seq <= LOG_RECORDS_KEPT:
+        return
+    last_seq = end.seq - LOG_RECORDS_KEPT
+    if wanted_after_seq is not None:
+        last_seq = min(last_seq, wanted_after_seq - 1)  # its own digest is wanted too
+    connection.execute("DELETE FROM log WHERE SEQ <= ?", (last_seq,))
+
+
+def _marked(request: RequestMark) -> tuple[str, bytes]:
+    return request.request_id, _encode_mark(request)
+
+
+def _row(record: LogRecord) -> tuple[Any, ...]:
+    request_id, mark = (None, None) if record.request is None else _marked(record.request)
+    return (
+        record.seq,
+        record.epoch,
+        record.time_us,
+        request_id,
+        record.kind.value,
+        record.rid_id,
+        record.image,
+        record.digest,
+        mark,
+    )
+
+
+def _record(row: tuple[Any, ...], *, file: str) -> LogRecord:
+    epoch, seq, time_us, kind, rid_id, image, mark, digest = row
+    try:
+        return LogRecord(
+            epoch=epoch,
+            seq=seq,
+            time_us=time_us,
+            kind=RecordKind(kind),
+            rid_id=rid_id,
+            image=image,
+            request=None if mark is None else _decode_mark(mark),
+            digest=digest,
+        )
+    except (ValueError, msgspec.MsgspecError):
+        raise Corrupt(f"Record {seq} of the log is none.", file=file, where="log") from None

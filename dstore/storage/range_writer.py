@@ -9,7 +9,8 @@ I3: a write is a pure function of the item before it, so a batch may be evaluate
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import apsw
 import msgspec
@@ -20,6 +21,7 @@ from dstore.model.errors import Corrupt, DStoreError, Unavailable, Unknown
 from dstore.storage import entries, range_log, requests
 from dstore.storage.entries import Entry
 from dstore.storage.failures import no_space, stored_error
+from dstore.storage.log_records import LogPoint, LogRecord, RecordKind, RequestMark
 from dstore.storage.requests import RequestAnswer, RequestName
 from dstore.storage.vault.residency import Residency
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from dstore.storage.entry_cache import EntryCache
     from dstore.storage.newest_versions import NewestVersions
 
+_PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
+_DELETE: Final = RecordKind.DELETE.value
+_NOTHING: Final = RecordKind.NOTHING.value
 WRITE_OVERHEAD_BYTES: Final = 512  # of a queued write beyond its item
 
 
@@ -46,6 +51,7 @@ class Delete(msgspec.Struct, frozen=True):
     """Remove the entry, if there is one."""
 
 
+Changed = TypeVar("Changed")
 Outcome = Put | Delete
 Apply = Callable[[Entry | None], Outcome]
 """Decide from the entry before. Pure. Raises Refused or ConditionFailed to write nothing."""
@@ -71,6 +77,19 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None
     previous: Entry | None = None
     outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A batch that is evaluated in an open transaction, and whose records others are to hold first.
+
+    `records` follow `before`. Without records the transaction has ended: nothing is to be written.
+    """
+
+    answers: Sequence[Applied | Exception]
+    records: Sequence[LogRecord]
+    before: LogPoint
+    end: range_log.LogEnd
 
 
 class _Large(Exception):
@@ -109,6 +128,12 @@ class RangeWriter:
         self._clock = clock
         self._on_fatal = on_fatal
         self.end = range_log.read_end(connection)
+        self.wanted_after_seq: int | None = None  # what is behind it in the log is not trimmed
+
+    @property
+    def written(self) -> frozenset[bytes]:
+        """The RID_IDs that the last batch has changed."""
+        return frozenset(self._written)
 
     def commit(self, writes: Sequence[Write]) -> Sequence[Applied | Exception]:
         """Evaluate and commit a batch; a refusal is an answer among the others.
@@ -149,6 +174,115 @@ class RangeWriter:
             residency.required = residency.defers_sync = False
         self._note_newest()
         return answers
+
+    def prepare(self, writes: Sequence[Write]) -> Prepared:
+        """Evaluate a batch and leave its transaction open: `commit_prepared` or `abandon` ends it.
+
+        A write that fails is undone by itself, its error is its answer.
+
+        Raises: Unavailable: the disk is full; nothing of the batch was written.
+        """
+        try:
+            return self._prepare(self._evaluate_apart, writes)
+        except apsw.FullError as error:
+            raise no_space() from error
+
+    def prepare_at_once(self, writes: Sequence[Write]) -> Prepared | None:
+        """Prepare a short batch on the event loop; None if it belongs into a thread."""
+        residency = self._residency
+        residency.required = True
+        try:
+            return self._prepare(
+                lambda write, end, now: self._evaluate(write, end, now, on_loop=True), writes
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, `prepare` meets it again and names it
+            return None
+        finally:
+            residency.required = False
+
+    def _prepare(
+        self,
+        evaluate: Callable[[Write, range_log.LogEnd, int], Applied | Exception],
+        writes: Sequence[Write],
+    ) -> Prepared:
+        connection, end, time_us = self._connection, self.end.copy(), self._clock.wall_us()
+        before = LogPoint(seq=end.seq, digest=end.digest)
+        self._written.clear()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            answers = [evaluate(write, end, time_us) for write in writes]
+            if end.seq == before.seq:
+                self._roll_back()
+                return Prepared(answers=answers, records=(), before=before, end=end)
+            range_log.write_end(connection, end)
+            records = range_log.read(connection, after_seq=before.seq, last_seq=end.seq)
+        except BaseException:
+            self._roll_back()
+            raise
+        return Prepared(answers=answers, records=records, before=before, end=end)
+
+    def commit_prepared(self, prepared: Prepared, *, is_synced: bool) -> None:
+        """Commit what every in-sync replica holds; without `is_synced` the caller syncs the log.
+
+        Raises: Unknown: it failed, and the process is about to end.
+        """
+        self._residency.defers_sync = not is_synced
+        try:
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._on_fatal(error)
+            raise Unknown("The commit failed in a way that leaves its outcome open.") from error
+        finally:
+            self._residency.defers_sync = False
+        self.end = prepared.end
+        if not is_synced:
+            self._note_newest()
+
+    def abandon(self) -> None:
+        """Undo what is prepared; its places in the log may be used in a later epoch only."""
+        self._roll_back()
+
+    def change(self, work: Callable[[apsw.Connection], Changed]) -> Changed:
+        """Do something else to the file, in one durable transaction.
+
+        Raises: what `work` raises, with nothing changed. Unavailable: the disk is full. Unknown:
+            the commit failed, and the process is about to end.
+        """
+        connection, is_committing = self._connection, False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection)
+            is_committing = True
+            connection.execute("COMMIT")
+        except apsw.FullError as error:
+            self._roll_back()
+            raise no_space() from error
+        except BaseException as error:
+            if is_committing and not isinstance(error, Corrupt):
+                self._on_fatal(error)
+                raise Unknown("The commit failed in a way that leaves its outcome open.") from error
+            self._roll_back()
+            raise
+        self.end = range_log.read_end(connection)
+        return result
+
+    def _evaluate_apart(
+        self, write: Write, end: range_log.LogEnd, time_us: int
+    ) -> Applied | Exception:
+        """Evaluate one write so that its failure leaves no trace in the batch."""
+        before, written = end.copy(), dict(self._written)
+        self._connection.execute("SAVEPOINT write")
+        try:
+            answer = self._evaluate(write, end, time_us, on_loop=False)
+        except apsw.FullError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the answer of this write, whatever it is
+            self._connection.execute("ROLLBACK TO write")
+            end.seq, end.digest, end.quantity = before.seq, before.digest, before.quantity
+            self._written = written
+            answer = stored_error(error, file=self._connection.filename)
+        self._connection.execute("RELEASE write")
+        return answer
 
     def _note_newest(self) -> None:
         """Tell of the batch that is committed now, in the turn of the event loop that did it."""
@@ -265,14 +399,22 @@ class RangeWriter:
         time_us: int,
     ) -> Applied:
         connection, rid_id = self._connection, write.rid_id
-        request_id = write.request.request_id if write.request else None
         item = outcome.item if isinstance(outcome, Put) else None
-        if item is None and previous is None:
+        is_nothing = item is None and previous is None
+        if is_nothing and write.request is None:
             return Applied(existed=False, version=None, outcome=outcome)
         version = range_log.append(
-            connection, end, rid_id=rid_id, item=item, request_id=request_id, time_us=time_us
+            connection,
+            end,
+            kind=_kind_of(item, is_nothing=is_nothing),
+            rid_id=rid_id,
+            item=item,
+            request=None if write.request is None else _mark_of(write.request),
+            time_us=time_us,
         )
-        range_log.trim(connection, end)
+        range_log.trim(connection, end, wanted_after_seq=self.wanted_after_seq)
+        if is_nothing:
+            return Applied(existed=False, version=None, outcome=outcome)
         if item is None:
             entries.delete_cells(connection, rid_id)
             self._written[rid_id] = None
@@ -299,3 +441,18 @@ class RangeWriter:
         """Undo the open transaction, if SQLite has not done so itself."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _kind_of(item: Item | None, *, is_nothing: bool) -> str:
+    if is_nothing:
+        return _NOTHING
+    return _DELETE if item is None else _PUT
+
+
+def _mark_of(name: RequestName) -> RequestMark:
+    return RequestMark(
+        principal=name.principal,
+        request_id=name.request_id,
+        ordinal=name.ordinal,
+        digest=name.digest,
+    )

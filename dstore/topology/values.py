@@ -185,6 +185,7 @@ class RangePlacement(_Value, frozen=True, kw_only=True, gc=False):
     """Of `tenant/{tenant}/{tenantResource}/{lowHash}`: who has a range; `node` is its primary.
 
     `status` is the life of the range in control's hands, `state` what is known of its content.
+    `factor` is how many replicas the range should have.
     """
 
     node: _RawUuid
@@ -196,6 +197,17 @@ class RangePlacement(_Value, frozen=True, kw_only=True, gc=False):
     replicas: Annotated[tuple[Replica, ...], Meta(min_length=1, max_length=RANGE_REPLICAS_MAX)]
     status: ResourceStatus = ResourceStatus.ACTIVE
     state: RangeState = RangeState.OKAY
+    factor: Annotated[int, Meta(ge=1, le=RANGE_REPLICAS_MAX)] = 1
+
+    @property
+    def in_sync(self) -> tuple[Replica, ...]:
+        """The replicas that hold every acknowledged write, the primary among them."""
+        return tuple(each for each in self.replicas if each.state is ReplicaState.IN_SYNC)
+
+    @property
+    def min_in_sync(self) -> int:
+        """So many must hold a write before it is acknowledged: a majority of the factor."""
+        return self.factor // 2 + 1
 
 
 class TenantValue(_Value, frozen=True, kw_only=True, gc=False):

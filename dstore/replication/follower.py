@@ -1,0 +1,182 @@
+"""A primary's view of another replica: what it holds, and the one task that sends it the rest.
+
+One message is under way at a time, and every one may be lost, doubled or late: a replica that has
+the records says so again. What it is known to hold only grows, since an answer is for a place in
+the primary's own log that was named in the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dstore.base.clock import NS_PER_MS
+from dstore.base.limits import (
+    REPLICA_BACKOFF_MS_MAX,
+    REPLICA_BACKOFF_MS_MIN,
+    REPLICA_CALL_TIMEOUT_S,
+    REPLICA_HEARTBEAT_MS,
+)
+from dstore.base.logging import get_logger
+from dstore.model.errors import DStoreError
+from dstore.replication.forks import last_common_seq
+from dstore.replication.leases import lease_until_ns
+from dstore.replication.replica_calls import AppendRecords
+from dstore.replication.surroundings import pause_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstore.replication.surroundings import Surroundings
+    from dstore.storage.log_records import History, LogPoint, LogRecord, Standing
+    from dstore.topology.values import Replica
+
+_log: Final = get_logger(__name__)
+
+
+class Feed(Protocol):
+    """The primary, as its followers read it."""
+
+    range_id: str
+    epoch: int
+
+    @property
+    def end(self) -> LogPoint:
+        """Where the log ends in the file."""
+
+    @property
+    def target(self) -> LogPoint:
+        """Where the log ends, what is being shipped included."""
+
+    @property
+    def committed_seq(self) -> int:
+        """Up to where every in-sync replica holds the log."""
+
+    @property
+    def history(self) -> History:
+        """The newest epochs of the log."""
+
+    async def point_at(self, seq: int) -> LogPoint | None:
+        """Find a point of the log; None if what follows it is not there any more."""
+
+    async def records_after(self, point: LogPoint) -> Sequence[LogRecord] | None:
+        """Read on behind a point; None if that is not there any more."""
+
+    def heard(self, follower: Follower) -> None:
+        """Look at what a follower has answered."""
+
+    def depose(self, epoch: int) -> None:
+        """Hear that a replica has promised a newer epoch."""
+
+
+class Follower:
+    """Another replica of a range. Used from the primary's event loop."""
+
+    def __init__(self, replica: Replica, feed: Feed, around: Surroundings) -> None:
+        """Know nothing of it yet."""
+        self.node = replica.node
+        self._incarnation = replica.incarnation
+        self._feed = feed
+        self._around = around
+        self._now_ns = around.clock.monotonic_ns
+        self._matched: LogPoint | None = None
+        self._next: LogPoint | None = None  # a place to try, while nothing is known
+        self._told_seq = -1  # up to where it knows the log to be committed
+        self._wake = asyncio.Event()
+        self._is_asked = False
+        self.heard_ns = self._now_ns()  # when it last answered; not yet: since when it is asked
+        self.answered_sent_ns = -1  # when that was sent which it answered last
+        self.lease_until_ns = -1
+        self.needs_copy = False
+
+    @property
+    def matched_seq(self) -> int:
+        """Up to where it holds the primary's log, durably; -1: not known."""
+        return -1 if self._matched is None else self._matched.seq
+
+    def wake(self) -> None:
+        """Send what is new; if nothing is, the next heartbeat is early enough."""
+        self._wake.set()
+
+    def ask(self) -> None:
+        """Send something now, for the sake of its answer."""
+        self._is_asked = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send, for as long as the primary lasts."""
+        backoff_ms = REPLICA_BACKOFF_MS_MIN
+        while True:
+            await self._due()
+            try:
+                is_sent = await self._send()
+            except DStoreError as error:
+                _log.debug("replica_not_reached", node=self.node, reason=error.message)
+                is_sent = False
+            if is_sent:
+                backoff_ms = REPLICA_BACKOFF_MS_MIN
+            else:
+                await pause_ms(backoff_ms)
+                backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
+
+    async def _due(self) -> None:
+        """Return when there is something to send."""
+        feed = self._feed
+        self._wake.clear()
+        is_news = self.matched_seq < feed.target.seq or self._told_seq < feed.committed_seq
+        if (is_news and not self.needs_copy) or self._is_asked:
+            return
+        try:
+            async with asyncio.timeout(REPLICA_HEARTBEAT_MS / 1_000):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _send(self) -> bool:
+        """Send one message and take its answer. Returns: whether it has led to something."""
+        feed, self._is_asked = self._feed, False
+        after = self._matched or self._next or feed.end
+        records = await feed.records_after(after)
+        if records is None:
+            self.needs_copy, records = True, ()
+        sent_ns, committed_seq = self._now_ns(), feed.committed_seq
+        answer = await self._around.peer_of(self.node).call(
+            AppendRecords(
+                range_id=feed.range_id,
+                epoch=feed.epoch,
+                primary=self._around.node,
+                incarnation=self._incarnation,
+                after=after,
+                records=tuple(records),
+                committed_seq=committed_seq,
+            ),
+            deadline_s=REPLICA_CALL_TIMEOUT_S,
+        )
+        if answer.promised_epoch > feed.epoch:
+            feed.depose(answer.promised_epoch)
+            return True
+        self.heard_ns = self._now_ns()
+        # Any answer has the lease in it, counted from when its request was sent (B1).
+        self.answered_sent_ns, self.lease_until_ns = sent_ns, lease_until_ns(sent_ns)
+        if answer.matched is not None:
+            self._matched = answer.matched
+            self._told_seq = min(committed_seq, answer.matched.seq)
+        elif answer.standing is not None:
+            await self._look_for_fork(after, answer.standing)
+        feed.heard(self)
+        return answer.matched is not None or not self.needs_copy
+
+    async def _look_for_fork(self, tried: LogPoint, standing: Standing) -> None:
+        """Go back to where both logs are equal, or find that they never are."""
+        feed = self._feed
+        self._matched = None
+        seq = last_common_seq((feed.history, feed.end.seq), (standing.history, standing.end.seq))
+        point = await feed.point_at(seq)
+        if point == tried:  # where the epochs say they are equal they are not
+            point = None
+        self.needs_copy = point is None
+        self._next = point
+
+    def is_silent(self, limit_ms: int) -> bool:
+        """Tell whether it has not answered for longer than that."""
+        return self._now_ns() - self.heard_ns > limit_ms * NS_PER_MS

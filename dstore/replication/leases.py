@@ -1,0 +1,56 @@
+"""The read lease: replicas grant it with every answer, and the primary's is the least of them (I7).
+
+All times are of CLOCK_BOOTTIME, which goes on while a machine sleeps, each of its own machine; only
+lengths of time are compared, and REPLICA_LEASE_MARGIN_MS is for clocks that run at another speed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dstore.base.clock import NS_PER_MS
+from dstore.base.limits import REPLICA_LEASE_MARGIN_MS, REPLICA_LEASE_MS
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+
+LEASE_NS: Final = REPLICA_LEASE_MS * NS_PER_MS
+_GRANTED_NS: Final = (REPLICA_LEASE_MS - REPLICA_LEASE_MARGIN_MS) * NS_PER_MS
+
+
+def lease_until_ns(sent_ns: int) -> int:
+    """Until when a primary may rely on a replica that answered what was sent at `sent_ns`."""
+    return sent_ns + _GRANTED_NS
+
+
+class Promise:
+    """What a replica has promised: not to serve as another primary before a time.
+
+    A process that starts does not know what it had promised, so it has promised everybody.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with the promise that may have been given before the start."""
+        self._now_ns = clock.monotonic_ns
+        self._primary: str | None = None
+        self._until_ns = self._now_ns() + LEASE_NS
+        self._others_until_ns = self._until_ns
+
+    def give(self, primary: str) -> None:
+        """Promise it to a primary, counted from now: later than it sent what is answered."""
+        if primary != self._primary:
+            self._others_until_ns = max(self._others_until_ns, self._until_ns)
+            self._primary = primary
+        self._until_ns = self._now_ns() + LEASE_NS
+
+    def release(self, primary: str) -> None:
+        """Hear from a primary that it does not rely on it any more."""
+        if primary == self._primary:
+            self._until_ns = self._now_ns()
+
+    def wait_ns(self, primary: str) -> int:
+        """How long from now `primary` must wait before it may serve; 0: not at all."""
+        until_ns = self._others_until_ns
+        if primary != self._primary:
+            until_ns = max(until_ns, self._until_ns)
+        return max(0, until_ns - self._now_ns())

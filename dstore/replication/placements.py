@@ -1,0 +1,117 @@
+"""A range's value in the coordinator: read it, and change it only as it was when one decided (B5).
+
+Invariant: a swap compares the revision that was captured before its sender acted on it. What
+happened since is never read first and then overwritten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_BACKOFF_MS_MIN
+from dstore.model.errors import DStoreError
+from dstore.topology import values
+from dstore.topology.coordinator import (
+    CoordinatorUnavailable,
+    Found,
+    Get,
+    ModRevisionIs,
+    OutcomeUnknown,
+    Put,
+    Transaction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dstore.topology.coordinator import Coordinator, Revision
+    from dstore.topology.keyspace import RangePath
+    from dstore.topology.values import RangePlacement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A range's value as it stood at a revision."""
+
+    path: RangePath
+    value: RangePlacement
+    revision: Revision
+
+
+class Overtaken(DStoreError):
+    """Somebody else has changed the range first; `now` is what it is, None: it is gone."""
+
+    def __init__(self, now: Placed | None) -> None:
+        """Keep what the range is now."""
+        super().__init__("Another change of the range came first.")
+        self.now = now
+
+
+async def read(coordinator: Coordinator, path: RangePath) -> Placed | None:
+    """Read a range's value as it is now. Raises: Malformed, and what a read raises."""
+    found = await coordinator.get(path.path)
+    return _placed(path, found)
+
+
+async def swap(
+    coordinator: Coordinator,
+    before: Placed,
+    value: RangePlacement,
+    *,
+    pause: Callable[[int], Awaitable[None]],
+) -> Placed:
+    """Change a range's value if it is still the one captured, however long it takes to know (B6).
+
+    A change of unknown outcome is asked for again, as it was: whichever of the two comes first
+    makes the other one fail, and what then stands there tells. Until that is known this does not
+    return, and its caller assumes the larger in-sync set. A caller that is cancelled knows nothing.
+
+    Args:
+        coordinator: has the value.
+        before: what the caller decided on.
+        value: what it is to become.
+        pause: waits for so many milliseconds.
+
+    Raises:
+        Overtaken: it is another one by now, and not this one.
+        CoordinatorUnavailable, CoordinatorFull, CoordinatorRefused, RolledBack: it surely is not
+            changed.
+    """
+    encoded = values.encode(value)
+    key = before.path.path
+    transaction = Transaction(
+        compares=(ModRevisionIs(key=key, revision=before.revision),),
+        then=(Put(key=key, value=encoded),),
+        otherwise=(Get(key=key),),
+    )
+    is_open = False  # one with an unknown outcome may be on its way
+    backoff_ms = REPLICA_BACKOFF_MS_MIN
+    while True:
+        try:
+            result = await coordinator.commit(transaction)
+        except OutcomeUnknown:
+            is_open = True
+        except CoordinatorUnavailable:
+            if not is_open:
+                raise
+        else:
+            if result.succeeded:
+                return Placed(path=before.path, value=value, revision=result.revision)
+            found = result.responses[0]
+            assert isinstance(found, Found)
+            if is_open and found.kv is not None and found.kv.value == encoded:
+                return Placed(path=before.path, value=value, revision=found.kv.mod_revision)
+            raise Overtaken(_placed(before.path, found))
+        await pause(backoff_ms)
+        backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
+
+
+def _placed(path: RangePath, found: Found) -> Placed | None:
+    if found.kv is None:
+        return None
+    return Placed(
+        path=path,
+        value=values.decode(path, found.kv.value),
+        revision=found.kv.mod_revision,
+    )

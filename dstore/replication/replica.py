@@ -1,0 +1,372 @@
+"""This node's replica of one range: what it has promised, and what it is at the moment.
+
+It follows the range's value in the coordinator: primary if that says so, else a secondary, which
+holds what a primary sends it. Invariants kept here:
+I6: a promise is durable before it is answered, and every older epoch is refused from then on; this
+    node's own primary among them.
+B2: being alive is no right to serve: each term as primary begins with an epoch that nobody has
+    served in, this process before its restart included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dstore.base.clock import NS_PER_MS
+from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
+from dstore.base.logging import get_logger
+from dstore.model.errors import DStoreError, NotMine
+from dstore.replication import placements
+from dstore.replication.leases import Promise
+from dstore.replication.opening import Superseded, gather_log
+from dstore.replication.placements import Overtaken
+from dstore.replication.primary import Primary
+from dstore.replication.replica_calls import Appended, Fetched, ReplicaTold, Sealed
+from dstore.replication.surroundings import pause_ms
+from dstore.storage import replica_log
+from dstore.storage.replica_log import Diverged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstore.replication.placements import Placed
+    from dstore.replication.replica_calls import (
+        AppendRecords,
+        AskReplica,
+        FetchRecords,
+        SealReplica,
+    )
+    from dstore.replication.surroundings import Surroundings
+    from dstore.storage.log_records import LogPoint, LogRecord, Standing
+    from dstore.storage.range_file import RangeFile
+    from dstore.storage.range_writer import Prepared
+
+_log: Final = get_logger(__name__)
+
+
+class Replica:
+    """A replica, and the `Replication` of its file. Used from one event loop."""
+
+    def __init__(self, range_id: str, around: Surroundings, promise: Promise | None = None) -> None:
+        """Know nothing of the range's value yet: `follow` tells, and `run` acts.
+
+        `promise` is what this process may have promised; a new one covers what it did before.
+        """
+        self.range_id = range_id
+        self._around = around
+        self._promise = promise or Promise(around.clock)
+        self._promised_epoch = 0
+        self._is_loaded = False
+        self._placed: Placed | None = None
+        self._news = asyncio.Event()
+        self._primary: Primary | None = None
+        self._serving: Primary | None = None
+        self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
+        self._standing: Standing | None = None  # as of the last change, while it is a secondary
+
+    @property
+    def serving_epoch(self) -> int | None:
+        """The epoch in which this is the primary and answers; None if it is not."""
+        serving = self._serving
+        return None if serving is None or serving.is_closed else serving.epoch
+
+    # ---------------------------------------------------------------------- the file's replication
+
+    @property
+    def wanted_after_seq(self) -> int | None:
+        """What of the log others still want; see `Replication`."""
+        return None if self._primary is None else self._primary.wanted_after_seq
+
+    def ship(self, prepared: Prepared) -> asyncio.Future[None]:
+        """Send a batch to the others; see `Replication`."""
+        return self._served().ship(prepared.records)
+
+    def committed(self, _prepared: Prepared) -> None:
+        """Hear that the batch is committed; see `Replication`."""
+        if self._serving is not None and not self._serving.is_closed:
+            self._serving.committed()
+
+    def certain(self) -> asyncio.Future[None] | None:
+        """Make certain of being the only primary; see `Replication`."""
+        return self._served().certain()
+
+    def _served(self) -> Primary:
+        if self._serving is None:
+            raise NotMine(self.range_id, self._promised_epoch)
+        return self._serving
+
+    # --------------------------------------------------------------------------------- as secondary
+
+    async def append(self, request: AppendRecords) -> Appended:
+        """Hold what a primary sends. Raises: NotMine: another disk is meant. Corrupt: Diverged."""
+        self._check(request.incarnation)
+        async with self._turn:
+            if not await self._bows_to(request.epoch, request.primary):
+                return Appended(promised_epoch=self._promised_epoch)
+            matched = self._heartbeat(request)
+            if matched is None:
+                try:
+                    matched = await self._append(request)
+                except Diverged as error:
+                    self._around.on_fault(self.range_id, error.message)
+                    raise
+            self._promise.give(request.primary)
+            standing = None if matched is not None else await self._look()
+            return Appended(promised_epoch=self._promised_epoch, matched=matched, standing=standing)
+
+    async def seal(self, request: SealReplica) -> Sealed:
+        """Promise an epoch. Raises: NotMine: another disk is meant."""
+        self._check(request.incarnation)
+        async with self._turn:
+            if await self._bows_to(request.epoch, request.primary):
+                await self._promise_epoch(request.epoch)
+            return Sealed(standing=await self._look())
+
+    async def fetch(self, request: FetchRecords) -> Fetched:
+        """Give a primary what it lacks. Raises: NotMine: another disk is meant."""
+        self._check(request.incarnation)
+        async with self._turn:
+            await self._load()
+            if request.epoch != self._promised_epoch:
+                return Fetched(records=None, standing=await self._look())
+            file = await self._file()
+            records = await file.look(partial(replica_log.records_behind, after=request.after))
+            return Fetched(records=records, standing=await self._look())
+
+    async def tell(self, request: AskReplica) -> ReplicaTold:
+        """Say where it stands. Raises: NotMine: another disk is meant."""
+        self._check(request.incarnation)
+        async with self._turn:
+            await self._load()
+            return ReplicaTold(
+                standing=await self._look(), is_serving=self.serving_epoch is not None
+            )
+
+    def _check(self, incarnation: str) -> None:
+        if incarnation != self._around.incarnation:
+            raise NotMine(self.range_id)
+
+    async def _bows_to(self, epoch: int, primary: str) -> bool:
+        """Make room for a primary. Returns: False if a newer epoch was promised to another."""
+        await self._load()
+        if epoch < self._promised_epoch or primary == self._around.node:
+            return False
+        if self._primary is not None:
+            if epoch <= self._primary.epoch:
+                return False
+            self._step_down()
+        return True
+
+    def _heartbeat(self, request: AppendRecords) -> LogPoint | None:
+        """Answer from memory what changes nothing."""
+        standing = self._standing
+        if (
+            standing is None
+            or request.records
+            or request.epoch != self._promised_epoch
+            or request.after != standing.end
+            or min(request.committed_seq, request.after.seq) > standing.applied_seq
+        ):
+            return None
+        return request.after
+
+    async def _append(self, request: AppendRecords) -> LogPoint | None:
+        self._standing = None
+        file = await self._file()
+        matched, standing = await file.change(
+            lambda connection: (
+                replica_log.append(
+                    connection,
+                    epoch=request.epoch,
+                    after=request.after,
+                    records=request.records,
+                    committed_seq=request.committed_seq,
+                ),
+                replica_log.standing(connection),
+            )
+        )
+        self._standing, self._promised_epoch = standing, standing.promised_epoch
+        return matched
+
+    async def _promise_epoch(self, epoch: int) -> None:
+        """Refuse every older epoch, durably before this returns."""
+        if epoch > self._promised_epoch:
+            self._standing = None
+            file = await self._file()
+            await file.change(partial(replica_log.promise, epoch=epoch))
+            self._promised_epoch = epoch
+
+    async def _look(self) -> Standing:
+        if self._standing is None:
+            file = await self._file()
+            self._standing = await file.look(replica_log.standing)
+        return self._standing
+
+    async def _load(self) -> None:
+        """Read what was promised before this process began."""
+        if not self._is_loaded:
+            file = await self._file()
+            standing = await file.look(replica_log.standing)
+            self._promised_epoch, self._is_loaded = standing.promised_epoch, True
+
+    async def _file(self) -> RangeFile:
+        return await self._around.open_file(self.range_id)
+
+    # ---------------------------------------------------------------------------------- as primary
+
+    def follow(self, placed: Placed) -> None:
+        """Hear what the topology shows; an older value than the last is no news."""
+        if self._placed is None or placed.revision > self._placed.revision:
+            self._placed = placed
+            self._news.set()
+
+    async def run(self) -> None:
+        """Be what the range's value says, for as long as the node has the range."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                placed = self._placed
+                assert placed is not None
+                try:
+                    await self._act_on(placed)
+                except Overtaken as error:
+                    if error.now is not None:
+                        self.follow(error.now)
+                except DStoreError as error:
+                    _log.warning("range_not_opened", range=self.range_id, reason=error.message)
+                    await pause_ms(REPLICA_BACKOFF_MS_MAX)
+                    self._news.set()
+        finally:
+            self._step_down()
+
+    async def _act_on(self, placed: Placed) -> None:
+        value = placed.value
+        if self._primary is not None and not self._primary.is_closed:
+            if value.epoch == self._primary.epoch:
+                await self._primary.adopt(placed)
+                return
+            if value.epoch < self._primary.epoch:
+                return
+        async with self._turn:
+            self._step_down()
+        if self._is_mine(placed):
+            await self._open(placed)
+
+    def _is_mine(self, placed: Placed) -> bool:
+        return placed.value.node == self._around.node and any(
+            each.node == self._around.node and each.incarnation == self._around.incarnation
+            for each in placed.value.in_sync
+        )
+
+    def _step_down(self) -> None:
+        """End as primary; what is under way is answered as unknown."""
+        self._serving = None
+        if self._primary is not None:
+            _log.info("stepped_down", range=self.range_id, epoch=self._primary.epoch)
+            self._primary.close()
+            self._primary = None
+        self._standing = None
+
+    async def _open(self, placed: Placed) -> None:
+        """Become primary (REPLICATION.md, opening a range); whatever comes between ends it."""
+        is_new = placed.value.epoch == 1
+        placed = await self._own_epoch(placed)
+        placed = await gather_log(placed, self, self._around, is_new=is_new)
+        try:
+            primary = await self._seal_with_opening(placed)
+            await self._wait_out_promise()
+            async with self._turn:
+                self._serve(primary)
+        except BaseException:
+            self._step_down()
+            raise
+        _log.info("range_opened", range=self.range_id, epoch=primary.epoch, node=self._around.node)
+
+    def _serve(self, primary: Primary) -> None:
+        if primary.is_closed:
+            raise Superseded(self._promised_epoch)
+        self._serving = primary
+
+    async def _own_epoch(self, placed: Placed) -> Placed:
+        """Promise an epoch to ourselves that nobody has promised before, raising it if need be."""
+        async with self._turn:
+            await self._load()
+            promised = self._promised_epoch
+        if promised >= placed.value.epoch:
+            value = msgspec.structs.replace(placed.value, epoch=promised + 1)
+            placed = await placements.swap(self._around.coordinator, placed, value, pause=pause_ms)
+        async with self._turn:
+            if self._promised_epoch >= placed.value.epoch:
+                raise Superseded(self._promised_epoch)
+            await self._promise_epoch(placed.value.epoch)
+        return placed
+
+    async def _seal_with_opening(self, placed: Placed) -> Primary:
+        """Append the epoch's first record and wait until every in-sync replica has it durably."""
+        epoch, time_us = placed.value.epoch, self._around.clock.wall_us()
+        async with self._turn:
+            self._require(epoch)
+            before = await self._look()
+            self._standing = None
+            file = await self._file()
+            record = await file.change(
+                partial(replica_log.open_epoch, epoch=epoch, time_us=time_us)
+            )
+            primary = self._primary = Primary(
+                placed,
+                self._around,
+                end=before.end,
+                history=(await self._look()).history,
+                on_deposed=self._deposed,
+            )
+        await primary.ship([record])
+        async with self._turn:
+            self._require(epoch)
+            self._standing = None
+            file = await self._file()
+            await file.change(replica_log.serve)
+            primary.committed()
+        return primary
+
+    async def _wait_out_promise(self) -> None:
+        """Let the lease of any other primary end that this replica has a part in."""
+        while (wait_ns := self._promise.wait_ns(self._around.node)) > 0:
+            await pause_ms(wait_ns / NS_PER_MS)
+
+    def _require(self, epoch: int) -> None:
+        if self._promised_epoch != epoch:
+            raise Superseded(self._promised_epoch)
+
+    def _deposed(self, epoch: int) -> None:
+        _log.warning("deposed", range=self.range_id, epoch=epoch)
+        self._serving = None
+
+    # --------------------------------------------------------------------- opening's `OwnReplica`
+
+    async def standing(self) -> Standing:
+        """Say where it stands."""
+        async with self._turn:
+            return await self._look()
+
+    async def point_at(self, seq: int) -> LogPoint | None:
+        """Find a point of the log."""
+        file = await self._file()
+        return await file.look(lambda connection: replica_log.point_at(connection, seq))
+
+    async def take(self, epoch: int, after: LogPoint, records: Sequence[LogRecord]) -> bool:
+        """Append what another replica holds; nothing of it is known to be committed yet."""
+        async with self._turn:
+            self._require(epoch)
+            self._standing = None
+            file = await self._file()
+            matched = await file.change(
+                lambda connection: replica_log.append(
+                    connection, epoch=epoch, after=after, records=records, committed_seq=0
+                )
+            )
+            return matched is not None

@@ -1,0 +1,120 @@
+"""What replicas of one range ask of each other, and control of a replica.
+
+Every request names the range, the epoch of who asks, and the incarnation of the disk that is asked:
+a node that came back with another disk is not the replica that was meant. All may be repeated,
+reordered and doubled on their way; an answer that a replica has promised a newer epoch is a reply,
+not an error, so that the old primary learns of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from dstore.base.limits import REPLICA_BATCH_RECORDS_MAX
+from dstore.replication.peers.calls import PeerCall
+from dstore.replication.peers.port import PeerRequest
+from dstore.security.identity import ComponentRole
+from dstore.storage.log_records import Epoch, LogPoint, LogRecord, Sequence64, Standing
+
+RangeId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+NodeId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+Records = Annotated[tuple[LogRecord, ...], msgspec.Meta(max_length=REPLICA_BATCH_RECORDS_MAX)]
+
+
+class Appended(msgspec.Struct, frozen=True, array_like=True):
+    """What came of an append.
+
+    `promised_epoch` above the request's: the sender is no primary any more, and nothing was done.
+    `matched` is up to where the replica holds the primary's log, durably; None if its log is not at
+    the place the request names, and then `standing` says where it is.
+    """
+
+    promised_epoch: Sequence64
+    matched: LogPoint | None = None
+    standing: Standing | None = None
+
+
+class AppendRecords(PeerRequest[Appended], frozen=True, array_like=True):
+    """Hold records durably behind a point, and apply what is committed; without any: a heartbeat.
+
+    The answer promises not to serve as another primary for REPLICA_LEASE_MS.
+    """
+
+    range_id: RangeId
+    epoch: Epoch
+    primary: NodeId
+    incarnation: NodeId
+    after: LogPoint
+    records: Records
+    committed_seq: Sequence64
+
+
+class Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """Where a replica stands that refuses every epoch older than `promised_epoch` from now on."""
+
+    standing: Standing
+
+
+class SealReplica(PeerRequest[Sealed], frozen=True, array_like=True):
+    """Promise an epoch to a primary that is about to open the range."""
+
+    range_id: RangeId
+    epoch: Epoch
+    primary: NodeId
+    incarnation: NodeId
+
+
+class Fetched(msgspec.Struct, frozen=True, array_like=True):
+    """Records behind a point; None: the log does not reach there, or parts before."""
+
+    records: Records | None
+    standing: Standing
+
+
+class FetchRecords(PeerRequest[Fetched], frozen=True, array_like=True):
+    """Read what a sealed replica holds, for the primary that it was sealed for."""
+
+    range_id: RangeId
+    epoch: Epoch
+    primary: NodeId
+    incarnation: NodeId
+    after: LogPoint
+
+
+class ReplicaTold(msgspec.Struct, frozen=True, array_like=True):
+    """Where a replica stands, and whether it serves as the range's primary right now."""
+
+    standing: Standing
+    is_serving: bool
+
+
+class AskReplica(PeerRequest[ReplicaTold], frozen=True, array_like=True):
+    """Ask where a replica stands: control does, before it chooses another primary."""
+
+    range_id: RangeId
+    incarnation: NodeId
+
+
+_NODES: Final = frozenset({ComponentRole.NODE})
+
+APPEND_RECORDS: Final = PeerCall(
+    name="replica.append", request=AppendRecords, reply=Appended, roles=_NODES, is_safe=True
+)
+SEAL_REPLICA: Final = PeerCall(
+    name="replica.seal", request=SealReplica, reply=Sealed, roles=_NODES, is_safe=True
+)
+FETCH_RECORDS: Final = PeerCall(
+    name="replica.fetch", request=FetchRecords, reply=Fetched, roles=_NODES, is_safe=True
+)
+ASK_REPLICA: Final = PeerCall(
+    name="replica.ask",
+    request=AskReplica,
+    reply=ReplicaTold,
+    roles=frozenset({ComponentRole.CONTROL}),
+    is_safe=True,
+)
+
+REPLICA_CALLS: Final = (APPEND_RECORDS, SEAL_REPLICA, FETCH_RECORDS, ASK_REPLICA)
+"""All may be repeated: a replica that holds a record already says so again."""

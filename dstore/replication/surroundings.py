@@ -1,0 +1,51 @@
+"""What every replica of a node shares."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dstore.base.clock import NS_PER_MS
+
+if TYPE_CHECKING:
+    from dstore.base.clock import Clock
+    from dstore.base.tasks import Tasks
+    from dstore.replication.peers.port import Peer
+    from dstore.storage.range_file import RangeFile
+    from dstore.topology.coordinator import Coordinator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every replica of a node shares.
+
+    Attributes:
+        node: this node's UUID.
+        incarnation: of this node's disk.
+        peer_of: finds the node of a UUID. Raises: Unreachable.
+        open_file: opens the file of a range that is held here. Raises: NotMine, Unavailable,
+            Corrupt.
+        on_fault: told of a range, by its id, whose content is not what it should be.
+        tasks: own what runs in the background.
+    """
+
+    node: str
+    incarnation: str
+    clock: Clock
+    coordinator: Coordinator
+    peer_of: Callable[[str], Peer]
+    open_file: Callable[[str], Awaitable[RangeFile]]
+    on_fault: Callable[[str, str], None]
+    tasks: Tasks
+
+
+async def pause_ms(duration_ms: float) -> None:
+    """Wait."""
+    await asyncio.sleep(duration_ms / 1_000)
+
+
+def since_ms(clock: Clock, then_ns: int) -> float:
+    """How long ago a time of `Clock.monotonic_ns` was."""
+    return (clock.monotonic_ns() - then_ns) / NS_PER_MS

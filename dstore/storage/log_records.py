@@ -1,0 +1,116 @@
+"""What a log consists of, as replicas exchange it: records, and points between them.
+
+A position (epoch, sequence) names one record for ever. Each record's digest is chained to the one
+before, so two logs that have one digest at one sequence are equal up to there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from struct import Struct as Packing
+from typing import Annotated, Final
+
+import msgspec
+
+from dstore.base.limits import REPLICA_EPOCHS_TOLD, RID_ID_BYTES_MAX
+
+_POSITION: Final = Packing(">QQ")
+_DIGEST_BYTES: Final = 32
+_IMAGE_BYTES_MAX: Final = (1 << 32) - 1  # what SQLite and msgpack can hold; the batch has a bound
+
+Digest = Annotated[bytes, msgspec.Meta(min_length=_DIGEST_BYTES, max_length=_DIGEST_BYTES)]
+Sequence64 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+Epoch = Annotated[int, msgspec.Meta(ge=1, lt=1 << 63)]
+
+
+class RecordKind(StrEnum):
+    """What a record did."""
+
+    PUT = "put"
+    DELETE = "delete"
+    OPENING = "opening"  # the first of an epoch: decides what became of all before it
+    NOTHING = "nothing"  # a named request that had nothing to do, so that its answer is kept
+
+
+class RequestMark(msgspec.Struct, frozen=True, array_like=True):
+    """The request that a record belongs to, as `requests.RequestName` names it."""
+
+    principal: str
+    request_id: str
+    ordinal: int
+    digest: bytes
+
+
+class LogRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One record; `image` is a put's item with its format byte, None in all others."""
+
+    epoch: Epoch
+    seq: Sequence64
+    time_us: int
+    kind: RecordKind
+    rid_id: Annotated[bytes, msgspec.Meta(max_length=RID_ID_BYTES_MAX)]
+    image: Annotated[bytes, msgspec.Meta(max_length=_IMAGE_BYTES_MAX)] | None
+    request: RequestMark | None
+    digest: Digest
+
+    @property
+    def point(self) -> LogPoint:
+        """Where a log stands that ends with this record."""
+        return LogPoint(seq=self.seq, digest=self.digest)
+
+    @property
+    def size_bytes(self) -> int:
+        """Roughly what it takes on the wire."""
+        return len(self.rid_id) + len(self.image or b"") + _DIGEST_BYTES * 2
+
+    def follows(self, before: LogPoint) -> bool:
+        """Tell whether this is an unharmed record that comes next behind a point."""
+        if self.seq != before.seq + 1:
+            return False
+        told = digest_of(
+            before.digest,
+            epoch=self.epoch,
+            seq=self.seq,
+            kind=self.kind,
+            rid_id=self.rid_id,
+            image=self.image,
+        )
+        return told == self.digest
+
+
+class LogPoint(msgspec.Struct, frozen=True, array_like=True):
+    """The place behind a record: its sequence and digest; sequence 0 is the beginning."""
+
+    seq: Sequence64
+    digest: Digest
+
+
+class EpochStart(msgspec.Struct, frozen=True, array_like=True):
+    """Where in a log an epoch begins; it ends where the next one begins."""
+
+    epoch: Epoch
+    first_seq: Sequence64
+
+
+History = Annotated[tuple[EpochStart, ...], msgspec.Meta(max_length=REPLICA_EPOCHS_TOLD)]
+"""The last epochs of a log, oldest first."""
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """Where a replica stands: its promise, its log's last epoch, end and newest epochs."""
+
+    promised_epoch: Sequence64
+    epoch: Sequence64
+    end: LogPoint
+    applied_seq: Sequence64
+    history: History
+    is_whole: bool = True
+
+
+def digest_of(
+    before: bytes, *, epoch: int, seq: int, kind: str, rid_id: bytes, image: bytes | None
+) -> bytes:
+    """Chain a record to the digest of the one before it."""
+    content = before + _POSITION.pack(epoch, seq) + kind.encode() + rid_id + (image or b"")
+    return hashlib.sha256(content).digest()

@@ -1,0 +1,384 @@
+"""A replica's log and rows, as another replica's records change them: append, apply, promise.
+
+All functions work inside a transaction of the caller's, on the range's writer connection.
+Invariants kept here (REPLICATION.md):
+- A record is never replaced within its epoch (B7), nor once it is applied: else Diverged.
+- Rows, requests and the count are exactly what the records up to `applied_seq` make of nothing.
+- What is appended follows what is there: the digests chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dstore.base.limits import (
+    LOG_RECORDS_KEPT,
+    LOG_RECORDS_TRIMMED,
+    REPLICA_BATCH_BYTES,
+    REPLICA_BATCH_RECORDS_MAX,
+    REPLICA_EPOCHS_KEPT,
+    REPLICA_EPOCHS_TOLD,
+)
+from dstore.model.errors import Corrupt
+from dstore.model.keys import HASH_BYTES
+from dstore.storage import entries, range_log, requests
+from dstore.storage.log_records import (
+    EpochStart,
+    History,
+    LogPoint,
+    LogRecord,
+    RecordKind,
+    Standing,
+)
+from dstore.storage.requests import RequestAnswer, RequestName
+
+if TYPE_CHECKING:
+    import apsw
+
+_STATE = (
+    "SELECT EPOCH, SEQ, DIGEST, QUANTITY, APPLIED_SEQ, PROMISED_EPOCH, WHOLE_SEQ, RANGE_ID "
+    "FROM meta"
+)
+
+
+class Diverged(Corrupt):
+    """The replica holds other content than it should, where content is never taken back.
+
+    It must be learned again; what has led to it is a fault of a disk or of dStore.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaState:
+    """Where a replica stands.
+
+    `epoch` is that of the last record, `promised_epoch` the highest that a primary was promised.
+    `quantity` counts the entries of what is applied. `whole_seq` is None but for a copy that is
+    being made: it is of no use before that much is applied.
+    """
+
+    range_id: str
+    epoch: int
+    end: LogPoint
+    quantity: int
+    applied_seq: int
+    promised_epoch: int
+    whole_seq: int | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its rows have been true at some moment."""
+        return self.whole_seq is None or self.applied_seq >= self.whole_seq
+
+
+def read_state(connection: apsw.Connection) -> ReplicaState:
+    """Read where the replica stands. Raises: Corrupt: it does not say."""
+    rows: list[tuple[Any, ...]] = connection.execute(_STATE).fetchall()
+    if len(rows) != 1:
+        raise Corrupt("The range has no meta row.", file=connection.filename, where="meta")
+    epoch, seq, digest, quantity, applied_seq, promised_epoch, whole_seq, range_id = rows[0]
+    return ReplicaState(
+        range_id=range_id,
+        epoch=epoch,
+        end=LogPoint(seq=seq, digest=digest),
+        quantity=quantity,
+        applied_seq=seq if applied_seq is None else applied_seq,
+        promised_epoch=promised_epoch,
+        whole_seq=whole_seq,
+    )
+
+
+def promise(connection: apsw.Connection, epoch: int) -> None:
+    """Refuse every primary of an older epoch from now on; a promise is never taken back."""
+    connection.execute(
+        "UPDATE meta SET PROMISED_EPOCH = ? WHERE PROMISED_EPOCH < ?", (epoch, epoch)
+    )
+
+
+def standing(connection: apsw.Connection) -> Standing:
+    """Say where the replica stands, as others are told."""
+    state = read_state(connection)
+    return Standing(
+        promised_epoch=state.promised_epoch,
+        epoch=state.epoch,
+        end=state.end,
+        applied_seq=state.applied_seq,
+        history=history(connection),
+        is_whole=state.is_whole,
+    )
+
+
+def records_behind(
+    connection: apsw.Connection, after: LogPoint, *, last_seq: int | None = None
+) -> tuple[LogRecord, ...] | None:
+    """Read on behind a point, about REPLICA_BATCH_BYTES; None if the log does not have it."""
+    if point_at(connection, after.seq) != after:
+        return None
+    end_seq = read_state(connection).end.seq if last_seq is None else last_seq
+    records = range_log.read(
+        connection,
+        after_seq=after.seq,
+        last_seq=min(end_seq, after.seq + REPLICA_BATCH_RECORDS_MAX),
+        bytes_max=REPLICA_BATCH_BYTES,
+    )
+    return tuple(records)
+
+
+def history(connection: apsw.Connection) -> History:
+    """List the newest epochs of the log, oldest first."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT EPOCH, FIRST_SEQ FROM epoch ORDER BY EPOCH DESC LIMIT ?", (REPLICA_EPOCHS_TOLD,)
+    ).fetchall()
+    return tuple(EpochStart(epoch=epoch, first_seq=first_seq) for epoch, first_seq in rows[::-1])
+
+
+def point_at(connection: apsw.Connection, seq: int) -> LogPoint | None:
+    """Find the point behind a record; None if the log does not reach there, or no longer.
+
+    From a point that is found, all that follows can be read.
+    """
+    state = read_state(connection)
+    if seq == state.end.seq:
+        return state.end
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT DIGEST FROM log WHERE SEQ = ?", (seq,)
+    ).fetchall()
+    if rows:
+        return LogPoint(seq=seq, digest=rows[0][0])
+    first: list[tuple[Any, ...]] = connection.execute(
+        "SELECT SEQ FROM log WHERE SEQ = 1"
+    ).fetchall()
+    if seq == 0 and first:
+        return beginning_of(state.range_id)
+    return None
+
+
+def beginning_of(range_id: str) -> LogPoint:
+    """Where the log of a range begins.
+
+    No two ranges ever give one version, not even to the same first write: `entry_cache` shares
+    entries among all of them.
+    """
+    return LogPoint(seq=0, digest=hashlib.sha256(range_id.encode()).digest())
+
+
+def append(
+    connection: apsw.Connection,
+    *,
+    epoch: int,
+    after: LogPoint,
+    records: Sequence[LogRecord],
+    committed_seq: int,
+) -> LogPoint | None:
+    """Take in what a primary holds behind a point, and apply what it has committed.
+
+    What is there already is left as it is, so the same may come again. A tail that the primary does
+    not have, of older epochs than its own, and not applied, is cut where the logs part.
+
+    Args:
+        connection: inside a transaction.
+        epoch: of the primary, not older than what was promised.
+        after: where `records` follow.
+        records: in order, without a gap.
+        committed_seq: up to where every in-sync replica is known to hold the log.
+
+    Returns: up to where both logs are equal by now; None if they are not equal at `after`, or
+        nobody can tell.
+
+    Raises:
+        Corrupt: a record does not follow the one before it.
+        Diverged: the logs part where nothing may be taken back.
+    """
+    promise(connection, epoch)
+    state = read_state(connection)
+    if _digest_at(connection, state, after.seq) != after.digest:
+        return None
+    fresh = _fresh(connection, state, records, epoch=epoch)
+    matched = records[-1].point if records else after
+    if fresh:
+        _take(connection, state, fresh)
+        state = read_state(connection)
+    apply(connection, state, up_to_seq=min(committed_seq, matched.seq))
+    return matched
+
+
+def apply(connection: apsw.Connection, state: ReplicaState, *, up_to_seq: int) -> None:
+    """Make the rows what the records up to a sequence make of them; both only go forward."""
+    if up_to_seq <= state.applied_seq:
+        return
+    quantity = state.quantity
+    for record in range_log.read(connection, after_seq=state.applied_seq, last_seq=up_to_seq):
+        quantity += _apply(connection, record)
+    connection.execute("UPDATE meta SET QUANTITY = ?, APPLIED_SEQ = ?", (quantity, up_to_seq))
+    is_due = up_to_seq // LOG_RECORDS_TRIMMED > state.applied_seq // LOG_RECORDS_TRIMMED
+    if is_due and up_to_seq > LOG_RECORDS_KEPT:
+        connection.execute("DELETE FROM log WHERE SEQ <= ?", (up_to_seq - LOG_RECORDS_KEPT,))
+
+
+def open_epoch(connection: apsw.Connection, *, epoch: int, time_us: int) -> LogRecord:
+    """Append the opening record of an epoch that was promised to this replica itself."""
+    end = range_log.read_end(connection)
+    assert epoch > end.epoch or end.seq == 0, (epoch, end.epoch)
+    end.epoch = epoch
+    before_seq = end.seq
+    applied_seq = read_state(connection).applied_seq
+    range_log.append(
+        connection,
+        end,
+        kind=RecordKind.OPENING,
+        rid_id=b"",
+        item=None,
+        request=None,
+        time_us=time_us,
+    )
+    range_log.write_end(connection, end)
+    connection.execute("UPDATE meta SET APPLIED_SEQ = ?", (applied_seq,))
+    _note_epochs(connection, {epoch: end.seq})
+    return range_log.read(connection, after_seq=before_seq, last_seq=end.seq)[0]
+
+
+def serve(connection: apsw.Connection) -> None:
+    """Apply the whole log; from here on what is written is applied in the same transaction."""
+    state = read_state(connection)
+    apply(connection, state, up_to_seq=state.end.seq)
+    connection.execute("UPDATE meta SET APPLIED_SEQ = NULL, WHOLE_SEQ = NULL")
+
+
+def _fresh(
+    connection: apsw.Connection, state: ReplicaState, records: Sequence[LogRecord], *, epoch: int
+) -> Sequence[LogRecord]:
+    """Leave out what is there already; cut a tail that differs."""
+    for place, record in enumerate(records):
+        if record.seq > state.end.seq:
+            return records[place:]
+        if _digest_at(connection, state, record.seq) != record.digest:
+            _cut(connection, state, record, epoch=epoch)
+            return records[place:]
+    return ()
+
+
+def _cut(
+    connection: apsw.Connection, state: ReplicaState, record: LogRecord, *, epoch: int
+) -> None:
+    """Forget what stands where another record should, and all behind it.
+
+    `epoch` is the primary's. No in-sync replica of it holds what is forgotten.
+    """
+    name, last_seq = connection.filename.rpartition("/")[2], record.seq - 1
+    epochs: dict[int, int] = dict(
+        connection.execute("SELECT SEQ, EPOCH FROM log WHERE SEQ IN (?, ?)", (last_seq, record.seq))
+    )
+    if last_seq < state.applied_seq:
+        raise Diverged(
+            "The log parts from the primary's below what was applied.", file=name, where="log"
+        )
+    if epochs.get(record.seq, epoch) in (record.epoch, epoch):
+        raise Diverged(
+            f"Two records have the place {record.seq} of epoch {record.epoch}.",
+            file=name,
+            where="log",
+        )
+    digest = _digest_at(connection, state, last_seq)
+    if digest is None:
+        raise Diverged("The log parts from the primary's where it begins.", file=name, where="log")
+    connection.execute("DELETE FROM log WHERE SEQ > ?", (last_seq,))
+    connection.execute("DELETE FROM epoch WHERE FIRST_SEQ > ?", (last_seq,))
+    # Of an empty log the epoch says nothing; 0 is below every epoch there is.
+    connection.execute(
+        "UPDATE meta SET SEQ = ?, DIGEST = ?, EPOCH = ?, APPLIED_SEQ = ?",
+        (last_seq, digest, epochs.get(last_seq, 0), state.applied_seq),
+    )
+
+
+def _take(connection: apsw.Connection, state: ReplicaState, records: Sequence[LogRecord]) -> None:
+    """Write records behind the end; `state` may be of before a cut."""
+    now = read_state(connection)
+    point, epochs = now.end, {}
+    epoch = now.epoch
+    for record in records:
+        if not record.follows(point) or record.epoch < epoch:
+            raise Corrupt(
+                f"Record {record.seq} does not follow the one before it.",
+                file=connection.filename.rpartition("/")[2],
+                where="log",
+            )
+        if record.epoch > epoch or point.seq == 0:
+            epochs[record.epoch] = record.seq
+        point, epoch = record.point, record.epoch
+    range_log.insert(connection, records)
+    connection.execute(
+        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, APPLIED_SEQ = ?",
+        (epoch, point.seq, point.digest, state.applied_seq),
+    )
+    _note_epochs(connection, epochs)
+
+
+def _note_epochs(connection: apsw.Connection, first_seqs: dict[int, int]) -> None:
+    if not first_seqs:
+        return
+    connection.executemany(
+        "INSERT INTO epoch (EPOCH, FIRST_SEQ) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        list(first_seqs.items()),
+    )
+    connection.execute(
+        "DELETE FROM epoch WHERE EPOCH <= "
+        "(SELECT EPOCH FROM epoch ORDER BY EPOCH DESC LIMIT 1 OFFSET ?)",
+        (REPLICA_EPOCHS_KEPT,),
+    )
+
+
+def _digest_at(connection: apsw.Connection, state: ReplicaState, seq: int) -> bytes | None:
+    """Find the digest behind a record without asking whether what follows is left."""
+    if seq == state.end.seq:
+        return state.end.digest
+    if seq == 0:
+        return beginning_of(state.range_id).digest
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT DIGEST FROM log WHERE SEQ = ?", (seq,)
+    ).fetchall()
+    digest: bytes | None = rows[0][0] if rows else None
+    return digest
+
+
+def _apply(connection: apsw.Connection, record: LogRecord) -> int:
+    """Do to the rows what a record says. Returns: by how many entries there are more."""
+    rid_id = record.rid_id
+    if record.kind is RecordKind.OPENING:
+        return 0
+    previous = entries.read_entry(connection, rid_id)
+    version: str | None = None
+    change = 0
+    if record.kind is RecordKind.PUT:
+        version = range_log.version_of(record.digest)
+        assert record.image is not None, record.seq
+        cells = entries.cells_of(range_log.item_of(record.image, file=connection.filename))
+        entries.write_cells(
+            connection,
+            rid_id,
+            entry_hash=int.from_bytes(rid_id[:HASH_BYTES], "big"),
+            before=None if previous is None else previous.cells,
+            after=cells,
+            version=version,
+        )
+        change = int(previous is None)
+    elif record.kind is RecordKind.DELETE:
+        entries.delete_cells(connection, rid_id)
+        change = -int(previous is not None)
+    if record.request is not None:
+        _remember(connection, record, RequestAnswer(previous is not None, version))
+    return change
+
+
+def _remember(connection: apsw.Connection, record: LogRecord, answer: RequestAnswer) -> None:
+    mark = record.request
+    assert mark is not None, record.seq
+    name = RequestName(
+        principal=mark.principal,
+        request_id=mark.request_id,
+        ordinal=mark.ordinal,
+        digest=mark.digest,
+    )
+    requests.remember(connection, name, answer=answer, seq=record.seq, time_us=record.time_us)

@@ -1,0 +1,84 @@
+"""A batch of a replicated range on its way: held by all in-sync replicas first, then committed."""
+
+from __future__ import annotations
+
+from asyncio import Future, get_running_loop
+from typing import TYPE_CHECKING, Final
+
+from dstore.model.errors import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dstore.storage.range_writer import Prepared
+    from dstore.storage.replication_port import Replication
+
+_ENDED: Final = "The server ends; whether the write will be kept is unknown."
+
+
+class Shipment:
+    """One prepared batch. Its transaction stays open meanwhile, and no thread waits.
+
+    Without records nothing is shipped: a refusal is a strong read, and is told when it is certain
+    that this is the range's primary (REPLICATION.md, write 7).
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        replication: Replication,
+        *,
+        commit: Callable[[], Future[None]],
+        abandon: Callable[[], None],
+    ) -> None:
+        """Set out.
+
+        Args:
+            prepared: the batch.
+            replication: the other replicas.
+            commit: begins to make it durable here; the process ends if that fails.
+            abandon: undoes it here.
+        """
+        self.done: Future[None] = get_running_loop().create_future()
+        self._prepared = prepared
+        self._replication = replication
+        self._commit = commit
+        self._abandon = abandon
+        try:
+            asking = replication.ship(prepared) if prepared.records else replication.certain()
+        except Exception as error:  # noqa: BLE001 - handed to those who wait for the batch
+            self._fail(error)
+            return
+        if asking is None:
+            self._abandon()
+            self.done.set_result(None)
+        else:
+            asking.add_done_callback(self._asked)
+
+    def _asked(self, asking: Future[None]) -> None:
+        """Commit what all in-sync replicas hold."""
+        error = Unknown(_ENDED) if asking.cancelled() else asking.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        if not self._prepared.records:
+            self._abandon()
+            self.done.set_result(None)
+            return
+        try:
+            committing = self._commit()
+        except Exception as failure:  # noqa: BLE001 - as above
+            self.done.set_exception(failure)
+            return
+        committing.add_done_callback(self._committed)
+
+    def _committed(self, committing: Future[None]) -> None:
+        if committing.cancelled() or committing.exception() is not None:
+            self.done.set_exception(Unknown(_ENDED))
+            return
+        self._replication.committed(self._prepared)
+        self.done.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        self._abandon()
+        self.done.set_exception(error)
