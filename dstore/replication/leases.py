@@ -29,11 +29,11 @@ class Promise:
     A process that starts does not know what it had promised, so it has promised everybody.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """Begin with the promise that may have been given before the start."""
+    def __init__(self, clock: Clock, *, began_ns: int) -> None:
+        """Begin with the promise that may have been given before the process began."""
         self._now_ns = clock.monotonic_ns
         self._primary: str | None = None
-        self._until_ns = self._now_ns() + LEASE_NS
+        self._until_ns = began_ns + LEASE_NS
         self._others_until_ns = self._until_ns
 
     def give(self, primary: str) -> None:

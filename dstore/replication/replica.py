@@ -51,14 +51,11 @@ _log: Final = get_logger(__name__)
 class Replica:
     """A replica, and the `Replication` of its file. Used from one event loop."""
 
-    def __init__(self, range_id: str, around: Surroundings, promise: Promise | None = None) -> None:
-        """Know nothing of the range's value yet: `follow` tells, and `run` acts.
-
-        `promise` is what this process may have promised; a new one covers what it did before.
-        """
+    def __init__(self, range_id: str, around: Surroundings) -> None:
+        """Know nothing of the range's value yet: `follow` tells, and `run` acts."""
         self.range_id = range_id
         self._around = around
-        self._promise = promise or Promise(around.clock)
+        self._promise = Promise(around.clock, began_ns=around.began_ns)
         self._promised_epoch = 0
         self._is_loaded = False
         self._placed: Placed | None = None

@@ -29,6 +29,7 @@ class Surroundings:
             Corrupt.
         on_fault: told of a range, by its id, whose content is not what it should be.
         tasks: own what runs in the background.
+        began_ns: when this process began, on `clock`.
     """
 
     node: str
@@ -39,6 +40,7 @@ class Surroundings:
     open_file: Callable[[str], Awaitable[RangeFile]]
     on_fault: Callable[[str, str], None]
     tasks: Tasks
+    began_ns: int
 
 
 async def pause_ms(duration_ms: float) -> None:

@@ -1,0 +1,87 @@
+"""The replicas of a node, by range: they answer `replica_calls`, and their files ask them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dstore.model.errors import NotMine
+from dstore.replication import replica_calls
+from dstore.replication.peers.calls import Answered
+from dstore.replication.replica import Replica
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dstore.replication.peers.port import Received
+    from dstore.replication.placements import Placed
+    from dstore.replication.replica_calls import (
+        Appended,
+        AppendRecords,
+        AskReplica,
+        Fetched,
+        FetchRecords,
+        ReplicaTold,
+        Sealed,
+        SealReplica,
+    )
+    from dstore.replication.surroundings import Surroundings
+
+
+class Replicas:
+    """The replicas of this node. Used from one event loop."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with none."""
+        self._around = around
+        self._replicas: dict[str, Replica] = {}
+        self._runs: dict[str, asyncio.Task[None]] = {}
+
+    def of(self, range_id: str) -> Replica | None:
+        """Find a range's replica: what its file asks for, `range_file.Surroundings`."""
+        return self._replicas.get(range_id)
+
+    def add(self, range_id: str) -> Replica:
+        """Let a range that is held here be replicated; before its file is opened."""
+        found = self._replicas.get(range_id)
+        if found is None:
+            found = self._replicas[range_id] = Replica(range_id, self._around)
+            self._runs[range_id] = self._around.tasks.spawn(found.run(), name="be_replica")
+        return found
+
+    def follow(self, placed: Placed) -> None:
+        """Hear of a range's value as the topology shows it."""
+        found = self._replicas.get(placed.value.range_id)
+        if found is not None:
+            found.follow(placed)
+
+    def remove(self, range_id: str) -> None:
+        """Let go of a range that is about to be deleted here."""
+        if self._replicas.pop(range_id, None) is not None:
+            self._runs.pop(range_id).cancel()
+
+    def answered(self) -> tuple[Answered[Any, Any], ...]:
+        """List the calls and their handlers."""
+        return (
+            Answered(call=replica_calls.APPEND_RECORDS, handler=self._append),
+            Answered(call=replica_calls.SEAL_REPLICA, handler=self._seal),
+            Answered(call=replica_calls.FETCH_RECORDS, handler=self._fetch),
+            Answered(call=replica_calls.ASK_REPLICA, handler=self._tell),
+        )
+
+    async def _append(self, request: AppendRecords, _received: Received) -> Appended:
+        return await self._find(request.range_id).append(request)
+
+    async def _seal(self, request: SealReplica, _received: Received) -> Sealed:
+        return await self._find(request.range_id).seal(request)
+
+    async def _fetch(self, request: FetchRecords, _received: Received) -> Fetched:
+        return await self._find(request.range_id).fetch(request)
+
+    async def _tell(self, request: AskReplica, _received: Received) -> ReplicaTold:
+        return await self._find(request.range_id).tell(request)
+
+    def _find(self, range_id: str) -> Replica:
+        found = self._replicas.get(range_id)
+        if found is None:
+            raise NotMine(range_id)
+        return found
