@@ -17,11 +17,10 @@ from dstore.base.limits import REPLICA_EPOCHS_TOLD, RID_ID_BYTES_MAX
 
 _POSITION: Final = Packing(">QQ")
 _DIGEST_BYTES: Final = 32
-_IMAGE_BYTES_MAX: Final = (1 << 32) - 1  # what SQLite and msgpack can hold; the batch has a bound
 
 Digest = Annotated[bytes, msgspec.Meta(min_length=_DIGEST_BYTES, max_length=_DIGEST_BYTES)]
-Sequence64 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
-Epoch = Annotated[int, msgspec.Meta(ge=1, lt=1 << 63)]
+Sequence64 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Epoch = Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
 
 
 class RecordKind(StrEnum):
@@ -50,7 +49,7 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
     time_us: int
     kind: RecordKind
     rid_id: Annotated[bytes, msgspec.Meta(max_length=RID_ID_BYTES_MAX)]
-    image: Annotated[bytes, msgspec.Meta(max_length=_IMAGE_BYTES_MAX)] | None
+    image: bytes | None
     request: RequestMark | None
     digest: Digest
 

@@ -1,0 +1,495 @@
+"""A replicated range on simulated machines: nodes with their files, two controls, and clients.
+
+What runs is the product's: range files in the vault, `replication`, and control's choice of a
+primary. Around it stands as little as can be: a node follows the range's value by a watch, and a
+control, of which two always believe they lead, looks for a dead primary now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dstore.base.tasks import Tasks
+from dstore.model.errors import ConditionFailed, DStoreError, Unavailable, Unknown
+from dstore.model.hashing import HASH_MAX
+from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
+from dstore.replication import placements
+from dstore.replication.failover import fail_over
+from dstore.replication.peers.calls import Answered, Calls, Methods, PeerCall
+from dstore.replication.peers.port import PeerRequest, Received
+from dstore.replication.replica_calls import REPLICA_CALLS
+from dstore.replication.replicas import Replicas
+from dstore.replication.surroundings import Surroundings
+from dstore.security.identity import ComponentRole, Identity
+from dstore.storage import range_log, replica_log
+from dstore.storage.range_file import Surroundings as FileSurroundings
+from dstore.storage.range_files import RangeFiles
+from dstore.storage.range_writer import Applied, Delete, Outcome, Write
+from dstore.storage.range_writer import Put as Stored
+from dstore.storage.requests import RequestName
+from dstore.storage.vault.layout import FileKey
+from dstore.storage.vault.vault import Vault
+from dstore.topology import values
+from dstore.topology.coordinator import CoordinatorError, Events, Resync
+from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
+from dstore.topology.leases import LeasedKey
+from dstore.topology.values import RangePlacement, Replica, ReplicaState
+from tests.simulation.faults import Fault, Faults
+from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
+from tests.simulation.scenario import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from dstore.replication.peers.port import Peer
+    from dstore.storage.entries import Entry
+    from dstore.storage.range_file import RangeFile
+    from tests.simulation.machines import Machine, Process
+    from tests.simulation.world import World
+
+RANGE_ID: Final = "5a0e0000-0000-4000-8000-000000000001"
+TABLE_ID: Final = "7ab1e000-0000-4000-8000-000000000001"
+PLANE: Final = "00000000-0000-4000-8000-000000000000"
+PATH: Final = RangePath(tenant="acme", table="things", low_hash=0)
+CLIENT: Final = "client"
+_NAME: Final = "v"
+_PAGE_CACHE_BYTES: Final = 1 << 20
+_RESTARTS_IN_S: Final = (0.1, 6.0)
+_ALIVE_TTL_S: Final = 3
+_LOOKS_S: Final = 0.5  # between two looks of a control
+_TRIES_S: Final = 12.0  # a client's patience with one operation
+_READY_S: Final = 30.0
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True):
+    """The answer of a call: a value, whether a condition held, or that it was done before."""
+
+    value: int | str | None = None
+    held: bool = True
+    is_repeated: bool = False
+    epoch: int = 0
+
+
+class Do(PeerRequest[Done], frozen=True, array_like=True):
+    """A client's call of a node."""
+
+    key: str
+    kind: str
+    value: int | str | None
+    expected: int | str | None
+    request_id: str
+
+
+_ROLES: Final = frozenset({ComponentRole.PROXY})
+READ: Final = "Read"
+DO: Final = PeerCall(name="test.do", request=Do, reply=Done, roles=_ROLES, is_safe=False)
+
+
+def node_id(number: int) -> ComponentId:
+    """Name node `number`, from 1."""
+    return ComponentId(f"a0000000-0000-4000-8000-{number:012d}")
+
+
+def _number(node: str) -> int:
+    return int(node[-12:])
+
+
+def _incarnation(number: int) -> str:
+    return f"d0000000-0000-4000-8000-{number:012d}"
+
+
+class Node:
+    """One life of a node."""
+
+    def __init__(self, cluster: ReplicatedCluster, process: Process, number: int) -> None:
+        """Put it together as `roles` would."""
+        self.cluster = cluster
+        self.process = process
+        self.number = number
+        world = cluster.world
+        self.coordinator = world.coordination.client(process)
+        self.tasks = Tasks(process.fatal)
+        identity = Identity(control_plane=PLANE, role=ComponentRole.NODE, uuid=node_id(number))
+        calls = Calls(REPLICA_CALLS)
+        self._peers: dict[str, Peer] = {
+            node_id(other): world.board.peer(
+                process, f"node-{other}", calls=calls, identity=identity
+            )
+            for other in cluster.numbers
+            if other != number
+        }
+        self.replicas = Replicas(
+            Surroundings(
+                node=node_id(number),
+                incarnation=_incarnation(number),
+                clock=process.clock,
+                coordinator=self.coordinator,
+                peer_of=self._peers.__getitem__,
+                open_file=self.open_file,
+                on_fault=lambda range_id, what: world.violate(f"{process.name}: {range_id} {what}"),
+                tasks=self.tasks,
+                began_ns=process.clock.monotonic_ns(),
+            )
+        )
+        disk = process.machine.disk
+        assert disk is not None
+        around = FileSurroundings(
+            vault=Vault(
+                entropy=process.entropy,
+                page_cache_bytes=_PAGE_CACHE_BYTES,
+                base_vfs=disk.name,
+                fdatasync=disk.fdatasync,
+            ),
+            executor=None,  # type: ignore[arg-type] # the loop does all work itself
+            clock=process.clock,
+            on_fatal=process.fatal,
+            replication_of=self.replicas.of,
+        )
+        self.directory = disk.directory
+        self.files = RangeFiles(disk.directory, around, open_files_max=4)
+        self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
+
+    async def open_file(self, range_id: str) -> RangeFile:
+        """Open the range's file."""
+        return await self.files.open(range_id, lambda: self.key)
+
+    async def live(self) -> None:
+        """Make the file in the first life; then be a replica."""
+        made = self.directory / "made"
+        if not made.exists():
+            await self.files.create(RANGE_ID, self.key)
+            made.touch()
+        self.replicas.add(RANGE_ID)
+        self.cluster.world.board.listen(
+            self.process, Methods([*self.replicas.answered(), Answered(call=DO, handler=self.do)])
+        )
+        alive = LeasedKey(
+            self.coordinator,
+            AlivePath(ComponentRole.NODE, node_id(self.number)).path,
+            values.encode(values.Alive(session=_incarnation(self.process.life))),
+            ttl_s=_ALIVE_TTL_S,
+            is_exclusive=False,
+            clock=self.process.clock,
+            entropy=self.process.entropy,
+            on_change=lambda _: None,
+        )
+        self.tasks.spawn(alive.run(), name="alive", critical=True)
+        async for batch in self.coordinator.watch(PATH.path):
+            match batch:
+                case Resync():
+                    kvs = [*batch.listing.kvs]
+                case Events():
+                    kvs = [event.kv for event in batch.events if event.kv is not None]
+                case _:
+                    kvs = []
+            for kv in kvs:
+                value = values.decode(PATH, kv.value)
+                self.replicas.follow(
+                    placements.Placed(path=PATH, value=value, revision=kv.mod_revision)
+                )
+
+    async def do(self, request: Do, _received: Received) -> Done:
+        """Do a client's call here, if this is the primary."""
+        file = await self.open_file(RANGE_ID)
+        rid_id = encode_key((KeyKind.STRING, request.key))
+        if request.kind == READ:
+            entry = await file.read(rid_id)
+            return Done(value=_value_of(entry))
+        replica = self.replicas.of(RANGE_ID)
+        assert replica is not None
+        name = RequestName(
+            principal="acme",
+            request_id=request.request_id,
+            digest=sha256(msgspec.msgpack.encode(request)).digest(),
+        )
+        write = Write(
+            rid_id=rid_id,
+            entry_hash=int.from_bytes(rid_id[:HASH_BYTES], "big"),
+            apply=partial(_applied, request),
+            request=name,
+        )
+        epoch = replica.serving_epoch
+        try:
+            applied = await file.submit(write)
+        except ConditionFailed:
+            self.cluster.acknowledged(epoch, self.number)
+            return Done(held=False)
+        self.cluster.acknowledged(epoch, self.number)
+        return _done(applied)
+
+
+def _value_of(entry: Entry | None) -> Value:
+    if entry is None:
+        return None
+    ((kind, text),) = entry.item[_NAME].items()
+    return int(text) if kind == "N" else str(text)
+
+
+def _applied(request: Do, previous: Entry | None) -> Outcome:
+    """Do what a call says; pure."""
+    value = request.value
+    if request.kind == "Swap" and _value_of(previous) != request.expected:
+        raise ConditionFailed
+    if request.kind == "Add":
+        before = _value_of(previous)
+        assert value is not None and not isinstance(before, str), request
+        value = (before or 0) + int(value)
+    if value is None:
+        return Delete()
+    return Stored({_NAME: {"N": str(value)} if isinstance(value, int) else {"S": value}})
+
+
+def _done(applied: Applied) -> Done:
+    if applied.outcome is None:
+        return Done(is_repeated=True)
+    if isinstance(applied.outcome, Stored):
+        ((kind, text),) = applied.outcome.item[_NAME].items()
+        return Done(value=int(text) if kind == "N" else str(text))
+    return Done()
+
+
+class ReplicatedCluster:
+    """A `Cluster`: one range on `nodes` nodes, all of them replicas."""
+
+    def __init__(self, world: World, *, nodes: int = 3) -> None:
+        """Set the machines up, all off."""
+        self.world = world
+        self.numbers = range(1, nodes + 1)
+        self.nodes: list[Machine] = []
+        for number in self.numbers:
+            machine = world.machine(f"node-{number}", partial(self._node, number), has_disk=True)
+            machine.restarts_in_s = _RESTARTS_IN_S
+            self.nodes.append(machine)
+        self.controls = [world.machine(f"control-{n}", self._control) for n in (1, 2)]
+        for machine in self.controls:
+            machine.restarts_in_s = _RESTARTS_IN_S
+        self.client = world.machine(CLIENT, self._client)
+        self._peers: dict[int, Peer] = {}
+        self._lives: dict[int, Node] = {}
+        self._primary = 1
+        self._acknowledged: dict[int, set[int]] = defaultdict(set)
+
+    # ------------------------------------------------------------------------------- a Cluster
+
+    async def start(self) -> None:
+        """Start everything, place the range, and wait until it answers."""
+        self.world.ensure_up()
+        await self.world.coordination.started.wait()
+        replicas = tuple(
+            Replica(
+                node=node_id(number),
+                incarnation=_incarnation(number),
+                uri=f"https://node-{number}:1",
+                state=ReplicaState.IN_SYNC,
+            )
+            for number in self.numbers
+        )
+        value = RangePlacement(
+            node=replicas[0].node,
+            high_hash=HASH_MAX,
+            uri=replicas[0].uri,
+            table_id=TABLE_ID,
+            range_id=RANGE_ID,
+            epoch=1,
+            replicas=replicas,
+            factor=len(replicas),
+        )
+        await self.world.coordination.embedded.put(PATH.path, values.encode(value))
+        async with asyncio.timeout(_READY_S):
+            while not await self._answers():
+                await asyncio.sleep(0.05)
+
+    async def do(self, client: int, key: str, call: Call) -> Hashable:
+        """Ask one node after the other until one has done it, or nobody knows."""
+        del client
+        process = self.client.process
+        assert process is not None
+        return await process.run(self._do(key, call), name="client")
+
+    def faults(self) -> Sequence[Fault]:
+        """Whatever can befall a node, its links and the coordinator."""
+        faults, nodes = Faults(self.world), self.nodes
+        alive = [AlivePath(ComponentRole.NODE, node_id(n)).path for n in self.numbers]
+        return (
+            faults.kills(nodes),
+            faults.power_cuts(nodes),
+            faults.pauses(nodes),
+            faults.partitions(nodes, [*nodes, *self.controls, self.client]),
+            faults.storms(),
+            faults.resets(nodes, nodes),
+            faults.slow_machines(nodes),
+            faults.disk_errors(nodes),
+            faults.clock_jumps(nodes),
+            faults.coordinator_cut_off([*nodes, *self.controls]),
+            faults.coordinator_gaps(),
+            faults.lost_leases(alive),
+            faults.lost_decisions(),
+        )
+
+    def broken(self) -> Sequence[str]:
+        """One primary at most acknowledges in an epoch (I6)."""
+        return [
+            f"epoch {epoch} has acknowledged at {sorted(numbers)}"
+            for epoch, numbers in self._acknowledged.items()
+            if len(numbers) > 1
+        ]
+
+    async def settled(self) -> Sequence[str]:
+        """Wait until all replicas are in sync; then their logs and rows are equal."""
+        told: list[str] = []
+        async with asyncio.timeout(_READY_S):
+            while not await self._is_whole():
+                await asyncio.sleep(0.2)
+        await asyncio.sleep(1.0)
+        contents = [await self._content(number) for number in self.numbers]
+        for number, (records, rows) in zip(self.numbers, contents, strict=True):
+            if rows != contents[0][1]:
+                told.append(f"node {number} has other rows than node 1")
+            common = records.keys() & contents[0][0].keys()
+            if any(records[seq] != contents[0][0][seq] for seq in common):
+                told.append(f"node {number} has another log than node 1")
+        return told
+
+    def acknowledged(self, epoch: int | None, number: int) -> None:
+        """Note that a node has acknowledged a write in an epoch."""
+        if epoch is not None:
+            self._acknowledged[epoch].add(number)
+
+    # --------------------------------------------------------------------------------- programs
+
+    async def _node(self, number: int, process: Process) -> None:
+        node = self._lives[number] = Node(self, process, number)
+        await node.live()
+
+    async def _control(self, process: Process) -> None:
+        """Fail the range over when its primary's life has ended."""
+        coordinator = self.world.coordination.client(process)
+        identity = Identity(control_plane=PLANE, role=ComponentRole.CONTROL, uuid=PLANE)
+        calls = Calls(REPLICA_CALLS)
+        peers: dict[str, Peer] = {
+            node_id(n): self.world.board.peer(process, f"node-{n}", calls=calls, identity=identity)
+            for n in self.numbers
+        }
+        while True:
+            await asyncio.sleep(_LOOKS_S)
+            try:
+                placed = await placements.read(coordinator, PATH)
+                if placed is None:
+                    continue
+                alive = AlivePath(ComponentRole.NODE, ComponentId(placed.value.node))
+                if (await coordinator.get(alive.path)).kv is None:
+                    await fail_over(placed, coordinator, peer_of=peers.__getitem__)
+            except (CoordinatorError, placements.Overtaken):
+                continue
+
+    async def _client(self, process: Process) -> None:
+        identity = Identity(control_plane=PLANE, role=ComponentRole.PROXY, uuid=PLANE)
+        self._peers = {
+            number: self.world.board.peer(
+                process, f"node-{number}", calls=Calls([DO]), identity=identity
+            )
+            for number in self.numbers
+        }
+        await asyncio.get_running_loop().create_future()
+
+    # ---------------------------------------------------------------------------------- clients
+
+    async def _do(self, key: str, call: Call) -> Hashable:
+        process = self.client.process
+        assert process is not None
+        loop = asyncio.get_running_loop()
+        request = _request(key, call, request_id=process.entropy.uuid())
+        until_s, is_open = loop.time() + _TRIES_S, False
+        while True:
+            number = self._primary
+            try:
+                done = await self._peers[number].call(request, deadline_s=5.0)
+                return _answer(call, done)
+            except Unknown:
+                if isinstance(call, Read):
+                    is_open = False
+                else:  # the same request again, under its name (I9)
+                    is_open = True
+                failure: DStoreError = Unknown("nobody knows")
+            except Unavailable as error:
+                failure = error
+            self._primary = number % len(self.nodes) + 1
+            if loop.time() > until_s:
+                if is_open:
+                    raise Unknown("nobody knows") from failure
+                raise failure
+            await asyncio.sleep(0.1)
+
+    async def _answers(self) -> bool:
+        try:
+            await self.do(0, "ready", Read())
+        except DStoreError:
+            return False
+        return True
+
+    async def _is_whole(self) -> bool:
+        found = await self.world.coordination.embedded.get(PATH.path)
+        assert found.kv is not None
+        value = values.decode(PATH, found.kv.value)
+        return len(value.in_sync) == len(self.nodes)
+
+    async def _content(self, number: int) -> tuple[dict[int, bytes], Any]:
+        """Read a node's log (digests by sequence) and its rows."""
+        node = self._lives[number]
+        return await node.process.run(_read_all(node), name="look")
+
+
+async def _read_all(node: Node) -> tuple[dict[int, bytes], Any]:
+    file = await node.open_file(RANGE_ID)
+    return await file.look(
+        lambda connection: (
+            {
+                record.seq: record.digest
+                for record in range_log.read(
+                    connection,
+                    after_seq=0,
+                    last_seq=replica_log.read_state(connection).applied_seq,
+                )
+            },
+            connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
+        )
+    )
+
+
+def _request(key: str, call: Call, *, request_id: str) -> Do:
+    match call:
+        case Put():
+            return Do(key, "Put", call.value, None, request_id)
+        case Swap():
+            return Do(key, "Swap", call.value, call.expected, request_id)
+        case Add():
+            return Do(key, "Add", call.amount, None, request_id)
+        case _:
+            return Do(key, READ, None, None, request_id)
+
+
+def _answer(call: Call, done: Done) -> Hashable:
+    match call:
+        case Read():
+            return done.value
+        case Swap():
+            return done.held
+        case Add():
+            return ANYTHING if done.is_repeated else done.value
+        case _:
+            return None
+
+
+REPLICATED: Final = Scenario(
+    name="replicated",
+    build=ReplicatedCluster,
+    interesting=frozenset(
+        {"log.range_opened", "log.failed_over", "log.replica_out_of_sync", "log.stepped_down"}
+    ),
+)
