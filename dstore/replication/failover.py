@@ -15,7 +15,7 @@ from dstore.base.limits import REPLICA_CALL_TIMEOUT_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication import placements
-from dstore.replication.replica_calls import AskReplica
+from dstore.replication.replica_calls import AskReplica, ReplicaTold
 from dstore.replication.surroundings import pause_ms
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
-    from dstore.storage.log_records import Standing
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.values import Replica
 
@@ -40,18 +39,18 @@ async def fail_over(
         coordinator: has the value.
         peer_of: finds a node. Raises: Unreachable.
 
-    Returns: the range's new value; None if no other in-sync replica can be reached.
+    Returns: the range's new value; None if no other in-sync replica can be reached, or if the
+        primary serves after all: the end of its etcd lease alone harms nothing (B14).
     Raises: Overtaken: somebody else has changed the range. CoordinatorError: it is unchanged.
     """
     value = placed.value
-    others = [each for each in value.in_sync if each.node != value.node]
-    standings = await asyncio.gather(*(_ask(placed, each, peer_of) for each in others))
+    told = await asyncio.gather(*(_ask(placed, each, peer_of) for each in value.in_sync))
     heard = [
-        (standing, each)
-        for standing, each in zip(standings, others, strict=True)
-        if standing is not None and standing.is_whole
+        (each.standing, replica)
+        for each, replica in zip(told, value.in_sync, strict=True)
+        if each is not None and each.standing.is_whole and replica.node != value.node
     ]
-    if not heard:
+    if not heard or any(each is not None and each.is_serving for each in told):
         return None
     _, best = max(heard, key=lambda each: (each[0].epoch, each[0].end.seq))
     _log.warning("failed_over", range=value.range_id, of=value.node, to=best.node)
@@ -63,11 +62,12 @@ async def fail_over(
     )
 
 
-async def _ask(placed: Placed, replica: Replica, peer_of: Callable[[str], Peer]) -> Standing | None:
+async def _ask(
+    placed: Placed, replica: Replica, peer_of: Callable[[str], Peer]
+) -> ReplicaTold | None:
     request = AskReplica(range_id=placed.value.range_id, incarnation=replica.incarnation)
     try:
-        told = await peer_of(replica.node).call(request, deadline_s=REPLICA_CALL_TIMEOUT_S)
+        return await peer_of(replica.node).call(request, deadline_s=REPLICA_CALL_TIMEOUT_S)
     except DStoreError as error:
         _log.info("replica_not_heard", node=replica.node, reason=error.message)
         return None
-    return told.standing

@@ -19,6 +19,7 @@ from dstore.base.limits import (
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
+from dstore.replication.copying import Copy, copy_to
 from dstore.replication.forks import last_common_seq
 from dstore.replication.leases import lease_until_ns
 from dstore.replication.replica_calls import AppendRecords
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord, Standing
+    from dstore.storage.replica_copy import CopyPage, CopyPlace, CopyStart
     from dstore.topology.values import Replica
 
 _log: Final = get_logger(__name__)
@@ -62,6 +64,15 @@ class Feed(Protocol):
     async def records_after(self, point: LogPoint) -> Sequence[LogRecord] | None:
         """Read on behind a point; None if that is not there any more."""
 
+    async def copy_start(self) -> CopyStart:
+        """Say from where the log is to follow a copy."""
+
+    def next_copy_number(self) -> int:
+        """Number a copy, higher than any before in this epoch."""
+
+    async def copy_page(self, place: CopyPlace) -> tuple[CopyPage, CopyPlace]:
+        """Read rows for a copy."""
+
     def heard(self, follower: Follower) -> None:
         """Look at what a follower has answered."""
 
@@ -75,11 +86,12 @@ class Follower:
     def __init__(self, replica: Replica, feed: Feed, around: Surroundings) -> None:
         """Know nothing of it yet."""
         self.node = replica.node
-        self._incarnation = replica.incarnation
+        self._replica = replica
         self._feed = feed
         self._around = around
         self._now_ns = around.clock.monotonic_ns
         self._matched: LogPoint | None = None
+        self._found = feed.end  # where its log was found to end
         self._next: LogPoint | None = None  # a place to try, while nothing is known
         self._told_seq = -1  # up to where it knows the log to be committed
         self._wake = asyncio.Event()
@@ -88,6 +100,8 @@ class Follower:
         self.answered_sent_ns = -1  # when that was sent which it answered last
         self.lease_until_ns = -1
         self.needs_copy = False
+        self.is_required = False  # for an acknowledgement; then it keeps what it holds
+        self.kept_after_seq: int | None = None  # of the log, while a copy is made
 
     @property
     def matched_seq(self) -> int:
@@ -124,7 +138,7 @@ class Follower:
         feed = self._feed
         self._wake.clear()
         is_news = self.matched_seq < feed.target.seq or self._told_seq < feed.committed_seq
-        if (is_news and not self.needs_copy) or self._is_asked:
+        if is_news or self._is_asked:
             return
         try:
             async with asyncio.timeout(REPLICA_HEARTBEAT_MS / 1_000):
@@ -135,17 +149,20 @@ class Follower:
     async def _send(self) -> bool:
         """Send one message and take its answer. Returns: whether it has led to something."""
         feed, self._is_asked = self._feed, False
+        if self.needs_copy and not self.is_required:
+            return await self._copy()
         after = self._matched or self._next or feed.end
         records = await feed.records_after(after)
-        if records is None:
-            self.needs_copy, records = True, ()
+        if records is None:  # trimmed here: let it say anew where it stands
+            self._forget()
+            return False
         sent_ns, committed_seq = self._now_ns(), feed.committed_seq
         answer = await self._around.peer_of(self.node).call(
             AppendRecords(
                 range_id=feed.range_id,
                 epoch=feed.epoch,
                 primary=self._around.node,
-                incarnation=self._incarnation,
+                incarnation=self._replica.incarnation,
                 after=after,
                 records=tuple(records),
                 committed_seq=committed_seq,
@@ -159,7 +176,7 @@ class Follower:
         # Any answer has the lease in it, counted from when its request was sent (B1).
         self.answered_sent_ns, self.lease_until_ns = sent_ns, lease_until_ns(sent_ns)
         if answer.matched is not None:
-            self._matched = answer.matched
+            self._matched, self.kept_after_seq = answer.matched, None
             self._told_seq = min(committed_seq, answer.matched.seq)
         elif answer.standing is not None:
             await self._look_for_fork(after, answer.standing)
@@ -171,11 +188,45 @@ class Follower:
         feed = self._feed
         self._matched = None
         seq = last_common_seq((feed.history, feed.end.seq), (standing.history, standing.end.seq))
-        point = await feed.point_at(seq)
+        self._found = standing.end
+        point = await feed.point_at(seq) if standing.is_whole else None
         if point == tried:  # where the epochs say they are equal they are not
             point = None
         self.needs_copy = point is None
         self._next = point
+
+    async def _copy(self) -> bool:
+        """Let it learn anew, from the rows."""
+        feed = self._feed
+        copy = Copy(
+            number=feed.next_copy_number(), found=self._found, start=await feed.copy_start()
+        )
+        start = copy.start
+        self.kept_after_seq = start.point.seq
+        try:
+            is_done = await copy_to(self._replica, feed, copy, around=self._around)
+            self.heard_ns = self._now_ns()
+            if is_done:
+                self.needs_copy, self._matched, self._next = False, None, start.point
+        except DStoreError:
+            # It may be something else by now than what it was when the copy was begun.
+            self._forget()
+            raise
+        return is_done
+
+    @property
+    def wanted_after_seq(self) -> int:
+        """What it is still going to read of the log."""
+        return self.matched_seq if self.kept_after_seq is None else self.kept_after_seq
+
+    def _forget(self) -> None:
+        """Know nothing of it any more: its next answer says where it stands."""
+        self._matched = self._next = self.kept_after_seq = None
+        self.needs_copy = False
+
+    def is_lost(self, limit_ms: int) -> bool:
+        """Tell whether it can't be waited for: it is silent, or what it holds is of no use."""
+        return self.needs_copy or self.is_silent(limit_ms)
 
     def is_silent(self, limit_ms: int) -> bool:
         """Tell whether it has not answered for longer than that."""

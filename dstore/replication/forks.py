@@ -24,6 +24,5 @@ def last_common_seq(ours: tuple[History, int], theirs: tuple[History, int]) -> i
 
 def _ends(history: History, end_seq: int) -> dict[int, int]:
     """Say of each epoch where its part of the log ends."""
-    starts = [start.first_seq for start in history[1:]]
-    ends = [*(first_seq - 1 for first_seq in starts), end_seq]
-    return {start.epoch: end for start, end in zip(history, ends, strict=True)}
+    ends = [start.first_seq - 1 for start in history[1:]] + [end_seq]
+    return {start.epoch: end for start, end in zip(history, ends, strict=False)}

@@ -31,7 +31,8 @@ from dstore.replication import placements
 from dstore.replication.follower import Follower
 from dstore.replication.placements import Overtaken
 from dstore.replication.surroundings import pause_ms
-from dstore.storage import replica_log
+from dstore.storage import replica_copy, replica_log
+from dstore.storage.replica_copy import CopyStart
 from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.values import Malformed, ReplicaState
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dstore.replication.placements import Placed
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord
+    from dstore.storage.replica_copy import CopyPage, CopyPlace
     from dstore.topology.values import RangePlacement, Replica
 
 _log: Final = get_logger(__name__)
@@ -83,9 +85,11 @@ class Primary:
         self._records: Sequence[LogRecord] = ()
         self._shipping: asyncio.Future[None] | None = None
         self._asking: list[tuple[int, asyncio.Future[None]]] = []
+        self._copies = 0
         self._changing = asyncio.Lock()  # one configuration change at a time (B15)
         self._is_closed = False
         self._follow_set()
+        self._note_required()
         self._tending = around.tasks.spawn(self._tend(), name="tend_replicas")
 
     # ------------------------------------------------------------------------- what others see
@@ -105,6 +109,12 @@ class Primary:
         """Where the log ends, what is being shipped included."""
         return self._records[-1].point if self._records else self.end
 
+    @property
+    def has_lease(self) -> bool:
+        """Whether every in-sync replica has promised that nobody else serves by now."""
+        now_ns = self._now_ns()
+        return all(now_ns < follower.lease_until_ns for follower in self._required())
+
     async def point_at(self, seq: int) -> LogPoint | None:
         """Find a point of the log; None if what follows it is not there any more."""
         file = await self._around.open_file(self.range_id)
@@ -120,6 +130,24 @@ class Primary:
         return await file.look(
             partial(replica_log.records_behind, after=point, last_seq=self.end.seq)
         )
+
+    async def copy_start(self) -> CopyStart:
+        """Say from where the log is to follow a copy that is begun now."""
+        point = self.end
+        file = await self._around.open_file(self.range_id)
+        standing = await file.look(replica_log.standing)
+        history = tuple(each for each in standing.history if each.first_seq <= point.seq)
+        return CopyStart(epoch=history[-1].epoch, point=point, history=history)
+
+    def next_copy_number(self) -> int:
+        """Number a copy."""
+        self._copies += 1
+        return self._copies
+
+    async def copy_page(self, place: CopyPlace) -> tuple[CopyPage, CopyPlace]:
+        """Read rows for a copy."""
+        file = await self._around.open_file(self.range_id)
+        return await file.look(partial(replica_copy.read_page, place=place))
 
     # -------------------------------------------------------------------------------- shipping
 
@@ -160,11 +188,7 @@ class Primary:
         """
         if self._is_closed:
             raise NotMine(self.range_id, self.epoch)
-        now_ns = self._now_ns()
-        required = self._required()
-        if all(now_ns < follower.lease_until_ns for follower in required):
-            return None
-        return self._confirm(now_ns)
+        return None if self.has_lease else self._confirm(self._now_ns())
 
     def heard(self, follower: Follower) -> None:
         """Look at what a follower has answered."""
@@ -257,7 +281,20 @@ class Primary:
             del self._followers[node]
         for node in named.keys() - self._followers.keys():
             follower = self._followers[node] = Follower(named[node], self, self._around)
-            self._senders[node] = self._around.tasks.spawn(follower.run(), name="send_to_replica")
+            sender = self._around.tasks.spawn(follower.run(), name="send_to_replica")
+            sender.add_done_callback(self._sender_ended)
+            self._senders[node] = sender
+
+    def _note_required(self) -> None:
+        """Let no copy be made over a replica that counts; it leaves the set before."""
+        required = self._required()
+        for follower in self._followers.values():
+            follower.is_required = follower in required
+
+    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
+        """End with a sender that has failed in a way that nobody foresaw; its log says how."""
+        if not sender.cancelled() and sender.exception() is not None:
+            self.depose(self.epoch)
 
     async def adopt(self, placed: Placed) -> None:
         """Take the range's value that the topology shows, if it is newer and of this epoch."""
@@ -271,7 +308,7 @@ class Primary:
             await pause_ms(REPLICA_TENDED_MS)
             self._keep_log()
             async with self._changing:
-                silent = [each for each in self._required() if each.is_silent(REPLICA_SILENT_MS)]
+                silent = [each for each in self._required() if each.is_lost(REPLICA_SILENT_MS)]
                 if silent:
                     await self._drop({each.node for each in silent})
                     continue
@@ -303,6 +340,7 @@ class Primary:
         the swap is done, whenever that is.
         """
         self._joining = learner.node
+        self._note_required()
         try:
             target_seq = self.target.seq
             while learner.matched_seq < target_seq:
@@ -313,6 +351,7 @@ class Primary:
             await self._swap(_with_state(self._placed.value, {learner.node}, ReplicaState.IN_SYNC))
         finally:
             self._joining = None
+            self._note_required()
             self._look()
 
     async def _swap(self, value: RangePlacement) -> None:
@@ -338,12 +377,13 @@ class Primary:
     def _take(self, placed: Placed) -> None:
         self._placed = placed
         self._follow_set()
+        self._note_required()
         self._look()
 
     def _keep_log(self) -> None:
         """Note how much of the log the followers still want, unless that is too much."""
         floor = self.end.seq - REPLICA_LAG_RECORDS_MAX
-        wanted = [each.matched_seq for each in self._followers.values()]
+        wanted = [each.wanted_after_seq for each in self._followers.values()]
         self.wanted_after_seq = max(floor, min(wanted, default=self.end.seq), 0)
 
 

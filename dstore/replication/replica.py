@@ -12,22 +12,28 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError, NotMine
+from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind
 from dstore.replication import placements
 from dstore.replication.leases import Promise
 from dstore.replication.opening import Superseded, gather_log
 from dstore.replication.placements import Overtaken
 from dstore.replication.primary import Primary
-from dstore.replication.replica_calls import Appended, Fetched, ReplicaTold, Sealed
+from dstore.replication.replica_calls import (
+    Appended,
+    CopyTaken,
+    Fetched,
+    ReplicaTold,
+    Sealed,
+)
 from dstore.replication.surroundings import pause_ms
-from dstore.storage import replica_log
+from dstore.storage import replica_copy, replica_log
 from dstore.storage.replica_log import Diverged
 
 if TYPE_CHECKING:
@@ -37,8 +43,10 @@ if TYPE_CHECKING:
     from dstore.replication.replica_calls import (
         AppendRecords,
         AskReplica,
+        BeginCopy,
         FetchRecords,
         SealReplica,
+        TakeCopy,
     )
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import LogPoint, LogRecord, Standing
@@ -63,6 +71,8 @@ class Replica:
         self._primary: Primary | None = None
         self._serving: Primary | None = None
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
+        # The copy that is being made here, (epoch, number), and the piece of it that comes next.
+        self._copying: tuple[tuple[int, int], int] = ((0, 0), 0)
         self._standing: Standing | None = None  # as of the last change, while it is a secondary
 
     @property
@@ -134,14 +144,48 @@ class Replica:
             records = await file.look(partial(replica_log.records_behind, after=request.after))
             return Fetched(records=records, standing=await self._look())
 
+    async def begin_copy(self, request: BeginCopy) -> CopyTaken:
+        """Make room for a copy. Raises: NotMine: another disk is meant."""
+        self._check(request.incarnation)
+        async with self._turn:
+            if await self._bows_to(request.epoch, request.primary):
+                await self._promise_epoch(request.epoch)
+                name = (request.epoch, request.number)
+                if name <= self._copying[0] or (await self._look()).end != request.found:
+                    raise _no_such_copy()
+                self._copying, self._standing = (name, 0), None
+                file = await self._file()
+                _log.warning("replica_learns_anew", range=self.range_id)
+                await file.change(replica_copy.begin)
+                while await file.change(replica_copy.wipe_some):
+                    pass
+            return CopyTaken(promised_epoch=self._promised_epoch)
+
+    async def take_copy(self, request: TakeCopy) -> CopyTaken:
+        """Take a piece of a copy. Raises: NotMine: another disk is meant. Corrupt."""
+        self._check(request.incarnation)
+        async with self._turn:
+            if await self._bows_to(request.epoch, request.primary):
+                name, next_index = self._copying
+                if (request.epoch, request.number) != name or self._promised_epoch != name[0]:
+                    raise _no_such_copy()
+                if request.index == next_index:
+                    self._standing = None
+                    file = await self._file()
+                    await file.change(partial(_take_copy, request=request))
+                    self._copying = (name, next_index + 1)
+                elif request.index != next_index - 1:
+                    raise _no_such_copy()
+            return CopyTaken(promised_epoch=self._promised_epoch)
+
     async def tell(self, request: AskReplica) -> ReplicaTold:
         """Say where it stands. Raises: NotMine: another disk is meant."""
         self._check(request.incarnation)
         async with self._turn:
             await self._load()
-            return ReplicaTold(
-                standing=await self._look(), is_serving=self.serving_epoch is not None
-            )
+            standing, serving = await self._look(), self._serving
+            is_serving = serving is not None and not serving.is_closed and serving.has_lease
+            return ReplicaTold(standing=standing, is_serving=is_serving)
 
     def _check(self, incarnation: str) -> None:
         if incarnation != self._around.incarnation:
@@ -166,6 +210,7 @@ class Replica:
             or request.records
             or request.epoch != self._promised_epoch
             or request.after != standing.end
+            or not standing.is_whole
             or min(request.committed_seq, request.after.seq) > standing.applied_seq
         ):
             return None
@@ -342,6 +387,7 @@ class Replica:
     def _deposed(self, epoch: int) -> None:
         _log.warning("deposed", range=self.range_id, epoch=epoch)
         self._serving = None
+        self._news.set()  # whatever the range's value is by now
 
     # --------------------------------------------------------------------- opening's `OwnReplica`
 
@@ -367,3 +413,16 @@ class Replica:
                 )
             )
             return matched is not None
+
+
+def _take_copy(connection: Any, request: TakeCopy) -> None:
+    """Take a piece, if the file is becoming a copy: nothing else is ever overwritten."""
+    if replica_log.read_state(connection).whole_seq != replica_log.NEVER_WHOLE:
+        raise _no_such_copy()
+    replica_copy.take_page(connection, request.page)
+    if request.end is not None:
+        replica_copy.finish(connection, request.end)
+
+
+def _no_such_copy() -> Unavailable:
+    return Unavailable(UnavailableKind.MOVED, "No such copy is being made here, or no longer.")

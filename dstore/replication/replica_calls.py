@@ -17,6 +17,7 @@ from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
 from dstore.security.identity import ComponentRole
 from dstore.storage.log_records import Epoch, LogPoint, LogRecord, Sequence64, Standing
+from dstore.storage.replica_copy import CopyEnd, CopyPage
 
 RangeId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 NodeId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
@@ -83,8 +84,45 @@ class FetchRecords(PeerRequest[Fetched], frozen=True, array_like=True):
     after: LogPoint
 
 
+class CopyTaken(msgspec.Struct, frozen=True, array_like=True):
+    """A step of a copy is done durably; above the request's, `promised_epoch` means it is not."""
+
+    promised_epoch: Sequence64
+
+
+class BeginCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
+    """Become no replica, and empty, so that a copy can be made here.
+
+    `number` grows from copy to copy within an epoch. `found` is where the replica's log was found
+    to end: if that is not so any more, this is an old message, and nothing is done.
+    """
+
+    range_id: RangeId
+    epoch: Epoch
+    primary: NodeId
+    incarnation: NodeId
+    number: Sequence64
+    found: LogPoint
+
+
+class TakeCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
+    """Take the next piece of a copy, and with the last one its end; the last may come again.
+
+    Raises: Unavailable: it is not the next one, or of another copy.
+    """
+
+    range_id: RangeId
+    epoch: Epoch
+    primary: NodeId
+    incarnation: NodeId
+    number: Sequence64
+    index: Sequence64
+    page: CopyPage
+    end: CopyEnd | None = None
+
+
 class ReplicaTold(msgspec.Struct, frozen=True, array_like=True):
-    """Where a replica stands, and whether it serves as the range's primary right now."""
+    """Where a replica stands, and whether it is certain right now that it is the primary."""
 
     standing: Standing
     is_serving: bool
@@ -108,6 +146,12 @@ SEAL_REPLICA: Final = PeerCall(
 FETCH_RECORDS: Final = PeerCall(
     name="replica.fetch", request=FetchRecords, reply=Fetched, roles=_NODES, is_safe=True
 )
+BEGIN_COPY: Final = PeerCall(
+    name="replica.begin_copy", request=BeginCopy, reply=CopyTaken, roles=_NODES, is_safe=True
+)
+TAKE_COPY: Final = PeerCall(
+    name="replica.copy", request=TakeCopy, reply=CopyTaken, roles=_NODES, is_safe=True
+)
 ASK_REPLICA: Final = PeerCall(
     name="replica.ask",
     request=AskReplica,
@@ -116,5 +160,12 @@ ASK_REPLICA: Final = PeerCall(
     is_safe=True,
 )
 
-REPLICA_CALLS: Final = (APPEND_RECORDS, SEAL_REPLICA, FETCH_RECORDS, ASK_REPLICA)
+REPLICA_CALLS: Final = (
+    APPEND_RECORDS,
+    SEAL_REPLICA,
+    FETCH_RECORDS,
+    BEGIN_COPY,
+    TAKE_COPY,
+    ASK_REPLICA,
+)
 """All may be repeated: a replica that holds a record already says so again."""

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
         Appended,
         AppendRecords,
         AskReplica,
+        BeginCopy,
+        CopyTaken,
         Fetched,
         FetchRecords,
         ReplicaTold,
         Sealed,
         SealReplica,
+        TakeCopy,
     )
     from dstore.replication.surroundings import Surroundings
 
@@ -65,6 +68,8 @@ class Replicas:
             Answered(call=replica_calls.APPEND_RECORDS, handler=self._append),
             Answered(call=replica_calls.SEAL_REPLICA, handler=self._seal),
             Answered(call=replica_calls.FETCH_RECORDS, handler=self._fetch),
+            Answered(call=replica_calls.BEGIN_COPY, handler=self._begin_copy),
+            Answered(call=replica_calls.TAKE_COPY, handler=self._take_copy),
             Answered(call=replica_calls.ASK_REPLICA, handler=self._tell),
         )
 
@@ -76,6 +81,12 @@ class Replicas:
 
     async def _fetch(self, request: FetchRecords, _received: Received) -> Fetched:
         return await self._find(request.range_id).fetch(request)
+
+    async def _begin_copy(self, request: BeginCopy, _received: Received) -> CopyTaken:
+        return await self._find(request.range_id).begin_copy(request)
+
+    async def _take_copy(self, request: TakeCopy, _received: Received) -> CopyTaken:
+        return await self._find(request.range_id).take_copy(request)
 
     async def _tell(self, request: AskReplica, _received: Received) -> ReplicaTold:
         return await self._find(request.range_id).tell(request)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import (
     LOG_RECORDS_KEPT,
@@ -38,6 +38,7 @@ from dstore.storage.requests import RequestAnswer, RequestName
 if TYPE_CHECKING:
     import apsw
 
+NEVER_WHOLE: Final = (1 << 63) - 1  # WHOLE_SEQ of a copy whose end is not known
 _STATE = (
     "SELECT EPOCH, SEQ, DIGEST, QUANTITY, APPLIED_SEQ, PROMISED_EPOCH, WHOLE_SEQ, RANGE_ID "
     "FROM meta"
@@ -70,8 +71,8 @@ class ReplicaState:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its rows have been true at some moment."""
-        return self.whole_seq is None or self.applied_seq >= self.whole_seq
+        """Whether it holds all it should: its rows, with the log that is still to be applied."""
+        return self.whole_seq is None or self.end.seq >= self.whole_seq
 
 
 def read_state(connection: apsw.Connection) -> ReplicaState:
@@ -194,7 +195,8 @@ def append(
     """
     promise(connection, epoch)
     state = read_state(connection)
-    if _digest_at(connection, state, after.seq) != after.digest:
+    is_copying = state.whole_seq == NEVER_WHOLE  # its log says nothing of what its rows are
+    if is_copying or _digest_at(connection, state, after.seq) != after.digest:
         return None
     fresh = _fresh(connection, state, records, epoch=epoch)
     matched = records[-1].point if records else after

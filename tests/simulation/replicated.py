@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
 
 import msgspec
 
@@ -19,7 +21,7 @@ from dstore.base.tasks import Tasks
 from dstore.model.errors import ConditionFailed, DStoreError, Unavailable, Unknown
 from dstore.model.hashing import HASH_MAX
 from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
-from dstore.replication import placements
+from dstore.replication import placements, primary
 from dstore.replication.failover import fail_over
 from dstore.replication.peers.calls import Answered, Calls, Methods, PeerCall
 from dstore.replication.peers.port import PeerRequest, Received
@@ -102,6 +104,14 @@ def _number(node: str) -> int:
 
 def _incarnation(number: int) -> str:
     return f"d0000000-0000-4000-8000-{number:012d}"
+
+
+def _keep_short_logs(patches: ExitStack) -> None:
+    """Keep so little of a log that who is away for some seconds has to learn anew."""
+    for module in (range_log, replica_log):
+        patches.enter_context(patch.object(module, "LOG_RECORDS_KEPT", 12))
+        patches.enter_context(patch.object(module, "LOG_RECORDS_TRIMMED", 4))
+    patches.enter_context(patch.object(primary, "REPLICA_LAG_RECORDS_MAX", 16))
 
 
 class Node:
@@ -238,7 +248,8 @@ def _applied(request: Do, previous: Entry | None) -> Outcome:
         raise ConditionFailed
     if request.kind == "Add":
         before = _value_of(previous)
-        assert value is not None and not isinstance(before, str), request
+        assert value is not None, request
+        assert not isinstance(before, str), request
         value = (before or 0) + int(value)
     if value is None:
         return Delete()
@@ -274,6 +285,9 @@ class ReplicatedCluster:
         self._lives: dict[int, Node] = {}
         self._primary = 1
         self._acknowledged: dict[int, set[int]] = defaultdict(set)
+        self._patches = ExitStack()
+        if world.random("short logs").random() < 0.5:
+            _keep_short_logs(self._patches)
 
     # ------------------------------------------------------------------------------- a Cluster
 
@@ -343,6 +357,8 @@ class ReplicatedCluster:
     async def settled(self) -> Sequence[str]:
         """Wait until all replicas are in sync; then their logs and rows are equal."""
         told: list[str] = []
+        if failed := self.world.trace.counts["log.task_failed"]:
+            told.append(f"{failed} tasks have failed")
         async with asyncio.timeout(_READY_S):
             while not await self._is_whole():
                 await asyncio.sleep(0.2)
@@ -354,6 +370,7 @@ class ReplicatedCluster:
             common = records.keys() & contents[0][0].keys()
             if any(records[seq] != contents[0][0][seq] for seq in common):
                 told.append(f"node {number} has another log than node 1")
+        self._patches.close()
         return told
 
     def acknowledged(self, epoch: int | None, number: int) -> None:
@@ -412,10 +429,7 @@ class ReplicatedCluster:
                 done = await self._peers[number].call(request, deadline_s=5.0)
                 return _answer(call, done)
             except Unknown:
-                if isinstance(call, Read):
-                    is_open = False
-                else:  # the same request again, under its name (I9)
-                    is_open = True
+                is_open = not isinstance(call, Read)  # asked again under its name (I9)
                 failure: DStoreError = Unknown("nobody knows")
             except Unavailable as error:
                 failure = error

@@ -1,0 +1,99 @@
+"""Sending a copy of the rows to a replica whose log does not join the primary's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dstore.base.limits import (
+    REPLICA_COPY_PAUSE_MS,
+    REPLICA_COPY_TIMEOUT_S,
+    REPLICA_WIPE_TIMEOUT_S,
+)
+from dstore.base.logging import get_logger
+from dstore.replication.replica_calls import BeginCopy, TakeCopy
+from dstore.replication.surroundings import pause_ms
+from dstore.storage.replica_copy import CopyEnd, CopyPlace
+
+if TYPE_CHECKING:
+    from dstore.replication.surroundings import Surroundings
+    from dstore.storage.log_records import LogPoint
+    from dstore.storage.replica_copy import CopyPage, CopyStart
+    from dstore.topology.values import Replica
+
+_log: Final = get_logger(__name__)
+
+
+class Source(Protocol):
+    """The primary, as a copy is made of it."""
+
+    range_id: str
+    epoch: int
+
+    @property
+    def end(self) -> LogPoint:
+        """Where the log ends in the file."""
+
+    async def copy_page(self, place: CopyPlace) -> tuple[CopyPage, CopyPlace]:
+        """Read the rows behind a place, and give the next one."""
+
+    def depose(self, epoch: int) -> None:
+        """Hear that a replica has promised a newer epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One attempt at a copy.
+
+    `number` is higher than of any attempt before in this epoch, `found` where the replica's log was
+    found to end, and `start` from where the log is to follow.
+    """
+
+    number: int
+    found: LogPoint
+    start: CopyStart
+
+
+async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surroundings) -> bool:
+    """Make a copy; if it fails it has to be begun anew, as another one.
+
+    Returns: False if the other side has promised a newer epoch.
+    Raises: DStoreError: it can't be reached, or a page is damaged on either side.
+    """
+    peer = around.peer_of(replica.node)
+    _log.info("copy_begins", range=source.range_id, node=replica.node)
+    begun = await peer.call(
+        BeginCopy(
+            range_id=source.range_id,
+            epoch=source.epoch,
+            primary=around.node,
+            incarnation=replica.incarnation,
+            number=copy.number,
+            found=copy.found,
+        ),
+        deadline_s=REPLICA_WIPE_TIMEOUT_S,
+    )
+    promised_epoch, place, index = begun.promised_epoch, CopyPlace(), 0
+    while promised_epoch <= source.epoch and not place.is_over:
+        page, place = await source.copy_page(place)
+        end = CopyEnd(start=copy.start, whole_seq=source.end.seq) if place.is_over else None
+        taken = await peer.call(
+            TakeCopy(
+                range_id=source.range_id,
+                epoch=source.epoch,
+                primary=around.node,
+                incarnation=replica.incarnation,
+                number=copy.number,
+                index=index,
+                page=page,
+                end=end,
+            ),
+            deadline_s=REPLICA_COPY_TIMEOUT_S,
+        )
+        promised_epoch, index = taken.promised_epoch, index + 1
+        await pause_ms(REPLICA_COPY_PAUSE_MS)
+    if promised_epoch > source.epoch:
+        source.depose(promised_epoch)
+        return False
+    _log.info("copy_done", range=source.range_id, node=replica.node, pages=index)
+    return True
