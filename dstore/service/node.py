@@ -30,8 +30,8 @@ from dstore.storage.entry_cache import EntryCache
 from dstore.storage.node_database import NodeDatabase
 from dstore.storage.node_keys import load_or_create
 from dstore.storage.orphans import Orphans
-from dstore.storage.range_file import Surroundings
 from dstore.storage.range_files import FOLDER, RangeFiles
+from dstore.storage.surroundings import Surroundings
 from dstore.storage.table_records import NODE_FILE
 from dstore.storage.threads import StorageThreads
 from dstore.storage.vault.vault import Vault

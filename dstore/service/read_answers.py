@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dstore.expressions import Projection
     from dstore.model.tables import TableDefinition
     from dstore.storage.entries import Entry
-    from dstore.storage.range_file import Page
+    from dstore.storage.range_scan import Page
 
 _encode: Final = msgspec.json.Encoder().encode
 

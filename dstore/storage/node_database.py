@@ -21,7 +21,7 @@ from dstore.storage.table_records import NODE_FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dstore.storage.range_file import Surroundings
+    from dstore.storage.surroundings import Surroundings
     from dstore.storage.vault.layout import FileKey
     from dstore.storage.vault.vault import Vault
 

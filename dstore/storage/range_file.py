@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from asyncio import Future, Lock, get_running_loop, shield
+from asyncio import Future, get_running_loop, shield
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
-from dstore.base.limits import ENTRY_CACHE_BYTES, PAGE_BYTES, WAL_PAGES_CHECKPOINT
+from dstore.base.limits import PAGE_BYTES
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unknown
 from dstore.storage import entries
 from dstore.storage.entries import Entry
-from dstore.storage.entry_cache import EntryCache
 from dstore.storage.failures import gone, is_io_failure, stored_error
 from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.newest_versions import NewestVersions
-from dstore.storage.range_scan import Span, Walk
+from dstore.storage.range_scan import Page, Span, Walk, read_page
 from dstore.storage.range_writer import (
     WRITE_OVERHEAD_BYTES,
     Applied,
@@ -33,13 +31,11 @@ from dstore.storage.shipments import Shipment
 from dstore.storage.vault.residency import NotResident, Residency
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from pathlib import Path
 
-    from dstore.base.clock import Clock
     from dstore.storage.range_scan import Collector
+    from dstore.storage.surroundings import Surroundings
     from dstore.storage.replication_port import Replication
-    from dstore.storage.vault.vault import Vault
 
 _log = get_logger(__name__)
 
@@ -48,40 +44,6 @@ Result = TypeVar("Result")
 IDLE_READERS_MAX: Final = 2  # kept open for threads; more are opened when needed, then closed
 CHECKPOINT_ROUNDS_MAX: Final = 4  # each folds what was written during the one before
 CHECKPOINT_REST_PAGES: Final = 256  # left for the pause between two batches: ~10 ms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A page of a scan: entries by RID_ID in key order, and whether more may follow.
-
-    `size_bytes` is what they count towards the page's bound.
-    """
-
-    entries: tuple[tuple[bytes, Entry], ...]
-    is_last: bool
-    size_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What every range file of a node shares.
-
-    `walking` is held while a thread walks over entries. SQLite lets go of the interpreter at every
-    row, and threads that take turns so often mostly switch: four walks at once took five times as
-    long as the same four one after another.
-    """
-
-    vault: Vault
-    executor: Executor
-    clock: Clock
-    on_fatal: Callable[[BaseException], None]
-    wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
-    is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
-    on_batch: Callable[[int], None] = lambda _writes: None  # told of each batch of a range's writes
-    # Of a range, by its id; None if this is its only replica.
-    replication_of: Callable[[str], Replication | None] = lambda _range_id: None
-    walking: Lock = field(default_factory=Lock)
-    entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))
 
 
 class RangeFile:
@@ -214,7 +176,7 @@ class RangeFile:
         """
         self._refuse_closing()
         page = await self._walk_in_thread(
-            lambda reader: _scan(reader, after, before, limit=limit, bytes_max=bytes_max)
+            lambda reader: read_page(reader, after, before, limit=limit, bytes_max=bytes_max)
         )
         await self._told()
         return page
@@ -537,18 +499,3 @@ class RangeFile:
         for connection in (*self._readers, self._resident):
             connection.close()
         self._writer.close()
-
-
-def _scan(
-    reader: apsw.Connection, after: bytes, before: bytes | None, *, limit: int, bytes_max: int
-) -> Page:
-    found: list[tuple[bytes, Entry]] = []
-    size_bytes = 0
-    rows = entries.scan_entries(reader, Span(high=before).behind(after))
-    for rid_id, entry in rows:
-        if len(found) == limit or size_bytes >= bytes_max:
-            rows.close()
-            return Page(entries=tuple(found), is_last=False, size_bytes=size_bytes)
-        found.append((rid_id, entry))
-        size_bytes += sum(len(name) + len(data or "") for name, (_, data) in entry.cells.items())
-    return Page(entries=tuple(found), is_last=True, size_bytes=size_bytes)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from pathlib import Path
 
-    from dstore.storage.range_file import Surroundings
+    from dstore.storage.surroundings import Surroundings
     from dstore.storage.vault.layout import FileKey
 
 _log = get_logger(__name__)

@@ -109,3 +109,31 @@ class Walk:
             if len(heads) < _HEADS_AT_ONCE:
                 self.is_over = True
                 return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of a scan: entries by RID_ID in key order, and whether more may follow.
+
+    `size_bytes` is what they count towards the page's bound.
+    """
+
+    entries: tuple[tuple[bytes, Entry], ...]
+    is_last: bool
+    size_bytes: int = 0
+
+
+def read_page(
+    reader: apsw.Connection, after: bytes, before: bytes | None, *, limit: int, bytes_max: int
+) -> Page:
+    """Read entries between two keys, both exclusive; see `RangeFile.scan`."""
+    found: list[tuple[bytes, Entry]] = []
+    size_bytes = 0
+    rows = scan_entries(reader, Span(high=before).behind(after))
+    for rid_id, entry in rows:
+        if len(found) == limit or size_bytes >= bytes_max:
+            rows.close()
+            return Page(entries=tuple(found), is_last=False, size_bytes=size_bytes)
+        found.append((rid_id, entry))
+        size_bytes += sum(len(name) + len(data or "") for name, (_, data) in entry.cells.items())
+    return Page(entries=tuple(found), is_last=True, size_bytes=size_bytes)

@@ -22,9 +22,10 @@ from dstore.base.entropy import SystemEntropy
 from dstore.model.keys import KeyKind, encode_key
 from dstore.model.values import Item
 from dstore.storage.node_keys import new_file_key
-from dstore.storage.range_file import RangeFile, Surroundings
+from dstore.storage.range_file import RangeFile
 from dstore.storage.range_files import RangeFiles
 from dstore.storage.range_writer import Put, RangeWriter, Write
+from dstore.storage.surroundings import Surroundings
 from dstore.storage.vault.vault import Vault
 
 LOADED_ITEMS: Final = 20_000

@@ -30,7 +30,7 @@ from dstore.service.read_wire import (
 )
 from dstore.service.wire_form import Unreadable
 from dstore.storage.entries import Entry, cells_of
-from dstore.storage.range_file import Page
+from dstore.storage.range_scan import Page
 from tests.support.mutations import A_KEY, item_keys, read_projections, stored_items
 
 asks = st.one_of(

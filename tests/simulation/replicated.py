@@ -30,11 +30,11 @@ from dstore.replication.replicas import Replicas
 from dstore.replication.surroundings import Surroundings
 from dstore.security.identity import ComponentRole, Identity
 from dstore.storage import range_log, replica_log
-from dstore.storage.range_file import Surroundings as FileSurroundings
 from dstore.storage.range_files import RangeFiles
 from dstore.storage.range_writer import Applied, Delete, Outcome, Write
 from dstore.storage.range_writer import Put as Stored
 from dstore.storage.requests import RequestName
+from dstore.storage.surroundings import Surroundings as FileSurroundings
 from dstore.storage.vault.layout import FileKey
 from dstore.storage.vault.vault import Vault
 from dstore.topology import values
@@ -316,7 +316,7 @@ class ReplicatedCluster:
         )
         await self.world.coordination.embedded.put(PATH.path, values.encode(value))
         async with asyncio.timeout(_READY_S):
-            while not await self._answers():
+            while not await self._answers():  # noqa: ASYNC110 - the cluster tells nobody
                 await asyncio.sleep(0.05)
 
     async def do(self, client: int, key: str, call: Call) -> Hashable:
@@ -360,7 +360,7 @@ class ReplicatedCluster:
         if failed := self.world.trace.counts["log.task_failed"]:
             told.append(f"{failed} tasks have failed")
         async with asyncio.timeout(_READY_S):
-            while not await self._is_whole():
+            while not await self._is_whole():  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.2)
         await asyncio.sleep(1.0)
         contents = [await self._content(number) for number in self.numbers]

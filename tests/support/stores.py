@@ -15,10 +15,11 @@ from dstore.model.keys import KeyKind, encode_key
 from dstore.model.values import Item
 from dstore.storage.entries import Entry
 from dstore.storage.node_keys import new_file_key
-from dstore.storage.range_file import RangeFile, Surroundings
+from dstore.storage.range_file import RangeFile
 from dstore.storage.range_files import RangeFiles
 from dstore.storage.range_writer import Apply, Put, Write
 from dstore.storage.requests import RequestName
+from dstore.storage.surroundings import Surroundings
 from dstore.storage.vault.layout import FileKey
 from dstore.storage.vault.vault import Vault
 

@@ -1,0 +1,40 @@
+"""What every range file of a node shares."""
+
+from __future__ import annotations
+
+from asyncio import Lock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dstore.base.limits import ENTRY_CACHE_BYTES, WAL_PAGES_CHECKPOINT
+from dstore.storage.entry_cache import EntryCache
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from dstore.base.clock import Clock
+    from dstore.storage.replication_port import Replication
+    from dstore.storage.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every range file of a node shares.
+
+    `walking` is held while a thread walks over entries. SQLite lets go of the interpreter at every
+    row, and threads that take turns so often mostly switch: four walks at once took five times as
+    long as the same four one after another.
+    """
+
+    vault: Vault
+    executor: Executor
+    clock: Clock
+    on_fatal: Callable[[BaseException], None]
+    wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
+    is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
+    on_batch: Callable[[int], None] = lambda _writes: None  # told of each batch of a range's writes
+    # Of a range, by its id; None if this is its only replica.
+    replication_of: Callable[[str], Replication | None] = lambda _range_id: None
+    walking: Lock = field(default_factory=Lock)
+    entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))

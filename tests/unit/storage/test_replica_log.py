@@ -1,0 +1,257 @@
+"""A replica's log: what is taken in, cut, applied and promised, and that copies become replicas."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from dstore.model.errors import Corrupt
+from dstore.storage import range_log, replica_copy, replica_log
+from dstore.storage.log_records import LogPoint, LogRecord, RecordKind, digest_of
+from dstore.storage.range_writer import Delete
+from dstore.storage.replica_log import Diverged
+from dstore.storage.requests import RequestName
+from tests.support.stores import put, store, write
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from dstore.storage.range_file import RangeFile
+
+ROWS = "SELECT * FROM v1 ORDER BY RID_ID, C_COL"
+REQUESTS = "SELECT PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST, SEQ, ANSWER, TIME_US FROM request"
+
+
+@asynccontextmanager
+async def two_files(directory: Path) -> AsyncIterator[tuple[RangeFile, RangeFile]]:
+    """Open two empty replicas of one range, on two disks."""
+    (directory / "one").mkdir()
+    (directory / "two").mkdir()
+    async with store(directory / "one") as one, store(directory / "two") as two:
+        range_id = await one.new_range()
+        await two.files.create(range_id, one.keys[range_id])
+        two.keys[range_id] = one.keys[range_id]
+        yield await one.open(range_id), await two.open(range_id)
+
+
+async def written(file: RangeFile, count: int) -> list[LogRecord]:
+    """Write puts, an overwriting one, a delete and a named request; give the whole log."""
+    for number in range(count):
+        await file.submit(put(f"k{number % 5}", {"n": {"N": str(number)}, "s": {"S": "x"}}))
+    name = RequestName(principal="acme", request_id="r", digest=b"d" * 32)
+    await file.submit(put("named", {"n": {"N": "1"}}, request=name))
+    await file.submit(write("k1", lambda _: Delete()))
+    nothing = replace(name, request_id="nothing")
+    await file.submit(write("absent", lambda _: Delete(), request=nothing))
+    return await log_of(file)
+
+
+async def log_of(file: RangeFile) -> list[LogRecord]:
+    return await file.look(
+        lambda connection: range_log.read(connection, after_seq=0, last_seq=1 << 40)
+    )
+
+
+async def state_of(file: RangeFile) -> replica_log.ReplicaState:
+    return await file.look(replica_log.read_state)
+
+
+async def append(
+    file: RangeFile, records: list[LogRecord], *, committed_seq: int, epoch: int = 1
+) -> LogPoint | None:
+    before = records[0].seq - 1
+    point = await file.look(lambda connection: replica_log.point_at(connection, before))
+    state = await state_of(file)
+    after = point or replica_log.beginning_of(state.range_id)
+    return await file.change(
+        lambda connection: replica_log.append(
+            connection, epoch=epoch, after=after, records=records, committed_seq=committed_seq
+        )
+    )
+
+
+async def content(file: RangeFile) -> tuple[Any, Any, int]:
+    rows, requests = await file.look(
+        lambda connection: (
+            connection.execute(ROWS).fetchall(),
+            connection.execute(REQUESTS).fetchall(),
+        )
+    )
+    return rows, requests, (await state_of(file)).quantity
+
+
+async def test_what_is_applied_equals_what_was_written(tmp_path: Path) -> None:
+    """Rows, requests and the count of a secondary are those of the primary, to the byte."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 20)
+        assert await append(two, records, committed_seq=records[-1].seq) == records[-1].point
+        assert await content(two) == await content(one)
+        assert await log_of(two) == records
+
+
+async def test_what_is_not_committed_is_not_applied(tmp_path: Path) -> None:
+    """Records are durable before anybody sees them; later a message says how far to go."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 6)
+        await append(two, records, committed_seq=0)
+        assert (await content(two))[0] == []
+        state = await state_of(two)
+        assert (state.end, state.applied_seq) == (records[-1].point, 0)
+        await append(two, records, committed_seq=records[-1].seq)
+        assert await content(two) == await content(one)
+
+
+async def test_the_same_may_come_again(tmp_path: Path) -> None:
+    """A message that is repeated, late or overtaken changes nothing and is answered the same."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 8)
+        await append(two, records, committed_seq=4)
+        assert await append(two, records[:3], committed_seq=2) == records[2].point
+        assert await append(two, records[2:6], committed_seq=0) == records[5].point
+        assert (await state_of(two)).end == records[-1].point
+        assert (await state_of(two)).applied_seq == 4
+
+
+async def test_a_gap_is_not_jumped(tmp_path: Path) -> None:
+    """Records whose predecessor is not there, or is another one, are not taken."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 8)
+        await append(two, records[:2], committed_seq=0)
+        for after in (records[4].point, LogPoint(seq=2, digest=b"?" * 32)):
+            found = await two.change(
+                partial(
+                    replica_log.append, epoch=1, after=after, records=records[5:], committed_seq=0
+                )
+            )
+            assert found is None
+        assert (await state_of(two)).end == records[1].point
+
+
+async def test_a_harmed_record_is_refused_whole(tmp_path: Path) -> None:
+    """A record that does not chain to the one before it leaves nothing of its message."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 4)
+        harmed = [*records[:2], msgspec.structs.replace(records[2], image=b'\x01{"n":{"N":"9"}}')]
+        with pytest.raises(Corrupt):
+            await append(two, harmed, committed_seq=0)
+        assert (await state_of(two)).end.seq == 0
+
+
+async def opened(file: RangeFile, epoch: int) -> LogRecord:
+    """Open an epoch as a primary does, and serve."""
+    record = await file.change(
+        lambda connection: replica_log.open_epoch(connection, epoch=epoch, time_us=1)
+    )
+    await file.change(replica_log.serve)
+    return record
+
+
+async def test_a_tail_of_an_older_epoch_is_cut(tmp_path: Path) -> None:
+    """What a primary shipped and nobody acknowledged gives way to a newer epoch's opening."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 6)
+        await append(two, records[:4], committed_seq=3)
+        await append(two, records[4:], committed_seq=3)
+        async with two_files_of_the_same_log(tmp_path, records[:4]) as three:
+            opening = await opened(three, 2)
+            assert opening.kind is RecordKind.OPENING
+            assert await append(two, [opening], committed_seq=5, epoch=2) == opening.point
+            state = await state_of(two)
+            assert (state.end, state.epoch, state.promised_epoch) == (opening.point, 2, 2)
+            assert (await content(two))[0] == (await content(three))[0]
+
+
+@asynccontextmanager
+async def two_files_of_the_same_log(
+    directory: Path, records: list[LogRecord]
+) -> AsyncIterator[RangeFile]:
+    """Open a third replica that has only a part of the log."""
+    (directory / "three").mkdir()
+    async with store(directory / "three") as three:
+        range_id = next((directory / "one" / "ranges").glob("*/*.db")).stem
+        key = await three.new_range()
+        await three.files.create(range_id, three.keys[key])
+        three.keys[range_id] = three.keys[key]
+        file = await three.open(range_id)
+        await append(file, records, committed_seq=records[-1].seq)
+        yield file
+
+
+async def test_nothing_is_cut_within_an_epoch_or_below_what_is_applied(tmp_path: Path) -> None:
+    """B7: a replica that should hold other content there is not made to: it is learned anew."""
+    async with two_files(tmp_path) as (one, two):
+        records = await written(one, 6)
+        await append(two, records, committed_seq=5)
+        other = records[5]
+        changed = msgspec.structs.replace(
+            other,
+            image=b'\x01{"n":{"N":"9"}}',
+            digest=digest_of(
+                records[4].digest,
+                epoch=1,
+                seq=6,
+                kind=other.kind.value,
+                rid_id=other.rid_id,
+                image=b'\x01{"n":{"N":"9"}}',
+            ),
+        )
+        for epoch in (1, 2):
+            with pytest.raises(Diverged):
+                await append(two, [changed], committed_seq=0, epoch=epoch)
+        async with two_files_of_the_same_log(tmp_path, records[:4]) as three:
+            opening = await opened(three, 2)  # where `two` has applied a record already
+            with pytest.raises(Diverged):
+                await append(two, [opening], committed_seq=0, epoch=2)
+
+
+async def test_a_copy_becomes_a_replica(tmp_path: Path) -> None:
+    """Rows of different moments, and the log from before them on, are the same range in the end."""
+    async with two_files(tmp_path) as (one, two):
+        await written(one, 12)
+        await append(two, (await log_of(one))[:3], committed_seq=3)
+        start = await one.look(
+            lambda connection: replica_copy.CopyStart(
+                epoch=1,
+                point=replica_log.read_state(connection).end,
+                history=replica_log.history(connection),
+            )
+        )
+        await two.change(replica_copy.begin)
+        assert await append(two, (await log_of(one))[3:5], committed_seq=0) is None
+        while await two.change(replica_copy.wipe_some):
+            pass
+        place = replica_copy.CopyPlace()
+        number = 100
+        while not place.is_over:
+            page, place = await one.look(partial(replica_copy.read_page, place=place))
+            number += 1
+            await one.submit(put(f"k{number % 5}", {"n": {"N": str(number)}}))
+            await one.submit(write("k3", lambda _: Delete()))
+            await two.change(partial(replica_copy.take_page, page=page))
+            await two.change(partial(replica_copy.take_page, page=page))
+        whole_seq = (await state_of(one)).end.seq
+        end = replica_copy.CopyEnd(start=start, whole_seq=whole_seq)
+        await two.change(lambda connection: replica_copy.finish(connection, end))
+        assert not (await state_of(two)).is_whole
+        rest = [record for record in await log_of(one) if record.seq > start.point.seq]
+        assert await append(two, rest, committed_seq=whole_seq) == rest[-1].point
+        assert (await state_of(two)).is_whole
+        assert await content(two) == await content(one)
+
+
+async def test_a_harmed_piece_of_a_copy_is_refused(tmp_path: Path) -> None:
+    """A page carries its digest from the source's disk to the destination's."""
+    async with two_files(tmp_path) as (one, two):
+        await written(one, 3)
+        page, _ = await one.look(
+            lambda connection: replica_copy.read_page(connection, replica_copy.CopyPlace())
+        )
+        harmed = msgspec.structs.replace(page, entries=page.entries[1:])
+        with pytest.raises(Corrupt):
+            await two.change(lambda connection: replica_copy.take_page(connection, harmed))
