@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstore.storage.range_scan import Collector
-    from dstore.storage.surroundings import Surroundings
     from dstore.storage.replication_port import Replication
+    from dstore.storage.surroundings import Surroundings
 
 _log = get_logger(__name__)
 
