@@ -42,12 +42,14 @@ from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
 from dstore.topology.leases import LeasedKey
 from dstore.topology.values import RangePlacement, Replica, ReplicaState
+from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
 from tests.simulation.scenario import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
+    from random import Random
 
     from dstore.replication.peers.port import Peer
     from dstore.storage.entries import Entry
@@ -283,7 +285,7 @@ class ReplicatedCluster:
         self.client = world.machine(CLIENT, self._client)
         self._peers: dict[int, Peer] = {}
         self._lives: dict[int, Node] = {}
-        self._primary = 1
+        self._primary: dict[int, int] = defaultdict(lambda: 1)  # as each client believes
         self._acknowledged: dict[int, set[int]] = defaultdict(set)
         self._patches = ExitStack()
         if world.random("short logs").random() < 0.5:
@@ -321,10 +323,9 @@ class ReplicatedCluster:
 
     async def do(self, client: int, key: str, call: Call) -> Hashable:
         """Ask one node after the other until one has done it, or nobody knows."""
-        del client
         process = self.client.process
         assert process is not None
-        return await process.run(self._do(key, call), name="client")
+        return await process.run(self._do(client, key, call), name="client")
 
     def faults(self) -> Sequence[Fault]:
         """Whatever can befall a node, its links and the coordinator."""
@@ -344,6 +345,7 @@ class ReplicatedCluster:
             faults.coordinator_gaps(),
             faults.lost_leases(alive),
             faults.lost_decisions(),
+            Fault(name="betrayal", strike=self._betray, weight=3.0),
         )
 
     def broken(self) -> Sequence[str]:
@@ -377,6 +379,32 @@ class ReplicatedCluster:
         """Note that a node has acknowledged a write in an epoch."""
         if epoch is not None:
             self._acknowledged[epoch].add(number)
+
+    async def _betray(self, random: Random) -> None:
+        """Cut a primary off from the other nodes, then from whoever decides, or end it.
+
+        Clients reach it all the while, if it lives: what it may tell them is what this is about.
+        """
+        number = max(self._primary.values(), key=list(self._primary.values()).count, default=1)
+        machine = self.nodes[number - 1]
+        others = [node.name for node in self.nodes if node is not machine]
+        one_way = random.random() < 0.3
+        parting = self.world.network.part([machine.name], others, one_way=one_way)
+        judges = [COORDINATOR, *(control.name for control in self.controls)]
+        away = None
+        try:
+            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 3.0))))
+            if random.random() < 0.5:
+                away = self.world.network.part([machine.name], judges)
+            elif random.random() < 0.5:
+                machine.kill()
+            else:
+                machine.cut_power()
+            await asyncio.sleep(random.uniform(0.5, 12.0))
+        finally:
+            parting.mend()
+            if away is not None:
+                away.mend()
 
     # --------------------------------------------------------------------------------- programs
 
@@ -417,14 +445,14 @@ class ReplicatedCluster:
 
     # ---------------------------------------------------------------------------------- clients
 
-    async def _do(self, key: str, call: Call) -> Hashable:
+    async def _do(self, client: int, key: str, call: Call) -> Hashable:
         process = self.client.process
         assert process is not None
         loop = asyncio.get_running_loop()
         request = _request(key, call, request_id=process.entropy.uuid())
         until_s, is_open = loop.time() + _TRIES_S, False
         while True:
-            number = self._primary
+            number = self._primary[client]
             try:
                 done = await self._peers[number].call(request, deadline_s=5.0)
                 return _answer(call, done)
@@ -433,7 +461,7 @@ class ReplicatedCluster:
                 failure: DStoreError = Unknown("nobody knows")
             except Unavailable as error:
                 failure = error
-            self._primary = number % len(self.nodes) + 1
+            self._primary[client] = number % len(self.nodes) + 1
             if loop.time() > until_s:
                 if is_open:
                     raise Unknown("nobody knows") from failure
@@ -503,6 +531,7 @@ def _answer(call: Call, done: Done) -> Hashable:
 REPLICATED: Final = Scenario(
     name="replicated",
     build=ReplicatedCluster,
+    think_s=0.5,
     interesting=frozenset(
         {"log.range_opened", "log.failed_over", "log.replica_out_of_sync", "log.stepped_down"}
     ),
