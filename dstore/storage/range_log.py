@@ -86,9 +86,7 @@ def append(
     """
     image = None if item is None else IMAGE_FORMAT + _encode(item)
     seq = end.seq + 1
-    digest = digest_of(
-        end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image
-    )
+    digest = digest_of(end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image)
     request_id, mark = (None, None) if request is None else _marked(request)
     connection.execute(
         _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, image, digest, mark)

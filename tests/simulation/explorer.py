@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
+from tests.simulation.replicated import REPLICATED
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.whole_cluster import WHOLE
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.mutants import Mutant
     from tests.simulation.scenario import Scenario
 
-SCENARIOS: Final = {scenario.name: scenario for scenario in (PLAIN, CROWDED, WHOLE)}
+SCENARIOS: Final = {scenario.name: scenario for scenario in (PLAIN, CROWDED, WHOLE, REPLICATED)}
 _MUTANTS: Final = {mutant.name: mutant for mutant in MUTANTS}
 _SEED_S_MAX: Final = 120.0  # of real time: whoever takes longer blocks for real
 _SEEDS_FOR_INTEREST: Final = 100  # fewer prove nothing about what never happened

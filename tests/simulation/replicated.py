@@ -42,6 +42,7 @@ from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
 from dstore.topology.leases import LeasedKey
 from dstore.topology.values import RangePlacement, Replica, ReplicaState
+from tests.simulation.checkers import Primaries, diverged
 from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from tests.simulation.workloads import Draw
     from tests.simulation.world import World
 
+Log = list[tuple[int, int, bytes]]
 RANGE_ID: Final = "5a0e0000-0000-4000-8000-000000000001"
 TABLE_ID: Final = "7ab1e000-0000-4000-8000-000000000001"
 PLANE: Final = "00000000-0000-4000-8000-000000000000"
@@ -289,7 +291,9 @@ class ReplicatedCluster:
         self._peers: dict[int, Peer] = {}
         self._lives: dict[int, Node] = {}
         self._primary: dict[int, int] = defaultdict(lambda: 1)  # as each client believes
-        self._acknowledged: dict[int, set[int]] = defaultdict(set)
+        self._primaries = Primaries()
+        self._told: list[str] = []
+        world.board.repeatable = frozenset(call.name for call in REPLICA_CALLS)
         self._patches = ExitStack()
         if world.random("short logs").random() < 0.5:
             _keep_short_logs(self._patches)
@@ -353,11 +357,11 @@ class ReplicatedCluster:
 
     def broken(self) -> Sequence[str]:
         """One primary at most acknowledges in an epoch (I6)."""
-        return [
-            f"epoch {epoch} has acknowledged at {sorted(numbers)}"
-            for epoch, numbers in self._acknowledged.items()
-            if len(numbers) > 1
-        ]
+        told, self._told = self._told, []
+        return told
+
+    async def work(self) -> None:
+        """Nothing is done beside the clients' requests."""
 
     async def settled(self) -> Sequence[str]:
         """Wait until all replicas are in sync; then their logs and rows are equal."""
@@ -372,19 +376,19 @@ class ReplicatedCluster:
         except TimeoutError:
             return [*told, "a replica does not come back into the set"]
         await asyncio.sleep(1.0)
-        contents = [await self._content(number) for number in self.numbers]
-        for number, (records, rows) in zip(self.numbers, contents, strict=True):
-            if rows != contents[0][1]:
-                told.append(f"node {number} has other rows than node 1")
-            common = records.keys() & contents[0][0].keys()
-            if any(records[seq] != contents[0][0][seq] for seq in common):
-                told.append(f"node {number} has another log than node 1")
-        return told
+        contents = {number: await self._content(number) for number in self.numbers}
+        told += diverged({f"node-{number}": log for number, (log, _) in contents.items()})
+        rows = contents[1][1]
+        return told + [
+            f"node-{number} has other rows than node-1"
+            for number, content in contents.items()
+            if content[1] != rows
+        ]
 
     def acknowledged(self, epoch: int | None, number: int) -> None:
         """Note that a node has acknowledged a write in an epoch."""
         if epoch is not None:
-            self._acknowledged[epoch].add(number)
+            self._told += self._primaries.acknowledged(RANGE_ID, epoch, f"node-{number}")
 
     async def _betray(self, random: Random) -> None:
         """Cut a primary off from the other nodes, then from whoever decides, or end it.
@@ -487,24 +491,24 @@ class ReplicatedCluster:
         value = values.decode(PATH, found.kv.value)
         return len(value.in_sync) == len(self.nodes)
 
-    async def _content(self, number: int) -> tuple[dict[int, bytes], Any]:
-        """Read a node's log (digests by sequence) and its rows."""
+    async def _content(self, number: int) -> tuple[Log, Any]:
+        """Read the applied part of a node's log, and its rows."""
         node = self._lives[number]
         return await node.process.run(_read_all(node), name="look")
 
 
-async def _read_all(node: Node) -> tuple[dict[int, bytes], Any]:
+async def _read_all(node: Node) -> tuple[Log, Any]:
     file = await node.open_file(RANGE_ID)
     return await file.look(
         lambda connection: (
-            {
-                record.seq: record.digest
+            [
+                (record.epoch, record.seq, record.digest)
                 for record in range_log.read(
                     connection,
                     after_seq=0,
                     last_seq=replica_log.read_state(connection).applied_seq,
                 )
-            },
+            ],
             connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
         )
     )
