@@ -318,11 +318,9 @@ class RangeFile:
         if self._replication is not None:
             self._writer.wanted_after_seq = self._replication.wanted_after_seq
             prepared = self._writer.prepare_at_once(writes)
-            return (
-                None
-                if prepared is None
-                else (prepared.answers, self._ship(prepared, in_thread=False))
-            )
+            if prepared is None:
+                return None
+            return prepared.answers, self._ship(prepared, in_thread=False)
         before = self._writer.end.seq
         answers = self._writer.commit_unsynced(writes)
         if answers is None or self._writer.end.seq == before:

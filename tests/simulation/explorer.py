@@ -17,6 +17,7 @@ from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.replicated import REPLICATED
+from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.whole_cluster import WHOLE
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 SCENARIOS: Final = {scenario.name: scenario for scenario in (PLAIN, CROWDED, WHOLE, REPLICATED)}
-_MUTANTS: Final = {mutant.name: mutant for mutant in MUTANTS}
+_MUTANTS: Final = {mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS)}
 _SEED_S_MAX: Final = 120.0  # of real time: whoever takes longer blocks for real
 _SEEDS_FOR_INTEREST: Final = 100  # fewer prove nothing about what never happened
 _CHARS_MAX: Final = 4_000  # of one violation

@@ -23,16 +23,15 @@ from dstore.model.hashing import HASH_MAX
 from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
 from dstore.replication import placements, primary
 from dstore.replication.failover import fail_over
-from dstore.replication.peers.calls import Answered, Calls, Methods, PeerCall
-from dstore.replication.peers.port import PeerRequest, Received
+from dstore.replication.peers.calls import Answered, Calls, Methods
+from dstore.replication.peers.port import Received
 from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.replication.replicas import Replicas
 from dstore.replication.surroundings import Surroundings
 from dstore.security.identity import ComponentRole, Identity
 from dstore.storage import range_log, replica_log
 from dstore.storage.range_files import RangeFiles
-from dstore.storage.range_writer import Applied, Delete, Outcome, Write
-from dstore.storage.range_writer import Put as Stored
+from dstore.storage.range_writer import Write
 from dstore.storage.requests import RequestName
 from dstore.storage.surroundings import Surroundings as FileSurroundings
 from dstore.storage.vault.layout import FileKey
@@ -45,7 +44,18 @@ from dstore.topology.values import RangePlacement, Replica, ReplicaState
 from tests.simulation.checkers import Primaries, diverged
 from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault, Faults
-from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
+from tests.simulation.history import Call, Read
+from tests.simulation.replicated_calls import (
+    DO,
+    READ,
+    Do,
+    Done,
+    answer_of,
+    done_of,
+    outcome_of,
+    request_of,
+    value_of,
+)
 from tests.simulation.scenario import Scenario
 from tests.simulation.workloads import mixed
 
@@ -54,7 +64,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from dstore.replication.peers.port import Peer
-    from dstore.storage.entries import Entry
     from dstore.storage.range_file import RangeFile
     from tests.simulation.machines import Machine, Process
     from tests.simulation.workloads import Draw
@@ -66,7 +75,6 @@ TABLE_ID: Final = "7ab1e000-0000-4000-8000-000000000001"
 PLANE: Final = "00000000-0000-4000-8000-000000000000"
 PATH: Final = RangePath(tenant="acme", table="things", low_hash=0)
 CLIENT: Final = "client"
-_NAME: Final = "v"
 _PAGE_CACHE_BYTES: Final = 1 << 20
 _RESTARTS_IN_S: Final = (0.1, 6.0)
 _ALIVE_TTL_S: Final = 3
@@ -74,30 +82,6 @@ _LOOKS_S: Final = 0.5  # between two looks of a control
 _TRIES_S: Final = 12.0  # a client's patience with one operation
 _READY_S: Final = 30.0
 _READERS: Final = 2
-
-
-class Done(msgspec.Struct, frozen=True, array_like=True):
-    """The answer of a call: a value, whether a condition held, or that it was done before."""
-
-    value: int | str | None = None
-    held: bool = True
-    is_repeated: bool = False
-    epoch: int = 0
-
-
-class Do(PeerRequest[Done], frozen=True, array_like=True):
-    """A client's call of a node."""
-
-    key: str
-    kind: str
-    value: int | str | None
-    expected: int | str | None
-    request_id: str
-
-
-_ROLES: Final = frozenset({ComponentRole.PROXY})
-READ: Final = "Read"
-DO: Final = PeerCall(name="test.do", request=Do, reply=Done, roles=_ROLES, is_safe=False)
 
 
 def node_id(number: int) -> ComponentId:
@@ -217,7 +201,7 @@ class Node:
         rid_id = encode_key((KeyKind.STRING, request.key))
         if request.kind == READ:
             entry = await file.read(rid_id)
-            return Done(value=_value_of(entry))
+            return Done(value=value_of(entry))
         replica = self.replicas.of(RANGE_ID)
         assert replica is not None
         name = RequestName(
@@ -228,7 +212,7 @@ class Node:
         write = Write(
             rid_id=rid_id,
             entry_hash=int.from_bytes(rid_id[:HASH_BYTES], "big"),
-            apply=partial(_applied, request),
+            apply=partial(outcome_of, request),
             request=name,
         )
         epoch = replica.serving_epoch
@@ -238,38 +222,7 @@ class Node:
             self.cluster.acknowledged(epoch, self.number)
             return Done(held=False)
         self.cluster.acknowledged(epoch, self.number)
-        return _done(applied)
-
-
-def _value_of(entry: Entry | None) -> Value:
-    if entry is None:
-        return None
-    ((kind, text),) = entry.item[_NAME].items()
-    return int(text) if kind == "N" else str(text)
-
-
-def _applied(request: Do, previous: Entry | None) -> Outcome:
-    """Do what a call says; pure."""
-    value = request.value
-    if request.kind == "Swap" and _value_of(previous) != request.expected:
-        raise ConditionFailed
-    if request.kind == "Add":
-        before = _value_of(previous)
-        assert value is not None, request
-        assert not isinstance(before, str), request
-        value = (before or 0) + int(value)
-    if value is None:
-        return Delete()
-    return Stored({_NAME: {"N": str(value)} if isinstance(value, int) else {"S": value}})
-
-
-def _done(applied: Applied) -> Done:
-    if applied.outcome is None:
-        return Done(is_repeated=True)
-    if isinstance(applied.outcome, Stored):
-        ((kind, text),) = applied.outcome.item[_NAME].items()
-        return Done(value=int(text) if kind == "N" else str(text))
-    return Done()
+        return done_of(applied)
 
 
 class ReplicatedCluster:
@@ -459,13 +412,13 @@ class ReplicatedCluster:
         process = self.client.process
         assert process is not None
         loop = asyncio.get_running_loop()
-        request = _request(key, call, request_id=process.entropy.uuid())
+        request = request_of(key, call, request_id=process.entropy.uuid())
         until_s, is_open = loop.time() + _TRIES_S, False
         while True:
             number = self._primary[client]
             try:
                 done = await self._peers[number].call(request, deadline_s=5.0)
-                return _answer(call, done)
+                return answer_of(call, done)
             except Unknown:
                 is_open = not isinstance(call, Read)  # asked again under its name (I9)
                 failure: DStoreError = Unknown("nobody knows")
@@ -512,30 +465,6 @@ async def _read_all(node: Node) -> tuple[Log, Any]:
             connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
         )
     )
-
-
-def _request(key: str, call: Call, *, request_id: str) -> Do:
-    match call:
-        case Put():
-            return Do(key, "Put", call.value, None, request_id)
-        case Swap():
-            return Do(key, "Swap", call.value, call.expected, request_id)
-        case Add():
-            return Do(key, "Add", call.amount, None, request_id)
-        case _:
-            return Do(key, READ, None, None, request_id)
-
-
-def _answer(call: Call, done: Done) -> Hashable:
-    match call:
-        case Read():
-            return done.value
-        case Swap():
-            return done.held
-        case Add():
-            return ANYTHING if done.is_repeated else done.value
-        case _:
-            return None
 
 
 def read_much(client: int, random: Random, keys: Sequence[str]) -> Draw:

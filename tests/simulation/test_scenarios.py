@@ -13,6 +13,7 @@ import pytest
 from tests.simulation.explorer import SCENARIOS, Exploration, explore, main, replay_command
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.plain_cluster import CROWDED, PLAIN
+from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.scenario import simulate
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 FEW: Final = 4  # seeds of each scenario in every run
-MANY: Final = 150
-PART: Final = 25
+MANY: Final = 30
+PART: Final = 12
 # The order in which seeds draw may change with the code, and a mutant then dies a little later.
 PATIENCE: Final = 60
 
@@ -80,7 +81,7 @@ def test_a_seed_replays_exactly() -> None:
     assert simulate(PLAIN, 3).digest != here.digest
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *REPLICATION_MUTANTS], ids=lambda mutant: mutant.name)
 def test_broken_variants_are_caught(mutant: Mutant) -> None:
     """A simulation that finds no fault in a broken product would find none in ours."""
     with mutant.alive():
