@@ -104,6 +104,11 @@ class Follower:
         self.kept_after_seq: int | None = None  # of the log, while a copy is made
 
     @property
+    def incarnation(self) -> str:
+        """Of its disk."""
+        return self._replica.incarnation
+
+    @property
     def matched_seq(self) -> int:
         """Up to where it holds the primary's log, durably; -1: not known."""
         return -1 if self._matched is None else self._matched.seq

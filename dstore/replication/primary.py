@@ -276,9 +276,11 @@ class Primary:
         """Send to the replicas that the range's value names, and to no others."""
         named = {each.node: each for each in self._placed.value.replicas}
         named.pop(self._around.node, None)
-        for node in self._followers.keys() - named.keys():
-            self._senders.pop(node).cancel()
-            del self._followers[node]
+        for node, follower in list(self._followers.items()):
+            # Of a node that came back with another disk nothing is known (REPLICATION, identity).
+            if node not in named or named[node].incarnation != follower.incarnation:
+                self._senders.pop(node).cancel()
+                del self._followers[node]
         for node in named.keys() - self._followers.keys():
             follower = self._followers[node] = Follower(named[node], self, self._around)
             sender = self._around.tasks.spawn(follower.run(), name="send_to_replica")

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from dstore.replication.peers.port import Peer
+    from dstore.replication.replica import Replica as ReplicaHere
     from dstore.storage.range_file import RangeFile
     from tests.simulation.machines import Machine, Process
     from tests.simulation.workloads import Draw
@@ -306,6 +307,8 @@ class ReplicatedCluster:
             faults.lost_leases(alive),
             faults.lost_decisions(),
             Fault(name="betrayal", strike=self._betray, weight=3.0),
+            Fault(name="succession", strike=self._end_successors, weight=2.0),
+            Fault(name="open_swap", strike=self._leave_a_swap_open, weight=2.0),
         )
 
     def broken(self) -> Sequence[str]:
@@ -368,6 +371,61 @@ class ReplicatedCluster:
             parting.mend()
             if away is not None:
                 away.mend()
+
+    async def _end_successors(self, random: Random) -> None:
+        """End the next two primaries, each a moment after it has begun to serve."""
+        for _ in range(2):
+            serving = await self._next_serving()
+            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 1.5))))
+            if serving.is_up:
+                serving.kill()
+
+    async def _next_serving(self) -> Machine:
+        opened = self.world.trace.counts["log.range_opened"]
+        for machine in self.nodes:
+            replica = self._replica(machine)
+            if machine.is_up and replica is not None and replica.serving_epoch is not None:
+                machine.kill()
+        while self.world.trace.counts["log.range_opened"] == opened:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+        for machine in self.nodes:
+            replica = self._replica(machine)
+            if replica is not None and replica.serving_epoch is not None:
+                return machine
+        return self.nodes[0]
+
+    def _replica(self, machine: Machine) -> ReplicaHere | None:
+        life = self._lives.get(int(machine.name[-1]))
+        if life is None or machine.process is not life.process:
+            return None
+        return life.replicas.of(RANGE_ID)
+
+    async def _leave_a_swap_open(self, random: Random) -> None:
+        """Lose the answer of somebody's next swap, and cut that one off from everybody then."""
+        asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def loses(machine: str, method: str, _args: tuple[Any, ...]) -> bool:
+            is_swap = method == "commit" and machine.startswith("node")
+            if is_swap and not asked.done():
+                asked.set_result(machine)
+                return True
+            return False
+
+        self.world.coordination.loses_reply = loses
+        try:
+            async with asyncio.timeout(20.0):
+                machine = await asked
+        except TimeoutError:
+            return
+        finally:
+            self.world.coordination.heal()
+        await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 0.3))))
+        others = [each for each in self.world.machines if each not in (machine, CLIENT)]
+        parting = self.world.network.part([machine], others)
+        try:
+            await asyncio.sleep(random.uniform(4.0, 12.0))
+        finally:
+            parting.mend()
 
     # --------------------------------------------------------------------------------- programs
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.replication import leases, placements
 from dstore.replication.follower import Follower
-from dstore.replication.leases import Promise
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
@@ -49,11 +48,6 @@ def _counts_its_lease_too_long() -> Patches:
 
     original = Follower._send
     return ((Follower, "_send", send),)
-
-
-def _does_not_wait_out_its_promise() -> Patches:
-    """Serve at once as the new primary, whatever was promised to the old one."""
-    return ((Promise, "wait_ns", lambda _self, _primary: 0),)
 
 
 def _refuses_no_old_epoch() -> Patches:
@@ -150,7 +144,6 @@ _SEEDS: Final = {
     _acknowledges_alone: 1,
     _serves_without_a_lease: 3,
     _counts_its_lease_too_long: 3,
-    _does_not_wait_out_its_promise: 8,
     _refuses_no_old_epoch: 1,
     _forgets_its_promise: 1,
     _reopens_in_its_old_epoch: 1,

@@ -89,14 +89,25 @@ class EtcdServer:
             self._process = None
 
     def pause(self) -> None:
-        """Let the server hang with its connections open."""
+        """Let the server hang with its connections open; its threads stop one after another."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while not all(_is_stopped(thread) for thread in threads.iterdir()):
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """End `pause`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+
+def _is_stopped(thread: Path) -> bool:
+    try:
+        state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return True
+    return state == "T"
 
 
 @contextmanager
