@@ -40,11 +40,11 @@ from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
 from dstore.topology.leases import LeasedKey
-from dstore.topology.values import RangePlacement, Replica, ReplicaState
+from dstore.topology.values import Malformed, RangePlacement, Replica, ReplicaState
 from tests.simulation.checkers import Primaries, diverged
-from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import Call, Read
+from tests.simulation.intrigues import Intrigues
 from tests.simulation.replicated_calls import (
     DO,
     READ,
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from dstore.replication.peers.port import Peer
-    from dstore.replication.replica import Replica as ReplicaHere
     from dstore.storage.range_file import RangeFile
     from tests.simulation.machines import Machine, Process
     from tests.simulation.workloads import Draw
@@ -229,6 +228,8 @@ class Node:
 class ReplicatedCluster:
     """A `Cluster`: one range on `nodes` nodes, all of them replicas."""
 
+    range_id = RANGE_ID
+
     def __init__(self, world: World, *, nodes: int = 3) -> None:
         """Set the machines up, all off."""
         self.world = world
@@ -243,8 +244,8 @@ class ReplicatedCluster:
             machine.restarts_in_s = _RESTARTS_IN_S
         self.client = world.machine(CLIENT, self._client)
         self._peers: dict[int, Peer] = {}
-        self._lives: dict[int, Node] = {}
-        self._primary: dict[int, int] = defaultdict(lambda: 1)  # as each client believes
+        self.lives: dict[int, Node] = {}
+        self.believed: dict[int, int] = defaultdict(lambda: 1)  # as each client believes
         self._primaries = Primaries()
         self._told: list[str] = []
         world.board.repeatable = frozenset(call.name for call in REPLICA_CALLS)
@@ -306,9 +307,7 @@ class ReplicatedCluster:
             faults.coordinator_gaps(),
             faults.lost_leases(alive),
             faults.lost_decisions(),
-            Fault(name="betrayal", strike=self._betray, weight=3.0),
-            Fault(name="succession", strike=self._end_successors, weight=2.0),
-            Fault(name="open_swap", strike=self._leave_a_swap_open, weight=2.0),
+            *Intrigues(self).faults(),
         )
 
     def broken(self) -> Sequence[str]:
@@ -329,7 +328,7 @@ class ReplicatedCluster:
             async with asyncio.timeout(_READY_S):
                 while not await self._is_whole():  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.2)
-        except TimeoutError:
+        except (TimeoutError, Malformed):
             return [*told, "a replica does not come back into the set"]
         await asyncio.sleep(1.0)
         contents = {number: await self._content(number) for number in self.numbers}
@@ -346,91 +345,10 @@ class ReplicatedCluster:
         if epoch is not None:
             self._told += self._primaries.acknowledged(RANGE_ID, epoch, f"node-{number}")
 
-    async def _betray(self, random: Random) -> None:
-        """Cut a primary off from the other nodes, then from whoever decides, or end it.
-
-        Clients reach it all the while, if it lives: what it may tell them is what this is about.
-        """
-        number = max(self._primary.values(), key=list(self._primary.values()).count, default=1)
-        machine = self.nodes[number - 1]
-        others = [node.name for node in self.nodes if node is not machine]
-        one_way = random.random() < 0.3
-        parting = self.world.network.part([machine.name], others, one_way=one_way)
-        judges = [COORDINATOR, *(control.name for control in self.controls)]
-        away = None
-        try:
-            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 3.0))))
-            if random.random() < 0.5:
-                away = self.world.network.part([machine.name], judges)
-            elif random.random() < 0.5:
-                machine.kill()
-            else:
-                machine.cut_power()
-            await asyncio.sleep(random.uniform(0.5, 12.0))
-        finally:
-            parting.mend()
-            if away is not None:
-                away.mend()
-
-    async def _end_successors(self, random: Random) -> None:
-        """End the next two primaries, each a moment after it has begun to serve."""
-        for _ in range(2):
-            serving = await self._next_serving()
-            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 1.5))))
-            if serving.is_up:
-                serving.kill()
-
-    async def _next_serving(self) -> Machine:
-        opened = self.world.trace.counts["log.range_opened"]
-        for machine in self.nodes:
-            replica = self._replica(machine)
-            if machine.is_up and replica is not None and replica.serving_epoch is not None:
-                machine.kill()
-        while self.world.trace.counts["log.range_opened"] == opened:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.001)
-        for machine in self.nodes:
-            replica = self._replica(machine)
-            if replica is not None and replica.serving_epoch is not None:
-                return machine
-        return self.nodes[0]
-
-    def _replica(self, machine: Machine) -> ReplicaHere | None:
-        life = self._lives.get(int(machine.name[-1]))
-        if life is None or machine.process is not life.process:
-            return None
-        return life.replicas.of(RANGE_ID)
-
-    async def _leave_a_swap_open(self, random: Random) -> None:
-        """Lose the answer of somebody's next swap, and cut that one off from everybody then."""
-        asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def loses(machine: str, method: str, _args: tuple[Any, ...]) -> bool:
-            is_swap = method == "commit" and machine.startswith("node")
-            if is_swap and not asked.done():
-                asked.set_result(machine)
-                return True
-            return False
-
-        self.world.coordination.loses_reply = loses
-        try:
-            async with asyncio.timeout(20.0):
-                machine = await asked
-        except TimeoutError:
-            return
-        finally:
-            self.world.coordination.heal()
-        await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 0.3))))
-        others = [each for each in self.world.machines if each not in (machine, CLIENT)]
-        parting = self.world.network.part([machine], others)
-        try:
-            await asyncio.sleep(random.uniform(4.0, 12.0))
-        finally:
-            parting.mend()
-
     # --------------------------------------------------------------------------------- programs
 
     async def _node(self, number: int, process: Process) -> None:
-        node = self._lives[number] = Node(self, process, number)
+        node = self.lives[number] = Node(self, process, number)
         await node.live()
 
     async def _control(self, process: Process) -> None:
@@ -451,7 +369,7 @@ class ReplicatedCluster:
                 alive = AlivePath(ComponentRole.NODE, ComponentId(placed.value.node))
                 if (await coordinator.get(alive.path)).kv is None:
                     await fail_over(placed, coordinator, peer_of=peers.__getitem__)
-            except (CoordinatorError, placements.Overtaken):
+            except (CoordinatorError, placements.Overtaken, Malformed):
                 continue
 
     async def _client(self, process: Process) -> None:
@@ -473,7 +391,7 @@ class ReplicatedCluster:
         request = request_of(key, call, request_id=process.entropy.uuid())
         until_s, is_open = loop.time() + _TRIES_S, False
         while True:
-            number = self._primary[client]
+            number = self.believed[client]
             try:
                 done = await self._peers[number].call(request, deadline_s=5.0)
                 return answer_of(call, done)
@@ -482,7 +400,7 @@ class ReplicatedCluster:
                 failure: DStoreError = Unknown("nobody knows")
             except Unavailable as error:
                 failure = error
-            self._primary[client] = number % len(self.nodes) + 1
+            self.believed[client] = number % len(self.nodes) + 1
             if loop.time() > until_s:
                 if is_open:
                     raise Unknown("nobody knows") from failure
@@ -504,7 +422,7 @@ class ReplicatedCluster:
 
     async def _content(self, number: int) -> tuple[Log, Any]:
         """Read the applied part of a node's log, and its rows."""
-        node = self._lives[number]
+        node = self.lives[number]
         return await node.process.run(_read_all(node), name="look")
 
 

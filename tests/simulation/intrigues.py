@@ -1,0 +1,122 @@
+"""Troubles made for a replicated range: each is about a sentence of the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.coordination import MACHINE as COORDINATOR
+from tests.simulation.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from dstore.replication.replica import Replica as ReplicaHere
+    from tests.simulation.machines import Machine
+    from tests.simulation.replicated import ReplicatedCluster
+
+
+class Intrigues:
+    """What befalls primaries, and whoever changes the in-sync set."""
+
+    def __init__(self, cluster: ReplicatedCluster) -> None:
+        """Trouble this cluster."""
+        self.cluster = cluster
+
+    def faults(self) -> Sequence[Fault]:
+        """List them."""
+        return (
+            Fault(name="betrayal", strike=self.betray, weight=3.0),
+            Fault(name="succession", strike=self.end_successors, weight=2.0),
+            Fault(name="open_swap", strike=self.leave_a_swap_open, weight=2.0),
+        )
+
+    async def betray(self, random: Random) -> None:
+        """Cut a primary off from the other nodes, then from whoever decides, or end it.
+
+        Clients reach it all the while, if it lives: what it may tell them is what this is about.
+        """
+        number = max(
+            self.cluster.believed.values(),
+            key=list(self.cluster.believed.values()).count,
+            default=1,
+        )
+        machine = self.cluster.nodes[number - 1]
+        others = [node.name for node in self.cluster.nodes if node is not machine]
+        one_way = random.random() < 0.3
+        parting = self.cluster.world.network.part([machine.name], others, one_way=one_way)
+        judges = [COORDINATOR, *(control.name for control in self.cluster.controls)]
+        away = None
+        try:
+            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 3.0))))
+            if random.random() < 0.5:
+                away = self.cluster.world.network.part([machine.name], judges)
+            elif random.random() < 0.5:
+                machine.kill()
+            else:
+                machine.cut_power()
+            await asyncio.sleep(random.uniform(0.5, 12.0))
+        finally:
+            parting.mend()
+            if away is not None:
+                away.mend()
+
+    async def end_successors(self, random: Random) -> None:
+        """End the next two primaries, each a moment after it has begun to serve."""
+        for _ in range(2):
+            serving = await self._next_serving()
+            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 1.5))))
+            if serving.is_up:
+                serving.kill()
+
+    async def _next_serving(self) -> Machine:
+        opened = self.cluster.world.trace.counts["log.range_opened"]
+        for machine in self.cluster.nodes:
+            replica = self._replica(machine)
+            if machine.is_up and replica is not None and replica.serving_epoch is not None:
+                machine.kill()
+        while self.cluster.world.trace.counts["log.range_opened"] == opened:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+        for machine in self.cluster.nodes:
+            replica = self._replica(machine)
+            if replica is not None and replica.serving_epoch is not None:
+                return machine
+        return self.cluster.nodes[0]
+
+    def _replica(self, machine: Machine) -> ReplicaHere | None:
+        life = self.cluster.lives.get(int(machine.name[-1]))
+        if life is None or machine.process is not life.process:
+            return None
+        return life.replicas.of(self.cluster.range_id)
+
+    async def leave_a_swap_open(self, random: Random) -> None:
+        """Lose the answer of somebody's next swap, and cut that one off from everybody then."""
+        asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def loses(machine: str, method: str, _args: tuple[Any, ...]) -> bool:
+            is_swap = method == "commit" and machine.startswith("node")
+            if is_swap and not asked.done():
+                asked.set_result(machine)
+                return True
+            return False
+
+        self.cluster.world.coordination.loses_reply = loses
+        try:
+            async with asyncio.timeout(20.0):
+                machine = await asked
+        except TimeoutError:
+            return
+        finally:
+            self.cluster.world.coordination.heal()
+        await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 0.3))))
+        others = [
+            each
+            for each in self.cluster.world.machines
+            if each not in (machine, self.cluster.client.name)
+        ]
+        parting = self.cluster.world.network.part([machine], others)
+        try:
+            await asyncio.sleep(random.uniform(4.0, 12.0))
+        finally:
+            parting.mend()
