@@ -144,16 +144,16 @@ _SEEDS: Final = {
     _acknowledges_alone: 1,
     _serves_without_a_lease: 3,
     _counts_its_lease_too_long: 3,
-    _refuses_no_old_epoch: 1,
+    _refuses_no_old_epoch: 7,
     _forgets_its_promise: 1,
     _reopens_in_its_old_epoch: 1,
     _opens_without_sealing: 5,
-    _swaps_what_it_reads: 3,
+    _swaps_what_it_reads: 18,
     _drops_without_a_swap: 1,
-    _acknowledges_what_is_not_durable: 2,
-    _forgets_requests_elsewhere: 3,
+    _acknowledges_what_is_not_durable: 14,
+    _forgets_requests_elsewhere: 13,
     _forgets_requests: 3,
-    _takes_a_copy_for_whole: 2,
+    _takes_a_copy_for_whole: 20,
 }
 
 REPLICATION_MUTANTS: Final = tuple(
