@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from dstore.base.limits import (
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_MADE_S,
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from dstore.replication.placements import Placed
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import LogPoint, LogRecord, Standing
-    from dstore.topology.values import RangePlacement, Replica
+    from dstore.topology.values import Replica
 
 _log: Final = get_logger(__name__)
 
@@ -174,11 +172,7 @@ async def _fetch(
 
 async def _leave_out(placed: Placed, nodes: set[str], around: Surroundings) -> Placed:
     value = placed.value
-    left = tuple(
-        msgspec.structs.replace(each, state=ReplicaState.LEARNER) if each.node in nodes else each
-        for each in value.replicas
-    )
-    smaller: RangePlacement = msgspec.structs.replace(value, replicas=left)
+    smaller = placements.with_state(value, nodes, ReplicaState.LEARNER)
     if len(smaller.in_sync) < value.min_in_sync:
         await pause_ms(REPLICA_SILENT_MS)
         return placed

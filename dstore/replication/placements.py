@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_BACKOFF_MS_MIN
 from dstore.model.errors import DStoreError
 from dstore.topology import values
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from dstore.topology.coordinator import Coordinator, Revision
     from dstore.topology.keyspace import RangePath
-    from dstore.topology.values import RangePlacement
+    from dstore.topology.values import RangePlacement, ReplicaState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,15 @@ async def swap(
             raise Overtaken(_placed(before.path, found))
         await pause(backoff_ms)
         backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
+
+
+def with_state(value: RangePlacement, nodes: set[str], state: ReplicaState) -> RangePlacement:
+    """Give the replicas on some nodes another state."""
+    replicas = tuple(
+        msgspec.structs.replace(each, state=state) if each.node in nodes else each
+        for each in value.replicas
+    )
+    return msgspec.structs.replace(value, replicas=replicas)
 
 
 def _placed(path: RangePath, found: Found) -> Placed | None:

@@ -14,8 +14,6 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from dstore.base.limits import (
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_COMMIT_TOLD_MS,
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord
     from dstore.storage.replica_copy import CopyPage, CopyPlace
-    from dstore.topology.values import RangePlacement, Replica
+    from dstore.topology.values import RangePlacement
 
 _log: Final = get_logger(__name__)
 
@@ -329,7 +327,7 @@ class Primary:
     async def _drop(self, nodes: set[str]) -> None:
         """Go on without some replicas, if enough are left; they learn from now on."""
         value = self._placed.value
-        dropped = _with_state(value, nodes, ReplicaState.LEARNER)
+        dropped = placements.with_state(value, nodes, ReplicaState.LEARNER)
         if len(dropped.in_sync) < value.min_in_sync:
             return
         _log.warning("replica_out_of_sync", range=self.range_id, nodes=sorted(nodes))
@@ -350,7 +348,9 @@ class Primary:
                     return
                 learner.ask()
                 await pause_ms(REPLICA_COMMIT_TOLD_MS)
-            await self._swap(_with_state(self._placed.value, {learner.node}, ReplicaState.IN_SYNC))
+            await self._swap(
+                placements.with_state(self._placed.value, {learner.node}, ReplicaState.IN_SYNC)
+            )
         finally:
             self._joining = None
             self._note_required()
@@ -387,12 +387,3 @@ class Primary:
         floor = self.end.seq - REPLICA_LAG_RECORDS_MAX
         wanted = [each.wanted_after_seq for each in self._followers.values()]
         self.wanted_after_seq = max(floor, min(wanted, default=self.end.seq), 0)
-
-
-def _with_state(value: RangePlacement, nodes: set[str], state: ReplicaState) -> RangePlacement:
-    """Give some replicas another state."""
-    replicas: tuple[Replica, ...] = tuple(
-        msgspec.structs.replace(each, state=state) if each.node in nodes else each
-        for each in value.replicas
-    )
-    return msgspec.structs.replace(value, replicas=replicas)
