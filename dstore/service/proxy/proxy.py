@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dstore.base.tasks import Tasks
 from dstore.service.entry_audit import EntryAudit
 from dstore.service.items import Items
-from dstore.service.proxy.peer_pool import PeerPool
+from dstore.service.peer_pool import PeerPool
 from dstore.service.proxy.proxy_access import ProxyAccess
 from dstore.service.proxy.remote_deferred import RemoteDeferred
 from dstore.service.proxy.remote_ranges import NodeCalls, RemoteRanges
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.replication.peers.port import Peer
     from dstore.service.directory import Directory, Registrar
-    from dstore.service.proxy.peer_pool import Dial
+    from dstore.service.peer_pool import Dial
     from dstore.service.ranges import Ranges
     from dstore.service.use_cases import Gatekeeper
     from dstore.topology.watcher import TopologyWatcher

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.replication.peers.port import PeerRequest
     from dstore.service.mutations import Mutation
-    from dstore.service.proxy.peer_pool import PeerPool
+    from dstore.service.peer_pool import PeerPool
     from dstore.service.queries import ItemPage, PageAsk
     from dstore.service.ranges import Ranges
     from dstore.service.read_answers import Listing, ListingAsk, ReadAnswer, ReadAsk
