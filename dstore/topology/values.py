@@ -39,6 +39,9 @@ from dstore.model.tables import TableDefinition, TableId
 from dstore.security.identity import UUID_FORM
 from dstore.topology import keyspace as keys
 
+NO_INCARNATION: Final = "00000000-0000-0000-0000-000000000000"
+"""Of a replica that was published while nobody knew which disk its node has; control learns it."""
+
 _URI_FORM: Final = r"^[a-z][a-z0-9+.-]*://[^\s]+\Z"
 Uuid = Annotated[str, Meta(pattern=rf"^{UUID_FORM}\Z")]
 Uri = Annotated[str, Meta(pattern=_URI_FORM, max_length=URI_CHARS_MAX)]
