@@ -78,7 +78,7 @@ class Recovery:
                 shown=shown.sequence,
                 tenants=await tenants.count(tx),
                 tables=await tables.count(tx),
-                ranges=sum((await tables.ranges_by_node(tx)).values()),
+                ranges=await tables.count_ranges(tx),
             )
 
     async def order(self, *, actor: str) -> RecoveryReport:

@@ -1,7 +1,7 @@
 """The (tenant, control plane) shares of keys: for the nodes that hold the tenant, for nobody else.
 
-Without its share none of a tenant's files opens (I4), so control gives one only to a node that
-placement has made the primary of one of the tenant's ranges, by the store's own record.
+Without its share none of a tenant's files opens (I4), so control gives one only to a node that is
+to have a replica of one of the tenant's ranges, by the store's own record.
 """
 
 from __future__ import annotations

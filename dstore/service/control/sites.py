@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dstore.service.control.placement import Candidate
 from dstore.storage.control import tables
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dstore.topology.view import TopologyView
 
 _TAKES_RANGES = frozenset({ComponentState.JOINING, ComponentState.ACTIVE})
-NO_INCARNATION: Final = "00000000-0000-0000-0000-000000000000"
-"""Of a replica that was published while nobody knew which disk its node has; `addresses` learns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ class Site:
 
 async def sites(tx: Transaction, view: TopologyView) -> Mapping[NodeUuid, Site]:
     """List the nodes that take new ranges: admitted, not in maintenance, alive and okay."""
-    loads = await tables.ranges_by_node(tx)
+    loads = await tables.replicas_by_node(tx)
     found: dict[NodeUuid, Site] = {}
     for record in await all_nodes(tx):
         if record.state in _TAKES_RANGES:
@@ -97,5 +95,5 @@ def last_site_of(record: NodeRecord, view: TopologyView) -> Site:
     return Site(
         candidate=Candidate(node=record.uuid),
         uri=record.uri if details is None else details.uri,
-        incarnation=NO_INCARNATION if boot is None else boot.incarnation,
+        incarnation=values.NO_INCARNATION if boot is None else boot.incarnation,
     )

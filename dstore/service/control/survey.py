@@ -118,7 +118,7 @@ class Survey:
             record = await NODES.get(tx, uuid)
             if record is None:
                 raise _no_component("node", uuid)
-            loads = await tables.ranges_by_node(tx)
+            loads = await tables.replicas_by_node(tx)
             page = await tables.ranges_of_node(tx, record.uuid)
             owners = {
                 table_id: await tables.get_by_id(tx, table_id)
@@ -207,7 +207,7 @@ class Survey:
             if record.state is not state:
                 await NODES.set_state(tx, node, state, now_us=realm.clock.wall_us())
                 await realm.audit(tx, actor=actor, action=f"node_{state}", subject=str(node))
-            loads = await tables.ranges_by_node(tx)
+            loads = await tables.replicas_by_node(tx)
         return rows.node_row(
             replace(record, state=state), realm.watcher.view, ranges=loads.get(node, 0)
         )
@@ -289,7 +289,7 @@ class Survey:
     # ------------------------------------------------------------------------------- parts
 
     async def _nodes(self, tx: Transaction) -> tuple[ComponentRow, ...]:
-        loads = await tables.ranges_by_node(tx)
+        loads = await tables.replicas_by_node(tx)
         view = self._realm.watcher.view
         return tuple(
             rows.node_row(record, view, ranges=loads.get(record.uuid, 0))

@@ -1,8 +1,8 @@
 """What control's store says of what a node holds: asked before the node destroys any of it.
 
 Etcd shows what the store decides (ADR 0012), and may be an old copy of itself: what it lacks proves
-nothing. The store may be one too, so what it lacks proves no more; only a deletion, or a placement,
-that is written down is one.
+nothing. The store may be one too, so what it lacks proves no more; only a deletion, or a replica
+that is to leave, that is written down is one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dstore.service.calls.key_calls import AskOfRange, AskOfTenant, Verdict
 from dstore.service.control.deletions import table_task, tenant_task
 from dstore.service.control.membership import find, require_admitted
 from dstore.storage.control import tables, tasks, tenants
-from dstore.storage.control.records import RangeId
+from dstore.storage.control.records import HolderState, NodeUuid, RangeId
 
 if TYPE_CHECKING:
     from dstore.security.identity import Identity
@@ -64,11 +64,10 @@ async def _of_range(tx: Transaction, node: Identity, asked: AskOfRange) -> Verdi
     placed = await tables.get_range(tx, RangeId(asked.range_id))
     if placed is None or placed.table_id != table.table_id:
         return Verdict.UNKNOWN
-    if placed.node == node.uuid:
-        return Verdict.HELD
-    # A range that goes to another node has a higher epoch there. A store that knows none is older
-    # than what the node holds.
-    return Verdict.GONE if placed.epoch > asked.epoch else Verdict.UNKNOWN
+    replica = await tables.get_replica(tx, placed.range_id, NodeUuid(node.uuid))
+    if replica is None:  # a store that knows none may be older than what the node holds
+        return Verdict.UNKNOWN
+    return Verdict.GONE if replica.state is HolderState.LEAVING else Verdict.HELD
 
 
 async def _was_deleted(tx: Transaction, asked: AskOfRange) -> bool:

@@ -148,10 +148,10 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeRecord:
-    """A range as control placed it. The hash bounds are both inclusive.
+    """A range as control made it. The hash bounds are both inclusive.
 
-    `node` and `epoch` are control's last decision or the last it heard; once nodes swap primaries
-    by themselves, the value in etcd is the truth and this its copy.
+    `node` and `epoch` are those that it was made with: who is the primary by now, and in which
+    epoch, the value in the coordinator says. Which nodes are to have it, `ReplicaRecord`s do.
     """
 
     range_id: RangeId
@@ -161,6 +161,26 @@ class RangeRecord:
     epoch: int
     node: NodeUuid
     status: ResourceStatus
+
+
+class HolderState(StrEnum):
+    """What control wants of a node's replica of a range.
+
+    `LEAVING`: the node gives it up once the coordinator names it no more; the row is removed when
+    it has. So a row that says so is the evidence on which a node destroys its replica.
+    """
+
+    HOLDING = "holding"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRecord:
+    """A node that is to have a replica of a range, as the primary or as another."""
+
+    range_id: RangeId
+    node: NodeUuid
+    state: HolderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,25 @@
-"""Tables and their ranges: what exists, and where control placed it."""
+"""Tables, their ranges, and the nodes that are to have a replica of a range.
+
+What is decided here the coordinator shows. Who is the primary of a range, and who is in sync, is
+decided there (`topology.values.RangePlacement`), and stands nowhere here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dstore.base.limits import CONTROL_PAGE_MAX, RANGES_PER_TABLE_MAX
-from dstore.model.errors import RefusalKind, Refused
+from dstore.base.limits import CONTROL_PAGE_MAX, RANGE_REPLICAS_MAX, RANGES_PER_TABLE_MAX
 from dstore.model.hashing import HASH_MAX
 from dstore.model.tables import TableId
-from dstore.storage.control.records import NodeUuid, RangeId, RangeRecord, TableRecord
+from dstore.storage.control.records import (
+    HolderState,
+    NodeUuid,
+    RangeId,
+    RangeRecord,
+    ReplicaRecord,
+    TableRecord,
+)
 from dstore.storage.control.relation import Relation
 from dstore.storage.control.store import Key, Page, Transaction
 
@@ -17,11 +27,25 @@ _TABLES: Final = Relation(
     TableRecord, "table_definition", key=("tenant", "name"), noun="A table of this name"
 )
 _RANGES: Final = Relation(RangeRecord, "table_range", key=("range_id",), noun="A range of this ID")
+_REPLICAS: Final = Relation(
+    ReplicaRecord, "range_replica", key=("range_id", "node"), noun="A replica there"
+)
 
 
-async def insert(tx: Transaction, table: TableRecord, ranges: Sequence[RangeRecord]) -> None:
+async def insert(
+    tx: Transaction,
+    table: TableRecord,
+    ranges: Sequence[RangeRecord],
+    *,
+    secondaries: Mapping[RangeId, Sequence[NodeUuid]] | None = None,
+) -> None:
     """Add a table with its ranges, which share the hashes out without gap or overlap (I8).
 
+    Args:
+        tx: the transaction.
+        table: the table.
+        ranges: all of them, by low hash; the node of each holds it.
+        secondaries: which nodes are to hold a range beside that one, all different.
     Raises: Refused(CONFLICT): there is one of its name, or a node of a range is unknown.
     """
     assert 1 <= len(ranges) <= RANGES_PER_TABLE_MAX, len(ranges)
@@ -32,8 +56,11 @@ async def insert(tx: Transaction, table: TableRecord, ranges: Sequence[RangeReco
     assert ranges[-1].high_hash == HASH_MAX, "a gap at the end"
     assert {each.table_id for each in ranges} == {table.table_id}
     await _TABLES.insert(tx, table)
+    others = secondaries or {}
     for each in ranges:
         await _RANGES.insert(tx, each)
+        for node in (each.node, *others.get(each.range_id, ())):
+            await add_replica(tx, each.range_id, node)
 
 
 async def get(tx: Transaction, tenant: str, name: str) -> TableRecord | None:
@@ -66,7 +93,12 @@ async def page_of_all(
 
 
 async def delete(tx: Transaction, table_id: TableId) -> bool:
-    """Remove a table and its ranges. Returns: whether there was one."""
+    """Remove a table, its ranges and their replicas. Returns: whether there was one."""
+    await tx.change(
+        "DELETE FROM range_replica WHERE range_id IN "
+        "(SELECT range_id FROM table_range WHERE table_id = $1)",
+        table_id,
+    )
     await _RANGES.delete(tx, table_id=table_id)
     return await _TABLES.delete(tx, table_id=table_id) == 1
 
@@ -85,45 +117,92 @@ async def get_range(tx: Transaction, range_id: RangeId) -> RangeRecord | None:
     return await _RANGES.find(tx, range_id=range_id)
 
 
-async def move_range(tx: Transaction, moved: RangeRecord, *, from_epoch: int) -> None:
-    """Write where a range is now, if it is still of the epoch that the decision was made on.
-
-    Raises: Refused(CONFLICT): it is of another epoch, or gone.
-    """
-    changed = await tx.change(
-        "UPDATE table_range SET epoch = $3, node = $4, status = $5 "
-        "WHERE range_id = $1 AND epoch = $2",
-        moved.range_id,
-        from_epoch,
-        moved.epoch,
-        moved.node,
-        moved.status,
+async def replicas(tx: Transaction, table_id: TableId) -> tuple[ReplicaRecord, ...]:
+    """Read the replicas of all ranges of a table, those that leave included, by range and node."""
+    bound = RANGES_PER_TABLE_MAX * RANGE_REPLICAS_MAX
+    its_ranges = "range_id IN (SELECT range_id FROM table_range WHERE table_id = $1)"
+    return await _REPLICAS.select(
+        tx, f"WHERE {its_ranges} ORDER BY range_id, node LIMIT {bound}", table_id
     )
-    if changed == 0:
-        raise Refused(RefusalKind.CONFLICT, "The range has moved on; look at it again.")
+
+
+async def get_replica(tx: Transaction, range_id: RangeId, node: NodeUuid) -> ReplicaRecord | None:
+    """Find a node's replica of a range."""
+    return await _REPLICAS.find(tx, range_id=range_id, node=node)
+
+
+async def add_replica(tx: Transaction, range_id: RangeId, node: NodeUuid) -> None:
+    """Have a node hold a replica of a range.
+
+    Raises: Refused(CONFLICT): it does already, or still, or there is no such range or node.
+    """
+    await _REPLICAS.insert(
+        tx, ReplicaRecord(range_id=range_id, node=node, state=HolderState.HOLDING)
+    )
+
+
+async def mark_leaving(tx: Transaction, range_id: RangeId, node: NodeUuid) -> None:
+    """Have a node give its replica of a range up. Raises: Refused(NOT_FOUND): it has none."""
+    await _REPLICAS.update(
+        tx, ReplicaRecord(range_id=range_id, node=node, state=HolderState.LEAVING)
+    )
+
+
+async def remove_replica(tx: Transaction, range_id: RangeId, node: NodeUuid) -> bool:
+    """Forget a replica that has left; one that has not been marked so stays.
+
+    Returns: whether there was one.
+    """
+    left = await _REPLICAS.delete(tx, range_id=range_id, node=node, state=HolderState.LEAVING)
+    return left == 1
 
 
 async def ranges_of_node(
     tx: Transaction, node: NodeUuid, *, after: Key | None = None, limit: int = CONTROL_PAGE_MAX
 ) -> Page[RangeRecord]:
-    """List the ranges of which a node is the primary, by range UUID."""
-    return await _RANGES.page(tx, after=after, limit=limit, node=node)
+    """List the ranges of which a node has a replica, or is leaving one, by range UUID."""
+    page = await _REPLICAS.page(tx, after=after, limit=limit, node=node)
+    if not page.records:
+        return Page(records=(), after=None)
+    found = await _RANGES.select(
+        tx,
+        "WHERE range_id IN (SELECT range_id FROM range_replica WHERE node = $1 "
+        "AND range_id BETWEEN $2 AND $3) ORDER BY range_id",
+        node,
+        page.records[0].range_id,
+        page.records[-1].range_id,
+    )
+    return Page(records=found, after=page.after)
 
 
 async def tenants_of_node(tx: Transaction, node: NodeUuid) -> frozenset[str]:
-    """Name the tenants of which a node is the primary of a range, at least of one."""
+    """Name the tenants of which a node has a replica of a range, or is leaving one."""
     found = await tx.rows(
-        "SELECT DISTINCT d.tenant FROM table_range r "
-        "JOIN table_definition d ON d.table_id = r.table_id WHERE r.node = $1",
+        "SELECT DISTINCT d.tenant FROM range_replica p "
+        "JOIN table_range r ON r.range_id = p.range_id "
+        "JOIN table_definition d ON d.table_id = r.table_id WHERE p.node = $1",
         node,
     )
     return frozenset(row[0] for row in found)
 
 
-async def ranges_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
-    """Count the ranges of each node that has any: the load that placement evens out."""
+async def replicas_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
+    """Count the replicas of each node that has any: the load that placement evens out."""
+    counted = await tx.rows("SELECT node, COUNT(*) FROM range_replica GROUP BY node")
+    return {NodeUuid(node): count for node, count in counted}
+
+
+async def primaries_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
+    """Count the ranges that were made with each node as their primary."""
     counted = await tx.rows("SELECT node, COUNT(*) FROM table_range GROUP BY node")
     return {NodeUuid(node): count for node, count in counted}
+
+
+async def count_ranges(tx: Transaction) -> int:
+    """Count the ranges of all tables, each once, however many replicas it has."""
+    counted = await tx.rows("SELECT COUNT(*) FROM table_range")
+    found: int = counted[0][0]
+    return found
 
 
 async def count(tx: Transaction) -> int:

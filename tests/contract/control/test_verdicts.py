@@ -60,7 +60,7 @@ def changed(asked: AskOfRange, **further: Any) -> AskOfRange:
 
 
 async def test_a_range_is_where_the_store_has_it(place: Place) -> None:
-    """Elsewhere it is only in a later epoch; what the store lacks may be newer than the store."""
+    """A node has it until it is told to leave; what the store lacks may be newer than the store."""
     async with (
         obedient_nodes(place.coordinator, await place.store()) as nodes,
         place.leader() as leader,
@@ -78,11 +78,14 @@ async def test_a_range_is_where_the_store_has_it(place: Place) -> None:
         former = changed(unknown, created_at_us=asked.created_at_us - 1)
         assert await judge(mine, former) is Verdict.GONE, "its name is another one's by now"
         async with leader.control.leader.term().transaction() as tx:
-            moved = replace(first, node=NodeUuid(str(other.node)), epoch=first.epoch + 1)
-            await tables.move_range(tx, moved, from_epoch=first.epoch)
+            await tables.add_replica(tx, first.range_id, NodeUuid(str(other.node)))
+            await tables.mark_leaving(tx, first.range_id, first.node)
         assert await judge(mine, asked) is Verdict.GONE
-        assert await judge(mine, changed(asked, epoch=first.epoch + 1)) is Verdict.UNKNOWN
+        assert await judge(mine, changed(asked, epoch=first.epoch + 1)) is Verdict.GONE
         assert await judge(theirs, asked) is Verdict.HELD
+        async with leader.control.leader.term().transaction() as tx:
+            assert await tables.remove_replica(tx, first.range_id, first.node)
+        assert await judge(mine, asked) is Verdict.UNKNOWN
 
 
 async def test_a_deletion_is_known_while_it_goes_on_and_behind_it(place: Place) -> None:

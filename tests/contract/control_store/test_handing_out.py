@@ -59,16 +59,19 @@ async def test_a_node_is_told_apart_by_the_ranges_that_it_has(store: ControlStor
     acme, globex = made.table(tenant="acme"), made.table(tenant="globex")
     second = made.table("parts", tenant="acme")
     async with store.transaction() as tx:
-        for node in ("node-1", "node-2"):
+        for node in ("node-1", "node-2", "node-4"):
             await NODES.insert(tx, made.node(node))
         for tenant in ("acme", "globex", "initech"):
             await tenants.insert(tx, made.tenant(tenant))
         await tables.insert(tx, acme, [made.whole_range(acme)])
         await tables.insert(tx, second, [made.whole_range(second)])
-        await tables.insert(tx, globex, [made.whole_range(globex, node="node-2")])
+        last = made.whole_range(globex, node="node-2")
+        secondaries = {last.range_id: [NodeUuid("node-4")]}
+        await tables.insert(tx, globex, [last], secondaries=secondaries)
     async with store.snapshot() as tx:
         assert await tables.tenants_of_node(tx, NodeUuid("node-1")) == {"acme"}
         assert await tables.tenants_of_node(tx, NodeUuid("node-2")) == {"globex"}
+        assert await tables.tenants_of_node(tx, NodeUuid("node-4")) == {"globex"}, "no primary"
         assert await tables.tenants_of_node(tx, NodeUuid("node-3")) == frozenset()
 
 

@@ -15,6 +15,7 @@ from dstore.storage.control import credentials, notices, planes, tables, tenants
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import (
     ComponentState,
+    HolderState,
     NodeUuid,
     NoticeRecord,
     RangeId,
@@ -161,24 +162,81 @@ async def test_ranges_share_out_all_hashes(store: ControlStore) -> None:
         await tenants.insert(tx, made.tenant())
         await tables.insert(tx, table, [low, replace(whole, low_hash=10)])
         assert [each.low_hash for each in await tables.ranges(tx, table.table_id)] == [0, 10]
-        assert await tables.ranges_by_node(tx) == {NodeUuid("node-1"): 2}
-        assert len((await tables.ranges_of_node(tx, NodeUuid("node-1"))).records) == 2
+        assert await tables.primaries_by_node(tx) == {NodeUuid("node-1"): 2}
+        assert await tables.count_ranges(tx) == 2
 
 
-async def test_a_range_moves_only_from_the_epoch_it_was_seen_in(store: ControlStore) -> None:
-    """A decision on an old state of affairs is refused, not applied on top of a newer one."""
-    table = made.table()
+async def test_a_range_has_replicas_on_several_nodes(store: ControlStore) -> None:
+    """Each node lists and counts what it is to hold, as the primary or not; a table takes all."""
+    table, other = made.table(), made.table("other")
+    whole, lone = made.whole_range(table), made.whole_range(other, node="node-3")
+    low = replace(whole, range_id=RangeId("low"), high_hash=9)
+    high = replace(whole, range_id=RangeId("high"), low_hash=10, node=NodeUuid("node-2"))
+    one, two, three = (NodeUuid(f"node-{number}") for number in (1, 2, 3))
     async with store.transaction() as tx:
-        await NODES.insert(tx, made.node())
-        await NODES.insert(tx, made.node("node-2"))
         await tenants.insert(tx, made.tenant())
-        await tables.insert(tx, table, [made.whole_range(table)])
-        moved = replace(made.whole_range(table, node="node-2"), epoch=2)
-        await tables.move_range(tx, moved, from_epoch=1)
-        with pytest.raises(Refused) as refused:
-            await tables.move_range(tx, replace(moved, epoch=3), from_epoch=1)
-        assert await tables.get_range(tx, moved.range_id) == moved
-    assert refused.value.kind is RefusalKind.CONFLICT
+        for node in (one, two, three):
+            await NODES.insert(tx, made.node(node))
+        secondaries = {low.range_id: [two, three], high.range_id: [one]}
+        await tables.insert(tx, table, [low, high], secondaries=secondaries)
+        await tables.insert(tx, other, [lone])
+        found = await tables.replicas(tx, table.table_id)
+        assert [(each.range_id, each.node, each.state) for each in found] == [
+            (high.range_id, one, HolderState.HOLDING),
+            (high.range_id, two, HolderState.HOLDING),
+            (low.range_id, one, HolderState.HOLDING),
+            (low.range_id, two, HolderState.HOLDING),
+            (low.range_id, three, HolderState.HOLDING),
+        ]
+        assert await tables.replicas_by_node(tx) == {one: 2, two: 2, three: 2}
+        assert await tables.primaries_by_node(tx) == {one: 1, two: 1, three: 1}
+        assert (await tables.ranges_of_node(tx, one)).records == (high, low)
+        first = await tables.ranges_of_node(tx, three, limit=1)
+        rest = await tables.ranges_of_node(tx, three, limit=1, after=first.after)
+        assert (first.records, rest.records, rest.after) == ((low,), (lone,), None)
+        assert (await tables.ranges_of_node(tx, NodeUuid("node-4"))).records == ()
+        assert await tables.delete(tx, table.table_id)
+        assert await tables.replicas(tx, table.table_id) == ()
+        assert await tables.replicas_by_node(tx) == {three: 1}
+
+
+async def test_a_replica_comes_and_leaves(store: ControlStore) -> None:
+    """It is forgotten only once it was told to leave, and does not come back in between."""
+    table = made.table()
+    whole = made.whole_range(table)
+    place = (whole.range_id, NodeUuid("node-2"))
+    async with store.transaction() as tx:
+        await tenants.insert(tx, made.tenant())
+        for node in ("node-1", "node-2"):
+            await NODES.insert(tx, made.node(node))
+        await tables.insert(tx, table, [whole])
+        with pytest.raises(Refused) as absent:
+            await tables.mark_leaving(tx, *place)
+        assert absent.value.kind is RefusalKind.NOT_FOUND
+        await tables.add_replica(tx, *place)
+        with pytest.raises(Refused) as twice:
+            await tables.add_replica(tx, *place)
+        assert twice.value.kind is RefusalKind.CONFLICT
+        assert not await tables.remove_replica(tx, *place)
+        await tables.mark_leaving(tx, *place)
+        await tables.mark_leaving(tx, *place)
+        leaving = await tables.get_replica(tx, *place)
+        assert leaving is not None
+        assert leaving.state is HolderState.LEAVING
+        with pytest.raises(Refused):
+            await tables.add_replica(tx, *place)
+        assert (await tables.ranges_of_node(tx, place[1])).records == (whole,)
+        assert await tables.tenants_of_node(tx, place[1]) == {"acme"}, "it serves until it has left"
+        assert await tables.remove_replica(tx, *place)
+        assert not await tables.remove_replica(tx, *place)
+        assert await tables.get_replica(tx, *place) is None
+        assert (await tables.replicas(tx, table.table_id))[0].node == "node-1"
+    with pytest.raises(Refused):
+        async with store.transaction() as tx:
+            await tables.add_replica(tx, whole.range_id, NodeUuid("unknown"))
+    with pytest.raises(Refused):
+        async with store.transaction() as tx:
+            await tables.add_replica(tx, RangeId("unknown"), place[1])
 
 
 async def test_lists_are_in_the_order_of_bytes(store: ControlStore) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from dstore.model.errors import Corrupt, DStoreError
-from dstore.storage.control import tenants
+from dstore.storage.control import tables, tenants
+from dstore.storage.control.components import NODES
 from dstore.storage.control.store import ControlStore
 from dstore.storage.control.upgrade import bring_up_to_date
 from tests.contract.control_store.conftest import Site
-from tests.support.control_records import tenant
+from tests.support.control_records import node, table, tenant, whole_range
 
 ROOT = Path(__file__).parents[3]
 FIRST = "CREATE TABLE grown (a BIGINT NOT NULL);\nINSERT INTO grown (a) VALUES (1);\n"
@@ -116,6 +117,22 @@ async def test_a_newer_schema_is_refused_untouched(site: Site) -> None:
         await site.open()
     async with store.snapshot() as tx:
         assert await tenants.get(tx, "acme") == tenant()
+
+
+async def test_ranges_of_before_there_were_replicas_have_one(site: Site) -> None:
+    """The node that has a range alone is found as its one replica after the step."""
+    store = await site.open()
+    made = table()
+    async with store.transaction() as tx:
+        await NODES.insert(tx, node())
+        await tenants.insert(tx, tenant())
+        await tables.insert(tx, made, [whole_range(made)])
+        before = await tables.replicas(tx, made.table_id)
+        await tx.change("DROP TABLE range_replica")
+        await tx.change("DELETE FROM schema_step WHERE number >= 6")
+    async with (await site.open()).snapshot() as tx:
+        assert await tables.replicas(tx, made.table_id) == before
+        assert [each.node for each in before] == ["node-1"]
 
 
 def test_the_steps_of_this_version_are_in_the_package() -> None:
