@@ -202,6 +202,17 @@ REPLICA_TENDED_MS: Final = 100  # how often a primary looks whether a replica is
 # A replica further behind is given a copy of the rows; the log is not kept for it.
 REPLICA_LAG_RECORDS_MAX: Final = 131_072
 REPLICA_MADE_S: Final = 10.0  # a new range's replicas are waited for so long before one is left out
+REPLICAS_ASKED_MAX: Final = 40  # in one question of control's to a node: what one swap packs
+REPLICAS_TOLD_S: Final = 0.4  # for a node to look at them; of one that takes longer it says nothing
+SWAPS_PACKED_MAX: Final = 40  # ranges' values changed in one transaction of the coordinator
+# After a node's lease has timed out, before its ranges are given away: one that is granted anew at
+# once harms nothing. With FAILOVER_ASK_S and an opening (0.1 s) well below 3 s.
+FAILOVER_GRACE_S: Final = 0.3
+FAILOVER_ASK_S: Final = 0.5  # for replicas to say where they stand; the dead one uses all of it up
+FAILOVER_SILENT_S: Final = 5.0  # that a dead node which did not answer is not asked again
+FAILOVERS_AT_ONCE: Final = 8  # of REPLICAS_ASKED_MAX ranges each
+FAILOVER_RETRY_S_MIN: Final = 0.2  # of a range that nobody could take over, doubled up to
+FAILOVER_RETRY_S_MAX: Final = 5.0
 
 # ------------------------------------------------------------------------------------ the trust
 

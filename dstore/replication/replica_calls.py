@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from dstore.base.limits import REPLICA_BATCH_RECORDS_MAX
+from dstore.base.limits import REPLICA_BATCH_RECORDS_MAX, REPLICAS_ASKED_MAX
 from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
 from dstore.security.identity import ComponentRole
@@ -135,6 +135,18 @@ class AskReplica(PeerRequest[ReplicaTold], frozen=True, array_like=True):
     incarnation: NodeId
 
 
+class ReplicasTold(msgspec.Struct, frozen=True, array_like=True):
+    """What each replica says, in the order in which they were asked for; None: it can't now."""
+
+    told: Annotated[tuple[ReplicaTold | None, ...], msgspec.Meta(max_length=REPLICAS_ASKED_MAX)]
+
+
+class AskReplicas(PeerRequest[ReplicasTold], frozen=True, array_like=True):
+    """Ask where the replicas of several ranges on one node stand."""
+
+    asked: Annotated[tuple[AskReplica, ...], msgspec.Meta(max_length=REPLICAS_ASKED_MAX)]
+
+
 _NODES: Final = frozenset({ComponentRole.NODE})
 
 APPEND_RECORDS: Final = PeerCall(
@@ -159,6 +171,13 @@ ASK_REPLICA: Final = PeerCall(
     roles=frozenset({ComponentRole.CONTROL}),
     is_safe=True,
 )
+ASK_REPLICAS: Final = PeerCall(
+    name="replica.ask_many",
+    request=AskReplicas,
+    reply=ReplicasTold,
+    roles=frozenset({ComponentRole.CONTROL}),
+    is_safe=True,
+)
 
 REPLICA_CALLS: Final = (
     APPEND_RECORDS,
@@ -167,5 +186,6 @@ REPLICA_CALLS: Final = (
     BEGIN_COPY,
     TAKE_COPY,
     ASK_REPLICA,
+    ASK_REPLICAS,
 )
 """All may be repeated: a replica that holds a record already says so again."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from dstore.model.errors import NotMine
+from dstore.base.limits import REPLICAS_TOLD_S
+from dstore.model.errors import DStoreError, NotMine
 from dstore.replication import replica_calls
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica import Replica
+from dstore.replication.replica_calls import ReplicasTold
 
 if TYPE_CHECKING:
-    import asyncio
-
     from dstore.replication.peers.port import Received
     from dstore.replication.placements import Placed
     from dstore.replication.replica_calls import (
         Appended,
         AppendRecords,
         AskReplica,
+        AskReplicas,
         BeginCopy,
         CopyTaken,
         Fetched,
@@ -71,6 +73,7 @@ class Replicas:
             Answered(call=replica_calls.BEGIN_COPY, handler=self._begin_copy),
             Answered(call=replica_calls.TAKE_COPY, handler=self._take_copy),
             Answered(call=replica_calls.ASK_REPLICA, handler=self._tell),
+            Answered(call=replica_calls.ASK_REPLICAS, handler=self._tell_all),
         )
 
     async def _append(self, request: AppendRecords, _received: Received) -> Appended:
@@ -90,6 +93,18 @@ class Replicas:
 
     async def _tell(self, request: AskReplica, _received: Received) -> ReplicaTold:
         return await self._find(request.range_id).tell(request)
+
+    async def _tell_all(self, request: AskReplicas, _received: Received) -> ReplicasTold:
+        told = await asyncio.gather(*(self._told(each) for each in request.asked))
+        return ReplicasTold(told=tuple(told))
+
+    async def _told(self, request: AskReplica) -> ReplicaTold | None:
+        """Ask one of several, for which the others do not wait."""
+        try:
+            async with asyncio.timeout(REPLICAS_TOLD_S):
+                return await self._find(request.range_id).tell(request)
+        except (DStoreError, TimeoutError):
+            return None
 
     def _find(self, range_id: str) -> Replica:
         found = self._replicas.get(range_id)

@@ -1,0 +1,137 @@
+"""Many ranges' values changed in one transaction, and singly where that does not do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from dstore.base.clock import SystemClock
+from dstore.base.entropy import SystemEntropy
+from dstore.base.limits import COORDINATOR_TIMEOUT_S, SWAPS_PACKED_MAX
+from dstore.replication import placements
+from dstore.replication.packed_swaps import Swap, swap_all
+from dstore.replication.placements import Overtaken, Placed
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.coordinator import (
+    Coordinator,
+    CoordinatorUnavailable,
+    OutcomeUnknown,
+    Transaction,
+    TransactionResult,
+)
+from dstore.topology.embedded import EmbeddedCoordinator
+from tests.support.replicas import placement, replica
+
+VALUE = placement(replica(1), replica(2), replica(3))
+
+
+class _Counting:
+    """Counts transactions; the first ones end as `outcomes` say."""
+
+    def __init__(self, coordinator: Coordinator, *outcomes: str) -> None:
+        self._coordinator = coordinator
+        self._outcomes = list(outcomes)
+        self.sizes: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coordinator, name)
+
+    async def commit(
+        self, transaction: Transaction, *, timeout_s: float = COORDINATOR_TIMEOUT_S
+    ) -> TransactionResult:
+        self.sizes.append(len(transaction.then))
+        outcome = self._outcomes.pop(0) if self._outcomes else ""
+        if outcome == "away":
+            raise CoordinatorUnavailable("It is away.")
+        if outcome == "unknown":
+            raise OutcomeUnknown("Nobody knows.")
+        result = await self._coordinator.commit(transaction, timeout_s=timeout_s)
+        if outcome == "done, unknown":
+            raise OutcomeUnknown("Nobody knows.")
+        return result
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[EmbeddedCoordinator]:
+    """Give an empty coordinator."""
+    made = await EmbeddedCoordinator.open(
+        None, clock=SystemClock(), entropy=SystemEntropy(), on_failure=_raise
+    )
+    yield made
+    await made.close()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+async def _swaps(coordinator: Coordinator, count: int) -> list[Swap]:
+    swaps = []
+    for number in range(count):
+        path = keys.RangePath("acme", f"t{number}", 0)
+        await coordinator.put(path.path, values.encode(VALUE))
+        before = await placements.read(coordinator, path)
+        assert before is not None
+        swaps.append(Swap(before=before, value=msgspec.structs.replace(VALUE, epoch=2)))
+    return swaps
+
+
+async def _epochs(coordinator: Coordinator, swaps: list[Swap]) -> list[int]:
+    read = [await placements.read(coordinator, each.before.path) for each in swaps]
+    return [each.value.epoch for each in read if each is not None]
+
+
+async def test_packs_are_full(coordinator: EmbeddedCoordinator) -> None:
+    """As many as fit go together, and each has the revision that it was written with."""
+    counting = _Counting(coordinator)
+    swaps = await _swaps(coordinator, SWAPS_PACKED_MAX + 2)
+    swapped = await swap_all(counting, swaps)
+    assert counting.sizes == [SWAPS_PACKED_MAX, 2]
+    for swap, each in zip(swaps, swapped, strict=True):
+        assert each == await placements.read(coordinator, swap.before.path)
+
+
+async def test_one_that_changed_holds_up_no_other(coordinator: EmbeddedCoordinator) -> None:
+    """The captured revision counts (B5): the others are changed, this one stays as it is."""
+    swaps = await _swaps(coordinator, 3)
+    theirs = msgspec.structs.replace(VALUE, epoch=9)
+    await coordinator.put(swaps[1].before.path.path, values.encode(theirs))
+    swapped = await swap_all(coordinator, swaps)
+    assert [isinstance(each, Placed) for each in swapped] == [True, False, True]
+    assert isinstance(swapped[1], Overtaken)
+    assert swapped[1].now is not None
+    assert swapped[1].now.value == theirs
+    assert await _epochs(coordinator, swaps) == [2, 9, 2]
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "done, unknown"])
+async def test_a_pack_of_unknown_outcome(coordinator: EmbeddedCoordinator, outcome: str) -> None:
+    """Done or not, it is found out, and nothing is changed twice (B6)."""
+    swaps = await _swaps(coordinator, 3)
+    swapped = await swap_all(_Counting(coordinator, outcome), swaps)
+    assert all(isinstance(each, Placed) for each in swapped)
+    assert [each.revision for each in swapped if isinstance(each, Placed)] == [
+        placed.revision
+        for swap in swaps
+        if (placed := await placements.read(coordinator, swap.before.path))
+    ]
+    assert await _epochs(coordinator, swaps) == [2, 2, 2]
+
+
+async def test_a_coordinator_that_is_away(coordinator: EmbeddedCoordinator) -> None:
+    """Nothing is changed, and each range is told why."""
+    swaps = await _swaps(coordinator, 3)
+    swapped = await swap_all(_Counting(coordinator, "away"), swaps)
+    assert all(isinstance(each, CoordinatorUnavailable) for each in swapped)
+    assert await _epochs(coordinator, swaps) == [1, 1, 1]
+
+
+async def test_none(coordinator: EmbeddedCoordinator) -> None:
+    """Nothing to change asks nobody."""
+    counting = _Counting(coordinator)
+    assert await swap_all(counting, []) == []
+    assert counting.sizes == []
