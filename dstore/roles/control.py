@@ -14,11 +14,15 @@ from dstore.base.limits import RENEWAL_LOOK_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, invalid
+from dstore.replication.peers.calls import Calls
+from dstore.replication.peers.websocket import websocket_peer
+from dstore.replication.replica_calls import ASK_REPLICAS
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.control_keys import control_key, warn_of_key_beside_store
 from dstore.roles.control_process import ControlProcess
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.certificates import read_certificate
+from dstore.security.identity import ComponentRole, Identity
 from dstore.security.tls import TlsContexts
 from dstore.service.control.operator_env import write_operator_env
 from dstore.service.control.plane import is_new, open_plane, own_credentials
@@ -28,9 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from dstore.replication.peers.port import Peer
     from dstore.service.client_env import Addresses
     from dstore.service.control.plane import ControlPlane
+    from dstore.service.peer_pool import Dial
     from dstore.settings import Settings
+
+_NODE_CALLS: Final = Calls([ASK_REPLICAS])
 
 _log: Final = get_logger(__name__)
 
@@ -47,13 +55,19 @@ async def mount(runtime: Runtime) -> Mounted:
         plane = await _opened_plane(runtime, ending)
         coordinator = await etcd_coordinator(settings, clock=runtime.clock, entropy=runtime.entropy)
         ending.push_async_callback(coordinator.close)
-        process = await ControlProcess.open(
-            runtime, plane, coordinator, uri=settings.peer_url_at(settings.peer_port)
-        )
         await own_credentials(plane, settings.data, clock=runtime.clock, entropy=runtime.entropy)
+        contexts = await in_thread(partial(TlsContexts, settings.data))
+        process = await ControlProcess.open(
+            runtime,
+            plane,
+            coordinator,
+            uri=settings.peer_url_at(settings.peer_port),
+            dial=_dial(runtime, plane.identity, contexts),
+        )
+        ending.push_async_callback(process.nodes.close)
         serving = _Serving(
             process=process,
-            contexts=await in_thread(partial(TlsContexts, settings.data)),
+            contexts=contexts,
             peers=PeerServer(
                 process.methods,
                 here=plane.identity,
@@ -122,8 +136,26 @@ class _Serving:
                 certificate = read_certificate(shown.certificate_pem)
                 if certificate.serial != self.contexts.certificate.serial:
                     self.contexts.reload()
+                    self.process.nodes.redial("the certificate was renewed")
             except (DStoreError, OSError) as error:
                 _log.error("certificate_not_renewed", reason=str(error))
+
+
+def _dial(runtime: Runtime, here: Identity, contexts: TlsContexts) -> Dial:
+    """Make the peers of nodes, as this control process."""
+
+    def dial(node: str, uri: str) -> Peer:
+        return websocket_peer(
+            uri,
+            here=here,
+            wanted=Identity(control_plane=here.control_plane, role=ComponentRole.NODE, uuid=node),
+            tls=contexts,
+            calls=_NODE_CALLS,
+            clock=runtime.clock,
+            entropy=runtime.entropy,
+        )
+
+    return dial
 
 
 def _check(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from dstore.api.admin.routes import ControlAdmin, control_routes
 from dstore.api.admin.status import Report
 from dstore.api.http.health import Readiness
 from dstore.replication.peers.calls import Methods
+from dstore.replication.peers.errors import unreachable
 from dstore.roles.base import Job, Runtime
 from dstore.service.control.admission import Admissions
 from dstore.service.control.control import Control, ControlSettings
@@ -28,6 +29,7 @@ from dstore.service.control.recovery import count_recoveries
 from dstore.service.control.roster import Roster
 from dstore.service.control.shares import TenantShareGiver
 from dstore.service.control.verdicts import HoldingVerdicts
+from dstore.service.peer_pool import PeerPool
 from dstore.topology.status import TopologyState
 from dstore.topology.watcher import TopologyWatcher
 
@@ -38,18 +40,24 @@ if TYPE_CHECKING:
     from dstore.api.admin.status import Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
+    from dstore.replication.peers.port import Peer
     from dstore.service.control.plane import ControlPlane
+    from dstore.service.peer_pool import Dial
     from dstore.topology.coordinator import Coordinator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlProcess:
-    """A control process, open; `methods` are what other components may ask it."""
+    """A control process, open; `methods` are what other components may ask it.
+
+    Whoever opens it closes `nodes`, the peers that it asks itself.
+    """
 
     runtime: Runtime
     plane: ControlPlane
     control: Control
     watcher: TopologyWatcher
+    nodes: PeerPool
     roster: Roster
     admissions: Admissions
     feed: KeyFeed
@@ -57,7 +65,13 @@ class ControlProcess:
 
     @classmethod
     async def open(
-        cls, runtime: Runtime, plane: ControlPlane, coordinator: Coordinator, *, uri: str
+        cls,
+        runtime: Runtime,
+        plane: ControlPlane,
+        coordinator: Coordinator,
+        *,
+        uri: str,
+        dial: Dial | None = None,
     ) -> Self:
         """Put it together; nothing runs yet.
 
@@ -66,6 +80,7 @@ class ControlProcess:
             plane: open; the caller closes its store.
             coordinator: the caller closes it.
             uri: of this process's peer listener, as others reach it.
+            dial: makes the peers of nodes; None: there are none but those near (`nodes.add_near`).
         Raises: Unavailable: control's store.
         """
         settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
@@ -75,6 +90,7 @@ class ControlProcess:
             metrics=runtime.metrics,
             recoveries=partial(count_recoveries, plane.store),
         )
+        nodes = PeerPool(watcher, dial=dial or _no_such_node, tasks=runtime.tasks)
         control = Control(
             plane,
             coordinator,
@@ -87,6 +103,7 @@ class ControlProcess:
             ),
             clock=clock,
             entropy=entropy,
+            nodes=nodes,
         )
         roster = Roster(plane.store, clock=clock)
         await roster.refresh()
@@ -103,6 +120,7 @@ class ControlProcess:
             plane=plane,
             control=control,
             watcher=watcher,
+            nodes=nodes,
             roster=roster,
             admissions=Admissions(plane, clock=clock, entropy=entropy),
             feed=feed,
@@ -170,3 +188,7 @@ class ControlProcess:
             now_us=self.runtime.clock.wall_us(),
         )
         await self.roster.refresh()
+
+
+def _no_such_node(_node: str, _uri: str) -> Peer:
+    raise unreachable("is not in this process, which calls no other")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dstore.replication.peers.errors import unreachable
 from dstore.security.identity import ComponentRole
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 Dial = Callable[[str, str], "Peer"]
 """Makes the peer of a node, by its UUID and the address of its peer listener."""
+
+
+class Nodes(Protocol):
+    """Nodes, to be called; `PeerPool` is one."""
+
+    def peer(self, node: str, *, last_uri: str | None = None) -> Peer:
+        """Find the peer of a node. Raises: Unreachable: it is not known where it is.
+
+        Args:
+            node: its UUID.
+            last_uri: where it was before, if the topology does not say where it is.
+        """
 
 
 class _Dialled(NamedTuple):
@@ -52,15 +64,19 @@ class PeerPool:
         self._is_closed = False
         self._unsubscribe = watcher.subscribe(keys.NODES, self._follow)
 
-    def peer(self, node: str | None) -> Peer:
-        """Find the peer of a node. Raises: Unreachable: it is not known where it is."""
+    def add_near(self, node: str, peer: Peer) -> None:
+        """Learn of a node in this process, before anybody calls it."""
+        self._near[node] = peer
+
+    def peer(self, node: str | None, *, last_uri: str | None = None) -> Peer:
+        """Find the peer of a node, see `Nodes.peer`."""
         found = self._dialled.get(node or "")
         if found is not None:
             return found.peer
         near = self._near.get(node or "")
         if near is not None:
             return near
-        uri = None if node is None or self._is_closed else self._uri_of(node)
+        uri = None if node is None or self._is_closed else self._uri_of(node) or last_uri
         if node is None or uri is None:
             raise unreachable("is not among the nodes that are known here")
         made = self._dialled[node] = _Dialled(self._dial(node, uri), uri)

@@ -22,6 +22,7 @@ from dstore.service.calls.control_calls import CreateTable, CreateTenant
 from dstore.service.control.control import Control, ControlSettings
 from dstore.service.control.plane import ControlPlane, open_plane, register_control
 from dstore.service.control.recovery import count_recoveries
+from dstore.service.peer_pool import Nodes
 from dstore.storage.control.components import NODES
 from dstore.storage.control.store import ControlStore
 from dstore.topology import keyspace as keys
@@ -73,6 +74,7 @@ async def control_process(
     directory: Path,
     *,
     ranges_per_table: int | None = None,
+    nodes: Nodes | None = None,
 ) -> AsyncIterator[ControlProcess]:
     """Run a control process on an opened coordinator and store, with a directory of its own."""
     directory.mkdir(exist_ok=True)  # noqa: ASYNC240 - a test's own
@@ -91,7 +93,15 @@ async def control_process(
         recoveries=partial(count_recoveries, store),
     )
     settings = ControlSettings(uri=uri, version="0.1.0", ranges_per_table=ranges_per_table)
-    control = Control(plane, coordinator, watcher, settings=settings, clock=clock, entropy=entropy)
+    control = Control(
+        plane,
+        coordinator,
+        watcher,
+        settings=settings,
+        clock=clock,
+        entropy=entropy,
+        nodes=nodes,
+    )
     failures: list[BaseException] = []
     tasks = Tasks(failures.append)
     made = ControlProcess(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dstore.replication.peers.calls import Answered
+from dstore.replication.peers.errors import unreachable
 from dstore.replication.peers.port import Received
 from dstore.security.identity import ComponentRole
 from dstore.service.calls import control_calls as calls
@@ -24,6 +25,7 @@ from dstore.service.calls.recovery_calls import RECOVERIES
 from dstore.service.control.addresses import Addresses
 from dstore.service.control.credentials import ControlCredentials
 from dstore.service.control.deletions import Deletions
+from dstore.service.control.failover import Failovers
 from dstore.service.control.leader import Leader
 from dstore.service.control.notices import NoticeTaker
 from dstore.service.control.observer import Observer
@@ -41,7 +43,9 @@ from dstore.topology import values
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.replication.peers.port import Peer
     from dstore.service.control.plane import ControlPlane
+    from dstore.service.peer_pool import Nodes
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.watcher import TopologyWatcher
 
@@ -86,8 +90,13 @@ class Control:
         settings: ControlSettings,
         clock: Clock,
         entropy: Entropy,
+        nodes: Nodes | None = None,
     ) -> None:
-        """Put it together; `watcher` is of `coordinator`, of the scope `everything`."""
+        """Put it together; `watcher` is of `coordinator`, of the scope `everything`.
+
+        Without `nodes` no node can be asked anything.
+        """
+        nodes = _NoNodes() if nodes is None else nodes
         self.publisher = Publisher(
             plane.store, coordinator, plane=plane.uuid, watcher=watcher, entropy=entropy
         )
@@ -110,7 +119,8 @@ class Control:
         self.recovery = Recovery(self.realm, coordinator)
         self._tasks = TaskRunner(self.realm, Deletions(self.realm).handlers)
         self._observer = Observer(self.realm)
-        self._addresses = Addresses(self.realm)
+        self._addresses = Addresses(self.realm, coordinator)
+        self._failovers = Failovers(self.realm, coordinator, peer_of=nodes.peer)
         self._notices = NoticeTaker(self.realm, coordinator)
         details = values.Details(
             status=values.ComponentStatus.OKAY,
@@ -148,6 +158,7 @@ class Control:
             self.publisher.run,
             self._observer.run,
             self._addresses.run,
+            self._failovers.run,
             self._tasks.run,
             self._notices.run,
         )
@@ -177,6 +188,15 @@ class Control:
 
     async def _delete_table(self, ask: calls.DeleteTable, received: Received) -> calls.TableChanged:
         return await self.tables.delete(_named(ask, received))
+
+
+class _NoNodes:
+    """Nobody can be asked."""
+
+    def peer(self, node: str, *, last_uri: str | None = None) -> Peer:
+        """See `Nodes.peer`."""
+        del node, last_uri
+        raise unreachable("can't be asked by this process")
 
 
 def _named(ask: Ask, received: Received) -> Ask:

@@ -12,6 +12,7 @@ import pytest
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
+from dstore.service.peer_pool import Nodes
 from dstore.storage.control.opening import open_store
 from dstore.storage.control.store import ControlStore
 from dstore.topology.coordinator import Coordinator
@@ -44,7 +45,11 @@ class Place:
 
     @asynccontextmanager
     async def control(
-        self, *, coordinator: Coordinator | None = None, ranges_per_table: int | None = None
+        self,
+        *,
+        coordinator: Coordinator | None = None,
+        ranges_per_table: int | None = None,
+        nodes: Nodes | None = None,
     ) -> AsyncIterator[ControlProcess]:
         """Start one more control process."""
         self.started += 1
@@ -53,13 +58,16 @@ class Place:
             await self.store(),
             self.directory / f"control{self.started}",
             ranges_per_table=ranges_per_table,
+            nodes=nodes,
         ) as process:
             yield process
 
     @asynccontextmanager
-    async def leader(self, *, ranges_per_table: int | None = None) -> AsyncIterator[ControlProcess]:
+    async def leader(
+        self, *, ranges_per_table: int | None = None, nodes: Nodes | None = None
+    ) -> AsyncIterator[ControlProcess]:
         """Start a control process and wait until it leads."""
-        async with self.control(ranges_per_table=ranges_per_table) as process:
+        async with self.control(ranges_per_table=ranges_per_table, nodes=nodes) as process:
             await eventually(lambda: process.leads)
             yield process
 

@@ -17,7 +17,6 @@ from dstore.security.identity import ComponentRole
 from dstore.service.calls.control_calls import DeleteTable
 from dstore.service.control import leader as leader_module
 from dstore.service.control.leader import NotLeading
-from dstore.service.control.sites import NO_INCARNATION
 from dstore.service.control.status import RecoveryState
 from dstore.storage.control import audit, planes, tables
 from dstore.storage.control.records import TableRecord
@@ -212,7 +211,7 @@ async def test_places_are_learned_from_nodes_that_come_back(place: Place) -> Non
             expected = {(node.uri, uuid(900)) for node in cluster.nodes}
             await eventually(lambda: process.watcher.view.table("acme", "orders"))
             await eventually(lambda: places() == expected)
-            assert uuid(900) != NO_INCARNATION
+            assert uuid(900) != values.NO_INCARNATION
 
 
 async def test_an_older_copy_is_brought_up_to_date(place: Place) -> None:
