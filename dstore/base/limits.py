@@ -117,14 +117,31 @@ WRITE_ANSWER_BYTES_MAX: Final = 24 * MIB  # of its answer; an item spelled out, 
 PAGE_BYTES_MAX: Final = 31 * MIB  # of a page between components; the two bounds above, and room
 # On one node, for what tries several ranges there; in a cluster control decides.
 NEW_TABLE_RANGES_MAX: Final = 64
-MOVES_FOLLOWED_MAX: Final = 4  # times that one request looks for a range anew before it gives up
-MOVE_WAIT_S: Final = 2.0  # each time, for a view that knows better than the one before
-MOVE_PAUSE_S: Final = 0.25  # for a node that knows less than the view, to learn what it holds
+MOVE_WAIT_S: Final = 2.0  # for a view that is behind what a node knows, before the node is asked
 # Of one call to a node, its repetitions included: SDKs give up an attempt after 60 s, as most load
-# balancers do; a node that says nothing is noticed after 5 s.
-PROXY_CALL_TIMEOUT_S: Final = 10.0
+# balancers do, or after 30 s. A failover takes up to 8 s (LEASE_TTL_S and 3 s), and LEASE_TTL_S
+# more if etcd has a new leader as well; a node that says nothing is noticed after 5 s.
+PROXY_CALL_TIMEOUT_S: Final = 15.0
 PROXY_RETRY_S_MIN: Final = 0.05  # before the first repetition, doubled up to ..._MAX
 PROXY_RETRY_S_MAX: Final = 0.8
+# Calls that wait for a range or node to come back: half of REQUESTS_IN_FLIGHT_MAX, so that clients
+# of the others find room. Beyond it they hear 503 and when to retry.
+PROXY_WAITING_MAX: Final = 512
+PROXY_RETRY_AFTER_MS: Final = 1_000
+# Calls at one node, if the eldest of them has waited for NODE_STUCK_S; the same half.
+NODE_CALLS_STUCK_MAX: Final = 512
+NODE_STUCK_S: Final = 1.0
+# When an eventual read is asked of another replica too: after the time within which 19 of 20
+# answers of a node come, between these. A node in health answers in 1 ms, with a page in 20 ms.
+HEDGE_S_MIN: Final = 0.02
+HEDGE_S_MAX: Final = 0.25
+HEDGE_PAGE_S_MIN: Final = 0.1
+HEDGE_PAGE_S_MAX: Final = 1.0
+HEDGES_SHARE: Final = 0.1  # of eventual reads that may be asked twice
+HEDGES_SAVED_MAX: Final = 256  # that may be asked twice at once, of those that were not before
+SLOW_NODE_MISSES: Final = 3  # late answers in a row that make a node slow: then it is asked last
+SLOW_NODE_S: Final = 1.0  # until one read is asked of it first again
+NODES_PACED_MAX: Final = 4_096  # whose pace is known; ~200 B each
 # Of a change by control, its repetitions included; control itself takes up to 19 s to answer.
 PROXY_CHANGE_TIMEOUT_S: Final = 25.0
 PROXY_VIEW_TIMEOUT_S: Final = 5.0  # until the own view shows what control has changed
@@ -160,7 +177,7 @@ ASYNC_FORGET_S: Final = 60.0  # how often outcomes past their time are looked fo
 OUTCOMES_FORGOTTEN: Final = 512  # deleted at a time, so that no other step waits long for it
 REQUEST_RETENTION_S: Final = 900  # an Idempotency-Key is remembered for 15 min (SigV4's skew)
 # Names of writes that SDKs send again when they hear nothing: in memory, ~350 B each.
-REPEATS_KEPT_S: Final = 15.0  # at least, and twice that at most; a proxy gives up after 10 s
+REPEATS_KEPT_S: Final = 20.0  # at least, and twice that at most; a proxy gives up after 15 s
 REPEATS_MAX: Final = 65_536  # of a process; under full load ~6 s
 REPEATS_BYTES_MAX: Final = 16 * MIB  # of the attributes that they were answered with
 RETRY_AFTER_MS: Final = 100  # what a full queue tells the client: ~450 writes later

@@ -183,6 +183,13 @@ class Metrics:
     topology_problems: Gauge
     topology_values_refused: Counter
 
+    proxy_retries: Counter
+    proxy_failovers_hidden: Counter
+    proxy_waiting: Gauge
+    proxy_refused: Counter
+    proxy_hedges: Counter
+    proxy_hedges_won: Counter
+
     loop_lag_seconds: Gauge
     tasks_failed: Counter
 
@@ -249,6 +256,18 @@ def create_metrics() -> Metrics:
         topology_problems=gauge("topology_problems", "Values kept out of the view now."),
         topology_values_refused=counter(
             "topology_values_refused", "Values that were kept out of the view."
+        ),
+        proxy_retries=counter("proxy_retries", "Calls of nodes made once more."),
+        proxy_failovers_hidden=counter(
+            "proxy_failovers_hidden", "Calls answered where a range was after it had moved."
+        ),
+        proxy_waiting=gauge("proxy_waiting", "Calls that wait for a range or a node to come back."),
+        proxy_refused=counter(
+            "proxy_refused", "Calls refused since too many waited, or hung at one node."
+        ),
+        proxy_hedges=counter("proxy_hedges", "Reads asked of a further replica: one was late."),
+        proxy_hedges_won=counter(
+            "proxy_hedges_won", "Reads answered by another replica than was asked first."
         ),
         loop_lag_seconds=gauge("loop_lag_seconds", "Latest delay of the event loop."),
         tasks_failed=counter("tasks_failed", "Background tasks that ended with an error."),

@@ -27,7 +27,8 @@ class RangeRef:
     """A range as callers name it: its UUID, and the epoch in which they know it.
 
     `low` and `high` are hashes, both inclusive. `node` is the UUID of its primary as the caller
-    knows it, and None where there is no other node.
+    knows it, and None where there is no other node; `others` are those of the other replicas that
+    are in sync, and `table` is whose range it is, if that has to be looked up again.
     """
 
     range_id: str
@@ -35,6 +36,8 @@ class RangeRef:
     low: int = 0
     high: int = HASH_MAX
     node: str | None = None
+    others: tuple[str, ...] = field(default=(), compare=False)
+    table: TableDefinition | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

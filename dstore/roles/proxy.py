@@ -156,6 +156,7 @@ class _Process:
                 dial=dial,
                 clock=clock,
                 entropy=entropy,
+                metrics=runtime.metrics,
                 location=settings.location,
             )
         )

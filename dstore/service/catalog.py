@@ -80,11 +80,12 @@ class Catalog:
         """Find a table. Raises: Refused: there is no such tenant or table."""
         return self._holdings.table(tenant, name)
 
-    async def moved(self, table: Table, at: NotMine) -> Table:
+    async def moved(self, table: Table, at: NotMine, *, wait_s: float) -> Table:
         """Find a table anew: where there is one node, a range that is not here was deleted.
 
         Raises: Refused: the table was deleted. `at`: the table is there, and its range is not.
         """
+        del wait_s
         definition = table.definition
         found = self._holdings.table(definition.tenant, definition.name)
         if found.definition.table_id != definition.table_id:

@@ -76,12 +76,12 @@ class Directory(Protocol):
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
 
-    async def moved(self, table: Table, at: NotMine) -> Table:
+    async def moved(self, table: Table, at: NotMine, *, wait_s: float) -> Table:
         """Find a table anew, after one of its ranges was not where `table` says.
 
-        It may wait, briefly, until it knows more than `table` does.
+        It may wait up to `wait_s` until it knows more than `table` does.
 
-        Raises: Refused: the table was deleted. `at`: nothing newer is known.
+        Raises: Refused: the table was deleted. `at`: waiting will not help.
         """
 
     def quantity(self, table: Table) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, TypeVar
 
-from dstore.base.limits import MOVES_FOLLOWED_MAX
+from dstore.base.limits import PROXY_CALL_TIMEOUT_S, PROXY_RETRY_S_MAX, PROXY_RETRY_S_MIN
 from dstore.model.errors import NotMine
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Result = TypeVar("Result")
 async def follow(
     directory: Directory, table: Table, at: NotMine, *, ask: Callable[[Table], Awaitable[Result]]
 ) -> Result:
-    """Find a table anew and ask there, up to MOVES_FOLLOWED_MAX times.
+    """Find a table anew and ask there, for up to PROXY_CALL_TIMEOUT_S.
 
     Args:
         directory: knows, sooner or later, where the range is.
@@ -29,8 +30,13 @@ async def follow(
             nothing.
     Raises: NotMine: the range is still not found. Refused: the table was deleted.
     """
-    for _ in range(MOVES_FOLLOWED_MAX):
-        table = await directory.moved(table, at)
+    loop = get_running_loop()
+    until_s, pause_s = loop.time() + PROXY_CALL_TIMEOUT_S, PROXY_RETRY_S_MIN
+    while (left_s := until_s - loop.time()) > 0:
+        found = await directory.moved(table, at, wait_s=min(pause_s, left_s))
+        is_elsewhere = found.ranges != table.ranges
+        pause_s = PROXY_RETRY_S_MIN if is_elsewhere else min(2 * pause_s, PROXY_RETRY_S_MAX)
+        table = found
         try:
             return await ask(table)
         except NotMine as again:

@@ -53,16 +53,18 @@ class PlacedRange(Struct, frozen=True, kw_only=True, gc=False):
         """The range's UUID."""
         return self.placement.range_id
 
-    @property
-    def ref(self) -> RangeRef:
-        """The range as calls name it."""
+    def ref(self, table: TableDefinition) -> RangeRef:
+        """Name the range, which is one of `table`, as calls do."""
         placement = self.placement
+        primary = placement.node
         return RangeRef(
             range_id=placement.range_id,
             epoch=placement.epoch,
             low=self.low_hash,
             high=placement.high_hash,
-            node=placement.node,
+            node=primary,
+            others=tuple(each.node for each in placement.in_sync if each.node != primary),
+            table=table,
         )
 
 
@@ -89,7 +91,7 @@ class TableView(Struct, frozen=True, kw_only=True, gc=False):
         """The table as requests see it; worked out when it is first asked for."""
         made = self.routed
         if made is None:
-            refs = RangeMap(tuple(placed.ref for placed in self.ranges))
+            refs = RangeMap(tuple(placed.ref(self.definition) for placed in self.ranges))
             made = Table(definition=self.definition, ranges=refs)
             force_setattr(self, "routed", made)
         return made

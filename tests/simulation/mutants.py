@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from dstore.model.errors import Unknown
 from dstore.replication.peers.errors import Unreachable, unreachable
-from dstore.service.proxy.remote_ranges import NodeCalls
+from dstore.service.proxy.node_calls import NodeCalls
 from dstore.service.proxy.remote_registrar import RemoteRegistrar
 from dstore.storage import requests
 from dstore.storage.range_file import RangeFile

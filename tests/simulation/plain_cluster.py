@@ -227,6 +227,7 @@ class PlainCluster:
                 dial=lambda _uuid, uri: self._peer(process, _machine_of(uri), identity),
                 clock=process.clock,
                 entropy=process.entropy,
+                metrics=self.world.metrics,
                 location="NA",
             )
         )

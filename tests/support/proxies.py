@@ -148,7 +148,8 @@ async def proxy_cluster(
             tasks.spawn(node.obey(), name="keeping_node", critical=True)
             tasks.spawn(node.real.do_deferred(plan_deferred), name="deferred", critical=True)
             gates[node.node] = Gate(direct(Methods(answered_by(node.real))))
-        watcher = TopologyWatcher(coordinator, clock=clock, metrics=create_metrics())
+        metrics = create_metrics()
+        watcher = TopologyWatcher(coordinator, clock=clock, metrics=metrics)
         tasks.spawn(watcher.run(), name="watcher", critical=True)
         control_gate = Gate(direct(Methods(control.control.answered)))
         proxy = Proxy(
@@ -158,6 +159,7 @@ async def proxy_cluster(
                 dial=lambda node, _uri: gates[node],
                 clock=clock,
                 entropy=entropy,
+                metrics=metrics,
                 location="NA",
                 near=_nearby(keeping, gates) if near else {},
             )

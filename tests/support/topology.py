@@ -75,6 +75,7 @@ def placement(
     table_id: int = 100,
     epoch: int = 1,
     node: int = 0,
+    others: Sequence[int] = (),
 ) -> bytes:
     return values.encode(
         values.RangePlacement(
@@ -84,7 +85,7 @@ def placement(
             table_id=uuid(table_id),
             range_id=uuid(range_id),
             epoch=epoch,
-            replicas=(replica(node),),
+            replicas=(replica(node), *map(replica, others)),
         )
     )
 

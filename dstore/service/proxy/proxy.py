@@ -9,9 +9,11 @@ from dstore.base.tasks import Tasks
 from dstore.service.entry_audit import EntryAudit
 from dstore.service.items import Items
 from dstore.service.peer_pool import PeerPool
+from dstore.service.proxy.node_calls import NodeCalls
 from dstore.service.proxy.proxy_access import ProxyAccess
+from dstore.service.proxy.range_news import RangeNews
 from dstore.service.proxy.remote_deferred import RemoteDeferred
-from dstore.service.proxy.remote_ranges import NodeCalls, RemoteRanges
+from dstore.service.proxy.remote_ranges import RemoteRanges
 from dstore.service.proxy.remote_registrar import RemoteRegistrar
 from dstore.service.proxy.view_directory import ViewDirectory
 from dstore.service.range_walks import RangeWalks
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.base.metrics import Metrics
     from dstore.replication.peers.port import Peer
     from dstore.service.directory import Directory, Registrar
     from dstore.service.peer_pool import Dial
@@ -46,6 +49,7 @@ class Surroundings:
         watcher: of the topology; its tasks are somebody else's.
         control: whichever control can answer.
         dial: makes the peer of a node elsewhere.
+        metrics: count what is hidden from clients.
         near: nodes in this process, by UUID.
         location: stands in RIDs.
     """
@@ -55,6 +59,7 @@ class Surroundings:
     dial: Dial
     clock: Clock
     entropy: Entropy
+    metrics: Metrics
     location: str
     near: Mapping[str, Near] = field(default_factory=dict)
 
@@ -76,7 +81,10 @@ class Proxy:
             tasks=self._tasks,
             near={node: one.peer for node, one in near.items()},
         )
-        calls = NodeCalls(self.peers, clock)
+        self._news = RangeNews(around.watcher)
+        calls = NodeCalls(
+            self.peers, self._news, clock=clock, tasks=self._tasks, metrics=around.metrics
+        )
         self.ranges = RemoteRanges(
             calls, tasks=self._tasks, near={node: one.ranges for node, one in near.items()}
         )
@@ -97,6 +105,7 @@ class Proxy:
         """Let writes under way end, tell the audit, and leave the nodes. Safe to call twice."""
         await self._tasks.drain()
         self.entry_audit.flush()
+        self._news.close()
         await self.peers.close()
         await self._tasks.close()
 

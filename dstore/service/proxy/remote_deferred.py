@@ -11,6 +11,7 @@ from dstore.base.limits import REQUEST_RETENTION_S
 from dstore.model.errors import NotMine, RefusalKind, Refused
 from dstore.service.calls.range_calls import AskDeferred, DeferWrite
 from dstore.service.moves import follow
+from dstore.service.proxy.node_calls import Doing
 from dstore.topology.keyspace import is_component_id
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dstore.service.deferred_store import DeferredOutcome, DeferredWrite
     from dstore.service.directory import Directory
     from dstore.service.items import Items
-    from dstore.service.proxy.remote_ranges import NodeCalls
+    from dstore.service.proxy.node_calls import NodeCalls
 
 _AT: Final = "."
 
@@ -41,8 +42,8 @@ class RemoteDeferred:
             request = DeferWrite(
                 range_id=ref.range_id, epoch=ref.epoch, rid_id=entry.rid_id, write=write
             )
-            is_once = write.request is not None
-            accepted = await self._calls.ask(ref.node, request, is_once=is_once)
+            doing = Doing.WRITING if write.request is None else Doing.ONCE
+            accepted = await self._calls.ask(ref, request, doing=doing)
             return f"{accepted.request_id}{_AT}{ref.node}"
 
         try:
@@ -61,5 +62,5 @@ class RemoteDeferred:
                 RefusalKind.NOT_FOUND,
                 f"There is no such request; outcomes are kept for {REQUEST_RETENTION_S} s.",
             )
-        told = await self._calls.ask(node, AskDeferred(tenant=tenant, request_id=own_id))
+        told = await self._calls.ask_node(node, AskDeferred(tenant=tenant, request_id=own_id))
         return told.outcome

@@ -1,32 +1,22 @@
 """Ranges on the nodes that hold them: what `LocalRanges` does in one process, asked over peers.
 
-A node in this very process is asked directly, and nothing is encoded. What certainly was not done
-is asked again, up to the call's deadline; what may have been done only if it carries the name of
-its request (I9), since then it is done once however often it is asked for.
+A node in this very process is asked directly, and nothing is encoded. `NodeCalls` finds a range
+that is elsewhere by now.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
-
-from dstore.base.clock import NS_PER_S
 from dstore.base.futures import into
-from dstore.base.limits import (
-    INLINE_JSON_BYTES_MAX,
-    PROXY_CALL_TIMEOUT_S,
-    PROXY_RETRY_S_MAX,
-    PROXY_RETRY_S_MIN,
-)
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread_if
-from dstore.model.errors import Unavailable, Unknown
-from dstore.replication.peers.errors import Unreachable
 from dstore.service.calls.range_calls import ListEntries, ReadEntry, ReadPage, WriteEntry
 from dstore.service.mutation_wire import encode_mutation
 from dstore.service.page_wire import decode_page, encode_ask
+from dstore.service.proxy.node_calls import Doing
 from dstore.service.read_answers import PLAIN_ENTRY, WHOLE_ITEM
 from dstore.service.read_wire import decode_answer, decode_listing, encode_read
 from dstore.service.write_answer_wire import decode_result
@@ -35,90 +25,18 @@ from dstore.service.write_answers import NOTHING_ASKED, Written
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from dstore.base.clock import Clock
     from dstore.base.tasks import Tasks
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
-    from dstore.replication.peers.port import PeerRequest
     from dstore.service.mutations import Mutation
-    from dstore.service.peer_pool import PeerPool
+    from dstore.service.proxy.node_calls import NodeCalls
     from dstore.service.queries import ItemPage, PageAsk
     from dstore.service.ranges import Ranges
     from dstore.service.read_answers import Listing, ListingAsk, ReadAnswer, ReadAsk
     from dstore.service.write_answers import WriteAsk
     from dstore.storage.range_writer import Write
 
-Reply = TypeVar("Reply", bound=msgspec.Struct)
-
 _PLAIN: Final = encode_read(PLAIN_ENTRY)
-_DEADLINE_S_MIN: Final = 0.02  # below it an answer could not be waited for
-
-
-class NodeCalls:
-    """Calls of nodes that are repeated as long as that does no harm. Used from one event loop."""
-
-    def __init__(self, peers: PeerPool, clock: Clock) -> None:
-        """Call the nodes of `peers`."""
-        self._peers = peers
-        self._clock = clock
-
-    def knows(self, node: str) -> bool:
-        """Tell whether there is such a node; one that is away is there all the same."""
-        return self._peers.knows(node)
-
-    async def ask(
-        self, node: str | None, request: PeerRequest[Reply], *, is_once: bool = True
-    ) -> Reply:
-        """Have a node answer, within PROXY_CALL_TIMEOUT_S.
-
-        Args:
-            node: its UUID.
-            request: what to ask.
-            is_once: whether it does no harm to have it done when it may have been done before: it
-                only reads, or is done once however often it is asked for.
-        Raises: what the node raises. Unreachable: certainly nothing was done. Unknown.
-        """
-        began_ns = self._clock.monotonic_ns()
-        try:
-            return await self._peers.peer(node).call(request, deadline_s=PROXY_CALL_TIMEOUT_S)
-        except Unreachable as error:
-            problem: Unreachable | Unknown = error
-        except Unknown as error:
-            if not is_once:
-                raise
-            problem = error
-        until_ns = began_ns + int(PROXY_CALL_TIMEOUT_S * NS_PER_S)
-        return await self._ask_again(node, request, problem, is_once=is_once, until_ns=until_ns)
-
-    async def _ask_again(
-        self,
-        node: str | None,
-        request: PeerRequest[Reply],
-        problem: Unreachable | Unknown,
-        *,
-        is_once: bool,
-        until_ns: int,
-    ) -> Reply:
-        """Ask until there is an answer. Once it was Unknown, nothing but an answer changes that."""
-        pause_s = PROXY_RETRY_S_MIN
-        while True:
-            left_s = (until_ns - self._clock.monotonic_ns()) / NS_PER_S - pause_s
-            if left_s < _DEADLINE_S_MIN:
-                raise problem
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PROXY_RETRY_S_MAX)
-            try:
-                return await self._peers.peer(node).call(request, deadline_s=left_s)
-            except Unreachable as error:
-                problem = problem if isinstance(problem, Unknown) else error
-            except Unavailable as error:
-                if isinstance(problem, Unknown):
-                    raise problem from error
-                raise
-            except Unknown as error:
-                if not is_once:
-                    raise
-                problem = error
 
 
 class RemoteRanges:
@@ -165,7 +83,8 @@ class RemoteRanges:
         )
         # A node that starts again in between has forgotten a brief name: its client must decide.
         is_once = write.request is not None and not write.request.is_brief
-        done = await self._calls.ask(ref.node, request, is_once=is_once)
+        doing = Doing.ONCE if is_once else Doing.WRITING
+        done = await self._calls.ask(ref, request, doing=doing)
         result = decode_result(done.result)
         if isinstance(result, Written):
             return result
@@ -189,7 +108,7 @@ class RemoteRanges:
         if near is not None:
             return await near.page(ref, definition, ask)
         request = ReadPage(range_id=ref.range_id, epoch=ref.epoch, ask=encode_ask(ask))
-        return decode_page((await self._calls.ask(ref.node, request)).page)
+        return decode_page((await self._calls.ask(ref, request)).page)
 
     async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Have entries listed; they come in one piece of JSON."""
@@ -203,7 +122,7 @@ class RemoteRanges:
             limit=ask.limit,
             bytes_max=ask.bytes_max,
         )
-        return decode_listing((await self._calls.ask(ref.node, request)).listing)
+        return decode_listing((await self._calls.ask(ref, request)).listing)
 
     def is_near(self, ref: RangeRef) -> bool:
         """Tell whether the range's node is in this process."""
@@ -215,5 +134,5 @@ class RemoteRanges:
         else:
             wanted = _PLAIN if ask is PLAIN_ENTRY else encode_read(ask)
         request = ReadEntry(range_id=ref.range_id, epoch=ref.epoch, rid_id=rid_id, ask=wanted)
-        found = (await self._calls.ask(ref.node, request)).answer
+        found = (await self._calls.ask(ref, request)).answer
         return None if found is None else decode_answer(found)

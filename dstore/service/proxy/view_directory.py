@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from dstore.base.limits import MOVE_PAUSE_S, MOVE_WAIT_S, RETRY_AFTER_MS
+from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind, excerpt
 from dstore.model.ranges import Table
 from dstore.model.rid import DEFAULT_LOCATION
@@ -181,20 +182,18 @@ class ViewDirectory:
             retry_after_ms=RETRY_AFTER_MS,
         )
 
-    async def moved(self, table: Table, at: NotMine) -> Table:
+    async def moved(self, table: Table, at: NotMine, *, wait_s: float) -> Table:
         """Find a table anew, after one of its ranges was not where `table` says.
 
-        Where the view knows no better, it waits for one that does, up to MOVE_WAIT_S; a node that
-        knows less than the view has MOVE_PAUSE_S to learn, and is then asked again.
+        It waits for a view that knows better, up to `wait_s`; a node that knows less than the view
+        learns meanwhile what it holds.
 
-        Raises: Refused: the table was deleted. `at`: nothing newer is known.
+        Raises: Refused: the table was deleted.
         """
+        del at
         definition = table.definition
-        is_behind = any(
-            ref.range_id == at.range_id and at.epoch < ref.epoch for ref in table.ranges.refs
-        )
-        try:
-            async with asyncio.timeout(MOVE_PAUSE_S if is_behind else MOVE_WAIT_S):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
                 while True:
                     revision = self._watcher.view.revision
                     found = self.table(definition.tenant, definition.name)
@@ -203,10 +202,7 @@ class ViewDirectory:
                     if found.ranges != table.ranges:
                         return found
                     await self._watcher.reached(Revision(revision + 1))
-        except TimeoutError:
-            if is_behind:
-                return table
-            raise at from None
+        return table
 
     def quantity(self, table: Table) -> int:
         """Sum up what nodes say of the table's entries; 0 where they have not said it yet."""

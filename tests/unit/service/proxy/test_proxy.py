@@ -129,7 +129,7 @@ async def _open_soon(gate: Gate) -> None:
 
 async def test_a_node_that_stays_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits too long hears that nothing was done, and that a retry may help."""
-    monkeypatch.setattr("dstore.service.proxy.remote_ranges.PROXY_CALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("dstore.service.proxy.node_calls.PROXY_CALL_TIMEOUT_S", 0.3)
     async with proxy_cluster(tmp_path, nodes=1) as cluster:
         await made(cluster)
         [gate] = cluster.gates.values()
