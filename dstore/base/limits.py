@@ -196,6 +196,9 @@ REPLICA_LEASE_MS: Final = 2_000  # what a replica promises its primary with each
 # Of that, for clocks that run at different speeds and a loop that was late: a tenth.
 REPLICA_LEASE_MARGIN_MS: Final = 200
 REPLICA_HEARTBEAT_MS: Final = 500  # to a replica that has nothing new to hear: four in a lease
+# Without a read or a write for so long a range lets its lease end and sends nothing more: a node
+# may have 10,000 of them. The next read asks the replicas first.
+REPLICA_IDLE_MS: Final = 5_000
 REPLICA_COMMIT_TOLD_MS: Final = 5  # after a commit, if no next batch has carried it by then
 # Without an answer for so long a replica leaves the in-sync set; less than a lease, so that strong
 # reads do not wait for it.
@@ -203,6 +206,9 @@ REPLICA_SILENT_MS: Final = 1_500
 REPLICA_CALL_TIMEOUT_S: Final = 1.0  # of one message; it is sent again, since all may be repeated
 REPLICA_BACKOFF_MS_MIN: Final = 20  # before a replica that failed is asked again, doubled up to
 REPLICA_BACKOFF_MS_MAX: Final = 500
+REPLICA_BACKOFF_IDLE_MS_MAX: Final = 10_000  # of a range that nobody uses
+REPLICA_SURE_S: Final = 0.2  # for an idle primary to find out that it is one, if control asks
+REPLICA_HANDED_OVER_S: Final = 2.0  # for the batch under way, before a hand-over is given up
 REPLICA_BATCH_BYTES: Final = 1 * MIB  # of records in one message to a replica that catches up
 REPLICA_BATCH_RECORDS_MAX: Final = 1_024
 REPLICA_EPOCHS_TOLD: Final = 64  # the newest of a log's epochs, by which two logs find their fork

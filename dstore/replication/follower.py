@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import (
+    REPLICA_BACKOFF_IDLE_MS_MAX,
     REPLICA_BACKOFF_MS_MAX,
     REPLICA_BACKOFF_MS_MIN,
     REPLICA_CALL_TIMEOUT_S,
@@ -23,7 +24,6 @@ from dstore.replication.copying import Copy, copy_to
 from dstore.replication.forks import last_common_seq
 from dstore.replication.leases import lease_until_ns
 from dstore.replication.replica_calls import AppendRecords
-from dstore.replication.surroundings import pause_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,10 @@ class Feed(Protocol):
     @property
     def committed_seq(self) -> int:
         """Up to where every in-sync replica holds the log."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has asked for anything for long, so that no lease is needed."""
 
     @property
     def history(self) -> History:
@@ -96,6 +100,7 @@ class Follower:
         self._told_seq = -1  # up to where it knows the log to be committed
         self._wake = asyncio.Event()
         self._is_asked = False
+        self._roused = asyncio.Event()
         self.heard_ns = self._now_ns()  # when it last answered; not yet: since when it is asked
         self.answered_sent_ns = -1  # when that was sent which it answered last
         self.lease_until_ns = -1
@@ -122,6 +127,13 @@ class Follower:
         self._is_asked = True
         self._wake.set()
 
+    def rouse(self) -> None:
+        """Go on behind a time when nobody asked for anything: silence counts from now on."""
+        if self.is_required:
+            self.heard_ns = max(self.heard_ns, self._now_ns())
+        self._roused.set()
+        self._wake.set()
+
     async def run(self) -> None:
         """Send, for as long as the primary lasts."""
         backoff_ms = REPLICA_BACKOFF_MS_MIN
@@ -135,8 +147,19 @@ class Follower:
             if is_sent:
                 backoff_ms = REPLICA_BACKOFF_MS_MIN
             else:
-                await pause_ms(backoff_ms)
-                backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
+                is_idle = self._feed.is_idle
+                most_ms = REPLICA_BACKOFF_IDLE_MS_MAX if is_idle else REPLICA_BACKOFF_MS_MAX
+                is_roused = await self._pause(min(backoff_ms, most_ms))
+                backoff_ms = REPLICA_BACKOFF_MS_MIN if is_roused else min(2 * backoff_ms, most_ms)
+
+    async def _pause(self, duration_ms: float) -> bool:
+        """Wait before it is asked again. Returns: whether it is to be asked now, and often."""
+        self._roused.clear()
+        try:
+            async with asyncio.timeout(duration_ms / 1_000):
+                return await self._roused.wait()
+        except TimeoutError:
+            return False
 
     async def _due(self) -> None:
         """Return when there is something to send."""
@@ -149,7 +172,9 @@ class Follower:
             async with asyncio.timeout(REPLICA_HEARTBEAT_MS / 1_000):
                 await self._wake.wait()
         except TimeoutError:
-            return
+            # A learner is asked on, so that it joins, or is known to be away.
+            if feed.is_idle and self.is_required:
+                await self._wake.wait()
 
     async def _send(self) -> bool:
         """Send one message and take its answer. Returns: whether it has led to something."""
@@ -228,10 +253,6 @@ class Follower:
         """Know nothing of it any more: its next answer says where it stands."""
         self._matched = self._next = self.kept_after_seq = None
         self.needs_copy = False
-
-    def is_lost(self, limit_ms: int) -> bool:
-        """Tell whether it can't be waited for: it is silent, or what it holds is of no use."""
-        return self.needs_copy or self.is_silent(limit_ms)
 
     def is_silent(self, limit_ms: int) -> bool:
         """Tell whether it has not answered for longer than that."""

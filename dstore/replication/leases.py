@@ -33,19 +33,21 @@ class Promise:
         """Begin with the promise that may have been given before the process began."""
         self._now_ns = clock.monotonic_ns
         self._primary: str | None = None
+        self._epoch = 0  # in which that one had the last promise
         self._until_ns = began_ns + LEASE_NS
         self._others_until_ns = self._until_ns
 
-    def give(self, primary: str) -> None:
+    def give(self, primary: str, *, epoch: int) -> None:
         """Promise it to a primary, counted from now: later than it sent what is answered."""
         if primary != self._primary:
             self._others_until_ns = max(self._others_until_ns, self._until_ns)
             self._primary = primary
+        self._epoch = epoch
         self._until_ns = self._now_ns() + LEASE_NS
 
-    def release(self, primary: str) -> None:
-        """Hear from a primary that it does not rely on it any more."""
-        if primary == self._primary:
+    def release(self, primary: str, *, epoch: int) -> None:
+        """Hear that a primary has ended in an epoch, for good; of a later one that says nothing."""
+        if primary == self._primary and self._epoch <= epoch:
             self._until_ns = self._now_ns()
 
     def wait_ns(self, primary: str) -> int:

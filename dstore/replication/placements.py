@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_BACKOFF_MS_MIN
+from dstore.base.limits import (
+    RANGE_REPLICAS_MAX,
+    REPLICA_BACKOFF_MS_MAX,
+    REPLICA_BACKOFF_MS_MIN,
+)
 from dstore.model.errors import DStoreError
 from dstore.topology import values
 from dstore.topology.coordinator import (
@@ -23,13 +27,14 @@ from dstore.topology.coordinator import (
     Put,
     Transaction,
 )
+from dstore.topology.values import ReplicaState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dstore.topology.coordinator import Coordinator, Revision
     from dstore.topology.keyspace import RangePath
-    from dstore.topology.values import RangePlacement, ReplicaState
+    from dstore.topology.values import RangePlacement, Replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,67 @@ async def swap(
             raise Overtaken(_placed(before.path, found))
         await pause(backoff_ms)
         backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
+
+
+def with_primary(value: RangePlacement, node: str) -> RangePlacement:
+    """Make an in-sync replica the primary, in the next epoch. Raises: ValueError: it is none."""
+    heir = next((each for each in value.in_sync if each.node == node), None)
+    if heir is None:
+        raise ValueError(f"{node} is no in-sync replica of the range.")
+    return msgspec.structs.replace(value, epoch=value.epoch + 1, node=node, uri=heir.uri)
+
+
+def with_learner(value: RangePlacement, replica: Replica) -> RangePlacement:
+    """Let a replica learn; it counts when the primary has taken it in (B15).
+
+    A replica on the same node that is on another disk is nothing any more: it becomes this one.
+
+    Returns: the same value if it is a replica already.
+    Raises: ValueError: there are too many; or the node's other disk is the primary's, or can't go
+        without leaving fewer in sync than a write needs.
+    """
+    others = tuple(each for each in value.replicas if each.node != replica.node)
+    former = next((each for each in value.replicas if each.node == replica.node), None)
+    if former is not None and former.incarnation == replica.incarnation:
+        return value
+    if former is not None:
+        value = without(value, former.node)
+    if len(others) == RANGE_REPLICAS_MAX:
+        raise ValueError(f"A range has {RANGE_REPLICAS_MAX} replicas at most.")
+    learner = msgspec.structs.replace(replica, state=ReplicaState.LEARNER)
+    return msgspec.structs.replace(value, replicas=(*others, learner))
+
+
+def without(value: RangePlacement, node: str) -> RangePlacement:
+    """Take a replica away; what is acknowledged stays held by as many as a write needs.
+
+    Returns: the same value if the node has none.
+    Raises: ValueError: it is the primary, which is to be handed over first; or too few would be
+        left in sync.
+    """
+    left = tuple(each for each in value.replicas if each.node != node)
+    if len(left) == len(value.replicas):
+        return value
+    if node == value.node:
+        raise ValueError("The primary's replica can't be taken away; hand the range over first.")
+    smaller = msgspec.structs.replace(value, replicas=left)
+    if len(smaller.in_sync) < min(value.min_in_sync, len(value.in_sync)):
+        raise ValueError(f"Fewer than {value.min_in_sync} replicas would be left in sync.")
+    return smaller
+
+
+def with_factor(value: RangePlacement, factor: int) -> RangePlacement:
+    """Say how many replicas the range should have, once that many as a write then needs are there.
+
+    So replicas are added, and have become in sync, before the factor rises; and it falls before
+    they are taken away (B10: what is acknowledged is held by a majority of what is promised).
+
+    Raises: ValueError: fewer are in sync than a write would need then.
+    """
+    changed = msgspec.structs.replace(value, factor=factor)
+    if len(changed.in_sync) < changed.min_in_sync and factor > value.factor:
+        raise ValueError(f"A write would need {changed.min_in_sync} replicas in sync.")
+    return changed
 
 
 def with_state(value: RangePlacement, nodes: set[str], state: ReplicaState) -> RangePlacement:

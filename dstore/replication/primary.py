@@ -6,6 +6,9 @@ I5: a batch is acknowledged when every in-sync replica, as the coordinator has t
     larger set counts (B6).
 I6: it acts in one epoch only, and ends when any replica has promised a newer one.
 I7: it is certain of being the only one as long as every in-sync replica's lease lasts.
+
+A range that nobody reads or writes for a while sends nothing and has no lease: the next read asks
+the replicas, as any read without a lease does. Silence counts from when somebody was asked.
 """
 
 from __future__ import annotations
@@ -14,25 +17,21 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import (
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_COMMIT_TOLD_MS,
-    REPLICA_LAG_JOINING_MAX,
-    REPLICA_LAG_RECORDS_MAX,
-    REPLICA_SILENT_MS,
-    REPLICA_TENDED_MS,
+    REPLICA_HANDED_OVER_S,
+    REPLICA_IDLE_MS,
     RETRY_AFTER_MS,
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import NotMine, Unavailable, UnavailableKind, Unknown
 from dstore.replication import placements
 from dstore.replication.follower import Follower
-from dstore.replication.placements import Overtaken
-from dstore.replication.surroundings import pause_ms
+from dstore.replication.members import Members
 from dstore.storage import replica_copy, replica_log
 from dstore.storage.replica_copy import CopyStart
-from dstore.topology.coordinator import CoordinatorError
-from dstore.topology.values import Malformed, ReplicaState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,9 +40,9 @@ if TYPE_CHECKING:
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord
     from dstore.storage.replica_copy import CopyPage, CopyPlace
-    from dstore.topology.values import RangePlacement
 
 _log: Final = get_logger(__name__)
+_IDLE_NS: Final = REPLICA_IDLE_MS * NS_PER_MS
 
 
 class Primary:
@@ -72,30 +71,27 @@ class Primary:
         self.history = history
         self.end = end
         self.committed_seq = 0
-        self.wanted_after_seq: int | None = end.seq  # of the log
-        self._placed = placed
         self._around = around
         self._now_ns = around.clock.monotonic_ns
         self._on_deposed = on_deposed
-        self._followers: dict[str, Follower] = {}
-        self._senders: dict[str, asyncio.Task[None]] = {}
-        self._joining: str | None = None
         self._records: Sequence[LogRecord] = ()
         self._shipping: asyncio.Future[None] | None = None
+        self._is_handing_over = False
+        self._held: Sequence[LogRecord] | None = None  # not sent before it is known who is primary
+        self._at_rest = asyncio.Event()  # no batch is under way
+        self._used_ns = self._now_ns()  # when somebody last asked for anything
         self._asking: list[tuple[int, asyncio.Future[None]]] = []
         self._copies = 0
-        self._changing = asyncio.Lock()  # one configuration change at a time (B15)
         self._is_closed = False
-        self._follow_set()
-        self._note_required()
-        self._tending = around.tasks.spawn(self._tend(), name="tend_replicas")
+        self._members = Members(placed, self, around)
+        self._members.start()
 
     # ------------------------------------------------------------------------- what others see
 
     @property
     def placed(self) -> Placed:
         """The range's value, as far as it is known here."""
-        return self._placed
+        return self._members.placed
 
     @property
     def is_closed(self) -> bool:
@@ -111,7 +107,22 @@ class Primary:
     def has_lease(self) -> bool:
         """Whether every in-sync replica has promised that nobody else serves by now."""
         now_ns = self._now_ns()
-        return all(now_ns < follower.lease_until_ns for follower in self._required())
+        return all(now_ns < follower.lease_until_ns for follower in self._members.required())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has asked for anything for so long that it needs no lease."""
+        is_busy = self._shipping is not None or self._asking
+        return not is_busy and self._now_ns() - self._used_ns > _IDLE_NS
+
+    @property
+    def wanted_after_seq(self) -> int | None:
+        """What is behind it in the log is still wanted; None: nothing is."""
+        return self._members.wanted_after_seq
+
+    async def adopt(self, placed: Placed) -> None:
+        """Take the range's value that the topology shows, if it is newer and of this epoch."""
+        await self._members.adopt(placed)
 
     async def point_at(self, seq: int) -> LogPoint | None:
         """Find a point of the log; None if what follows it is not there any more."""
@@ -156,8 +167,7 @@ class Primary:
         """
         if self._is_closed:
             raise NotMine(self.range_id, self.epoch)
-        value = self._placed.value
-        if len(value.in_sync) < value.min_in_sync:
+        if not self._members.is_writable:
             raise Unavailable(
                 UnavailableKind.UNREACHABLE,
                 "Fewer replicas of the range are in sync than a write needs; retry later.",
@@ -165,19 +175,27 @@ class Primary:
             )
         assert self._shipping is None, "a batch is under way"
         assert records[0].seq == self.end.seq + 1, (records[0].seq, self.end.seq)
-        self._shipping = asyncio.get_running_loop().create_future()
-        self._records = records
-        for follower in self._followers.values():
-            follower.wake()
-        shipping = self._shipping
-        self._look()
+        self._use()
+        shipping = self._shipping = asyncio.get_running_loop().create_future()
+        self._at_rest.clear()
+        if self._is_handing_over:
+            self._held = records
+        else:
+            self._send(records)
         return shipping
+
+    def _send(self, records: Sequence[LogRecord]) -> None:
+        self._held, self._records = None, records
+        self._members.wake()
+        self.look()
 
     def committed(self) -> None:
         """Hear that what was shipped is committed here; the others hear of it a little later."""
         self.end, self._records, self._shipping = self.target, (), None
         self.committed_seq = self.end.seq
-        asyncio.get_running_loop().call_later(REPLICA_COMMIT_TOLD_MS / 1_000, self._tell)
+        self._at_rest.set()
+        if self._members.followers:
+            asyncio.get_running_loop().call_later(REPLICA_COMMIT_TOLD_MS / 1_000, self._tell)
 
     def certain(self) -> asyncio.Future[None] | None:
         """Make certain that nobody else may have acknowledged a write by now (I7).
@@ -186,12 +204,21 @@ class Primary:
         """
         if self._is_closed:
             raise NotMine(self.range_id, self.epoch)
+        if not self._members.followers:
+            return None  # a set of one
+        self._use()
         return None if self.has_lease else self._confirm(self._now_ns())
+
+    def _use(self) -> None:
+        """Note that somebody asks for something."""
+        is_idle, self._used_ns = self.is_idle, self._now_ns()
+        if is_idle:
+            self._members.rouse()
 
     def heard(self, follower: Follower) -> None:
         """Look at what a follower has answered."""
-        del follower
-        self._look()
+        self._members.heard(follower)
+        self.look()
 
     def depose(self, epoch: int) -> None:
         """Hear that a replica has promised a newer epoch."""
@@ -204,12 +231,12 @@ class Primary:
         if self._is_closed:
             return
         self._is_closed = True
-        self._tending.cancel()
-        for sender in self._senders.values():
-            sender.cancel()
+        self._members.close()
         if self._shipping is not None and not self._shipping.done():
             self._shipping.set_exception(
                 Unknown("The range has moved while the write was under way; read it to find out.")
+                if self._held is None
+                else NotMine(self.range_id, self.epoch)
             )
         for _, asking in self._asking:
             if not asking.done():
@@ -220,7 +247,7 @@ class Primary:
         """Ask every in-sync replica; what is answered must have been sent from now on."""
         asking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append((now_ns, asking))
-        for follower in self._required():
+        for follower in self._members.required():
             follower.ask()
         asyncio.get_running_loop().call_later(REPLICA_CALL_TIMEOUT_S, self._give_up, asking)
         return asking
@@ -236,15 +263,15 @@ class Primary:
                 )
             )
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Let go on what has waited for answers."""
         if self._is_closed:
             return
-        required = self._required()
+        required = self._members.required()
         shipping, target_seq = self._shipping, self.target.seq
-        is_held = all(each.matched_seq >= target_seq for each in required)
-        if shipping is not None and is_held and not shipping.done():
-            shipping.set_result(None)
+        if shipping is not None and self._held is None and not shipping.done():  # noqa: SIM102
+            if all(each.matched_seq >= target_seq for each in required):
+                shipping.set_result(None)
         if not self._asking:
             return
         sent_ns = min((each.answered_sent_ns for each in required), default=self._now_ns())
@@ -256,134 +283,63 @@ class Primary:
     def _tell(self) -> None:
         """Let the others know how far the log is committed, unless the next batch has."""
         if not self._is_closed:
-            for follower in self._followers.values():
-                follower.wake()
+            self._members.wake()
 
-    # ------------------------------------------------------------------------------ who is in sync
+    # --------------------------------------------------------------------------- handing it over
 
-    def _required(self) -> list[Follower]:
-        """List the followers without which nothing is acknowledged (I5)."""
-        return [
-            self._followers[each.node]
-            for each in self._placed.value.replicas
-            if each.node in self._followers
-            and (each.state is ReplicaState.IN_SYNC or each.node == self._joining)
-        ]
+    async def hand_over(self, node: str | None) -> Placed:
+        """Make an in-sync replica the primary; this has ended when it is.
 
-    def _follow_set(self) -> None:
-        """Send to the replicas that the range's value names, and to no others."""
-        named = {each.node: each for each in self._placed.value.replicas}
-        named.pop(self._around.node, None)
-        for node, follower in list(self._followers.items()):
-            # Of a node that came back with another disk nothing is known (REPLICATION, identity).
-            if node not in named or named[node].incarnation != follower.incarnation:
-                self._senders.pop(node).cancel()
-                del self._followers[node]
-        for node in named.keys() - self._followers.keys():
-            follower = self._followers[node] = Follower(named[node], self, self._around)
-            sender = self._around.tasks.spawn(follower.run(), name="send_to_replica")
-            sender.add_done_callback(self._sender_ended)
-            self._senders[node] = sender
+        What is written meanwhile waits, and is refused when the other one is the primary. Reads go
+        on: whoever opens the range waits out what it has promised to this one.
 
-    def _note_required(self) -> None:
-        """Let no copy be made over a replica that counts; it leaves the set before."""
-        required = self._required()
-        for follower in self._followers.values():
-            follower.is_required = follower in required
+        Args:
+            node: which one; None: whichever of them answers first.
 
-    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
-        """End with a sender that has failed in a way that nobody foresaw; its log says how."""
-        if not sender.cancelled() and sender.exception() is not None:
-            self.depose(self.epoch)
-
-    async def adopt(self, placed: Placed) -> None:
-        """Take the range's value that the topology shows, if it is newer and of this epoch."""
-        async with self._changing:
-            if placed.value.epoch == self.epoch and placed.revision > self._placed.revision:
-                self._take(placed)
-
-    async def _tend(self) -> None:
-        """Let go of who is silent, and take in who has caught up, one after another."""
-        while True:
-            await pause_ms(REPLICA_TENDED_MS)
-            self._keep_log()
-            async with self._changing:
-                silent = [each for each in self._required() if each.is_lost(REPLICA_SILENT_MS)]
-                if silent:
-                    await self._drop({each.node for each in silent})
-                    continue
-                ready = next(filter(self._is_ready, self._learners()), None)
-                if ready is not None:
-                    await self._join(ready)
-
-    def _learners(self) -> list[Follower]:
-        required = self._required()
-        return [each for each in self._followers.values() if each not in required]
-
-    def _is_ready(self, learner: Follower) -> bool:
-        lag = self.target.seq - learner.matched_seq
-        return learner.matched_seq >= 0 and lag <= REPLICA_LAG_JOINING_MAX
-
-    async def _drop(self, nodes: set[str]) -> None:
-        """Go on without some replicas, if enough are left; they learn from now on."""
-        value = self._placed.value
-        dropped = placements.with_state(value, nodes, ReplicaState.LEARNER)
-        if len(dropped.in_sync) < value.min_in_sync:
-            return
-        _log.warning("replica_out_of_sync", range=self.range_id, nodes=sorted(nodes))
-        await self._swap(dropped)
-
-    async def _join(self, learner: Follower) -> None:
-        """Take a learner in that holds everything up to the moment when it counts.
-
-        From here on nothing is acknowledged without it; so it holds all that was acknowledged when
-        the swap is done, whenever that is.
+        Returns: the range's value.
+        Raises: Unavailable: no such replica answers, or the coordinator does not; this is the
+            primary still. NotMine: it is not.
         """
-        self._joining = learner.node
-        self._note_required()
-        try:
-            target_seq = self.target.seq
-            while learner.matched_seq < target_seq:
-                if learner.is_silent(REPLICA_SILENT_MS) or learner.needs_copy:
-                    return
-                learner.ask()
-                await pause_ms(REPLICA_COMMIT_TOLD_MS)
-            await self._swap(
-                placements.with_state(self._placed.value, {learner.node}, ReplicaState.IN_SYNC)
-            )
-        finally:
-            self._joining = None
-            self._note_required()
-            self._look()
+        members = self._members
+        async with members.changing:
+            if self._is_closed:
+                raise NotMine(self.range_id, self.epoch)
+            heir = await members.heir(node)
+            if heir is None:
+                raise _not_handed_over()
+            self._is_handing_over = True
+            try:
+                await self._rest()
+                await members.swap(placements.with_primary(members.placed.value, heir.node))
+                if members.placed.value.epoch > self.epoch:
+                    self.close()
+            finally:
+                self._go_on()
+        if members.placed.value.epoch == self.epoch:
+            raise _not_handed_over()
+        _log.info("handed_over", range=self.range_id, epoch=self.epoch, to=heir.node)
+        return members.placed
 
-    async def _swap(self, value: RangePlacement) -> None:
-        """Change the set, and know the outcome before this returns; the old set counts till then.
-
-        The caller holds `_changing`.
-        """
-        try:
-            placed = await placements.swap(
-                self._around.coordinator, self._placed, value, pause=pause_ms
-            )
-        except Overtaken as error:
-            now = error.now
-            if now is None or now.value.epoch != self.epoch or now.value.node != self._around.node:
-                self.depose(self.epoch + 1 if now is None else now.value.epoch)
-                return
-            placed = now  # somebody else's change of this epoch: decide anew on what it left
-        except (CoordinatorError, Malformed) as error:
-            _log.warning("replica_set_unchanged", range=self.range_id, reason=error.message)
+    async def _rest(self) -> None:
+        """Return when the batch that is under way is committed: those behind it are held."""
+        if self._shipping is None or self._held is not None:
             return
-        self._take(placed)
+        try:
+            async with asyncio.timeout(REPLICA_HANDED_OVER_S):
+                await self._at_rest.wait()
+        except TimeoutError:
+            raise _not_handed_over() from None
 
-    def _take(self, placed: Placed) -> None:
-        self._placed = placed
-        self._follow_set()
-        self._note_required()
-        self._look()
+    def _go_on(self) -> None:
+        """Send what was held, if this is the primary still."""
+        self._is_handing_over = False
+        if self._held is not None and not self._is_closed:
+            self._send(self._held)
 
-    def _keep_log(self) -> None:
-        """Note how much of the log the followers still want, unless that is too much."""
-        floor = self.end.seq - REPLICA_LAG_RECORDS_MAX
-        wanted = [each.wanted_after_seq for each in self._followers.values()]
-        self.wanted_after_seq = max(floor, min(wanted, default=self.end.seq), 0)
+
+def _not_handed_over() -> Unavailable:
+    return Unavailable(
+        UnavailableKind.UNREACHABLE,
+        "The range could not be handed over; retry.",
+        retry_after_ms=RETRY_AFTER_MS,
+    )

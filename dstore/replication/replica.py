@@ -11,16 +11,18 @@ B2: being alive is no right to serve: each term as primary begins with an epoch 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dstore.base.clock import NS_PER_MS
-from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
+from dstore.base.clock import NS_PER_S
+from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_SURE_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind
 from dstore.replication import placements
+from dstore.replication.handing_over import pass_on, passed_on
 from dstore.replication.leases import Promise
 from dstore.replication.opening import Superseded, gather_log
 from dstore.replication.placements import Overtaken
@@ -29,8 +31,10 @@ from dstore.replication.replica_calls import (
     Appended,
     CopyTaken,
     Fetched,
+    HandedOver,
     ReplicaTold,
     Sealed,
+    TookOver,
 )
 from dstore.replication.surroundings import pause_ms
 from dstore.storage import replica_copy, replica_log
@@ -45,8 +49,10 @@ if TYPE_CHECKING:
         AskReplica,
         BeginCopy,
         FetchRecords,
+        HandOver,
         SealReplica,
         TakeCopy,
+        TakeOver,
     )
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import LogPoint, LogRecord, Standing
@@ -70,6 +76,7 @@ class Replica:
         self._news = asyncio.Event()
         self._primary: Primary | None = None
         self._serving: Primary | None = None
+        self._released = asyncio.Event()  # by a primary that has ended
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         # The copy that is being made here, (epoch, number), and the piece of it that comes next.
         self._copying: tuple[tuple[int, int], int] = ((0, 0), 0)
@@ -121,7 +128,7 @@ class Replica:
                 except Diverged as error:
                     self._around.on_fault(self.range_id, error.message)
                     raise
-            self._promise.give(request.primary)
+            self._promise.give(request.primary, epoch=request.epoch)
             standing = None if matched is not None else await self._look()
             return Appended(promised_epoch=self._promised_epoch, matched=matched, standing=standing)
 
@@ -181,11 +188,51 @@ class Replica:
     async def tell(self, request: AskReplica) -> ReplicaTold:
         """Say where it stands. Raises: NotMine: another disk is meant."""
         self._check(request.incarnation)
+        is_serving = await self._is_surely_serving()
         async with self._turn:
             await self._load()
-            standing, serving = await self._look(), self._serving
-            is_serving = serving is not None and not serving.is_closed and serving.has_lease
-            return ReplicaTold(standing=standing, is_serving=is_serving)
+            return ReplicaTold(standing=await self._look(), is_serving=is_serving)
+
+    async def _is_surely_serving(self) -> bool:
+        """Tell whether this is the primary, asking the others if it has no lease."""
+        try:
+            async with asyncio.timeout(REPLICA_SURE_S):
+                asking = self._served().certain()
+                if asking is not None:
+                    await asking
+        except (DStoreError, TimeoutError):
+            return False
+        return True
+
+    async def hand_over(self, node: str | None) -> int:
+        """Make another in-sync replica the primary; None: whichever answers first.
+
+        Returns: its epoch.
+        Raises: NotMine: this is not the primary. Unavailable: it can't be now, and this is still.
+        """
+        primary = self._served()
+        placed = await primary.hand_over(node)
+        # In the turn of the event loop in which the primary has ended.
+        self._be_served_by(None)
+        self.follow(placed)
+        await pass_on(placed, self._around, epoch=primary.epoch)
+        return placed.value.epoch
+
+    async def be_told_to_hand_over(self, request: HandOver) -> HandedOver:
+        """Do it as control says. Raises: as `hand_over`; NotMine: another epoch is meant."""
+        self._check(request.incarnation)
+        if request.epoch != self.serving_epoch:
+            raise NotMine(self.range_id, self._promised_epoch)
+        return HandedOver(epoch=await self.hand_over(request.node))
+
+    async def take_over(self, request: TakeOver) -> TookOver:
+        """Hear from a primary that it has ended, and who comes next. Raises: NotMine, Malformed."""
+        self._check(request.incarnation)
+        self._promise.release(request.primary, epoch=request.epoch)
+        self._released.set()
+        if self._placed is not None:
+            self.follow(passed_on(request, self._placed))
+        return TookOver()
 
     def _check(self, incarnation: str) -> None:
         if incarnation != self._around.incarnation:
@@ -307,7 +354,7 @@ class Replica:
 
     def _step_down(self) -> None:
         """End as primary; what is under way is answered as unknown."""
-        self._serving = None
+        self._be_served_by(None)
         if self._primary is not None:
             _log.info("stepped_down", range=self.range_id, epoch=self._primary.epoch)
             self._primary.close()
@@ -332,7 +379,12 @@ class Replica:
     def _serve(self, primary: Primary) -> None:
         if primary.is_closed:
             raise Superseded(self._promised_epoch)
-        self._serving = primary
+        self._be_served_by(primary)
+
+    def _be_served_by(self, primary: Primary | None) -> None:
+        if primary is not self._serving:
+            self._serving = primary
+            self._around.on_serving(self.range_id, None if primary is None else primary.epoch)
 
     async def _own_epoch(self, placed: Placed) -> Placed:
         """Promise an epoch to ourselves that nobody has promised before, raising it if need be."""
@@ -378,7 +430,10 @@ class Replica:
     async def _wait_out_promise(self) -> None:
         """Let the lease of any other primary end that this replica has a part in."""
         while (wait_ns := self._promise.wait_ns(self._around.node)) > 0:
-            await pause_ms(wait_ns / NS_PER_MS)
+            self._released.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ns / NS_PER_S):
+                    await self._released.wait()
 
     def _require(self, epoch: int) -> None:
         if self._promised_epoch != epoch:
@@ -386,7 +441,7 @@ class Replica:
 
     def _deposed(self, epoch: int) -> None:
         _log.warning("deposed", range=self.range_id, epoch=epoch)
-        self._serving = None
+        self._be_served_by(None)
         self._news.set()  # whatever the range's value is by now
 
     # --------------------------------------------------------------------- opening's `OwnReplica`

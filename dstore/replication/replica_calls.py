@@ -12,7 +12,11 @@ from typing import Annotated, Final
 
 import msgspec
 
-from dstore.base.limits import REPLICA_BATCH_RECORDS_MAX, REPLICAS_ASKED_MAX
+from dstore.base.limits import (
+    COORDINATOR_REQUEST_BYTES_MAX,
+    REPLICA_BATCH_RECORDS_MAX,
+    REPLICAS_ASKED_MAX,
+)
 from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
 from dstore.security.identity import ComponentRole
@@ -147,6 +151,43 @@ class AskReplicas(PeerRequest[ReplicasTold], frozen=True, array_like=True):
     asked: Annotated[tuple[AskReplica, ...], msgspec.Meta(max_length=REPLICAS_ASKED_MAX)]
 
 
+class HandedOver(msgspec.Struct, frozen=True, array_like=True):
+    """Another replica is the primary, in this epoch."""
+
+    epoch: Sequence64
+
+
+class HandOver(PeerRequest[HandedOver], frozen=True, array_like=True):
+    """Make another in-sync replica the primary; `node` None: whichever answers first.
+
+    Raises: NotMine: this is not the primary in `epoch`. Unavailable: it can't be now; nothing has
+    changed.
+    """
+
+    range_id: RangeId
+    epoch: Epoch
+    incarnation: NodeId
+    node: NodeId | None = None
+
+
+class TookOver(msgspec.Struct, frozen=True, array_like=True):
+    """It is heard."""
+
+
+class TakeOver(PeerRequest[TookOver], frozen=True, array_like=True):
+    """Hear that `primary` has ended in `epoch`, for good, and what the range's value is now.
+
+    So a promise that it was given in that epoch or before holds nobody up any more.
+    """
+
+    range_id: RangeId
+    epoch: Epoch
+    primary: NodeId
+    incarnation: NodeId
+    value: Annotated[bytes, msgspec.Meta(max_length=COORDINATOR_REQUEST_BYTES_MAX)]
+    revision: Sequence64
+
+
 _NODES: Final = frozenset({ComponentRole.NODE})
 
 APPEND_RECORDS: Final = PeerCall(
@@ -178,6 +219,16 @@ ASK_REPLICAS: Final = PeerCall(
     roles=frozenset({ComponentRole.CONTROL}),
     is_safe=True,
 )
+HAND_OVER: Final = PeerCall(
+    name="replica.hand_over",
+    request=HandOver,
+    reply=HandedOver,
+    roles=frozenset({ComponentRole.CONTROL}),
+    is_safe=True,
+)
+TAKE_OVER: Final = PeerCall(
+    name="replica.take_over", request=TakeOver, reply=TookOver, roles=_NODES, is_safe=True
+)
 
 REPLICA_CALLS: Final = (
     APPEND_RECORDS,
@@ -187,5 +238,7 @@ REPLICA_CALLS: Final = (
     TAKE_COPY,
     ASK_REPLICA,
     ASK_REPLICAS,
+    HAND_OVER,
+    TAKE_OVER,
 )
 """All may be repeated: a replica that holds a record already says so again."""

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
         CopyTaken,
         Fetched,
         FetchRecords,
+        HandedOver,
+        HandOver,
         ReplicaTold,
         Sealed,
         SealReplica,
         TakeCopy,
+        TakeOver,
+        TookOver,
     )
     from dstore.replication.surroundings import Surroundings
 
@@ -74,6 +78,8 @@ class Replicas:
             Answered(call=replica_calls.TAKE_COPY, handler=self._take_copy),
             Answered(call=replica_calls.ASK_REPLICA, handler=self._tell),
             Answered(call=replica_calls.ASK_REPLICAS, handler=self._tell_all),
+            Answered(call=replica_calls.HAND_OVER, handler=self._hand_over),
+            Answered(call=replica_calls.TAKE_OVER, handler=self._take_over),
         )
 
     async def _append(self, request: AppendRecords, _received: Received) -> Appended:
@@ -105,6 +111,12 @@ class Replicas:
                 return await self._find(request.range_id).tell(request)
         except (DStoreError, TimeoutError):
             return None
+
+    async def _hand_over(self, request: HandOver, _received: Received) -> HandedOver:
+        return await self._find(request.range_id).be_told_to_hand_over(request)
+
+    async def _take_over(self, request: TakeOver, _received: Received) -> TookOver:
+        return await self._find(request.range_id).take_over(request)
 
     def _find(self, range_id: str) -> Replica:
         found = self._replicas.get(range_id)

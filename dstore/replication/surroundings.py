@@ -27,6 +27,8 @@ class Surroundings:
         peer_of: finds the node of a UUID. Raises: Unreachable.
         open_file: opens the file of a range that is held here. Raises: NotMine, Unavailable,
             Corrupt.
+        on_serving: told that a range, by its id, is served here in an epoch from now on, or, with
+            None, no longer; in the turn of the event loop in which that becomes so.
         on_fault: told of a range, by its id, whose content is not what it should be.
         tasks: own what runs in the background.
         began_ns: when this process began, on `clock`.
@@ -38,6 +40,7 @@ class Surroundings:
     coordinator: Coordinator
     peer_of: Callable[[str], Peer]
     open_file: Callable[[str], Awaitable[RangeFile]]
+    on_serving: Callable[[str, int | None], None]
     on_fault: Callable[[str, str], None]
     tasks: Tasks
     began_ns: int

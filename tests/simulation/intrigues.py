@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from dstore.model.errors import DStoreError
 from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault
+from tests.simulation.machines import Died
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +33,7 @@ class Intrigues:
             Fault(name="betrayal", strike=self.betray, weight=3.0),
             Fault(name="succession", strike=self.end_successors, weight=2.0),
             Fault(name="open_swap", strike=self.leave_a_swap_open, weight=2.0),
+            Fault(name="hand_over", strike=self.hand_over, weight=2.0),
         )
 
     async def betray(self, random: Random) -> None:
@@ -83,6 +87,23 @@ class Intrigues:
             if replica is not None and replica.serving_epoch is not None:
                 return machine
         return self.cluster.nodes[0]
+
+    async def hand_over(self, random: Random) -> None:
+        """Have the primary hand the range over once or some times, as control asks it to."""
+        for _ in range(random.choice((1, 1, 3))):
+            for machine in self.cluster.nodes:
+                replica, process = self._replica(machine), machine.process
+                if process is None or replica is None or replica.serving_epoch is None:
+                    continue
+                with suppress(DStoreError, Died):
+                    await process.run(self._hand_over(replica, random), name="hand_over")
+                break
+            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 0.5))))
+
+    async def _hand_over(self, replica: ReplicaHere, random: Random) -> None:
+        assert replica.serving_epoch is not None
+        node = random.choice((None, *self.cluster.ids))
+        await replica.hand_over(node)
 
     def _replica(self, machine: Machine) -> ReplicaHere | None:
         life = self.cluster.lives.get(int(machine.name[-1]))

@@ -17,11 +17,12 @@ from unittest.mock import patch
 
 import msgspec
 
+from dstore.base.clock import NS_PER_MS
 from dstore.base.tasks import Tasks
 from dstore.model.errors import ConditionFailed, DStoreError, Unavailable, Unknown
 from dstore.model.hashing import HASH_MAX
 from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
-from dstore.replication import placements, primary
+from dstore.replication import members, placements, primary
 from dstore.replication.failover import fail_over
 from dstore.replication.peers.calls import Answered, Calls, Methods
 from dstore.replication.peers.port import Received
@@ -102,7 +103,7 @@ def _keep_short_logs(patches: ExitStack) -> None:
     for module in (range_log, replica_log):
         patches.enter_context(patch.object(module, "LOG_RECORDS_KEPT", 12))
         patches.enter_context(patch.object(module, "LOG_RECORDS_TRIMMED", 4))
-    patches.enter_context(patch.object(primary, "REPLICA_LAG_RECORDS_MAX", 16))
+    patches.enter_context(patch.object(members, "REPLICA_LAG_RECORDS_MAX", 16))
 
 
 class Node:
@@ -118,6 +119,7 @@ class Node:
         self.tasks = Tasks(process.fatal)
         identity = Identity(control_plane=PLANE, role=ComponentRole.NODE, uuid=node_id(number))
         calls = Calls(REPLICA_CALLS)
+        self.served: int | None = None  # in which epoch, as it was told
         self._peers: dict[str, Peer] = {
             node_id(other): world.board.peer(
                 process, f"node-{other}", calls=calls, identity=identity
@@ -133,6 +135,7 @@ class Node:
                 coordinator=self.coordinator,
                 peer_of=self._peers.__getitem__,
                 open_file=self.open_file,
+                on_serving=self._be_told,
                 on_fault=lambda range_id, what: world.violate(f"{process.name}: {range_id} {what}"),
                 tasks=self.tasks,
                 began_ns=process.clock.monotonic_ns(),
@@ -155,6 +158,10 @@ class Node:
         self.directory = disk.directory
         self.files = RangeFiles(disk.directory, around, open_files_max=4)
         self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
+
+    def _be_told(self, _range_id: str, epoch: int | None) -> None:
+        assert epoch != self.served, epoch
+        self.served = epoch
 
     async def open_file(self, range_id: str) -> RangeFile:
         """Open the range's file."""
@@ -234,6 +241,7 @@ class ReplicatedCluster:
         """Set the machines up, all off."""
         self.world = world
         self.numbers = range(1, nodes + 1)
+        self.ids = [node_id(number) for number in self.numbers]
         self.nodes: list[Machine] = []
         for number in self.numbers:
             machine = world.machine(f"node-{number}", partial(self._node, number), has_disk=True)
@@ -252,6 +260,10 @@ class ReplicatedCluster:
         self._patches = ExitStack()
         if world.random("short logs").random() < 0.5:
             _keep_short_logs(self._patches)
+        idle = world.random("idle")
+        if idle.random() < 0.5:
+            idle_ns = idle.randrange(20, 400) * NS_PER_MS
+            self._patches.enter_context(patch.object(primary, "_IDLE_NS", idle_ns))
 
     # ------------------------------------------------------------------------------- a Cluster
 
@@ -311,8 +323,12 @@ class ReplicatedCluster:
         )
 
     def broken(self) -> Sequence[str]:
-        """One primary at most acknowledges in an epoch (I6)."""
+        """One primary at most acknowledges in an epoch (I6), and its node knows that it is one."""
         told, self._told = self._told, []
+        for number, life in self.lives.items():
+            replica = life.replicas.of(RANGE_ID)
+            if replica is not None and replica.serving_epoch != life.served:
+                told.append(f"node-{number} was told {life.served}: {replica.serving_epoch}")
         return told
 
     async def work(self) -> None:

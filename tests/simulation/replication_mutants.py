@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.replication import leases, placements
 from dstore.replication.follower import Follower
+from dstore.replication.members import Members
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
@@ -104,11 +105,11 @@ def _swaps_what_it_reads() -> Patches:
 def _drops_without_a_swap() -> Patches:
     """Go on without a silent replica before the set says so."""
 
-    def required(self: Primary) -> list[Follower]:
+    def required(self: Members) -> list[Follower]:
         return [each for each in original(self) if not each.is_silent(300)]
 
-    original = Primary._required
-    return ((Primary, "_required", required),)
+    original = Members.required
+    return ((Members, "required", required),)
 
 
 def _acknowledges_what_is_not_durable() -> Patches:
