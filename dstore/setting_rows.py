@@ -118,6 +118,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         help="In how many ranges control makes a table; 0 is one for each active node, 8 at most.",
     ),
     Setting(
+        name="replication_factor",
+        kind=whole(1, limits.REPLICATION_FACTOR_MAX),
+        default=limits.REPLICATION_FACTOR_DEFAULT,
+        help="How many copies of a new table control makes, each on a node of its own.",
+    ),
+    Setting(
         name="insecure",
         kind=boolean,
         default=False,

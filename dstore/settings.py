@@ -40,6 +40,7 @@ class Settings:
     zone: str
     workers: int
     ranges_per_table: int
+    replication_factor: int
     insecure: bool
     drain_timeout_s: float
     page_cache_bytes: int

@@ -373,6 +373,11 @@ NOTICES_KEPT: Final = 10_000  # the newest ones
 # ---------------------------------------------------------------------------- control's decisions
 
 RANGES_PER_TABLE_DEFAULT_MAX: Final = 8  # of a new table; fewer on fewer nodes: one each
+# How many replicas a range of a new table has unless cluster or table are set otherwise; fewer on
+# fewer nodes. The setting `replication_factor` has this default.
+REPLICATION_FACTOR_DEFAULT: Final = 1
+REPLICATION_FACTOR_MAX: Final = 5  # below RANGE_REPLICAS_MAX: those that take over learn beside it
+CREATION_GRACE_S: Final = 10.0  # a new table that works already waits so long for its last replicas
 TABLE_VALUE_BYTES_MAX: Final = 384 * KIB  # of a definition in the coordinator; ~100 KiB at most
 PUBLISHED_WRITES_MAX: Final = 120  # in one of the coordinator's transactions; its own bound is 128
 PUBLISHED_BYTES_MAX: Final = 512 * KIB  # the same in bytes, but for a batch that has more by itself

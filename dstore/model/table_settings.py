@@ -1,8 +1,9 @@
 """What a table is set to beyond its keys: indexes, throughput, protection, tags.
 
-All of it is declared through DynamoDB's CreateTable and UpdateTable. A v1 table has the defaults,
-and so has a table recorded before there were settings. dStore does not throttle by what is set as
-throughput; it is kept so that it reads back. Times are wall time in microseconds since 1970.
+Almost all of it is declared through DynamoDB's CreateTable and UpdateTable. A v1 table has the
+defaults, but for its replication factor, and so has a table recorded before there were settings.
+dStore does not throttle by what is set as throughput; it is kept so that it reads back. Times are
+wall time in microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ class TableSettings:
 
     `index_attributes` are the attributes of index keys that are not keys of the table;
     `on_demand_since_us` is when the table was last switched to PAY_PER_REQUEST, if it was not made
-    so. `is_sse_asked`: a client asked for encryption with AWS's managed key; the files are always
-    encrypted, with dStore's own keys.
+    so. `replication_factor`: how many replicas its ranges are to have, 1 to REPLICATION_FACTOR_MAX;
+    None: as many as the cluster is set to. `is_sse_asked`: a client asked for encryption with AWS's
+    managed key; the files are always encrypted, with dStore's own keys.
     """
 
     billing: BillingMode = BillingMode.PAY_PER_REQUEST
@@ -112,6 +114,7 @@ class TableSettings:
     local_indexes: tuple[Index, ...] = ()
     global_indexes: tuple[Index, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    replication_factor: int | None = None
 
     @property
     def indexes(self) -> tuple[Index, ...]:
@@ -120,3 +123,8 @@ class TableSettings:
 
 
 NO_SETTINGS: Final = TableSettings()
+
+
+def v1_settings(factor: int | None) -> TableSettings:
+    """Give the settings of a table made through v1: its replication factor, or none."""
+    return NO_SETTINGS if factor is None else TableSettings(replication_factor=factor)

@@ -100,6 +100,7 @@ class ControlProcess:
                 version=__version__,
                 zone=settings.zone,
                 ranges_per_table=settings.ranges_per_table or None,
+                replication_factor=settings.replication_factor,
             ),
             clock=clock,
             entropy=entropy,

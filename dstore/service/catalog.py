@@ -16,10 +16,12 @@ from dstore.base.threads import in_thread
 from dstore.model.errors import NotMine
 from dstore.model.ranges import RangeRef, Table, even_ranges
 from dstore.model.rid import DEFAULT_LOCATION, validate_table_name, validate_tenant_name
-from dstore.model.tables import Door, IdType, TableDefinition, TableId, v1_key
+from dstore.model.table_settings import v1_settings
+from dstore.model.tables import Door, IdType, TableDefinition, TableId, id_type_of, v1_key
 from dstore.service.directory import Declared
 from dstore.service.refusals import (
     check_deletable,
+    check_factor,
     check_same,
     no_such,
     table_exists,
@@ -154,21 +156,32 @@ class Catalog:
         name: str,
         *,
         id_type: IdType,
+        factor: int | None = None,
         ranges: int = 1,
         by: Principal | None = None,
     ) -> tuple[Table, bool]:
         """Create a v1 table. Returns: the table, and whether it is new.
 
+        `factor` is kept for the cluster that the node may join: alone it has one copy of all.
         `ranges` is as `declare_table` has it.
 
-        Raises: Refused: a bad name, no such tenant, or a different table of that name.
+        Raises: Refused: a bad name or factor, no such tenant, a different table of that name.
             Unavailable: the disk is nearly full.
         """
         validate_table_name(name)
+        check_factor(factor)
         self.tenant(tenant_name)
         return await self._holdings.turn(
             tenant_name,
-            self._create_table(_Asked(tenant_name, by), name, id_type=id_type, ranges=ranges),
+            self._create_table(
+                _Asked(tenant_name, by),
+                Declared(
+                    name=name,
+                    partition=v1_key(id_type),
+                    settings=v1_settings(factor),
+                ),
+                ranges=ranges,
+            ),
         )
 
     async def declare_table(
@@ -246,14 +259,14 @@ class Catalog:
             mourner(name)
 
     async def _create_table(
-        self, asked: _Asked, name: str, *, id_type: IdType, ranges: int
+        self, asked: _Asked, declared: Declared, *, ranges: int
     ) -> tuple[Table, bool]:
         tenant = asked.found_in(self)
-        found = tenant.tables.get(name)
+        found = tenant.tables.get(declared.name)
         if found is not None:
-            check_same(found.definition, id_type)
+            factor = declared.settings.replication_factor
+            check_same(found.definition, id_type_of(declared.partition.kind), factor)
             return found, False
-        declared = Declared(name=name, partition=v1_key(id_type))
         return await self._add_table(tenant, declared, door=Door.V1, ranges=ranges), True
 
     async def _declare_table(self, asked: _Asked, declared: Declared, *, ranges: int) -> Table:

@@ -110,11 +110,19 @@ class Registrar(Protocol):
         """
 
     async def create_table(
-        self, tenant_name: str, name: str, *, id_type: IdType, by: Principal | None = None
+        self,
+        tenant_name: str,
+        name: str,
+        *,
+        id_type: IdType,
+        factor: int | None = None,
+        by: Principal | None = None,
     ) -> tuple[Table, bool]:
         """Create a v1 table. Returns: it, and whether it is new.
 
-        Raises: Refused: a bad name, no such tenant, or a different table of that name.
+        `factor` is `TableSettings.replication_factor`.
+
+        Raises: Refused: a bad name or factor, no such tenant, a different table of that name.
         """
 
     async def declare_table(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dstore.model.errors import RefusalKind, Refused, excerpt
+from dstore.base.limits import REPLICATION_FACTOR_MAX
+from dstore.model.errors import RefusalKind, Refused, excerpt, invalid
 from dstore.model.tables import Door
 
 if TYPE_CHECKING:
@@ -43,8 +44,17 @@ def check_deletable(definition: TableDefinition) -> None:
         )
 
 
-def check_same(definition: TableDefinition, id_type: IdType) -> None:
-    """Check that a table is the one that a v1 PUT asks for. Raises: Refused: it is another one."""
+def check_factor(factor: int | None) -> None:
+    """Check how many replicas a table is to have; None: it does not say. Raises: Refused."""
+    if factor is not None and not 1 <= factor <= REPLICATION_FACTOR_MAX:
+        raise invalid(f"replicationFactor must be 1 to {REPLICATION_FACTOR_MAX}.")
+
+
+def check_same(definition: TableDefinition, id_type: IdType, factor: int | None) -> None:
+    """Check that a table is the one that a v1 PUT asks for. Raises: Refused: it is another one.
+
+    A PUT that says no factor asks for no other than the table has.
+    """
     if definition.door is not Door.V1:
         raise Refused(
             RefusalKind.CONFLICT,
@@ -55,4 +65,13 @@ def check_same(definition: TableDefinition, id_type: IdType) -> None:
             RefusalKind.CONFLICT,
             f"The table exists with idType {definition.id_type}; "
             "delete it first, or choose another name.",
+        )
+    known = definition.settings.replication_factor
+    if factor not in {None, known}:
+        words = (
+            "without a replicationFactor" if known is None else f"with replicationFactor {known}"
+        )
+        raise Refused(
+            RefusalKind.CONFLICT,
+            f"The table exists {words}; delete it first, or choose another name.",
         )

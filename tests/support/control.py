@@ -74,6 +74,7 @@ async def control_process(
     directory: Path,
     *,
     ranges_per_table: int | None = None,
+    replication_factor: int = 1,
     nodes: Nodes | None = None,
 ) -> AsyncIterator[ControlProcess]:
     """Run a control process on an opened coordinator and store, with a directory of its own."""
@@ -92,7 +93,12 @@ async def control_process(
         metrics=create_metrics(),
         recoveries=partial(count_recoveries, store),
     )
-    settings = ControlSettings(uri=uri, version="0.1.0", ranges_per_table=ranges_per_table)
+    settings = ControlSettings(
+        uri=uri,
+        version="0.1.0",
+        ranges_per_table=ranges_per_table,
+        replication_factor=replication_factor,
+    )
     control = Control(
         plane,
         coordinator,
@@ -234,11 +240,14 @@ def new_tenant(name: str = "acme", *, number: int = 70) -> CreateTenant:
     return CreateTenant(name=name, tenant_id=uuid(number), actor="tester")
 
 
-def new_table(name: str = "orders", *, tenant: str = "acme", number: int = 100) -> CreateTable:
+def new_table(
+    name: str = "orders", *, tenant: str = "acme", number: int = 100, factor: int | None = None
+) -> CreateTable:
     return CreateTable(
         tenant=tenant,
         name=name,
         table_id=uuid(number),
         id_type=IdType.STRING,
         actor="tester",
+        replication_factor=factor,
     )

@@ -88,8 +88,9 @@ class DeleteTenant(PeerRequest[TenantGone], frozen=True, array_like=True):
 class CreateTable(PeerRequest[TableChanged], frozen=True, array_like=True):
     """Create a v1 table; the same again is left as it is, and `is_done` is then false.
 
-    Raises: Refused: a bad name, no such tenant, a different table of that name. Unavailable: no
-        node takes tables, or the former table of that name is being deleted.
+    Args: `replication_factor` is as `TableSettings` has it; None also finds a table of any other.
+    Raises: Refused: a bad name or factor, no such tenant, a different table of that name.
+        Unavailable: no node takes tables, or the former table of that name is being deleted.
     """
 
     tenant: str
@@ -98,6 +99,7 @@ class CreateTable(PeerRequest[TableChanged], frozen=True, array_like=True):
     id_type: IdType
     actor: str = ""
     tenant_id: str = ""
+    replication_factor: int | None = None
 
 
 class DeclareTable(PeerRequest[TableChanged], frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from dstore.base.limits import REPLICATION_FACTOR_DEFAULT
 from dstore.replication.peers.calls import Answered
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.peers.port import Received
@@ -70,12 +71,14 @@ class ControlSettings:
         version: of dStore, to be shown.
         zone: where it runs.
         ranges_per_table: see `placement.range_count`.
+        replication_factor: how many replicas a range has where a table does not say.
     """
 
     uri: str
     version: str
     zone: str = ""
     ranges_per_table: int | None = None
+    replication_factor: int = REPLICATION_FACTOR_DEFAULT
 
 
 class Control:
@@ -111,6 +114,7 @@ class Control:
             clock=clock,
             entropy=entropy,
             ranges_per_table=settings.ranges_per_table,
+            replication_factor=settings.replication_factor,
         )
         self.tenants = ControlTenants(self.realm)
         self.tables = ControlTables(self.realm)

@@ -1,9 +1,9 @@
 """Deleting takes as long as nodes take to let go; so it is a task, and whoever leads goes on.
 
 A table: one transaction marks it and takes its ranges from the nodes (`begin_table`). Once every
-living node that held one says that it holds it no more, the table's rows and its name go. A node
-that is dead is not waited for: what it still holds is of a range that nobody has, which it gives up
-when it comes back (REPLICATION.md, identity); nothing leads to it meanwhile.
+living node that held a replica says that it holds it no more, the table's rows and its name go. A
+node that is dead is not waited for: what it still holds is of a range that nobody has, which it
+gives up when it comes back (REPLICATION.md, identity); nothing leads to it meanwhile.
 
 A tenant: its credentials go at once, then its tables one by one, then its key, which shreds what
 any disk still has.
@@ -34,7 +34,7 @@ from dstore.service.control.tasks import NotYet, new_task
 from dstore.storage.control import credentials, outbox, tables, tasks, tenants
 from dstore.storage.control.records import (
     Publication,
-    RangeRecord,
+    ReplicaRecord,
     TableRecord,
     TaskId,
     TaskRecord,
@@ -151,7 +151,7 @@ class Deletions:
             record = await tables.get_by_id(tx, TableId(subject.table_id))
             if record is None:
                 return
-            marked = {record: await tables.ranges(tx, record.table_id)}
+            marked = {record: await tables.replicas(tx, record.table_id)}
             sequence = await outbox.last(tx)
         await self._seen(sequence)
         await self._remove_free(step, marked)
@@ -166,7 +166,7 @@ class Deletions:
                 if tenant is None or tenant.uuid != subject.uuid:
                     return
                 page = await tables.page(tx, subject.name, limit=OBSERVED_AT_ONCE)
-                marked = {each: await tables.ranges(tx, each.table_id) for each in page.records}
+                marked = {each: await tables.replicas(tx, each.table_id) for each in page.records}
                 for record in page.records:
                     if record.status is not ResourceStatus.DELETING:
                         await _mark_table(realm, tx, record)
@@ -181,7 +181,7 @@ class Deletions:
         realm.publisher.wake()
 
     async def _remove_free(
-        self, step: Step, marked: Mapping[TableRecord, Sequence[RangeRecord]]
+        self, step: Step, marked: Mapping[TableRecord, Sequence[ReplicaRecord]]
     ) -> None:
         """Remove the tables that no living node holds. Raises: NotYet: none is free."""
         # Who has waited in vain before looks only briefly, so that others have their turn.
@@ -191,8 +191,8 @@ class Deletions:
         def look(view: TopologyView) -> list[TableRecord] | None:
             free = []
             waits_for.clear()
-            for record, ranges in marked.items():
-                held = holders(view, record.tenant, record.name, ranges=ranges)
+            for record, replicas in marked.items():
+                held = holders(view, record.tenant, record.name, replicas=replicas)
                 waits_for.update(held)
                 if not held:
                     free.append(record)
@@ -223,7 +223,8 @@ class Deletions:
 async def _mark_table(realm: Realm, tx: Transaction, record: TableRecord) -> None:
     """Say that a table is being deleted, and take its ranges from nodes and from those who ask."""
     ranges = await tables.ranges(tx, record.table_id)
+    replicas = await tables.replicas(tx, record.table_id)
     marked = replace(record, status=ResourceStatus.DELETING, changed_at_us=realm.clock.wall_us())
     await tables.update(tx, marked)
     published = table_publication(definition_of(record), ResourceStatus.DELETING)
-    await append(tx, [published, *withdrawals(record, ranges)])
+    await append(tx, [published, *withdrawals(record, ranges, replicas)])

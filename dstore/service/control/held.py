@@ -9,7 +9,8 @@ from dstore.topology import keyspace as keys
 from dstore.topology import values
 
 if TYPE_CHECKING:
-    from dstore.storage.control.records import RangeRecord
+    from dstore.model.tables import TableDefinition
+    from dstore.storage.control.records import ReplicaRecord
     from dstore.topology.view import PlacedRange, TableView, TopologyView
 
 
@@ -58,13 +59,44 @@ def waits_for(view: TopologyView, table: TableView) -> str:
     return ""
 
 
+def is_created(view: TopologyView, table: TableView, *, is_patient: bool) -> bool:
+    """Tell whether a table that is being made can be used.
+
+    It can once the primary of each range says that it holds it, and so do enough of the others for
+    a write to be acknowledged. Who else lives is waited for by the patient, since the first write
+    would be: but not who has died meanwhile, nor who says that it can't.
+    """
+    return bool(table.ranges) and all(
+        _is_created(view, placed, table.definition, is_patient=is_patient)
+        for placed in table.ranges
+    )
+
+
+def _is_created(
+    view: TopologyView, placed: PlacedRange, definition: TableDefinition, *, is_patient: bool
+) -> bool:
+    tenant, table, placement = definition.tenant, definition.name, placed.placement
+    okay = waited_for = 0
+    for each in placement.in_sync:
+        if not is_alive(view, each.node):
+            continue
+        status = held_status(
+            view, node=each.node, tenant=tenant, table=table, range_id=placed.range_id
+        )
+        okay += status is values.HeldStatus.OKAY
+        waited_for += status in {None, values.HeldStatus.OPENING}
+    if complaint(view, placed, tenant=tenant, table=table) or okay < placement.min_in_sync:
+        return False
+    return not (is_patient and waited_for)
+
+
 def holders(
-    view: TopologyView, tenant: str, table: str, *, ranges: Sequence[RangeRecord]
+    view: TopologyView, tenant: str, table: str, *, replicas: Sequence[ReplicaRecord]
 ) -> tuple[str, ...]:
-    """List the living nodes that say that they hold one of a table's ranges, sorted."""
+    """List the living nodes that say that they hold one of a table's replicas, sorted."""
     found = {
         str(each.node)
-        for each in ranges
+        for each in replicas
         if is_alive(view, each.node)
         and held_status(view, node=each.node, tenant=tenant, table=table, range_id=each.range_id)
         is not None

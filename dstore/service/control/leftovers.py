@@ -83,7 +83,11 @@ class Leftovers:
             async with self._realm.change() as tx:
                 found = await self._strange_tables(tx, limit=_AT_ONCE)
                 for record in found:
-                    withdrawn = withdrawals(record, await tables.ranges(tx, record.table_id))
+                    withdrawn = withdrawals(
+                        record,
+                        await tables.ranges(tx, record.table_id),
+                        await tables.replicas(tx, record.table_id),
+                    )
                     path = keys.TablePath(record.tenant, record.name).path
                     await tables.delete(tx, record.table_id)
                     await append(tx, [*withdrawn, Publication(key=path, value=None)])

@@ -1,8 +1,9 @@
 """What control makes of what nodes say: a table is there once every part of it is.
 
 It looks at the view when something changes, and now and then. A table stays CREATING for as long as
-a node does not say that it holds its part; `held.waits_for` has the reason, and `dstore status`
-shows it.
+a primary does not say that it holds its part, or too few other replicas say so for a write to be
+acknowledged; `held.waits_for` has the reason, and `dstore status` shows it. All others that live
+are waited for too, but no longer than CREATION_GRACE_S: a replica that comes later learns.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from dstore.base.limits import OBSERVED_AT_ONCE, OBSERVER_INTERVAL_S
+from dstore.base.clock import US_PER_S
+from dstore.base.limits import CREATION_GRACE_S, OBSERVED_AT_ONCE, OBSERVER_INTERVAL_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError
 from dstore.model.status import ResourceStatus
-from dstore.service.control.held import waits_for
+from dstore.service.control.held import is_created
 from dstore.service.control.leader import NotLeading, Term
 from dstore.service.control.publications import definition_of, table_publication
 from dstore.service.control.realm import append
@@ -84,7 +86,7 @@ class Observer:
         """Let tables be ACTIVE whose nodes all say that they hold them, a batch at a time."""
         view = self._realm.watcher.view
         self._creating = {name for name in self._creating if _is_creating(view, name)}
-        ready = [name for name in sorted(self._creating) if _is_ready(view, name)]
+        ready = [name for name in sorted(self._creating) if self._is_ready(view, name)]
         for start in range(0, len(ready), OBSERVED_AT_ONCE):
             async with term.transaction() as tx:
                 published = []
@@ -110,6 +112,13 @@ class Observer:
             if sequence:
                 self._realm.publisher.wake()
 
+    def _is_ready(self, view: TopologyView, name: TableName) -> bool:
+        table = view.table(*name)
+        if table is None:
+            return False
+        age_us = self._realm.clock.wall_us() - table.definition.created_at_us
+        return is_created(view, table, is_patient=age_us < CREATION_GRACE_S * US_PER_S)
+
 
 def _creating(view: TopologyView) -> set[TableName]:
     """Find the tables that are being made, among all."""
@@ -124,8 +133,3 @@ def _creating(view: TopologyView) -> set[TableName]:
 def _is_creating(view: TopologyView, name: TableName) -> bool:
     table = view.table(*name)
     return table is not None and table.status is ResourceStatus.CREATING
-
-
-def _is_ready(view: TopologyView, name: TableName) -> bool:
-    table = view.table(*name)
-    return table is not None and not waits_for(view, table)

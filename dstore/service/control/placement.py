@@ -1,22 +1,25 @@
-"""Which node gets which range of a new table; pure.
+"""Which nodes get the replicas of each range of a new table, and which is its primary; pure.
 
-A table's ranges share the hashes out evenly. Each goes to the node that has the fewest of this
-table's ranges; among those to the zone that has the fewest; among those to the node that is the
+A table's ranges share the hashes out evenly. The primary of each is the node that has the fewest of
+this table's primaries; among those of the zone that has the fewest; among those the one that is the
 least loaded for its size. So a table lies on as many nodes, and in as many zones, as it can, and
-many small tables even out over the nodes. A node that is nearly full gets ranges only if all are.
+many small tables even out over the nodes. Its other replicas are on other nodes, first of all in
+other zones, then where the fewest of this table's replicas are. A node that is nearly full gets
+replicas only if there are not enough others.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dstore.base.limits import (
     FREE_DISK_BYTES_MIN,
     NEW_TABLE_RANGES_MAX,
     RANGES_PER_TABLE_DEFAULT_MAX,
+    REPLICATION_FACTOR_MAX,
 )
 from dstore.model.ranges import even_ranges
 
@@ -30,7 +33,8 @@ class Candidate:
     Attributes:
         node: its UUID.
         zone: what fails together with it; "" is a zone as any other.
-        ranges: how many it has, of all tables.
+        ranges: of how many it has a replica, of all tables.
+        primaries: of how many of them it was made the primary.
         free_bytes, capacity_bytes: of its disk; 0 and 0 if it has not said.
         load_percent: 0 idle to 100 saturated.
     """
@@ -38,6 +42,7 @@ class Candidate:
     node: str
     zone: str = ""
     ranges: int = 0
+    primaries: int = 0
     free_bytes: int = 0
     capacity_bytes: int = 0
     load_percent: int = 0
@@ -53,11 +58,27 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """A range of a new table and its node; both hashes are inclusive."""
+    """A range of a new table, its primary and the other nodes of it; both hashes are inclusive."""
 
     low_hash: int
     high_hash: int
     node: str
+    secondaries: tuple[str, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """All nodes that are to have the range, the primary first."""
+        return (self.node, *self.secondaries)
+
+
+@dataclass(slots=True)
+class _Given:
+    """What of one table has been given to whom so far."""
+
+    primaries: Counter[str] = field(default_factory=Counter)  # by node
+    zones: Counter[str] = field(default_factory=Counter)  # primaries by zone
+    replicas: Counter[str] = field(default_factory=Counter)  # by node, primaries among them
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)  # (primary, secondary)
 
 
 def range_count(nodes: int, setting: int | None) -> int:
@@ -74,42 +95,86 @@ def range_count(nodes: int, setting: int | None) -> int:
     return setting
 
 
-def place(candidates: Sequence[Candidate], count: int) -> tuple[Assignment, ...]:
-    """Give each of `count` equal ranges a node.
+def place(
+    candidates: Sequence[Candidate], count: int, *, factor: int = 1
+) -> tuple[Assignment, ...]:
+    """Give each of `count` equal ranges its nodes.
 
     Args:
         candidates: >= 1, of different UUIDs, in any order.
         count: 1 to NEW_TABLE_RANGES_MAX.
+        factor: how many replicas each range is to have, 1 to REPLICATION_FACTOR_MAX; it has fewer
+            if there are fewer nodes.
     Returns: assignments by low hash; they cover every hash once (I8). Equal inputs, in whatever
         order, give equal results in every process.
     """
     assert candidates
+    assert 1 <= factor <= REPLICATION_FACTOR_MAX, factor
     roomy = [each for each in candidates if not each.is_nearly_full] or list(candidates)
-    of_node: Counter[str] = Counter()
-    of_zone: Counter[str] = Counter()
+    named = {each.node for each in roomy}
+    full = [each for each in candidates if each.node not in named]
+    given = _Given()
     made: list[Assignment] = []
     for low, high in even_ranges(count):
-        chosen = min(
-            roomy,
-            key=lambda each: (
-                of_node[each.node],
-                of_zone[each.zone],
-                _load(each, given=of_node[each.node]),
-                -each.free_bytes,
-                each.node,
-            ),
-        )
-        of_node[chosen.node] += 1
-        of_zone[chosen.zone] += 1
-        made.append(Assignment(low_hash=low, high_hash=high, node=chosen.node))
+        primary = _next_primary(roomy, given)
+        chosen = [primary]
+        while len(chosen) < factor:
+            secondary = _next_secondary(roomy, chosen, given) or _next_secondary(
+                full, chosen, given
+            )
+            if secondary is None:
+                break
+            chosen.append(secondary)
+        first, *others = (each.node for each in chosen)
+        given.primaries[first] += 1
+        given.zones[primary.zone] += 1
+        given.replicas.update(each.node for each in chosen)
+        given.pairs.update((first, other) for other in others)
+        made.append(Assignment(low_hash=low, high_hash=high, node=first, secondaries=tuple(others)))
     return tuple(made)
 
 
-def _load(candidate: Candidate, *, given: int) -> int:
-    """Rate what one more range would make of a node's load for its size; integers, so exact.
+def _next_primary(candidates: Sequence[Candidate], given: _Given) -> Candidate:
+    return min(
+        candidates,
+        key=lambda each: (
+            given.primaries[each.node],
+            given.zones[each.zone],
+            given.replicas[each.node],
+            _load(each, each.primaries + given.primaries[each.node]),
+            _load(each, each.ranges + given.replicas[each.node]),
+            -each.free_bytes,
+            each.node,
+        ),
+    )
 
-    A node without a known size counts as one of a tebibyte.
+
+def _next_secondary(
+    candidates: Sequence[Candidate], chosen: Sequence[Candidate], given: _Given
+) -> Candidate | None:
+    """Choose one more node for a range; None if all have it."""
+    zones = Counter(each.zone for each in chosen)
+    taken = {each.node for each in chosen}
+    primary = chosen[0].node
+    return min(
+        (each for each in candidates if each.node not in taken),
+        key=lambda each: (
+            zones[each.zone],
+            given.replicas[each.node],
+            -given.primaries[each.node],  # the others have primaries to come
+            given.pairs[primary, each.node],  # if one fails, many take over from it
+            _load(each, each.ranges + given.replicas[each.node]),
+            -each.free_bytes,
+            each.node,
+        ),
+        default=None,
+    )
+
+
+def _load(candidate: Candidate, ranges: int) -> int:
+    """Rate what one more than so many ranges makes of a node's load for its size.
+
+    Integers, so exact. A node without a known size counts as one of a tebibyte.
     """
     size_gib = max((candidate.capacity_bytes or 1 << 40) >> 30, 1)
-    ranges = candidate.ranges + given + 1
-    return ranges * (100 + candidate.load_percent) * (1 << 20) // size_gib
+    return (ranges + 1) * (100 + candidate.load_percent) * (1 << 20) // size_gib

@@ -14,10 +14,13 @@ from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import decode_definition
 from dstore.model.tables import TableDefinition
+from dstore.service.control.sites import new_placement
 from dstore.storage.control.records import (
     NodeUuid,
     Publication,
+    RangeId,
     RangeRecord,
+    ReplicaRecord,
     TableRecord,
     TenantRecord,
 )
@@ -57,26 +60,31 @@ def table_publications(
     *,
     ranges: Sequence[RangeRecord],
     sites: Mapping[NodeUuid, Site],
+    secondaries: Mapping[RangeId, Sequence[NodeUuid]] | None = None,
 ) -> tuple[Publication, ...]:
-    """Make all that the coordinator shows of a table: itself, its ranges, and what nodes hold.
+    """Make all that the coordinator shows of a new table: itself, its ranges, what nodes hold.
 
     Args:
         definition: the table.
         status: of it.
         ranges: all of them, by low hash.
         sites: the nodes that the ranges are on, and maybe others.
+        secondaries: which nodes are to hold a range beside its primary.
     """
+    others = secondaries or {}
     tenant, name = definition.tenant, definition.name
     published = [table_publication(definition, status)]
     of_node: dict[NodeUuid, list[values.HeldRange]] = defaultdict(list)
     for each in ranges:
         path = keys.RangePath(tenant, name, each.low_hash)
-        placement = sites[each.node].placement(each)
+        nodes = (each.node, *others.get(each.range_id, ()))
+        placement = new_placement(each, nodes=nodes, sites=sites)
         published.append(Publication(key=path.path, value=values.encode(placement)))
         held = values.HeldRange(
             low_hash=each.low_hash, high_hash=each.high_hash, range_id=each.range_id
         )
-        of_node[each.node].append(held)
+        for node in nodes:
+            of_node[node].append(held)
     for node, its_ranges in of_node.items():
         value = values.NodeRanges(
             low_hash=its_ranges[0].low_hash,
@@ -99,11 +107,19 @@ def definition_of(record: TableRecord) -> TableDefinition:
         raise Corrupt(str(error), file="control", where=f"table {record.table_id}") from None
 
 
-def withdrawals(record: TableRecord, ranges: Sequence[RangeRecord]) -> list[Publication]:
-    """Make what takes a table's ranges from its nodes, and from those who look for them."""
+def withdrawals(
+    record: TableRecord, ranges: Sequence[RangeRecord], replicas: Sequence[ReplicaRecord]
+) -> list[Publication]:
+    """Make what takes a table's ranges from its nodes, and from those who look for them.
+
+    Args:
+        record: the table.
+        ranges: all of them.
+        replicas: all of all of them, those that leave included.
+    """
     paths = [keys.RangePath(record.tenant, record.name, each.low_hash).path for each in ranges]
     paths += [
         keys.NodeRangesPath(keys.ComponentId(node), record.tenant, record.name).path
-        for node in sorted({each.node for each in ranges})
+        for node in sorted({each.node for each in replicas})
     ]
     return [Publication(key=path, value=None) for path in paths]

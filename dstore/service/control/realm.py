@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dstore.base.clock import NS_PER_S
-from dstore.base.limits import OUTBOX_BATCH_MAX, PUBLISHED_BYTES_MAX
+from dstore.base.limits import OUTBOX_BATCH_MAX, PUBLISHED_BYTES_MAX, REPLICATION_FACTOR_DEFAULT
 from dstore.model.errors import Unavailable, UnavailableKind, invalid
 from dstore.security.identity import UUID_FORM
 from dstore.storage.control import audit, outbox
@@ -39,6 +39,7 @@ class Realm:
 
     Attributes:
         ranges_per_table: the operator's setting, see `placement.range_count`.
+        replication_factor: the operator's setting, of tables that have none of their own.
         tasks_due: set to have the leader look for tasks at once.
     """
 
@@ -49,6 +50,7 @@ class Realm:
     clock: Clock
     entropy: Entropy
     ranges_per_table: int | None = None
+    replication_factor: int = REPLICATION_FACTOR_DEFAULT
     tasks_due: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,34 +27,59 @@ class Site:
     uri: str
     incarnation: str
 
-    def placement(self, record: RangeRecord) -> values.RangePlacement:
-        """Make what the coordinator shows of a range that is on this node."""
-        assert record.node == self.candidate.node
-        primary = values.Replica(
-            node=record.node,
+    @property
+    def replica(self) -> values.Replica:
+        """A replica here of a range that is made: new and empty, so in sync."""
+        return values.Replica(
+            node=self.candidate.node,
             incarnation=self.incarnation,
             uri=self.uri,
             state=values.ReplicaState.IN_SYNC,
         )
-        return values.RangePlacement(
-            node=record.node,
-            high_hash=record.high_hash,
-            uri=self.uri,
-            table_id=record.table_id,
-            range_id=record.range_id,
-            epoch=record.epoch,
-            replicas=(primary,),
-            status=record.status,
-        )
+
+
+def new_placement(
+    record: RangeRecord, *, nodes: Sequence[NodeUuid], sites: Mapping[NodeUuid, Site]
+) -> values.RangePlacement:
+    """Make what the coordinator shows of a range when it is made.
+
+    From then on the range's value is changed by comparing what was there, and never made anew from
+    the store (REPLICATION.md, in-sync set).
+
+    Args:
+        record: the range; its node is the primary.
+        nodes: all that are to hold it, the primary among them.
+        sites: where those are.
+    """
+    assert record.node in nodes
+    # In one order, so that views share one object among all ranges on the same nodes.
+    replicas = tuple(sites[node].replica for node in sorted(nodes))
+    return values.RangePlacement(
+        node=record.node,
+        high_hash=record.high_hash,
+        uri=sites[record.node].uri,
+        table_id=record.table_id,
+        range_id=record.range_id,
+        epoch=record.epoch,
+        replicas=replicas,
+        status=record.status,
+        factor=len(replicas),
+    )
 
 
 async def sites(tx: Transaction, view: TopologyView) -> Mapping[NodeUuid, Site]:
     """List the nodes that take new ranges: admitted, not in maintenance, alive and okay."""
     loads = await tables.replicas_by_node(tx)
+    primaries = await tables.primaries_by_node(tx)
     found: dict[NodeUuid, Site] = {}
     for record in await all_nodes(tx):
         if record.state in _TAKES_RANGES:
-            made = site_of(record, view, ranges=loads.get(record.uuid, 0))
+            made = site_of(
+                record,
+                view,
+                ranges=loads.get(record.uuid, 0),
+                primaries=primaries.get(record.uuid, 0),
+            )
             if made is not None:
                 found[record.uuid] = made
     return found
@@ -65,8 +90,10 @@ async def all_nodes(tx: Transaction) -> tuple[NodeRecord, ...]:
     return await NODES.every(tx)
 
 
-def site_of(record: NodeRecord, view: TopologyView, *, ranges: int) -> Site | None:
-    """Say where a node is, if it can be given something now."""
+def site_of(
+    record: NodeRecord, view: TopologyView, *, ranges: int, primaries: int = 0
+) -> Site | None:
+    """Say where a node is, if it can be given something now; the two counts are its load."""
     seen = view.node(record.uuid)
     if seen is None or seen.alive is None or seen.details is None or seen.boot is None:
         return None
@@ -78,6 +105,7 @@ def site_of(record: NodeRecord, view: TopologyView, *, ranges: int) -> Site | No
             node=record.uuid,
             zone=details.zone or record.zone,
             ranges=ranges,
+            primaries=primaries,
             free_bytes=details.free_bytes,
             capacity_bytes=details.capacity_bytes or record.capacity_bytes,
             load_percent=details.load_percent,

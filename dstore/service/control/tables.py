@@ -2,8 +2,8 @@
 
 A change is one transaction of the store, with what the coordinator is to show in its outbox; then
 it is waited for, briefly. If the coordinator is away meanwhile the answer is `Unknown`: the change
-is recorded and will become visible. A new table is CREATING until every node that is to hold a part
-of it says so (`observer`); a deleted one is DELETING until every living node has let go of it
+is recorded and will become visible. A new table is CREATING until nodes say that they hold enough
+of it (`observer`); a deleted one is DELETING until every living node has let go of it
 (`deletions`).
 """
 
@@ -17,7 +17,7 @@ from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKi
 from dstore.model.rid import table_rid, validate_table_name
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import encode_definition
-from dstore.model.table_settings import KeyAttribute
+from dstore.model.table_settings import KeyAttribute, v1_settings
 from dstore.model.tables import Door, TableDefinition, TableId, v1_key
 from dstore.service.calls.control_calls import (
     CreateTable,
@@ -35,7 +35,13 @@ from dstore.service.control.publications import (
 )
 from dstore.service.control.realm import Realm, append, check_uuid
 from dstore.service.control.sites import sites
-from dstore.service.refusals import check_deletable, check_same, no_such, table_exists
+from dstore.service.refusals import (
+    check_deletable,
+    check_factor,
+    check_same,
+    no_such,
+    table_exists,
+)
 from dstore.storage.control import outbox, tables, tasks, tenants
 from dstore.storage.control.records import (
     NodeUuid,
@@ -45,8 +51,9 @@ from dstore.storage.control.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from dstore.service.control.sites import Site
     from dstore.storage.control.store import Transaction
     from dstore.topology.view import TableView, TopologyView
 
@@ -73,6 +80,8 @@ class ControlTables:
     async def create(self, ask: CreateTable) -> TableChanged:
         """Create a v1 table. Raises: see the call."""
         validate_table_name(ask.name)
+        factor = ask.replication_factor
+        check_factor(factor)
         made = TableDefinition(
             tenant=ask.tenant,
             name=ask.name,
@@ -80,8 +89,11 @@ class ControlTables:
             partition=v1_key(ask.id_type),
             door=Door.V1,
             created_at_us=self._realm.clock.wall_us(),
+            settings=v1_settings(factor),
         )
-        return await self._create(made, ask, check=lambda found: check_same(found, ask.id_type))
+        return await self._create(
+            made, ask, check=lambda found: check_same(found, ask.id_type, factor)
+        )
 
     async def declare(self, ask: DeclareTable) -> TableChanged:
         """Create a DynamoDB table. Raises: see the call."""
@@ -212,20 +224,11 @@ class ControlTables:
             created_at_us=made.created_at_us,
             changed_at_us=made.created_at_us,
         )
-        ranges = [
-            RangeRecord(
-                range_id=RangeId(realm.entropy.uuid()),
-                table_id=made.table_id,
-                low_hash=each.low_hash,
-                high_hash=each.high_hash,
-                epoch=1,
-                node=NodeUuid(each.node),
-                status=ResourceStatus.ACTIVE,
-            )
-            for each in place([site.candidate for site in found.values()], count)
-        ]
-        published = table_publications(made, record.status, ranges=ranges, sites=found)
-        await tables.insert(tx, record, ranges)
+        ranges, secondaries = self._placed(made, found, count=count)
+        published = table_publications(
+            made, record.status, ranges=ranges, sites=found, secondaries=secondaries
+        )
+        await tables.insert(tx, record, ranges, secondaries=secondaries)
         await realm.audit(
             tx,
             actor=actor,
@@ -238,6 +241,32 @@ class ControlTables:
             is_done=True,
             sequence=await append(tx, published),
         )
+
+    def _placed(
+        self, made: TableDefinition, found: Mapping[NodeUuid, Site], *, count: int
+    ) -> tuple[list[RangeRecord], dict[RangeId, list[NodeUuid]]]:
+        """Decide where a new table's ranges are. Returns: they, and who has them beside their node.
+
+        With fewer nodes than the factor each range has as many replicas as there are nodes.
+        """
+        realm = self._realm
+        factor = made.settings.replication_factor or realm.replication_factor
+        ranges: list[RangeRecord] = []
+        secondaries: dict[RangeId, list[NodeUuid]] = {}
+        candidates = [site.candidate for site in found.values()]
+        for each in place(candidates, count, factor=factor):
+            record = RangeRecord(
+                range_id=RangeId(realm.entropy.uuid()),
+                table_id=made.table_id,
+                low_hash=each.low_hash,
+                high_hash=each.high_hash,
+                epoch=1,
+                node=NodeUuid(each.node),
+                status=ResourceStatus.ACTIVE,
+            )
+            ranges.append(record)
+            secondaries[record.range_id] = [NodeUuid(node) for node in each.secondaries]
+        return ranges, secondaries
 
     async def _set(self, tx: Transaction, record: TableRecord, ask: SetTable) -> _Changed:
         realm = self._realm

@@ -106,11 +106,19 @@ class RemoteRegistrar:
         await self._shown(gone.revision)
 
     async def create_table(
-        self, tenant_name: str, name: str, *, id_type: IdType, by: Principal | None = None
+        self,
+        tenant_name: str,
+        name: str,
+        *,
+        id_type: IdType,
+        factor: int | None = None,
+        by: Principal | None = None,
     ) -> tuple[Table, bool]:
         """Create a v1 table. Returns: it, and whether it is new.
 
-        Raises: Refused: a bad name, no such tenant, or a different table of that name.
+        `factor` is `TableSettings.replication_factor`.
+
+        Raises: Refused: a bad name or factor, no such tenant, a different table of that name.
         """
         validate_table_name(name)
         made = await self._ask(
@@ -121,6 +129,7 @@ class RemoteRegistrar:
                 id_type=id_type,
                 actor=_actor(by),
                 tenant_id=_tenant_id(by),
+                replication_factor=factor,
             )
         )
         return await self._made(made), made.is_done

@@ -49,6 +49,7 @@ class Place:
         *,
         coordinator: Coordinator | None = None,
         ranges_per_table: int | None = None,
+        replication_factor: int = 1,
         nodes: Nodes | None = None,
     ) -> AsyncIterator[ControlProcess]:
         """Start one more control process."""
@@ -58,16 +59,23 @@ class Place:
             await self.store(),
             self.directory / f"control{self.started}",
             ranges_per_table=ranges_per_table,
+            replication_factor=replication_factor,
             nodes=nodes,
         ) as process:
             yield process
 
     @asynccontextmanager
     async def leader(
-        self, *, ranges_per_table: int | None = None, nodes: Nodes | None = None
+        self,
+        *,
+        ranges_per_table: int | None = None,
+        replication_factor: int = 1,
+        nodes: Nodes | None = None,
     ) -> AsyncIterator[ControlProcess]:
         """Start a control process and wait until it leads."""
-        async with self.control(ranges_per_table=ranges_per_table, nodes=nodes) as process:
+        async with self.control(
+            ranges_per_table=ranges_per_table, replication_factor=replication_factor, nodes=nodes
+        ) as process:
             await eventually(lambda: process.leads)
             yield process
 
