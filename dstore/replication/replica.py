@@ -65,11 +65,15 @@ _log: Final = get_logger(__name__)
 class Replica:
     """A replica, and the `Replication` of its file. Used from one event loop."""
 
-    def __init__(self, range_id: str, around: Surroundings) -> None:
-        """Know nothing of the range's value yet: `follow` tells, and `run` acts."""
+    def __init__(self, range_id: str, around: Surroundings, *, began_ns: int) -> None:
+        """Know nothing of the range's value yet: `follow` tells, and `run` acts.
+
+        `began_ns` is when a former one of this range may have given a promise last.
+        """
         self.range_id = range_id
         self._around = around
-        self._promise = Promise(around.clock, began_ns=around.began_ns)
+        self._promise = Promise(around.clock, began_ns=began_ns)
+        self._is_leaving = False
         self._promised_epoch = 0
         self._is_loaded = False
         self._placed: Placed | None = None
@@ -234,8 +238,20 @@ class Replica:
             self.follow(passed_on(request, self._placed))
         return TookOver()
 
+    def leave(self) -> None:
+        """Answer no other replica from now on: what is here is about to be deleted.
+
+        It may have been counted on by whoever heard it last. So who deletes it reads the range's
+        value behind this, linearizably: if it is named there after all, `stay`.
+        """
+        self._is_leaving = True
+
+    def stay(self) -> None:
+        """Undo `leave`."""
+        self._is_leaving = False
+
     def _check(self, incarnation: str) -> None:
-        if incarnation != self._around.incarnation:
+        if incarnation != self._around.incarnation or self._is_leaving:
             raise NotMine(self.range_id)
 
     async def _bows_to(self, epoch: int, primary: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dstore.base.limits import REPLICAS_TOLD_S
 from dstore.model.errors import DStoreError, NotMine
 from dstore.replication import replica_calls
+from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import ReplicasTold
@@ -44,6 +45,7 @@ class Replicas:
         self._around = around
         self._replicas: dict[str, Replica] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
+        self._removed_ns: dict[str, int] = {}  # when; its promise outlives a replica
 
     def of(self, range_id: str) -> Replica | None:
         """Find a range's replica: what its file asks for, `range_file.Surroundings`."""
@@ -53,7 +55,8 @@ class Replicas:
         """Let a range that is held here be replicated; before its file is opened."""
         found = self._replicas.get(range_id)
         if found is None:
-            found = self._replicas[range_id] = Replica(range_id, self._around)
+            began_ns = self._removed_ns.get(range_id, self._around.began_ns)
+            found = self._replicas[range_id] = Replica(range_id, self._around, began_ns=began_ns)
             self._runs[range_id] = self._around.tasks.spawn(found.run(), name="be_replica")
         return found
 
@@ -64,9 +67,12 @@ class Replicas:
             found.follow(placed)
 
     def remove(self, range_id: str) -> None:
-        """Let go of a range that is about to be deleted here."""
+        """Let go of a range that is about to be deleted here; `Replica.leave` comes first."""
         if self._replicas.pop(range_id, None) is not None:
             self._runs.pop(range_id).cancel()
+            now_ns = self._around.clock.monotonic_ns()
+            recent = {key: ns for key, ns in self._removed_ns.items() if now_ns - ns < LEASE_NS}
+            self._removed_ns = {**recent, range_id: now_ns}
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:
         """List the calls and their handlers."""

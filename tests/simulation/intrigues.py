@@ -7,16 +7,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dstore.model.errors import DStoreError
+from dstore.replication import placements
+from dstore.replication.surroundings import pause_ms
 from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault
 from tests.simulation.machines import Died
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from random import Random
 
+    from dstore.replication.placements import Placed
     from dstore.replication.replica import Replica as ReplicaHere
-    from tests.simulation.machines import Machine
+    from dstore.topology.values import RangePlacement
+    from tests.simulation.machines import Machine, Process
     from tests.simulation.replicated import ReplicatedCluster
 
 
@@ -34,6 +38,8 @@ class Intrigues:
             Fault(name="succession", strike=self.end_successors, weight=2.0),
             Fault(name="open_swap", strike=self.leave_a_swap_open, weight=2.0),
             Fault(name="hand_over", strike=self.hand_over, weight=2.0),
+            Fault(name="exchange", strike=self.exchange, weight=2.0),
+            Fault(name="factor", strike=self.change_factor, weight=0.5),
         )
 
     async def betray(self, random: Random) -> None:
@@ -90,7 +96,8 @@ class Intrigues:
 
     async def hand_over(self, random: Random) -> None:
         """Have the primary hand the range over once or some times, as control asks it to."""
-        for _ in range(random.choice((1, 1, 3))):
+        for _ in range(random.choice((1, 1, 3)) * 10):
+            await asyncio.sleep(random.uniform(0.0, 1.0))
             for machine in self.cluster.nodes:
                 replica, process = self._replica(machine), machine.process
                 if process is None or replica is None or replica.serving_epoch is None:
@@ -98,7 +105,67 @@ class Intrigues:
                 with suppress(DStoreError, Died):
                     await process.run(self._hand_over(replica, random), name="hand_over")
                 break
-            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 0.5))))
+
+    async def exchange(self, random: Random) -> None:
+        """Add a replica on a node that has none; when it is in sync, take another one away.
+
+        Control does so, sometimes by what it has read long ago.
+        """
+        added = await self._change(random, self._with_another)
+        if added is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(2.0, 15.0)):
+                while await self._change(random, self._without_one) is None:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.5)
+
+    async def change_factor(self, random: Random) -> None:
+        """Say that the range should have more replicas or fewer, and take it back later."""
+        before = random.choice((1, 2, 5))
+        for factor in (before, 3):
+            await self._change(random, lambda value, _: placements.with_factor(value, factor))  # noqa: B023
+            await asyncio.sleep(random.uniform(0.0, 6.0))
+
+    def _with_another(self, value: RangePlacement, random: Random) -> RangePlacement:
+        named = {each.node for each in value.replicas}
+        free = [each for each in self.cluster.numbers if self.cluster.ids[each - 1] not in named]
+        return placements.with_learner(value, self.cluster.replica_on(random.choice(free)))
+
+    def _without_one(self, value: RangePlacement, random: Random) -> RangePlacement:
+        if len(value.in_sync) < len(value.replicas):
+            raise ValueError("Somebody learns.")
+        return placements.without(value, random.choice(value.replicas).node)
+
+    async def _change(
+        self, random: Random, change: Callable[[RangePlacement, Random], RangePlacement]
+    ) -> Placed | None:
+        """Change the range's value as control does. Returns: None if that was not possible."""
+        process = random.choice(self.cluster.controls).process
+        if process is None:
+            return None
+        delay_s = random.choice((0.0, random.uniform(0.0, 3.0)))
+        with suppress(Died):
+            return await process.run(self._swap(process, delay_s, random, change), name="change")
+        return None
+
+    async def _swap(
+        self,
+        process: Process,
+        delay_s: float,
+        random: Random,
+        change: Callable[[RangePlacement, Random], RangePlacement],
+    ) -> Placed | None:
+        coordinator = self.cluster.world.coordination.client(process)
+        try:
+            placed = await placements.read(coordinator, self.cluster.path)
+            assert placed is not None
+            value = change(placed.value, random)
+            await asyncio.sleep(delay_s)
+            done = await placements.swap(coordinator, placed, value, pause=pause_ms)
+        except (DStoreError, IndexError, ValueError):
+            return None
+        self.cluster.world.trace.event("members_changed", f"{len(value.replicas)}")
+        return done
 
     async def _hand_over(self, replica: ReplicaHere, random: Random) -> None:
         assert replica.serving_epoch is not None

@@ -11,51 +11,42 @@ import asyncio
 from collections import defaultdict
 from contextlib import ExitStack
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-import msgspec
-
 from dstore.base.clock import NS_PER_MS
-from dstore.base.tasks import Tasks
-from dstore.model.errors import ConditionFailed, DStoreError, Unavailable, Unknown
+from dstore.model.errors import DStoreError, Unavailable, Unknown
 from dstore.model.hashing import HASH_MAX
-from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
 from dstore.replication import members, placements, primary
 from dstore.replication.failover import fail_over
-from dstore.replication.peers.calls import Answered, Calls, Methods
-from dstore.replication.peers.port import Received
+from dstore.replication.peers.calls import Calls
 from dstore.replication.replica_calls import REPLICA_CALLS
-from dstore.replication.replicas import Replicas
-from dstore.replication.surroundings import Surroundings
 from dstore.security.identity import ComponentRole, Identity
 from dstore.storage import range_log, replica_log
-from dstore.storage.range_files import RangeFiles
-from dstore.storage.range_writer import Write
-from dstore.storage.requests import RequestName
-from dstore.storage.surroundings import Surroundings as FileSurroundings
-from dstore.storage.vault.layout import FileKey
-from dstore.storage.vault.vault import Vault
 from dstore.topology import values
-from dstore.topology.coordinator import CoordinatorError, Events, Resync
-from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
-from dstore.topology.leases import LeasedKey
-from dstore.topology.values import Malformed, RangePlacement, Replica, ReplicaState
+from dstore.topology.coordinator import CoordinatorError
+from dstore.topology.keyspace import AlivePath, ComponentId
+from dstore.topology.values import Malformed, RangePlacement
 from tests.simulation.checkers import Primaries, diverged
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import Call, Read
 from tests.simulation.intrigues import Intrigues
 from tests.simulation.replicated_calls import (
     DO,
-    READ,
-    Do,
-    Done,
     answer_of,
-    done_of,
-    outcome_of,
     request_of,
-    value_of,
+)
+from tests.simulation.replicated_node import (
+    PATH,
+    PLANE,
+    RANGE_ID,
+    TABLE_ID,
+    Log,
+    Node,
+    node_id,
+    number_of,
+    read_all,
+    replica_on,
 )
 from tests.simulation.scenario import Scenario
 from tests.simulation.workloads import mixed
@@ -65,37 +56,17 @@ if TYPE_CHECKING:
     from random import Random
 
     from dstore.replication.peers.port import Peer
-    from dstore.storage.range_file import RangeFile
     from tests.simulation.machines import Machine, Process
     from tests.simulation.workloads import Draw
     from tests.simulation.world import World
 
-Log = list[tuple[int, int, bytes]]
-RANGE_ID: Final = "5a0e0000-0000-4000-8000-000000000001"
-TABLE_ID: Final = "7ab1e000-0000-4000-8000-000000000001"
-PLANE: Final = "00000000-0000-4000-8000-000000000000"
-PATH: Final = RangePath(tenant="acme", table="things", low_hash=0)
 CLIENT: Final = "client"
-_PAGE_CACHE_BYTES: Final = 1 << 20
 _RESTARTS_IN_S: Final = (0.1, 6.0)
-_ALIVE_TTL_S: Final = 3
 _LOOKS_S: Final = 0.5  # between two looks of a control
 _TRIES_S: Final = 12.0  # a client's patience with one operation
 _READY_S: Final = 30.0
 _READERS: Final = 2
-
-
-def node_id(number: int) -> ComponentId:
-    """Name node `number`, from 1."""
-    return ComponentId(f"a0000000-0000-4000-8000-{number:012d}")
-
-
-def _number(node: str) -> int:
-    return int(node[-12:])
-
-
-def _incarnation(number: int) -> str:
-    return f"d0000000-0000-4000-8000-{number:012d}"
+_REPLICAS: Final = 3
 
 
 def _keep_short_logs(patches: ExitStack) -> None:
@@ -106,138 +77,14 @@ def _keep_short_logs(patches: ExitStack) -> None:
     patches.enter_context(patch.object(members, "REPLICA_LAG_RECORDS_MAX", 16))
 
 
-class Node:
-    """One life of a node."""
-
-    def __init__(self, cluster: ReplicatedCluster, process: Process, number: int) -> None:
-        """Put it together as `roles` would."""
-        self.cluster = cluster
-        self.process = process
-        self.number = number
-        world = cluster.world
-        self.coordinator = world.coordination.client(process)
-        self.tasks = Tasks(process.fatal)
-        identity = Identity(control_plane=PLANE, role=ComponentRole.NODE, uuid=node_id(number))
-        calls = Calls(REPLICA_CALLS)
-        self.served: int | None = None  # in which epoch, as it was told
-        self._peers: dict[str, Peer] = {
-            node_id(other): world.board.peer(
-                process, f"node-{other}", calls=calls, identity=identity
-            )
-            for other in cluster.numbers
-            if other != number
-        }
-        self.replicas = Replicas(
-            Surroundings(
-                node=node_id(number),
-                incarnation=_incarnation(number),
-                clock=process.clock,
-                coordinator=self.coordinator,
-                peer_of=self._peers.__getitem__,
-                open_file=self.open_file,
-                on_serving=self._be_told,
-                on_fault=lambda range_id, what: world.violate(f"{process.name}: {range_id} {what}"),
-                tasks=self.tasks,
-                began_ns=process.clock.monotonic_ns(),
-            )
-        )
-        disk = process.machine.disk
-        assert disk is not None
-        around = FileSurroundings(
-            vault=Vault(
-                entropy=process.entropy,
-                page_cache_bytes=_PAGE_CACHE_BYTES,
-                base_vfs=disk.name,
-                fdatasync=disk.fdatasync,
-            ),
-            executor=None,  # type: ignore[arg-type] # the loop does all work itself
-            clock=process.clock,
-            on_fatal=process.fatal,
-            replication_of=self.replicas.of,
-        )
-        self.directory = disk.directory
-        self.files = RangeFiles(disk.directory, around, open_files_max=4)
-        self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
-
-    def _be_told(self, _range_id: str, epoch: int | None) -> None:
-        assert epoch != self.served, epoch
-        self.served = epoch
-
-    async def open_file(self, range_id: str) -> RangeFile:
-        """Open the range's file."""
-        return await self.files.open(range_id, lambda: self.key)
-
-    async def live(self) -> None:
-        """Make the file in the first life; then be a replica."""
-        made = self.directory / "made"
-        if not made.exists():
-            await self.files.create(RANGE_ID, self.key)
-            made.touch()
-        self.replicas.add(RANGE_ID)
-        self.cluster.world.board.listen(
-            self.process, Methods([*self.replicas.answered(), Answered(call=DO, handler=self.do)])
-        )
-        alive = LeasedKey(
-            self.coordinator,
-            AlivePath(ComponentRole.NODE, node_id(self.number)).path,
-            values.encode(values.Alive(session=_incarnation(self.process.life))),
-            ttl_s=_ALIVE_TTL_S,
-            is_exclusive=False,
-            clock=self.process.clock,
-            entropy=self.process.entropy,
-            on_change=lambda _: None,
-        )
-        self.tasks.spawn(alive.run(), name="alive", critical=True)
-        async for batch in self.coordinator.watch(PATH.path):
-            match batch:
-                case Resync():
-                    kvs = [*batch.listing.kvs]
-                case Events():
-                    kvs = [event.kv for event in batch.events if event.kv is not None]
-                case _:
-                    kvs = []
-            for kv in kvs:
-                value = values.decode(PATH, kv.value)
-                self.replicas.follow(
-                    placements.Placed(path=PATH, value=value, revision=kv.mod_revision)
-                )
-
-    async def do(self, request: Do, _received: Received) -> Done:
-        """Do a client's call here, if this is the primary."""
-        file = await self.open_file(RANGE_ID)
-        rid_id = encode_key((KeyKind.STRING, request.key))
-        if request.kind == READ:
-            entry = await file.read(rid_id)
-            return Done(value=value_of(entry))
-        replica = self.replicas.of(RANGE_ID)
-        assert replica is not None
-        name = RequestName(
-            principal="acme",
-            request_id=request.request_id,
-            digest=sha256(msgspec.msgpack.encode(request)).digest(),
-        )
-        write = Write(
-            rid_id=rid_id,
-            entry_hash=int.from_bytes(rid_id[:HASH_BYTES], "big"),
-            apply=partial(outcome_of, request),
-            request=name,
-        )
-        epoch = replica.serving_epoch
-        try:
-            applied = await file.submit(write)
-        except ConditionFailed:
-            self.cluster.acknowledged(epoch, self.number)
-            return Done(held=False)
-        self.cluster.acknowledged(epoch, self.number)
-        return done_of(applied)
-
-
 class ReplicatedCluster:
-    """A `Cluster`: one range on `nodes` nodes, all of them replicas."""
+    """A `Cluster`: one range on some of `nodes` nodes."""
 
     range_id = RANGE_ID
+    path = PATH
+    replica_on = staticmethod(replica_on)
 
-    def __init__(self, world: World, *, nodes: int = 3) -> None:
+    def __init__(self, world: World, *, nodes: int = 4) -> None:
         """Set the machines up, all off."""
         self.world = world
         self.numbers = range(1, nodes + 1)
@@ -271,15 +118,7 @@ class ReplicatedCluster:
         """Start everything, place the range, and wait until it answers."""
         self.world.ensure_up()
         await self.world.coordination.started.wait()
-        replicas = tuple(
-            Replica(
-                node=node_id(number),
-                incarnation=_incarnation(number),
-                uri=f"https://node-{number}:1",
-                state=ReplicaState.IN_SYNC,
-            )
-            for number in self.numbers
-        )
+        replicas = tuple(map(replica_on, self.numbers[:_REPLICAS]))
         value = RangePlacement(
             node=replicas[0].node,
             high_hash=HASH_MAX,
@@ -347,11 +186,13 @@ class ReplicatedCluster:
         except (TimeoutError, Malformed):
             return [*told, "a replica does not come back into the set"]
         await asyncio.sleep(1.0)
-        contents = {number: await self._content(number) for number in self.numbers}
+        value = await self._value()
+        named = [number_of(each.node) for each in value.replicas]
+        contents = {number: await self._content(number) for number in named}
         told += diverged({f"node-{number}": log for number, (log, _) in contents.items()})
-        rows = contents[1][1]
+        rows = contents[named[0]][1]
         return told + [
-            f"node-{number} has other rows than node-1"
+            f"node-{number} has other rows than node-{named[0]}"
             for number, content in contents.items()
             if content[1] != rows
         ]
@@ -431,32 +272,18 @@ class ReplicatedCluster:
         return True
 
     async def _is_whole(self) -> bool:
+        value = await self._value()
+        return len(value.in_sync) == len(value.replicas)
+
+    async def _value(self) -> RangePlacement:
         found = await self.world.coordination.embedded.get(PATH.path)
         assert found.kv is not None
-        value = values.decode(PATH, found.kv.value)
-        return len(value.in_sync) == len(self.nodes)
+        return values.decode(PATH, found.kv.value)
 
     async def _content(self, number: int) -> tuple[Log, Any]:
         """Read the applied part of a node's log, and its rows."""
         node = self.lives[number]
-        return await node.process.run(_read_all(node), name="look")
-
-
-async def _read_all(node: Node) -> tuple[Log, Any]:
-    file = await node.open_file(RANGE_ID)
-    return await file.look(
-        lambda connection: (
-            [
-                (record.epoch, record.seq, record.digest)
-                for record in range_log.read(
-                    connection,
-                    after_seq=0,
-                    last_seq=replica_log.read_state(connection).applied_seq,
-                )
-            ],
-            connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
-        )
-    )
+        return await node.process.run(read_all(node), name="look")
 
 
 def read_much(client: int, random: Random, keys: Sequence[str]) -> Draw:
