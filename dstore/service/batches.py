@@ -15,7 +15,7 @@ from dstore.model.errors import NotMine, Unavailable
 from dstore.model.values import item_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
 
     from dstore.service.items import ItemKey, Items
     from dstore.service.read_answers import ReadAnswer, ReadAsk
@@ -32,6 +32,7 @@ class BatchedRead(msgspec.Struct, frozen=True, kw_only=True):
 
     key: ItemKey
     ask: ReadAsk
+    is_eventual: bool = False
 
 
 class ReadItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,15 +85,19 @@ async def read_batch(items: Items, reads: Sequence[BatchedRead]) -> list[ReadIte
 async def _read_all(items: Items, reads: Sequence[BatchedRead]) -> Sequence[ReadAnswer | None]:
     """Read a few items: of one range one by one, of several side by side."""
     if len(reads) == 1:
-        return [await items.read(reads[0].key, reads[0].ask)]
+        return [await _read(items, reads[0])]
     answers: dict[int, ReadAnswer | None] = {}
 
     async def read_those(places: Sequence[int]) -> None:
         for place in places:
-            answers[place] = await items.read(reads[place].key, reads[place].ask)
+            answers[place] = await _read(items, reads[place])
 
     await gather(*(read_those(places) for places in _lines(items, reads)))
     return [answers[place] for place in range(len(reads))]
+
+
+def _read(items: Items, read: BatchedRead) -> Awaitable[ReadAnswer | None]:
+    return items.read(read.key, read.ask, is_eventual=read.is_eventual)
 
 
 def _lines(items: Items, reads: Sequence[BatchedRead]) -> Collection[Sequence[int]]:

@@ -159,6 +159,10 @@ class Holdings:
             raise NotMine(range_id, epoch or 0)
         return self._peek(range_id)
 
+    def peek_held(self, range_id: str) -> RangeFile | None:
+        """Return the file of a range if it is held here and open, whether it is served or not."""
+        return self._peek(range_id)
+
     async def open(self, ref: RangeRef) -> RangeFile:
         """Open the range's file, or return it open.
 
@@ -169,6 +173,18 @@ class Holdings:
         if file is None:
             file = await self._files.open(ref.range_id, self._file_key(ref.range_id))
             self.peek(ref)  # it may have been dropped meanwhile
+        return file
+
+    async def open_held(self, range_id: str) -> RangeFile:
+        """Open the file of a range that is held here, whether it is served or not.
+
+        For its replica, and for eventual reads: what else a client is told has to go through
+        `open`. Raises: as `open`.
+        """
+        file = self._peek(range_id)
+        if file is None:
+            self.table_of(range_id)
+            file = await self._files.open(range_id, self._file_key(range_id))
         return file
 
     # -------------------------------------------------------------------------------- loading

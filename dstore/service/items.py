@@ -83,25 +83,26 @@ class Items:
         return EntryKey(table=table, key=key, rid_id=encode_key(key))
 
     async def read(
-        self, entry: EntryKey | ItemKey, ask: ReadAsk | None = None
+        self, entry: EntryKey | ItemKey, ask: ReadAsk | None = None, *, is_eventual: bool = False
     ) -> ReadAnswer | None:
         """Read what is asked of the newest acknowledged version; None if there is none.
 
         Args:
             entry: which one.
             ask: what is going to be shown of it (`read_answers`); None for the whole item.
+            is_eventual: an older acknowledged version will do.
         """
         table, rid_id = entry.table, entry.rid_id
         try:
             ref = table.ranges.whole or table.ranges.at(rid_id)
-            return await self._ranges.read(ref, rid_id, ask)
+            return await self._ranges.read(ref, rid_id, ask, is_eventual=is_eventual)
         except NotMine as moved:
-            return await follow(
-                self._directory,
-                table,
-                moved,
-                ask=lambda it: self._ranges.read(it.ranges.at(rid_id), rid_id, ask),
-            )
+
+            def again(found: Table) -> Awaitable[ReadAnswer | None]:
+                ref = found.ranges.at(rid_id)
+                return self._ranges.read(ref, rid_id, ask, is_eventual=is_eventual)
+
+            return await follow(self._directory, table, moved, ask=again)
 
     def is_near(self, entry: EntryKey | ItemKey) -> bool:
         """Tell whether an entry is in this process, so that asking for it takes no time to travel.
@@ -110,11 +111,19 @@ class Items:
         """
         return self._ranges.is_near(entry.table.ranges.at(entry.rid_id))
 
-    async def list(self, tenant: str, table_name: str, *, after: bytes, limit: int) -> Listing:
+    async def list(
+        self,
+        tenant: str,
+        table_name: str,
+        *,
+        after: bytes,
+        limit: int,
+        is_eventual: bool = False,
+    ) -> Listing:
         """Read a page of a table's entries in key order (which is the order of their hashes)."""
         table = self._directory.table(tenant, table_name)
         _check_single_key(table.definition)
-        return await self._walks.listing(table, after=after, limit=limit)
+        return await self._walks.listing(table, after=after, limit=limit, is_eventual=is_eventual)
 
     async def write(
         self,

@@ -38,6 +38,7 @@ class _Ask(msgspec.Struct, frozen=True, array_like=True):
     projection: WireExpression | None
     is_count: bool
     is_part: bool
+    is_eventual: bool = False
 
 
 class _Page(msgspec.Struct, frozen=True, array_like=True):
@@ -66,6 +67,7 @@ def encode_ask(ask: PageAsk) -> bytes:
             sent_if(ask.projection),
             ask.is_count,
             ask.is_part,
+            ask.is_eventual,
         )
     )
 
@@ -82,6 +84,7 @@ def decode_ask(encoded: bytes) -> PageAsk:
             projection=None if wire.projection is None else wire.projection.projection(),
             is_count=wire.is_count,
             is_part=wire.is_part,
+            is_eventual=wire.is_eventual,
         )
     except Refused as error:
         raise _asks.unreadable(error) from error

@@ -50,7 +50,7 @@ class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
     """Which items of a range to evaluate, up to where, and what to make of them.
 
     `span` begins behind the former page's last key already. `is_part` says that the page may go on
-    in the next range (`rest_of`).
+    in the next range (`rest_of`). If `is_eventual`, acknowledged versions will do that may be old.
     """
 
     span: Span
@@ -60,6 +60,7 @@ class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
     projection: Projection | None = None
     is_count: bool = False
     is_part: bool = False
+    is_eventual: bool = False
 
 
 class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +82,14 @@ class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def page_of(file: RangeFile, definition: TableDefinition, ask: PageAsk) -> ItemPage:
-    """Read a page; each item is the newest acknowledged version at the moment it is reached.
+    """Read a page; each item is the newest version that is here at the moment it is reached.
 
     A short page in memory is made on the event loop, any other in a thread.
 
     Raises: Corrupt: a page on the way is damaged.
     """
     collector = _PageCollector(ask, definition)
-    await file.walk(ask.span, collector)
+    await file.walk(ask.span, collector, is_certain=not ask.is_eventual)
     is_long = ask.is_part and collector.scanned_bytes > LOOP_BYTES_MAX  # all of it is counted
     return await in_thread_if(is_long, collector.page)
 

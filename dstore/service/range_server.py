@@ -128,8 +128,10 @@ class RangeServer:
 
     async def _read(self, request: ReadEntry) -> EntryRead:
         ask = WHOLE_ITEM if request.ask == _WHOLE else decode_read(request.ask)
-        _, ref = self._range_of(request.range_id, request.epoch, request.rid_id)
-        answer = await self._ranges.read(ref, request.rid_id, ask)
+        is_eventual = request.is_eventual
+        epoch = None if is_eventual else request.epoch
+        _, ref = self._range_of(request.range_id, epoch, request.rid_id)
+        answer = await self._ranges.read(ref, request.rid_id, ask, is_eventual=is_eventual)
         return EntryRead(None if answer is None else encode_answer(answer))
 
     async def _page(self, request: ReadPage) -> PageRead:
@@ -137,13 +139,20 @@ class RangeServer:
             ask = await in_thread(lambda: decode_ask(request.ask))
         else:
             ask = decode_ask(request.ask)
-        definition, ref = self._range(request.range_id, request.epoch)
+        epoch = None if ask.is_eventual else request.epoch
+        definition, ref = self._range(request.range_id, epoch)
         found = await self._ranges.page(ref, definition, ask)
         return await in_thread_if(_json_bytes(found) > LOOP_BYTES_MAX, partial(_paged, found))
 
     async def _list(self, request: ListEntries) -> Listed:
-        definition, ref = self._range(request.range_id, request.epoch)
-        ask = ListingAsk(after=request.after, limit=request.limit, bytes_max=request.bytes_max)
+        epoch = None if request.is_eventual else request.epoch
+        definition, ref = self._range(request.range_id, epoch)
+        ask = ListingAsk(
+            after=request.after,
+            limit=request.limit,
+            bytes_max=request.bytes_max,
+            is_eventual=request.is_eventual,
+        )
         found = await self._ranges.listing(ref, definition, ask)
         return await in_thread_if(found.size_bytes > LOOP_BYTES_MAX, partial(_listed, found))
 
@@ -231,21 +240,24 @@ class RangeServer:
     # ------------------------------------------------------------------------------------- finding
 
     def _range_of(
-        self, range_id: str, epoch: int, rid_id: bytes
+        self, range_id: str, epoch: int | None, rid_id: bytes
     ) -> tuple[TableDefinition, RangeRef]:
-        """Find the range of a key, which must be the one that the caller names. Raises: NotMine."""
+        """Find the range of a key, which must be the one that the caller names. Raises: NotMine.
+
+        `epoch` is that in which the caller knows it; None for any.
+        """
         table = self._held.table_of(range_id)
         ref = table.ranges.whole or table.ranges.at(rid_id)
-        if ref.range_id != range_id or ref.epoch != epoch:
+        if ref.range_id != range_id or (ref.epoch != epoch and epoch is not None):
             raise NotMine(range_id, ref.epoch if ref.range_id == range_id else 0)
         return table.definition, ref
 
-    def _range(self, range_id: str, epoch: int) -> tuple[TableDefinition, RangeRef]:
-        """Find a range. Raises: NotMine."""
+    def _range(self, range_id: str, epoch: int | None) -> tuple[TableDefinition, RangeRef]:
+        """Find a range; `epoch` is as `_range_of` has it. Raises: NotMine."""
         table = self._held.table_of(range_id)
         for ref in table.ranges.refs:
             if ref.range_id == range_id:
-                if ref.epoch != epoch:
+                if ref.epoch != epoch and epoch is not None:
                     raise NotMine(range_id, ref.epoch)
                 return table.definition, ref
         raise NotMine(range_id)

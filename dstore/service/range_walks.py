@@ -38,6 +38,8 @@ class RangeWalks:
     async def page(self, table: Table, ask: PageAsk) -> ItemPage:
         """Read a page; each item is the newest acknowledged version at the moment it is reached.
 
+        An eventual page may have older ones.
+
         Raises: Refused: the table was deleted meanwhile. Corrupt: a page on the way is damaged.
         """
         walk = _PageWalk(self._ranges, ask)
@@ -46,9 +48,14 @@ class RangeWalks:
         except NotMine as moved:
             return await follow(self._directory, table, moved, ask=walk.go_on)
 
-    async def listing(self, table: Table, *, after: bytes, limit: int) -> Listing:
+    async def listing(
+        self, table: Table, *, after: bytes, limit: int, is_eventual: bool = False
+    ) -> Listing:
         """List entries behind a key; b"" for the beginning. Raises: as `page`."""
-        walk = _ListingWalk(self._ranges, after=after, limit=limit)
+        ask = ListingAsk(
+            after=after, limit=limit, bytes_max=LIST_BYTES_MAX, is_eventual=is_eventual
+        )
+        walk = _ListingWalk(self._ranges, ask)
         try:
             return await walk.go_on(table)
         except NotMine as moved:
@@ -92,9 +99,9 @@ class _ListingWalk:
 
     __slots__ = ("_ask", "_ranges", "_taken")
 
-    def __init__(self, ranges: Ranges, *, after: bytes, limit: int) -> None:
+    def __init__(self, ranges: Ranges, ask: ListingAsk) -> None:
         self._ranges = ranges
-        self._ask = ListingAsk(after=after, limit=limit, bytes_max=LIST_BYTES_MAX)
+        self._ask = ask
         self._taken: list[Listing] = []
 
     async def go_on(self, table: Table) -> Listing:
@@ -106,7 +113,8 @@ class _ListingWalk:
             if found.last is not None:
                 # Where the page was full at the border, it goes on behind the border.
                 return self._joined(last=found.last or ask.after)
-            self._ask = ListingAsk(
+            self._ask = structs.replace(
+                ask,
                 after=hash_bounds(ref.low, ref.high)[1] or ask.after,
                 limit=ask.limit - found.count,
                 bytes_max=ask.bytes_max - found.size_bytes,

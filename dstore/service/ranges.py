@@ -24,6 +24,7 @@ from dstore.service.mutations import ItemMutation
 from dstore.service.queries import page_of
 from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAnswer, answer_of, listing_of
 from dstore.service.write_answers import NOTHING_ASKED, Written, written
+from dstore.storage.wholeness import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -44,7 +45,12 @@ class Ranges(Protocol):
     """Ranges, each asked by its reference. Every method raises NotMine, with nothing done."""
 
     def read(
-        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
+        self,
+        ref: RangeRef,
+        rid_id: bytes,
+        ask: ReadAsk | None = None,
+        *,
+        is_eventual: bool = False,
     ) -> Awaitable[ReadAnswer | None]:
         """Show the newest acknowledged version of an entry, or None.
 
@@ -52,6 +58,7 @@ class Ranges(Protocol):
             ref: the range that the key is in.
             rid_id: the key.
             ask: what the reader is going to show of it; None for the whole item.
+            is_eventual: an older acknowledged version will do, so any replica may show it.
         Raises: Corrupt.
         """
 
@@ -102,6 +109,12 @@ class RangeStore(Protocol):
     async def open(self, ref: RangeRef) -> RangeFile:
         """Open the range's file, or return it open. Raises: NotMine, Unavailable, Corrupt."""
 
+    def peek_held(self, range_id: str) -> RangeFile | None:
+        """Return the file of a range if it is held here and open, whoever its primary is."""
+
+    async def open_held(self, range_id: str) -> RangeFile:
+        """Open the file of a range that is held here, whoever its primary is. Raises: as `open`."""
+
     def table_of(self, range_id: str) -> Table:
         """Find the table of a range. Raises: NotMine."""
 
@@ -117,14 +130,28 @@ class LocalRanges:
         """Ask the files of `store`; `disk` refuses writes that would not fit."""
         self._store = store
         self._peek = store.peek
+        self._peek_held = store.peek_held
         self._disk = disk
 
     async def read(
-        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
+        self,
+        ref: RangeRef,
+        rid_id: bytes,
+        ask: ReadAsk | None = None,
+        *,
+        is_eventual: bool = False,
     ) -> ReadAnswer | None:
         """Show an entry, at once if the file is open and the entry in memory."""
-        file = self._peek(ref) or await self._store.open(ref)
-        entry = await file.read(rid_id)
+        if is_eventual:
+            file = self._peek_held(ref.range_id) or await self._store.open_held(ref.range_id)
+            if file.whole_at != file.changes:
+                await check_whole(file)
+            entry = await file.read(rid_id, is_certain=False)
+            if file.whole_at != file.changes:
+                await check_whole(file)
+        else:
+            file = self._peek(ref) or await self._store.open(ref)
+            entry = await file.read(rid_id)
         if entry is None:
             return None
         ask = ask or WHOLE_ITEM
@@ -165,21 +192,41 @@ class LocalRanges:
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
         """Evaluate items; few that are in memory on the event loop, any others in a thread."""
-        file = self._peek(ref) or await self._store.open(ref)
-        return await page_of(file, definition, ask)
+        if not ask.is_eventual:
+            file = self._peek(ref) or await self._store.open(ref)
+            return await page_of(file, definition, ask)
+        file = await self._whole(ref.range_id)
+        page = await page_of(file, definition, ask)
+        await check_whole(file)
+        return page
 
     async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Read entries, and write those that are many or large in a thread too."""
-        file = self._peek(ref) or await self._store.open(ref)
+        if ask.is_eventual:
+            file = await self._whole(ref.range_id)
+        else:
+            file = self._peek(ref) or await self._store.open(ref)
         page = await file.scan(
-            after=ask.after, before=None, limit=ask.limit, bytes_max=ask.bytes_max
+            after=ask.after,
+            before=None,
+            limit=ask.limit,
+            bytes_max=ask.bytes_max,
+            is_certain=not ask.is_eventual,
         )
+        if ask.is_eventual:
+            await check_whole(file)
         is_heavy = is_large(entry for _, entry in page.entries)
         return await in_thread_if(is_heavy, partial(listing_of, page, definition))
 
     def is_near(self, _ref: RangeRef) -> bool:
         """All of them are."""
         return True
+
+    async def _whole(self, range_id: str) -> RangeFile:
+        """Open a range that is held here, primary or not. Raises: NotMine: it is being copied."""
+        file = self._peek_held(range_id) or await self._store.open_held(range_id)
+        await check_whole(file)
+        return file
 
     def _writable(self, ref: RangeRef, write: Write) -> RangeFile | None:
         """Let a write in. Returns: the range's file if it is open. Raises: NotMine, Unavailable."""

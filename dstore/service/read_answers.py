@@ -62,12 +62,13 @@ class ListingAsk(msgspec.Struct, frozen=True, kw_only=True):
 
     `after` is the key behind which to begin, b"" for the range's beginning; `limit` entries at
     most, >= 0; with 0 the listing tells only whether there is one. It stops behind the entry that
-    reaches `bytes_max`.
+    reaches `bytes_max`. If `is_eventual`, acknowledged versions will do that may be old.
     """
 
     after: bytes
     limit: int
     bytes_max: int
+    is_eventual: bool = False
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from dstore.storage.range_writer import (
     RangeWriter,
     Write,
 )
+from dstore.storage.readers import Readers
 from dstore.storage.schema import Schema, upgrade
 from dstore.storage.shipments import Shipment
 from dstore.storage.vault.residency import NotResident, Residency
@@ -41,7 +42,6 @@ _log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
-IDLE_READERS_MAX: Final = 2  # kept open for threads; more are opened when needed, then closed
 CHECKPOINT_ROUNDS_MAX: Final = 4  # each folds what was written during the one before
 CHECKPOINT_REST_PAGES: Final = 256  # left for the pause between two batches: ~10 ms
 
@@ -86,7 +86,9 @@ class RangeFile:
         self._is_closing = False
         self._replication = around.replication_of(path.stem)
         self._prepared: Prepared | None = None  # in a thread, not shipped yet
-        self._readers: list[apsw.Connection] = []
+        self.changes = 0  # made by `change`
+        self.whole_at = -1  # of them, when the rows were last seen to be whole; see `wholeness`
+        self._readers = Readers(around.vault, path)
         self._reads_in_threads = 0
         self._group: GroupCommit[Write, Applied] = GroupCommit(
             self._commit,
@@ -137,8 +139,10 @@ class RangeFile:
 
     # ------------------------------------------------------------------------------- reading
 
-    async def read(self, rid_id: bytes) -> Entry | None:
+    async def read(self, rid_id: bytes, *, is_certain: bool = True) -> Entry | None:
         """Read one entry, newest committed version: at once if it is in memory, else in a thread.
+
+        Unless `is_certain`, another replica may have a newer one by now.
 
         Raises: Corrupt: a page on the way is damaged. NotMine: the range is being deleted.
         """
@@ -155,7 +159,7 @@ class RangeFile:
                 raise stored_error(error, file=str(self.path)) from error
         if rid_id in self._unsynced:
             await self._synced()
-        if self._replication is not None:
+        if is_certain and self._replication is not None:
             await self._certain(self._replication)
         return entry
 
@@ -164,7 +168,15 @@ class RangeFile:
         version = self._newest.get(rid_id)
         return None if version is None else self._around.entries.get(version)
 
-    async def scan(self, *, after: bytes, before: bytes | None, limit: int, bytes_max: int) -> Page:
+    async def scan(
+        self,
+        *,
+        after: bytes,
+        before: bytes | None,
+        limit: int,
+        bytes_max: int,
+        is_certain: bool = True,
+    ) -> Page:
         """Read a page of entries between two keys, both exclusive, in a thread.
 
         Args:
@@ -172,16 +184,17 @@ class RangeFile:
             before: None for the end.
             limit: entries at most, >= 0; with 0 the page tells only whether there is one.
             bytes_max: stop behind the entry that reaches it.
+            is_certain: as in `read`.
         Raises: as `read`.
         """
         self._refuse_closing()
         page = await self._walk_in_thread(
             lambda reader: read_page(reader, after, before, limit=limit, bytes_max=bytes_max)
         )
-        await self._told()
+        await self._told(is_certain=is_certain)
         return page
 
-    async def walk(self, span: Span, collector: Collector) -> None:
+    async def walk(self, span: Span, collector: Collector, *, is_certain: bool = True) -> None:
         """Hand a span's entries to a collector until it is full or the span ends.
 
         The event loop does it if that is short and all in memory; else a thread does the rest.
@@ -197,7 +210,7 @@ class RangeFile:
             raise stored_error(error, file=str(self.path)) from error
         if not walk.is_over:
             await self._walk_in_thread(walk.run)
-        await self._told()
+        await self._told(is_certain=is_certain)
 
     async def _walk_in_thread(self, walk: Callable[[apsw.Connection], Result]) -> Result:
         """Walk when it is our turn; who waits for it keeps the file open."""
@@ -209,10 +222,10 @@ class RangeFile:
             self._reads_in_threads -= 1
             self._tell_waiters()
 
-    async def _told(self) -> None:
+    async def _told(self, *, is_certain: bool) -> None:
         """Return when everything that was read by now may be told (I1, I7)."""
         await self._synced()
-        if self._replication is not None:
+        if is_certain and self._replication is not None:
             await self._certain(self._replication)
 
     async def _certain(self, replication: Replication) -> None:
@@ -234,7 +247,9 @@ class RangeFile:
 
     async def _in_thread(self, read: Callable[[apsw.Connection], Result]) -> Result:
         self._reads_in_threads += 1
-        reading = get_running_loop().run_in_executor(self._around.executor, self._with_reader, read)
+        reading = get_running_loop().run_in_executor(
+            self._around.executor, self._readers.lend, read
+        )
         reading.add_done_callback(self._read_done)
         return await shield(reading)  # the thread goes on when its caller is cancelled
 
@@ -243,22 +258,6 @@ class RangeFile:
         if not reading.cancelled():
             reading.exception()  # it is the caller's, who may have gone
         self._tell_waiters()
-
-    def _with_reader(self, read: Callable[[apsw.Connection], Result]) -> Result:
-        """Lend a reader connection to one thread."""
-        try:
-            reader = self._readers.pop()
-        except IndexError:
-            reader = self._around.vault.connect(self.path, readonly=True)
-        try:
-            return read(reader)
-        except (apsw.Error, OSError) as error:
-            raise stored_error(error, file=str(self.path)) from error
-        finally:
-            if len(self._readers) < IDLE_READERS_MAX:
-                self._readers.append(reader)
-            else:
-                reader.close()
 
     # ------------------------------------------------------------------------------- writing
 
@@ -409,6 +408,7 @@ class RangeFile:
     def _changed(self, changing: Future[Any] | None = None) -> None:
         if changing is not None and not changing.cancelled():
             changing.exception()  # it is the caller's, who may have gone
+        self.changes += 1
         self._newest.came_back()
         self._group.release()
         self._tell_waiters()
@@ -494,6 +494,6 @@ class RangeFile:
         The file must be idle.
         """
         self._residency.required = False
-        for connection in (*self._readers, self._resident):
-            connection.close()
+        self._readers.close()
+        self._resident.close()
         self._writer.close()

@@ -45,6 +45,15 @@ class PagedTable:
         """Be where the files of ranges are found."""
         return self.peek(ref)
 
+    def peek_held(self, range_id: str) -> RangeFile:
+        """Be where the files of ranges are found."""
+        [ref] = [ref for ref in self.table.ranges.refs if ref.range_id == range_id]
+        return self.peek(ref)
+
+    async def open_held(self, range_id: str) -> RangeFile:
+        """Be where the files of ranges are found."""
+        return self.peek_held(range_id)
+
     def table_of(self, _range_id: str) -> Table:
         """Be where the tables of ranges are found."""
         return self.table

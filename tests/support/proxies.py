@@ -78,6 +78,7 @@ class Gate:
     peer: Peer
     is_shut: bool = False
     calls: int = 0
+    asked: list[Any] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     # Raised after the call was made: its answer is lost.
     losses: list[Exception] = field(default_factory=list)
@@ -85,6 +86,7 @@ class Gate:
     async def call(self, request: Any, *, deadline_s: float, request_id: str = "") -> Any:
         """Call, if that is possible."""
         self.calls += 1
+        self.asked.append(request)
         if self.is_shut:
             raise unreachable("is away")
         if self.failures:

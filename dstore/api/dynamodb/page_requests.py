@@ -119,8 +119,7 @@ def check_paths(definition: TableDefinition, *expressions: Condition | Projectio
 async def page_reply(call: Call, table: Table, ask: PageAsk) -> Reply:
     """Read a page and make the answer; a long one is encoded in a thread.
 
-    A consistent read and one that is not are the same on one node, but they are charged
-    differently.
+    `ask` says whether it is eventual, as the request's ConsistentRead does.
     """
     # No name is kept for the page: a megabyte of items takes the loop a while to give back.
     page = call.cases.walks.page(table, ask)

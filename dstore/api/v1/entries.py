@@ -1,7 +1,7 @@
 """/v1/tenant/{tenant}/table/{table}/id/{id}: create, read, update, delete, list.
 
-The hot path of v1. Reads are strong by default; `consistency=eventual` is accepted and, on a
-stand-alone node, the same.
+The hot path of v1. Reads are strong by default; with `consistency=eventual` any replica answers,
+which on a stand-alone node is the same.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class EntryHandlers:
     async def read(self, request: web.Request) -> Answer:
         """Answer exactly the stored object; 304 if the client has it, 412 if it wants another."""
         exchange = await Exchange.receive(request, self._cases, allowed=(CONSISTENCY,))
-        _check_consistency(exchange)
+        is_eventual = _is_eventual(exchange)
         key = self._locate(exchange)
         wanted = _preconditions(exchange)
         has = wanted.none_match
         ask = PLAIN_ENTRY if has is None else ReadAsk(form=Form.PLAIN, unless=has)
-        found = await self._cases.items.read(key, ask)
+        found = await self._cases.items.read(key, ask, is_eventual=is_eventual)
         if found is None:
             raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
         headers = {hdrs.ETAG: f'"{found.version}"', RID: self._rid(exchange)}
@@ -76,10 +76,14 @@ class EntryHandlers:
         """List entries in the order of their keys' hashes."""
         allowed = (*PARAMETERS, CONSISTENCY)
         exchange = await Exchange.receive(request, self._cases, allowed=allowed)
-        _check_consistency(exchange)
+        is_eventual = _is_eventual(exchange)
         tenant, table = exchange.value("tenant"), exchange.value("table")
         listing = await self._cases.items.list(
-            tenant, table, after=after_of(exchange), limit=limit_of(exchange)
+            tenant,
+            table,
+            after=after_of(exchange),
+            limit=limit_of(exchange),
+            is_eventual=is_eventual,
         )
         rid = table_rid(tenant, table, location=self._cases.directory.location)
         after = None if listing.last is None else after_text(listing.last)
@@ -231,8 +235,11 @@ def _wants_async(exchange: Exchange) -> bool:
     return "respond-async" in names
 
 
-def _check_consistency(exchange: Exchange) -> None:
+def _is_eventual(exchange: Exchange) -> bool:
+    """Read which consistency is asked for. Raises: Refused: neither strong nor eventual."""
     if "?" not in exchange.request.raw_path:
-        return
-    if exchange.request.query.get(CONSISTENCY, "strong") not in {"strong", "eventual"}:
+        return False
+    asked = exchange.request.query.get(CONSISTENCY, "strong")
+    if asked not in {"strong", "eventual"}:
         raise invalid(f"{CONSISTENCY} must be strong or eventual.")
+    return asked == "eventual"

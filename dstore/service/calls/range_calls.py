@@ -36,7 +36,8 @@ class EntryRead(msgspec.Struct, frozen=True, array_like=True):
 class ReadEntry(PeerRequest[EntryRead], frozen=True, array_like=True):
     """Read the newest acknowledged version of an entry, as the JSON that a client is answered.
 
-    `ask` is `read_wire.encode_read`'s; b"", the commonest, stands for `read_answers.WHOLE_ITEM`.
+    `ask` is `read_wire.encode_read`'s; b"", the commonest, stands for `read_answers.WHOLE_ITEM`. If
+    `is_eventual`, whoever holds a replica answers, in whatever epoch, with what that has applied.
 
     Raises: NotMine, Corrupt. Unavailable: control's share of the range's key is not at hand.
     """
@@ -45,6 +46,7 @@ class ReadEntry(PeerRequest[EntryRead], frozen=True, array_like=True):
     epoch: int
     rid_id: RidId
     ask: bytes = b""
+    is_eventual: bool = False
 
 
 class WriteDone(msgspec.Struct, frozen=True, array_like=True):
@@ -80,6 +82,8 @@ class PageRead(msgspec.Struct, frozen=True, array_like=True):
 class ReadPage(PeerRequest[PageRead], frozen=True, array_like=True):
     """Evaluate the items of a range that a page asks for; `ask` is `page_wire.encode_ask`'s.
 
+    It says whether it is eventual, as ReadEntry has it.
+
     Raises: as ReadEntry.
     """
 
@@ -95,13 +99,14 @@ class Listed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ListEntries(PeerRequest[Listed], frozen=True, array_like=True):
-    """Read entries behind a key as v1 lists them. Raises: as ReadEntry."""
+    """Read entries behind a key as v1 lists them. `is_eventual` and errors: as ReadEntry."""
 
     range_id: str
     epoch: int
     after: _Beginning
     limit: Annotated[int, msgspec.Meta(ge=0, le=LIST_LIMIT_MAX)]
     bytes_max: Annotated[int, msgspec.Meta(le=LIST_BYTES_MAX)] = LIST_BYTES_MAX
+    is_eventual: bool = False
 
 
 class WriteDeferred(msgspec.Struct, frozen=True, array_like=True):

@@ -123,26 +123,36 @@ class NodeCalls:
         return self._peers.knows(node)
 
     async def ask(
-        self, ref: RangeRef, request: PeerRequest[Reply], *, doing: Doing = Doing.READING
+        self,
+        ref: RangeRef,
+        request: PeerRequest[Reply],
+        *,
+        doing: Doing = Doing.READING,
+        of_any: Size | None = None,
     ) -> Reply:
-        """Have the primary of a range answer, within PROXY_CALL_TIMEOUT_S.
+        """Have the primary of a range answer, or any replica, within PROXY_CALL_TIMEOUT_S.
 
         Args:
             ref: the range as the caller knows it, in the epoch that `request` names.
             request: what to ask.
             doing: what it does there.
+            of_any: how much is read, if any replica may answer: the primary is asked first, and
+                another one too as soon as the primary is late.
         Raises: what the node raises. NotMine: there is no such range any more. Unavailable:
             certainly nothing was done. Unknown.
         """
-        return cast("Reply", await self._made(ref, request, doing=doing, of_any=None))
-
-    async def ask_any(self, ref: RangeRef, request: PeerRequest[Reply], size: Size) -> Reply:
-        """Have any replica of a range answer what only reads, and need not read the newest.
-
-        The primary is asked first, and another replica too as soon as the primary is late. Raises:
-        as `ask`.
-        """
-        return cast("Reply", await self._made(ref, request, doing=Doing.READING, of_any=size))
+        call = NodeCall(
+            ref, request, doing=doing, of_any=of_any, began_ns=self._clock.monotonic_ns()
+        )
+        self._news.listen(ref.range_id, call)
+        try:
+            try:
+                return cast("Reply", await self._attempt(call, PROXY_CALL_TIMEOUT_S))
+            except (Unavailable, Unknown) as error:
+                problem = error
+            return cast("Reply", await self._made_again(call, problem))
+        finally:
+            self._news.leave(ref.range_id, call)
 
     async def ask_node(self, node: str, request: PeerRequest[Reply]) -> Reply:
         """Have a node answer what only reads and is of no range. Raises: as `ask`."""
@@ -197,20 +207,6 @@ class NodeCalls:
                 del self._at_nodes[node]
 
     # --------------------------------------------------------------------------------- all attempts
-
-    async def _made(self, ref: RangeRef, request: Any, *, doing: Doing, of_any: Size | None) -> Any:
-        call = NodeCall(
-            ref, request, doing=doing, of_any=of_any, began_ns=self._clock.monotonic_ns()
-        )
-        self._news.listen(ref.range_id, call)
-        try:
-            try:
-                return await self._attempt(call, PROXY_CALL_TIMEOUT_S)
-            except (Unavailable, Unknown) as error:
-                problem = error
-            return await self._made_again(call, problem)
-        finally:
-            self._news.leave(ref.range_id, call)
 
     async def _made_again(self, call: NodeCall, problem: Unavailable | Unknown) -> Any:
         """Wait until it may help, and ask again, until there is an answer or no time is left."""

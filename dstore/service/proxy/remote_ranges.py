@@ -17,6 +17,7 @@ from dstore.service.calls.range_calls import ListEntries, ReadEntry, ReadPage, W
 from dstore.service.mutation_wire import encode_mutation
 from dstore.service.page_wire import decode_page, encode_ask
 from dstore.service.proxy.node_calls import Doing
+from dstore.service.proxy.paces import Size
 from dstore.service.read_answers import PLAIN_ENTRY, WHOLE_ITEM
 from dstore.service.read_wire import decode_answer, decode_listing, encode_read
 from dstore.service.write_answer_wire import decode_result
@@ -58,11 +59,18 @@ class RemoteRanges:
         self._near.update(near or {})
 
     def read(
-        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None = None
+        self,
+        ref: RangeRef,
+        rid_id: bytes,
+        ask: ReadAsk | None = None,
+        *,
+        is_eventual: bool = False,
     ) -> Awaitable[ReadAnswer | None]:
         """Read what is asked of an entry."""
         near = self._near.get(ref.node)
-        return self._read(ref, rid_id, ask) if near is None else near.read(ref, rid_id, ask)
+        if near is not None:
+            return near.read(ref, rid_id, ask, is_eventual=is_eventual)
+        return self._read(ref, rid_id, ask, is_eventual=is_eventual)
 
     async def write(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
@@ -108,7 +116,8 @@ class RemoteRanges:
         if near is not None:
             return await near.page(ref, definition, ask)
         request = ReadPage(range_id=ref.range_id, epoch=ref.epoch, ask=encode_ask(ask))
-        return decode_page((await self._calls.ask(ref, request)).page)
+        of_any = Size.PAGE if ask.is_eventual else None
+        return decode_page((await self._calls.ask(ref, request, of_any=of_any)).page)
 
     async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Have entries listed; they come in one piece of JSON."""
@@ -121,18 +130,23 @@ class RemoteRanges:
             after=ask.after,
             limit=ask.limit,
             bytes_max=ask.bytes_max,
+            is_eventual=ask.is_eventual,
         )
-        return decode_listing((await self._calls.ask(ref, request)).listing)
+        of_any = Size.PAGE if ask.is_eventual else None
+        return decode_listing((await self._calls.ask(ref, request, of_any=of_any)).listing)
 
     def is_near(self, ref: RangeRef) -> bool:
         """Tell whether the range's node is in this process."""
         return ref.node in self._near
 
-    async def _read(self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None) -> ReadAnswer | None:
+    async def _read(
+        self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None, *, is_eventual: bool
+    ) -> ReadAnswer | None:
         if ask is None or ask is WHOLE_ITEM:
             wanted = b""
         else:
             wanted = _PLAIN if ask is PLAIN_ENTRY else encode_read(ask)
-        request = ReadEntry(range_id=ref.range_id, epoch=ref.epoch, rid_id=rid_id, ask=wanted)
-        found = (await self._calls.ask(ref, request)).answer
+        request = ReadEntry(ref.range_id, ref.epoch, rid_id, wanted, is_eventual)
+        of_any = Size.ENTRY if is_eventual else None
+        found = (await self._calls.ask(ref, request, of_any=of_any)).answer
         return None if found is None else decode_answer(found)

@@ -255,6 +255,32 @@ async def test_what_is_not_here_is_not_mine(asker: Asker) -> None:
     assert await asker.read("k") is None
 
 
+async def test_eventual_reads_are_of_any_epoch(asker: Asker) -> None:
+    """Who need not see the newest may ask any replica, whoever its primary is by now."""
+    await asker.put("k")
+    ref = asker.ref("items", rid("k"))
+    for epoch in (0, 1, 7):
+        read = ReadEntry(ref.range_id, epoch, rid("k"), b"", is_eventual=True)
+        found: EntryRead = await asker.peer.call(read, deadline_s=DEADLINE_S)
+        assert found.answer is not None
+        ask = PageAsk(span=segment_span(0, 1), is_eventual=True)
+        page = ReadPage(ref.range_id, epoch, encode_ask(ask))
+        assert decode_page((await asker.peer.call(page, deadline_s=DEADLINE_S)).page).count == 1
+        lists = ListEntries(ref.range_id, epoch, b"", 5, is_eventual=True)
+        told = await asker.peer.call(lists, deadline_s=DEADLINE_S)
+        assert decode_listing(told.listing).count == 1
+    other = next(
+        each for each in asker.node.catalog.table(TENANT, "items").ranges.refs if each != ref
+    )
+    asked: Any
+    for asked in (
+        ReadEntry(other.range_id, 1, rid("k"), b"", is_eventual=True),
+        ReadEntry("0a000000-0000-4000-8000-000000000001", 1, rid("k"), b"", is_eventual=True),
+    ):
+        with pytest.raises(NotMine):
+            await asker.peer.call(asked, deadline_s=DEADLINE_S)
+
+
 async def test_what_cannot_be_read_is_refused(asker: Asker) -> None:
     """A mutation, a question or a key that makes no sense does nothing and ends nothing."""
     ref = asker.ref("items", rid("k"))

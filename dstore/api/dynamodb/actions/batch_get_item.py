@@ -104,7 +104,8 @@ def _fitted(
     if projection is not None:
         check_paths(projection, table.definition)
         ask = ReadAsk(form=Form.ITEM, projection=projection, is_counted=True)
-    reads = [BatchedRead(key=key, ask=ask) for key in item_keys]
+    is_eventual = not block.get("ConsistentRead")
+    reads = [BatchedRead(key=key, ask=ask, is_eventual=is_eventual) for key in item_keys]
     return _Asked(name=name, given=block, reads=reads)
 
 

@@ -27,9 +27,10 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 
 async def run(call: Call) -> dict[str, Any]:
-    """Read and answer; a consistent read and one that is not are the same on one node."""
+    """Read and answer."""
     key, ask = await in_thread_if(call.is_large, partial(_plan, call))
-    return _answer(call, key, await call.cases.items.read(key, ask))
+    is_eventual = not call.members.get("ConsistentRead")
+    return _answer(call, key, await call.cases.items.read(key, ask, is_eventual=is_eventual))
 
 
 def _plan(call: Call) -> tuple[ItemKey, ReadAsk]:

@@ -75,6 +75,7 @@ def _plan(call: Call) -> tuple[Table, PageAsk]:
         filter=kept,
         projection=projection,
         is_count=is_count(members),
+        is_eventual=not members.get("ConsistentRead"),
     )
 
 

@@ -22,8 +22,10 @@ from dstore.model.errors import ConditionFailed, NotMine, Refused, Unavailable, 
 from dstore.model.tables import IdType
 from dstore.replication.peers.errors import Unreachable
 from dstore.service.access import Principal
+from dstore.service.calls.range_calls import ReadPage
 from dstore.service.deferred_store import DeferredWrite, Verb
 from dstore.service.entry_writes import create
+from dstore.service.page_wire import decode_ask
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.storage.control import audit
 from dstore.storage.requests import RequestName
@@ -179,6 +181,51 @@ async def test_a_range_that_has_moved_on_is_followed(tmp_path: Path) -> None:
         assert (await got(cluster, "a"))["a"] == {"S": "w"}
 
 
+@pytest.mark.parametrize("is_consistent", [None, False, True])
+async def test_reads_are_as_consistent_as_they_are_asked(
+    tmp_path: Path, is_consistent: bool | None
+) -> None:
+    """ConsistentRead goes to the primary alone; without it any replica may answer."""
+    async with proxy_cluster(tmp_path, nodes=1) as cluster:
+        await made(cluster)
+        await put(cluster, "a")
+        [gate] = cluster.gates.values()
+        further = {} if is_consistent is None else {"ConsistentRead": is_consistent}
+        key = {"id": {"S": "a"}}
+        gate.asked.clear()
+        await called(cluster.proxy, "GetItem", TableName=TABLE, Key=key, **further)
+        await called(
+            cluster.proxy, "BatchGetItem", RequestItems={TABLE: {"Keys": [key], **further}}
+        )
+        await called(cluster.proxy, "Scan", TableName=TABLE, **further)
+        await called(
+            cluster.proxy,
+            "Query",
+            TableName=TABLE,
+            KeyConditionExpression="id = :a",
+            ExpressionAttributeValues={":a": {"S": "a"}},
+            **further,
+        )
+        told = [
+            decode_ask(one.ask).is_eventual if isinstance(one, ReadPage) else one.is_eventual
+            for one in gate.asked
+        ]
+        assert told == [not is_consistent] * 4
+
+
+async def test_lists_are_as_consistent_as_they_are_asked(tmp_path: Path) -> None:
+    """v1 is strong unless its client wants otherwise."""
+    async with proxy_cluster(tmp_path, nodes=1) as cluster:
+        await made(cluster)
+        [gate] = cluster.gates.values()
+        gate.asked.clear()
+        for is_eventual in (False, True):
+            await cluster.proxy.items.list(
+                TENANT, TABLE, after=b"", limit=5, is_eventual=is_eventual
+            )
+        assert [one.is_eventual for one in gate.asked] == [False, True]
+
+
 async def test_refusals_come_back_as_they_are(tmp_path: Path) -> None:
     """A condition that fails shows its item, and a misfit its words, through the wire."""
     async with proxy_cluster(tmp_path) as cluster:
@@ -207,9 +254,9 @@ async def test_refusals_come_back_as_they_are(tmp_path: Path) -> None:
 
 async def test_control_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without control items are served as before; only changes of tables wait, and say so."""
-    monkeypatch.setattr("dstore.service.proxy.remote_registrar.PROXY_CHANGE_TIMEOUT_S", 0.2)
     async with proxy_cluster(tmp_path) as cluster:
         await made(cluster)
+        monkeypatch.setattr("dstore.service.proxy.remote_registrar.PROXY_CHANGE_TIMEOUT_S", 0.2)
         cluster.control_gate.is_shut = True
         await put(cluster, "a")
         assert await got(cluster, "a") is not None

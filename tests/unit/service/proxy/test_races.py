@@ -29,7 +29,7 @@ FULL = Unavailable(UnavailableKind.OVERLOADED, "Too much.", retry_after_ms=10)
 
 
 async def read(here: Routed, size: Size = Size.ENTRY) -> bytes:
-    reply = await here.calls.ask_any(here.ref, here.read(), size)
+    reply = await here.calls.ask(here.ref, here.read(), of_any=size)
     assert reply.answer is not None
     return reply.answer
 
