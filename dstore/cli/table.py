@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from dstore.base.limits import REPLICATION_FACTOR_MAX
 from dstore.cli.answers import document, pages
 from dstore.cli.client import Client, Request, UrlPath, client, json_request, path_of
 from dstore.cli.command import TEXT, Noun, Word
@@ -12,14 +13,22 @@ from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
 from dstore.cli.options import calls_v1, dry_run_option, tenant_option, yes_option
 from dstore.cli.output import Column, print_list, print_result, print_thing
+from dstore.model.replication import Outage
 from dstore.model.tables import IdType
 
 _COLUMNS = (
     Column(heading="TABLE", key="table"),
     Column(heading="ID TYPE", key="idType"),
     Column(heading="ITEMS", key="entries"),
+    Column(heading="COPIES", key="copies"),
     Column(heading="RID", key="rid"),
 )
+
+_OUTAGES: dict[str, str] = {
+    Outage.UNAVAILABLE: "unavailable",
+    Outage.READ_ONLY: "read-only",
+    Outage.NONE: "available",
+}
 
 _name_argument = click.argument("name", type=TEXT, help="The table's name.")
 
@@ -41,13 +50,24 @@ def table() -> None:
     show_default=IdType.STRING.value,
     help="What the items' IDs are.",
 )
+@click.option(
+    "--replication-factor",
+    type=click.IntRange(1, REPLICATION_FACTOR_MAX),
+    metavar="COPIES",
+    help="How many copies of it, each on a node of its own; as the cluster is set if left out.",
+)
 @tenant_option
 @calls_v1
-def create(*, name: str, id_type: IdType, tenant: str) -> None:
+def create(*, name: str, id_type: IdType, replication_factor: int | None, tenant: str) -> None:
     """Make a table; the same table again is left as it is."""
-    answer = client(Surface.V1).call(json_request("PUT", path(tenant, name), {"idType": id_type}))
+    body: dict[str, Any] = {"idType": id_type}
+    if replication_factor is not None:
+        body["settings"] = {"replicationFactor": replication_factor}
+    answer = client(Surface.V1).call(json_request("PUT", path(tenant, name), body))
     was = "is made" if answer.status == HTTPStatus.CREATED else "was there already"
-    print_result("Table", document(answer), sentence=f"Table {name} of tenant {tenant} {was}.")
+    found = document(answer)
+    sentence = f"Table {name} of tenant {tenant} {was}{_copies(found, replication_factor)}."
+    print_result("Table", found, sentence=sentence)
 
 
 @table.command("list", example="dstore table list --tenant acme")
@@ -70,12 +90,14 @@ def show(*, name: str, tenant: str) -> None:
         "table": found.get("table"),
         "id type": found.get("idType"),
         "items": found.get("entries"),
+        "copies": found.get("copies"),
+        "one node down": _OUTAGES.get(str(found.get("oneNodeDown"))),
         "created": found.get("createdAt"),
         "table id": found.get("tableId"),
         "rid": found.get("rid"),
         **{f"settings.{key}": value for key, value in (found.get("settings") or {}).items()},
     }
-    print_thing("Table", found, shown)
+    print_thing("Table", found, {name: value for name, value in shown.items() if value is not None})
 
 
 @table.command(example="dstore table delete orders --dry-run")
@@ -103,6 +125,17 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
         {"table": name, "tenant": tenant, "deleted": True},
         sentence=f"Table {name} of tenant {tenant} is deleted.",
     )
+
+
+def _copies(found: dict[str, Any], wanted: int | None) -> str:
+    """Say what a node's failure means to a table, where it has copies or was to have some."""
+    copies = found.get("copies")
+    if not isinstance(copies, int) or (copies == 1 and wanted in {None, 1}):
+        return ""
+    many = "1 copy" if copies == 1 else f"{copies} copies"
+    few = f" instead of {wanted}, for there are no more nodes" if (wanted or 0) > copies else ""
+    outage = _OUTAGES.get(str(found.get("oneNodeDown")), "")
+    return f", in {many}{few}: with one node down it is {outage}"
 
 
 def path(tenant: str, name: str) -> UrlPath:

@@ -90,6 +90,9 @@ class Directory(Protocol):
     def size_bytes(self, table: Table) -> int:
         """Measure a table's databases, as last known."""
 
+    def copies(self, table: Table) -> int:
+        """Say how many replicas a table's ranges are to have: the fewest that one of them is."""
+
 
 class Registrar(Protocol):
     """Changes what tenants and tables there are; each change is durable when it returns.

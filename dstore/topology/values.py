@@ -27,6 +27,7 @@ from dstore.base.limits import (
 )
 from dstore.model.errors import DStoreError
 from dstore.model.hashing import HASH_MAX
+from dstore.model.replication import majority
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import (
     StoredSchema,
@@ -210,7 +211,7 @@ class RangePlacement(_Value, frozen=True, kw_only=True, gc=False):
     @property
     def min_in_sync(self) -> int:
         """So many must hold a write before it is acknowledged: a majority of the factor."""
-        return self.factor // 2 + 1
+        return majority(self.factor)
 
 
 class TenantValue(_Value, frozen=True, kw_only=True, gc=False):

@@ -31,6 +31,8 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
         "tableId",
         "idType",
         "entries",
+        "copies",
+        "oneNodeDown",
         "createdAt",
         "settings",
     }
@@ -41,6 +43,20 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
     assert described["settings"] == {}
     shown = {name: described[name] for name in ("idType", "settings")}
     assert client.put(path, shown).status == 200, "what GET shows can be PUT again"
+
+
+def test_how_many_copies_a_table_is_to_have(client: CheckedClient, tenant: str) -> None:
+    """It is kept as it was put; where there is one node there is one copy, and that is said."""
+    path = f"{tenant}/table/several-copies"
+    wanted = {"idType": "String", "settings": {"replicationFactor": 3}}
+    made = client.put(path, wanted)
+    assert (made.status, made.json()["settings"]) == (201, {"replicationFactor": 3})
+    assert (made.json()["copies"], made.json()["oneNodeDown"]) == (1, "unavailable")
+    assert client.put(path, wanted).status == 200
+    assert client.put(path, {"idType": "String"}).status == 200
+    other = {"idType": "String", "settings": {"replicationFactor": 2}}
+    assert client.put(path, other).status == 409
+    assert client.get(path).json() == made.json()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +77,13 @@ def test_another_table_of_the_name_conflicts(
     [{}, {"idType": "string"}, {"idType": None}, {"idType": 1}, {"idType": ["String"]},
      {"idType": {"a": 1}}, {"idType": "String", "x": 1},
      {"idType": "String", "settings": {"x": 1}}, {"idType": "String", "settings": None},
-     {"idType": "String", "settings": []}, {"settings": {}}, {"id": "String"}, [], b"", b"null",
+     {"idType": "String", "settings": []},
+     {"idType": "String", "settings": {"replicationFactor": 0}},
+     {"idType": "String", "settings": {"replicationFactor": 6}},
+     {"idType": "String", "settings": {"replicationFactor": "3"}},
+     {"idType": "String", "settings": {"replicationFactor": 2.5}},
+     {"idType": "String", "settings": {"replicationFactor": None}},
+     {"settings": {}}, {"id": "String"}, [], b"", b"null",
      {"idType": "S" * 10_000}],
     ids=lambda body: repr(body)[:30],
 )  # fmt: skip
@@ -158,5 +180,5 @@ def test_the_list_has_every_table_in_order(client: CheckedClient) -> None:
     assert [table["table"] for table in listed["tables"]] == ["AAA", "mmm", "zzz"]
     assert listed["after"] is None
     for table in listed["tables"]:
-        assert table.keys() == {"table", "rid", "idType", "entries"}
+        assert table.keys() == {"table", "rid", "idType", "entries", "copies"}
         assert re.fullmatch(r"rid:dStore:listing-tables:NA:table:\w{3}", table["rid"])

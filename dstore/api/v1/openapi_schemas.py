@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from dstore.base.limits import (
     PARTITION_KEY_BYTES_MAX,
+    REPLICATION_FACTOR_MAX,
     TABLE_NAME_CHARS_MAX,
     TABLE_NAME_CHARS_MIN,
     TENANT_NAME_CHARS_MAX,
 )
+from dstore.model.replication import Outage
 
 Described = dict[str, Any]
 
@@ -52,9 +54,20 @@ def schemas() -> Described:
     """List them by name."""
     id_type = {"enum": ["String", "Integer", "Bytes"]}
     count = {"type": "integer", "minimum": 0}
-    settings = {"type": "object", "maxProperties": 0}
+    factor = {"type": "integer", "minimum": 1, "maximum": REPLICATION_FACTOR_MAX}
+    settings = {
+        "type": "object",
+        "properties": {"replicationFactor": factor},
+        "additionalProperties": False,
+    }
     tenant = {"tenant": _STRING, "rid": _STRING, "createdAt": _INSTANT}
-    table = {"table": _STRING, "rid": _STRING, "idType": id_type, "entries": count}
+    table = {
+        "table": _STRING,
+        "rid": _STRING,
+        "idType": id_type,
+        "entries": count,
+        "copies": factor,
+    }
     entry = {"type": "object", "description": "Any JSON object; numbers of up to 38 digits."}
     return {
         "Empty": {"type": "object", "maxProperties": 0},
@@ -69,7 +82,15 @@ def schemas() -> Described:
             "additionalProperties": False,
         },
         "TableSummary": _object(table),
-        "Table": _object(table | {"tableId": _STRING, "createdAt": _INSTANT, "settings": settings}),
+        "Table": _object(
+            table
+            | {
+                "oneNodeDown": {"enum": [each.value for each in Outage]},
+                "tableId": _STRING,
+                "createdAt": _INSTANT,
+                "settings": settings,
+            }
+        ),
         "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),
         "IdentifiedEntry": _object({"id": _STRING, "data": ref("Entry")}),
         "EntryPage": _object({"entries": _list("IdentifiedEntry"), "after": _AFTER}),

@@ -9,8 +9,10 @@ from dstore.api.v1.exchange import JSON, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, page_of_names
 from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
+from dstore.model.replication import with_one_node_down
 from dstore.model.rid import table_rid, tenant_rid
-from dstore.model.tables import IdType
+from dstore.model.tables import IdType, is_integer_id
+from dstore.model.values import NumberText
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.service.use_cases import UseCases
 
+_FACTOR: Final = "replicationFactor"
 _ID_TYPES: Final = {id_type.value: id_type for id_type in IdType}
 
 
@@ -43,11 +46,12 @@ class TableHandlers:
         """Create a table; the same again is 200, another of the name 409."""
         exchange = await Exchange.receive(request, self._cases)
         exchange.media_type(JSON)
-        id_type = _id_type(await exchange.json_object("table definition"))
+        id_type, factor = _defined(await exchange.json_object("table definition"))
         table, is_new = await self._cases.registrar.create_table(
             exchange.value("tenant"),
             exchange.value("table"),
             id_type=id_type,
+            factor=factor,
             by=exchange.principal,
         )
         if is_new:
@@ -80,14 +84,19 @@ class TableHandlers:
             "rid": self._rid(table),
             "idType": definition.id_type,
             "entries": self._cases.directory.quantity(table),
+            "copies": self._cases.directory.copies(table),
         }
 
     def _described(self, table: Table, *, status: int = 200) -> Answer:
         definition = table.definition
-        description = self._summary(table) | {
+        summary = self._summary(table)
+        factor = definition.settings.replication_factor
+        description = summary | {
+            "oneNodeDown": with_one_node_down(summary["copies"]),
             "tableId": definition.table_id,
             "createdAt": instant(definition.created_at_us),
-            "settings": {},  # what DynamoDB's door set is answered there
+            # What DynamoDB's door set is answered there.
+            "settings": {} if factor is None else {_FACTOR: factor},
         }
         return json_answer(description, status=status, headers={RID: self._rid(table)})
 
@@ -97,16 +106,27 @@ class TableHandlers:
         return str(table_rid(definition.tenant, definition.name, location=location))
 
 
-def _id_type(body: dict[str, Any]) -> IdType:
-    """Read a table definition; there are no settings yet, so that `settings` is {} or absent."""
+def _defined(body: dict[str, Any]) -> tuple[IdType, int | None]:
+    """Read a table definition: the type of its IDs, and its replication factor if it says one."""
     if not {"idType"} <= body.keys() <= {"idType", "settings"}:
         raise invalid(
             'A table definition is {"idType": "String" | "Integer" | "Bytes", "settings": {}}, '
             "where settings may be left out."
         )
-    if body.get("settings", {}) != {}:
-        raise invalid("settings must be {}: a table has no settings yet.")
+    settings = body.get("settings", {})
+    if not isinstance(settings, dict) or not settings.keys() <= {_FACTOR}:
+        raise invalid(f'settings must be {{}} or {{"{_FACTOR}": 3}}: a table has no others.')
     found = body["idType"]
     if not isinstance(found, str) or found not in _ID_TYPES:
         raise invalid("idType must be String, Integer or Bytes.")
-    return _ID_TYPES[found]
+    return _ID_TYPES[found], _factor(settings)
+
+
+def _factor(settings: dict[str, Any]) -> int | None:
+    """Read how many copies are asked for; the bounds are checked where the table is made."""
+    if _FACTOR not in settings:
+        return None
+    text = settings[_FACTOR]
+    if not isinstance(text, NumberText) or not is_integer_id(text):
+        raise invalid(f"{_FACTOR} must be a whole number.")
+    return int(text)

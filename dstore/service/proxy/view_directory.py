@@ -212,6 +212,13 @@ class ViewDirectory:
         """Sum up what nodes say of the table's databases."""
         return sum(report.stored_bytes for report in self._reports(table))
 
+    def copies(self, table: Table) -> int:
+        """Say how many replicas a table's ranges are to have: the fewest that one of them is."""
+        definition = table.definition
+        shown = self._watcher.view.table(definition.tenant, definition.name)
+        factors = () if shown is None else (each.placement.factor for each in shown.ranges)
+        return min(factors, default=1)
+
     def _reports(self, table: Table) -> Iterator[HeldReport]:
         view, definition = self._watcher.view, table.definition
         for node in {ref.node for ref in table.ranges.refs if ref.node is not None}:

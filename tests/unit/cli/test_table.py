@@ -22,6 +22,28 @@ def test_create_sends_the_id_type(server: FakeServer, run: Run, typed: str) -> N
     assert server.seen[0].headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("copies", "outage", "words"),
+    [
+        (1, "unavailable", "1 copy instead of 2, for there are no more nodes: with one node down"),
+        (2, "readOnly", "2 copies: with one node down it is read-only."),
+        (3, "none", "3 copies: with one node down it is available."),
+    ],
+)
+def test_create_says_what_a_failure_means(
+    server: FakeServer, run: Run, copies: int, outage: str, words: str
+) -> None:
+    """Two copies are one that can be lost, and not one that can be done without."""
+    made = {**ORDERS, "copies": copies, "oneNodeDown": outage}
+    server.on("PUT", PATH, reply=Reply(status=201, body=json.dumps(made).encode()))
+    result = run("table", "create", "orders", "--replication-factor", "2", "--tenant", "acme")
+    assert words in result.stderr
+    sent = json.loads(server.seen[0].body)
+    assert sent == {"idType": "String", "settings": {"replicationFactor": 2}}
+    refused = run("table", "create", "orders", "--replication-factor", "6")
+    assert refused.exit_code == ExitCode.USAGE
+
+
 def test_unknown_id_type_is_wrong_usage(server: FakeServer, run: Run) -> None:
     """The choice is closed; the answer lists it."""
     result = run("table", "create", "orders", "--id-type", "Float")
@@ -34,13 +56,15 @@ def test_list_and_show(server: FakeServer, run: Run) -> None:
     """The two ways to see a table."""
     listed = {"tables": [ORDERS], "after": None}
     server.on("GET", "/v1/tenant/acme/table?limit=1000", listed)
-    server.on("GET", PATH, {**ORDERS, "tableId": "t-1", "createdAt": "c", "settings": {"ttl": 3}})
+    server.on("GET", PATH, {**ORDERS, "tableId": "t-1", "createdAt": "c", "settings": {"ttl": 3},
+                              "copies": 2, "oneNodeDown": "readOnly"})  # fmt: skip
     assert run("table", "ls", "--tenant", "acme").stdout == (
-        "TABLE   ID TYPE  ITEMS  RID\norders  Integer  7      rid:x\n"
+        "TABLE   ID TYPE  ITEMS  COPIES  RID\norders  Integer  7              rid:x\n"
     )
     shown = run("table", "show", "orders", "--tenant", "acme").stdout
-    assert "items         7\n" in shown
-    assert "settings.ttl  3\n" in shown
+    assert "items          7\n" in shown
+    assert "one node down  read-only\n" in shown
+    assert "settings.ttl   3\n" in shown
 
 
 def test_delete_asks_or_is_told(server: FakeServer, run: Run) -> None:
