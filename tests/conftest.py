@@ -1,14 +1,17 @@
 """What every test run shares: strict skips, reproducible hypothesis, restored logging."""
 
+import gc
 import logging
 import os
 import shutil
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
 
 from dstore.base.logging import configure
+from tests.support.scheduling import Scheduling, place_of
 
 # Where a skipped test is a failure: what can't be tested there is not known to work.
 _IS_STRICT = os.environ.get("CI") == "true" or os.environ.get("DSTORE_TEST_STRICT") == "1"
@@ -46,14 +49,28 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `xdist_group` hold: xdist 3.8 writes the group where pytest 9.2 does not look any more.
+    """Order the tests, see `scheduling`, and let `xdist_group` hold.
 
-    Without it a group's tests go to any worker, and each worker starts the group's servers anew.
+    xdist 3.8 writes the group where pytest 9.2 does not look any more; without it a group's tests
+    go to any worker, and each worker starts the group's servers anew.
     """
+    items.sort(key=lambda item: place_of(item.nodeid))
     for item in items:
         grouped = getattr(item, "_nodeid", None)
         if grouped is not None and grouped != item.nodeid:
             item._id = type(item._id).parse(grouped)
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's, which -p no:xdist leaves out
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Let waiting and computing overlap where groups are asked for."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+def pytest_collection_finish() -> None:
+    """Keep thousands of collected tests out of every full collection of garbage from here on."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
