@@ -107,7 +107,7 @@ class Node:
         )
         self.directory: Directory = self.catalog
         self.registrar: Registrar = self.catalog
-        self.ranges = OnceRanges(self.holdings, self.disk, clock=clock)
+        self.ranges = OnceRanges(self.holdings, self.disk)
         self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dstore.expressions import Projection
+from dstore.model.errors import Corrupt, Unknown
 from dstore.model.plain_numbers import plain
 from dstore.model.values import item_bytes
 from dstore.service.items import answered, whole_item
@@ -65,16 +66,47 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     after_bytes: int = 0
 
 
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What was asked of a write, as it is kept with its request's name."""
+
+    attributes: bytes | None
+    before_bytes: int
+    after_bytes: int
+
+
+_encode_kept: Final = msgspec.msgpack.Encoder().encode
+_decode_kept: Final = msgspec.msgpack.Decoder(_Kept).decode
+
+
+def answer_to_keep(applied: Applied, *, ask: WriteAsk, key: Item) -> bytes:
+    """Write down what was asked of a write, for `written` to answer it, and every repetition of it.
+
+    Cost and errors: those of `written`.
+    """
+    told = written(applied, ask, key=key)
+    attributes = None if told.attributes is None else bytes(told.attributes)
+    return _encode_kept(_Kept(attributes, told.before_bytes, told.after_bytes))
+
+
 def written(applied: Applied, ask: WriteAsk, *, key: Item) -> Written:
     """Answer what was asked; `key` are the entry's key attributes in wire form, plainly spelled.
 
-    Of a repeated request only `existed` and `version` are known. Cost: O(size) if anything is
-    asked, so a large item belongs into a thread.
+    Cost: O(size) if anything is asked and it is not written down yet, so a large item belongs into
+    a thread.
 
-    Raises: Corrupt: a row of the entry before is not what it says.
+    Raises:
+        Corrupt: a row of the entry before is not what it says.
+        Unknown: the request was done before, and what is asked was not kept.
     """
     if ask is NOTHING_ASKED:
         return Written(existed=applied.existed, version=applied.version)
+    if applied.answer is not None:
+        return _told_again(applied, applied.answer)
+    if applied.outcome is None:
+        raise Unknown(
+            "The write was done when it was sent before; its answer was too large to be kept. "
+            "Read the item to see it."
+        )
     before_bytes = after_bytes = 0
     if ask.is_counted:
         key_bytes = item_bytes(key)
@@ -88,6 +120,20 @@ def written(applied: Applied, ask: WriteAsk, *, key: Item) -> Written:
         attributes=_returned(ask.returns, applied, key),
         before_bytes=before_bytes,
         after_bytes=after_bytes,
+    )
+
+
+def _told_again(applied: Applied, answer: bytes) -> Written:
+    try:
+        kept = _decode_kept(answer)
+    except msgspec.MsgspecError:
+        raise Corrupt("A kept answer is none.", file="", where="name") from None
+    return Written(
+        existed=applied.existed,
+        version=applied.version,
+        attributes=None if kept.attributes is None else msgspec.Raw(kept.attributes),
+        before_bytes=kept.before_bytes,
+        after_bytes=kept.after_bytes,
     )
 
 

@@ -17,6 +17,7 @@ from dstore.base.limits import REPLICA_EPOCHS_TOLD, RID_ID_BYTES_MAX
 
 _POSITION: Final = Packing(">QQ")
 _DIGEST_BYTES: Final = 32
+NAME_BYTES: Final = 12
 
 Digest = Annotated[bytes, msgspec.Meta(min_length=_DIGEST_BYTES, max_length=_DIGEST_BYTES)]
 Sequence64 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -41,6 +42,17 @@ class RequestMark(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes
 
 
+class NameMark(msgspec.Struct, frozen=True, array_like=True):
+    """The brief name of a record's request, and what is needed to answer it again (`brief_names`).
+
+    The version that was made, if there was one, is the record's own.
+    """
+
+    name: Annotated[bytes, msgspec.Meta(min_length=NAME_BYTES, max_length=NAME_BYTES)]
+    existed: bool
+    answer: bytes | None = None
+
+
 class LogRecord(msgspec.Struct, frozen=True, array_like=True):
     """One record; `image` is a put's item with its format byte, None in all others."""
 
@@ -52,6 +64,7 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
     image: bytes | None
     request: RequestMark | None
     digest: Digest
+    name: NameMark | None = None
 
     @property
     def point(self) -> LogPoint:
@@ -61,7 +74,8 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
     @property
     def size_bytes(self) -> int:
         """Roughly what it takes on the wire."""
-        return len(self.rid_id) + len(self.image or b"") + _DIGEST_BYTES * 2
+        answer = b"" if self.name is None else self.name.answer or b""
+        return len(self.rid_id) + len(self.image or b"") + len(answer) + _DIGEST_BYTES * 2
 
     def follows(self, before: LogPoint) -> bool:
         """Tell whether this is an unharmed record that comes next behind a point."""

@@ -71,6 +71,7 @@ class RangeFile:
                 residency=writers,
                 cache=around.entries,
                 newest=self._newest,
+                names=around.names,
             )
             self._resident = opened.enter_context(
                 closing(
@@ -293,7 +294,7 @@ class RangeFile:
         """Commit a batch in a thread; whether the log is too long shows only behind it."""
         self._fold_in_thread()
         if self._replication is not None:
-            self._writer.wanted_after_seq = self._replication.wanted_after_seq
+            self._writer.keep_log(self._replication.wanted_after_seq)
             self._prepared = self._writer.prepare(writes)
             return self._prepared.answers
         answers = self._writer.commit(writes)
@@ -315,7 +316,7 @@ class RangeFile:
         if self._fold_rest or not self._has_committed or around.is_halted():
             return None
         if self._replication is not None:
-            self._writer.wanted_after_seq = self._replication.wanted_after_seq
+            self._writer.keep_log(self._replication.wanted_after_seq)
             prepared = self._writer.prepare_at_once(writes)
             if prepared is None:
                 return None

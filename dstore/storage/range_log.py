@@ -10,7 +10,13 @@ import msgspec
 
 from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED
 from dstore.model.errors import Corrupt
-from dstore.storage.log_records import LogRecord, RecordKind, RequestMark, digest_of
+from dstore.storage.log_records import (
+    LogRecord,
+    NameMark,
+    RecordKind,
+    RequestMark,
+    digest_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,25 +31,30 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode_mark = msgspec.msgpack.Encoder().encode
 _decode_mark = msgspec.msgpack.Decoder(RequestMark).decode
+_decode_name = msgspec.msgpack.Decoder(NameMark).decode
 _INSERT = (
     "INSERT INTO log "
-    "(SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST, REQUEST) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST, REQUEST, NAME) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _READ = (
-    "SELECT EPOCH, SEQ, TIME_US, KIND, RID_ID, NEW_IMAGE, REQUEST, DIGEST FROM log "
+    "SELECT EPOCH, SEQ, TIME_US, KIND, RID_ID, NEW_IMAGE, REQUEST, NAME, DIGEST FROM log "
     "WHERE SEQ > ? AND SEQ <= ? ORDER BY SEQ"
 )
 
 
 @dataclass(slots=True)
 class LogEnd:
-    """Where a log stands: the last position, its digest, and the range's number of entries."""
+    """Where a log stands: the last position, its digest, and the range's number of entries.
+
+    `records` gathers what is appended, if it is a list.
+    """
 
     epoch: int
     seq: int
     digest: bytes
     quantity: int
+    records: list[LogRecord] | None = None
 
     def copy(self) -> LogEnd:
         """A copy to advance in a transaction that may yet roll back."""
@@ -77,6 +88,7 @@ def append(
     item: Item | None,
     request: RequestMark | None,
     time_us: int,
+    name: NameMark | None = None,
 ) -> str:
     """Append the record of a change that is made in the same transaction, and advance `end`.
 
@@ -88,10 +100,25 @@ def append(
     seq = end.seq + 1
     digest = digest_of(end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image)
     request_id, mark = (None, None) if request is None else _marked(request)
+    named = None if name is None else _encode_mark(name)
     connection.execute(
-        _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, image, digest, mark)
+        _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, image, digest, mark, named)
     )
     end.seq, end.digest = seq, digest
+    if end.records is not None:
+        end.records.append(
+            LogRecord(
+                epoch=end.epoch,
+                seq=seq,
+                time_us=time_us,
+                kind=RecordKind(kind),
+                rid_id=rid_id,
+                image=image,
+                request=request,
+                digest=digest,
+                name=name,
+            )
+        )
     return version_of(digest)
 
 
@@ -164,11 +191,12 @@ def _row(record: LogRecord) -> tuple[Any, ...]:
         record.image,
         record.digest,
         mark,
+        None if record.name is None else _encode_mark(record.name),
     )
 
 
 def _record(row: tuple[Any, ...], *, file: str) -> LogRecord:
-    epoch, seq, time_us, kind, rid_id, image, mark, digest = row
+    epoch, seq, time_us, kind, rid_id, image, mark, name, digest = row
     try:
         return LogRecord(
             epoch=epoch,
@@ -179,6 +207,7 @@ def _record(row: tuple[Any, ...], *, file: str) -> LogRecord:
             image=image,
             request=None if mark is None else _decode_mark(mark),
             digest=digest,
+            name=None if name is None else _decode_name(name),
         )
     except (ValueError, msgspec.MsgspecError):
         raise Corrupt(f"Record {seq} of the log is none.", file=file, where="log") from None

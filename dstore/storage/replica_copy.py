@@ -18,7 +18,8 @@ import msgspec
 from dstore.base.limits import REPLICA_COPY_BYTES, REPLICA_COPY_ROWS, REPLICA_WIPED_ROWS
 from dstore.model.errors import Corrupt
 from dstore.model.keys import HASH_BYTES
-from dstore.storage import entries
+from dstore.storage import brief_names, entries
+from dstore.storage.brief_names import NameRow
 from dstore.storage.log_records import Epoch, History, LogPoint, Sequence64
 from dstore.storage.range_scan import Span
 from dstore.storage.replica_log import NEVER_WHOLE
@@ -48,18 +49,20 @@ class CopiedEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CopyPage(msgspec.Struct, frozen=True, array_like=True):
-    """A piece of a copy, and its SHA-256; entries come first, then requests."""
+    """A piece of a copy, and its SHA-256; entries come first, then requests, then brief names."""
 
     entries: tuple[CopiedEntry, ...]
     requests: tuple[RequestRow, ...]
     digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    names: tuple[NameRow, ...] = ()
 
 
 class CopyPlace(msgspec.Struct, frozen=True, array_like=True):
-    """How far a copy has come: behind an entry, or behind a request once all entries are done."""
+    """How far a copy has come: behind an entry, a request, or a row of names, in this order."""
 
     rid_id: bytes = b""
     request: RequestKey | None = None
+    names_seq: int | None = None
     is_over: bool = False
 
 
@@ -80,10 +83,17 @@ class CopyEnd(msgspec.Struct, frozen=True, array_like=True):
 
 def read_page(connection: apsw.Connection, place: CopyPlace) -> tuple[CopyPage, CopyPlace]:
     """Read on behind a place, about REPLICA_COPY_BYTES; give the page and the next place."""
+    if place.names_seq is not None:
+        names = brief_names.read_rows(
+            connection, after_seq=place.names_seq, bytes_max=REPLICA_COPY_BYTES
+        )
+        if not names:
+            return _page((), ()), CopyPlace(is_over=True)
+        return _page((), (), names), CopyPlace(names_seq=names[-1][0])
     if place.request is not None:
         rows = connection.execute(_REQUESTS, (*place.request, REPLICA_COPY_ROWS)).fetchall()
         if not rows:
-            return _page((), ()), CopyPlace(is_over=True)
+            return _page((), ()), CopyPlace(names_seq=0)
         return _page((), tuple(rows)), CopyPlace(request=cast("RequestKey", rows[-1][:4]))
     found: list[CopiedEntry] = []
     size_bytes = 0
@@ -114,6 +124,7 @@ def wipe_some(connection: apsw.Connection) -> bool:
     if connection.changes() or connection.execute("SELECT 1 FROM v1 LIMIT 1").fetchall():
         return True
     connection.execute("DELETE FROM request")
+    connection.execute("DELETE FROM name")
     connection.execute("DELETE FROM epoch")
     connection.execute("UPDATE meta SET QUANTITY = 0, APPLIED_SEQ = 0")
     return False
@@ -121,7 +132,7 @@ def wipe_some(connection: apsw.Connection) -> bool:
 
 def take_page(connection: apsw.Connection, page: CopyPage) -> None:
     """Write a piece of a copy; the same one may come again. Raises: Corrupt: it was harmed."""
-    if _page(page.entries, page.requests).digest != page.digest:
+    if _page(page.entries, page.requests, page.names).digest != page.digest:
         name = connection.filename.rpartition("/")[2]
         raise Corrupt("A piece of a copy is not what was sent.", file=name, where="copy")
     added = 0
@@ -137,6 +148,7 @@ def take_page(connection: apsw.Connection, page: CopyPage) -> None:
         )
         added += before is None
     connection.executemany(_TAKE_REQUEST, page.requests)
+    brief_names.take_rows(connection, page.names)
     connection.execute("UPDATE meta SET QUANTITY = QUANTITY + ?", (added,))
 
 
@@ -155,6 +167,8 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
     )
 
 
-def _page(found: tuple[CopiedEntry, ...], rows: tuple[Any, ...]) -> CopyPage:
-    digest = hashlib.sha256(_encode((found, rows))).digest()
-    return CopyPage(found, rows, digest)
+def _page(
+    found: tuple[CopiedEntry, ...], rows: tuple[Any, ...], names: tuple[NameRow, ...] = ()
+) -> CopyPage:
+    digest = hashlib.sha256(_encode((found, rows, names))).digest()
+    return CopyPage(found, rows, digest, names)

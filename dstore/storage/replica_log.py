@@ -3,7 +3,7 @@
 All functions work inside a transaction of the caller's, on the range's writer connection.
 Invariants kept here (REPLICATION.md):
 - A record is never replaced within its epoch (B7), nor once it is applied: else Diverged.
-- Rows, requests and the count are exactly what the records up to `applied_seq` make of nothing.
+- Rows, requests, names and the count are what the records up to `applied_seq` make of nothing.
 - What is appended follows what is there: the digests chain.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dstore.base.limits import (
     LOG_RECORDS_KEPT,
     LOG_RECORDS_TRIMMED,
+    NAMES_IN_ROW_MAX,
     REPLICA_BATCH_BYTES,
     REPLICA_BATCH_RECORDS_MAX,
     REPLICA_EPOCHS_KEPT,
@@ -24,7 +25,7 @@ from dstore.base.limits import (
 )
 from dstore.model.errors import Corrupt
 from dstore.model.keys import HASH_BYTES
-from dstore.storage import entries, range_log, requests
+from dstore.storage import brief_names, entries, range_log, requests
 from dstore.storage.log_records import (
     EpochStart,
     History,
@@ -37,6 +38,8 @@ from dstore.storage.requests import RequestAnswer, RequestName
 
 if TYPE_CHECKING:
     import apsw
+
+    from dstore.storage.brief_names import NamedAnswer
 
 NEVER_WHOLE: Final = (1 << 63) - 1  # WHOLE_SEQ of a copy whose end is not known
 _STATE = (
@@ -212,10 +215,23 @@ def apply(connection: apsw.Connection, state: ReplicaState, *, up_to_seq: int) -
     if up_to_seq <= state.applied_seq:
         return
     quantity = state.quantity
+    named: list[NamedAnswer] = []
+    last: LogRecord | None = None  # that has a name, of those that are not written yet
     for record in range_log.read(connection, after_seq=state.applied_seq, last_seq=up_to_seq):
-        quantity += _apply(connection, record)
+        change, name = _apply(connection, record)
+        quantity += change
+        if name is not None:
+            named.append(name)
+            last = record
+            if len(named) == NAMES_IN_ROW_MAX:
+                _keep(connection, named, last)
+                named = []
+    if last is not None and named:
+        _keep(connection, named, last)
     connection.execute("UPDATE meta SET QUANTITY = ?, APPLIED_SEQ = ?", (quantity, up_to_seq))
     is_due = up_to_seq // LOG_RECORDS_TRIMMED > state.applied_seq // LOG_RECORDS_TRIMMED
+    if is_due and last is not None:
+        brief_names.trim(connection, seq=up_to_seq, time_us=last.time_us)
     if is_due and up_to_seq > LOG_RECORDS_KEPT:
         connection.execute("DELETE FROM log WHERE SEQ <= ?", (up_to_seq - LOG_RECORDS_KEPT,))
 
@@ -345,11 +361,19 @@ def _digest_at(connection: apsw.Connection, state: ReplicaState, seq: int) -> by
     return digest
 
 
-def _apply(connection: apsw.Connection, record: LogRecord) -> int:
-    """Do to the rows what a record says. Returns: by how many entries there are more."""
+def _keep(connection: apsw.Connection, named: list[NamedAnswer], last: LogRecord) -> None:
+    """Write names; `last` is the record of the last of them."""
+    brief_names.keep(connection, named, seq=last.seq, time_us=last.time_us)
+
+
+def _apply(connection: apsw.Connection, record: LogRecord) -> tuple[int, NamedAnswer | None]:
+    """Do to the rows what a record says.
+
+    Returns: by how many entries there are more, and a name that is still to be written.
+    """
     rid_id = record.rid_id
     if record.kind is RecordKind.OPENING:
-        return 0
+        return 0, None
     previous = entries.read_entry(connection, rid_id)
     version: str | None = None
     change = 0
@@ -369,14 +393,16 @@ def _apply(connection: apsw.Connection, record: LogRecord) -> int:
     elif record.kind is RecordKind.DELETE:
         entries.delete_cells(connection, rid_id)
         change = -int(previous is not None)
-    if record.request is not None:
-        _remember(connection, record, RequestAnswer(previous is not None, version))
-    return change
+    return change, _remember(connection, record, RequestAnswer(previous is not None, version))
 
 
-def _remember(connection: apsw.Connection, record: LogRecord, answer: RequestAnswer) -> None:
+def _remember(
+    connection: apsw.Connection, record: LogRecord, answer: RequestAnswer
+) -> NamedAnswer | None:
+    """Keep the name of a record's request. Returns: a brief one, which goes with others."""
     mark = record.request
-    assert mark is not None, record.seq
+    if mark is None:
+        return brief_names.named_by(record)
     name = RequestName(
         principal=mark.principal,
         request_id=mark.request_id,
@@ -384,3 +410,4 @@ def _remember(connection: apsw.Connection, record: LogRecord, answer: RequestAns
         digest=mark.digest,
     )
     requests.remember(connection, name, answer=answer, seq=record.seq, time_us=record.time_us)
+    return None

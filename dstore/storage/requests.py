@@ -42,7 +42,8 @@ class RequestName:
     `digest` is of the request's content: the same id with other content is another request.
     `accepted_us` is when a request came that waited before it was done (wall time); what was
     remembered since is its own answer, however long it waited. None: it came just now.
-    `is_brief` keeps it out of the file: it is remembered in memory, for seconds (service.repeats).
+    `is_brief` asks for no row of its own: it is remembered with many others (`brief_names`), so
+    that under full load it is known for minutes only.
     """
 
     principal: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.limits import ENTRY_CACHE_BYTES, WAL_PAGES_CHECKPOINT
 from dstore.storage.entry_cache import EntryCache
+from dstore.storage.name_index import HeldNames
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -37,4 +38,5 @@ class Surroundings:
     # Of a range, by its id; None if this is its only replica.
     replication_of: Callable[[str], Replication | None] = lambda _range_id: None
     walking: Lock = field(default_factory=Lock)
+    names: HeldNames = field(default_factory=HeldNames)
     entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))

@@ -228,10 +228,12 @@ class Node:
         if request.kind == READ:
             entry = await file.read(rid_id)
             return Done(value=value_of(entry))
+        digest = sha256(msgspec.msgpack.encode(request)).digest()
         name = RequestName(
             principal="acme",
             request_id=request.request_id,
-            digest=sha256(msgspec.msgpack.encode(request)).digest(),
+            digest=digest,
+            is_brief=bool(digest[0] & 1),
         )
         write = Write(
             rid_id=rid_id,

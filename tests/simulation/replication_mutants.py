@@ -10,7 +10,7 @@ from dstore.replication.members import Members
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
-from dstore.storage import replica_log, requests
+from dstore.storage import brief_names, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
 from tests.simulation.mutants import Mutant
 from tests.simulation.replicated import REPLICATED
@@ -133,7 +133,7 @@ def _forgets_requests_elsewhere() -> Patches:
 
 def _forgets_requests() -> Patches:
     """Do a named request again as if it were another one (I9)."""
-    return ((requests, "find", lambda *_, **__: None),)
+    return tuple((names, "find", lambda *_, **__: None) for names in (requests, brief_names))
 
 
 def _takes_a_copy_for_whole() -> Patches:

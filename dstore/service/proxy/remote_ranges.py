@@ -89,9 +89,7 @@ class RemoteRanges:
             ask=None if ask is NOTHING_ASKED else ask,
             request=write.request,
         )
-        # A node that starts again in between has forgotten a brief name: its client must decide.
-        is_once = write.request is not None and not write.request.is_brief
-        doing = Doing.ONCE if is_once else Doing.WRITING
+        doing = Doing.WRITING if write.request is None else Doing.ONCE
         done = await self._calls.ask(ref, request, doing=doing)
         result = decode_result(done.result)
         if isinstance(result, Written):

@@ -1,0 +1,251 @@
+"""A batch of writes while it is evaluated, inside the open transaction of a range's writer.
+
+It knows what the batch has written by now, and what is to be told of it once it is committed. The
+transaction itself, and what becomes of it, is the writer's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from dstore.base.limits import NAME_ANSWER_BYTES_MAX
+from dstore.model.errors import Corrupt, DStoreError
+from dstore.storage import brief_names, entries, range_log, requests
+from dstore.storage.brief_names import NamedAnswer
+from dstore.storage.entries import Entry
+from dstore.storage.failures import stored_error
+from dstore.storage.log_records import NameMark, RecordKind, RequestMark
+from dstore.storage.requests import RequestAnswer
+from dstore.storage.writes import Applied, Put
+
+if TYPE_CHECKING:
+    from dstore.model.values import Item
+    from dstore.storage.entry_cache import EntryCache
+    from dstore.storage.name_book import NameBook
+    from dstore.storage.newest_versions import NewestVersions
+    from dstore.storage.requests import RequestName
+    from dstore.storage.writes import Outcome, Write
+
+_PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
+_DELETE: Final = RecordKind.DELETE.value
+_NOTHING: Final = RecordKind.NOTHING.value
+
+
+class Large(Exception):
+    """An entry, or the names to be read, may take long: the batch goes to a thread."""
+
+
+class Batch:
+    """Evaluates writes one after another; used again for the next batch."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        *,
+        cache: EntryCache | None,
+        newest: NewestVersions | None,
+        names: NameBook,
+    ) -> None:
+        """Prepare; `begin` comes first.
+
+        Args:
+            connection: the writer's.
+            cache: where entries are looked up, and kept when they are written.
+            newest: which of them are the newest, as far as the event loop changes it.
+            names: of requests that were done.
+        """
+        self._connection = connection
+        self._cache = cache
+        self._newest = newest
+        self._names = names
+        self._time_us = 0
+        self.end = range_log.LogEnd(0, 0, b"", 0)
+        self.written: dict[bytes, Entry | None] = {}
+        self.wanted_after_seq: int | None = None  # what is behind it in the log is not trimmed
+
+    def begin(self, end: range_log.LogEnd, *, time_us: int) -> None:
+        """Begin behind the log's end, which is advanced; wall time now."""
+        self.end, self._time_us = end, time_us
+        self.written.clear()
+        self._names.begin()
+
+    def finish(self) -> None:
+        """Write what the batch as a whole leaves in the file beside its writes."""
+        self._names.write(self._connection, seq=self.end.seq, time_us=self._time_us)
+        range_log.write_end(self._connection, self.end)
+
+    def committed(self) -> None:
+        """Hear that the batch is committed."""
+        self._names.committed(self.end.seq)
+
+    def note_newest(self) -> None:
+        """Tell of the batch that is committed now, in the turn of the event loop that did it."""
+        if self._newest is None:
+            return
+        for rid_id, entry in self.written.items():
+            if entry is None:
+                self._newest.forget(rid_id)
+            else:
+                self._newest.note(rid_id, entry.version)
+
+    def evaluate_apart(self, write: Write) -> Applied | Exception:
+        """Evaluate one write so that its failure leaves no trace in the batch."""
+        end, rid_id = self.end, write.rid_id
+        before, was_written, former = end.copy(), rid_id in self.written, self.written.get(rid_id)
+        self._connection.execute("SAVEPOINT write")
+        try:
+            answer = self.evaluate(write, on_loop=False)
+        except apsw.FullError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the answer of this write, whatever it is
+            self._connection.execute("ROLLBACK TO write")
+            if end.records is not None:
+                del end.records[before.seq - end.seq + len(end.records) :]
+            end.seq, end.digest, end.quantity = before.seq, before.digest, before.quantity
+            self.written.pop(rid_id, None)
+            if was_written:
+                self.written[rid_id] = former
+            if write.request is not None and write.request.is_brief:
+                self._names.take_back(brief_names.name_of(write.request))
+            answer = stored_error(error, file=self._connection.filename)
+        self._connection.execute("RELEASE write")
+        return answer
+
+    def evaluate(self, write: Write, *, on_loop: bool) -> Applied | Exception:
+        """Apply one write. Raises: Large: only if on the loop."""
+        request, name = write.request, None
+        if request is not None:
+            if request.is_brief:
+                name = brief_names.name_of(request)
+                done = self._find_name(name, on_loop=on_loop)
+            else:
+                done = self._find(request)
+            if done is not None:
+                return done
+        previous = self._previous(write.rid_id, on_loop=on_loop)
+        if on_loop and previous is not None and previous.is_large:
+            raise Large
+        try:
+            outcome = write.apply(previous)
+        except Corrupt:
+            raise
+        except DStoreError as refusal:
+            return refusal
+        existed, answer = previous is not None, None
+        if write.answer is not None:
+            answer = write.answer(
+                Applied(existed=existed, version=None, previous=previous, outcome=outcome)
+            )
+        if name is None:
+            version = self._write(write, outcome, previous=previous)
+        else:
+            is_kept = answer is None or len(answer) <= NAME_ANSWER_BYTES_MAX
+            mark = NameMark(name, existed, answer if is_kept else None)
+            version = self._write(write, outcome, previous=previous, mark=mark)
+        return Applied(
+            existed=existed, version=version, previous=previous, outcome=outcome, answer=answer
+        )
+
+    def _find(self, request: RequestName) -> Applied | None:
+        """Find what a request with a row of its own was answered before."""
+        done = requests.find(self._connection, request, time_us=self._time_us)
+        return None if done is None else Applied(existed=done.existed, version=done.version)
+
+    def _find_name(self, name: bytes, *, on_loop: bool) -> Applied | None:
+        """Find what a brief name was answered before. Raises: Large: only if on the loop."""
+        names = self._names
+        if not names.is_read:
+            if on_loop:
+                raise Large
+            names.read(self._connection, time_us=self._time_us)
+        done = names.find(self._connection, name, time_us=self._time_us)
+        if done is None:
+            return None
+        return Applied(existed=done.existed, version=done.version, answer=done.answer)
+
+    def _previous(self, rid_id: bytes, *, on_loop: bool) -> Entry | None:
+        """Read an entry as it is inside the open transaction; `newest` is the event loop's."""
+        if rid_id in self.written:
+            return self.written[rid_id]
+        if on_loop and self._newest is not None and self._cache is not None:
+            version = self._newest.get(rid_id)
+            entry = None if version is None else self._cache.get(version)
+            if entry is not None:
+                return entry
+        return entries.read_entry(self._connection, rid_id, self._cache)
+
+    def _write(
+        self,
+        write: Write,
+        outcome: Outcome,
+        *,
+        previous: Entry | None,
+        mark: NameMark | None = None,
+    ) -> str | None:
+        """Write what was decided, with its record and its name.
+
+        Returns: the entry's version, None if there is no entry now.
+        """
+        connection, end, rid_id = self._connection, self.end, write.rid_id
+        item = outcome.item if isinstance(outcome, Put) else None
+        if item is None and previous is None and write.request is None:
+            return None
+        request = write.request if mark is None else None
+        version = range_log.append(
+            connection,
+            end,
+            kind=_kind_of(item, is_there=previous is not None),
+            rid_id=rid_id,
+            item=item,
+            request=None if request is None else _mark_of(request),
+            time_us=self._time_us,
+            name=mark,
+        )
+        range_log.trim(connection, end, wanted_after_seq=self.wanted_after_seq)
+        now = None if item is None else version
+        if item is not None:
+            self._put(write, item, previous=previous, version=version)
+        elif previous is not None:
+            entries.delete_cells(connection, rid_id)
+            self.written[rid_id] = None
+            end.quantity -= 1
+        if mark is not None:
+            self._names.note(NamedAnswer(mark.name, mark.existed, now, mark.answer))
+        if request is not None:
+            answer = RequestAnswer(previous is not None, now)
+            requests.remember(
+                connection, request, answer=answer, seq=end.seq, time_us=self._time_us
+            )
+        return now
+
+    def _put(self, write: Write, item: Item, *, previous: Entry | None, version: str) -> None:
+        cells = entries.cells_of(item)
+        entries.write_cells(
+            self._connection,
+            write.rid_id,
+            entry_hash=write.entry_hash,
+            before=None if previous is None else previous.cells,
+            after=cells,
+            version=version,
+        )
+        entry = self.written[write.rid_id] = Entry(cells, version)
+        if self._cache is not None:  # nobody asks for the version if this rolls back
+            self._cache.put(entry, instead_of=previous)
+        self.end.quantity += previous is None
+
+
+def _kind_of(item: Item | None, *, is_there: bool) -> str:
+    if item is not None:
+        return _PUT
+    return _DELETE if is_there else _NOTHING
+
+
+def _mark_of(name: RequestName) -> RequestMark:
+    return RequestMark(
+        principal=name.principal,
+        request_id=name.request_id,
+        ordinal=name.ordinal,
+        digest=name.digest,
+    )
