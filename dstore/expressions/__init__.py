@@ -33,7 +33,7 @@ from dstore.expressions.evaluate import Condition
 from dstore.expressions.keycond import KeyCondition, KeyRange, KeyTerm, SortRange
 from dstore.expressions.messages import sentence
 from dstore.expressions.project import Projection
-from dstore.expressions.request import Expressions
+from dstore.expressions.request import Expressions, sole_condition
 from dstore.expressions.source import Source
 from dstore.expressions.update import Update
 
@@ -51,4 +51,5 @@ __all__ = [
     "Source",
     "Update",
     "sentence",
+    "sole_condition",
 ]

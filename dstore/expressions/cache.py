@@ -7,7 +7,7 @@ thread, and a race costs at most a second parse.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from dstore.expressions.errors import ExpressionKind
@@ -32,8 +32,8 @@ class ParsedCache(Generic[Tree]):
         self._entries_max = entries_max
         self._chars_max = chars_max
         self._chars = 0
-        self._young: dict[tuple[ExpressionKind, str], Tree] = {}
-        self._old: dict[tuple[ExpressionKind, str], Tree] = {}
+        self._young: dict[Hashable, Tree] = {}
+        self._old: dict[Hashable, Tree] = {}
 
     def __len__(self) -> int:
         """Count the trees kept, one in both generations twice."""
@@ -44,14 +44,24 @@ class ParsedCache(Generic[Tree]):
     ) -> Tree:
         """Give the tree of a text, parsed at most once while it is in use; raises as `parse`."""
         key = (kind, text)
-        tree = self._young.get(key)
-        if tree is not None:
-            return tree
-        tree = self._old.get(key)
+        tree = self.find(key, chars=len(text))
         if tree is None:
             tree = parse(kind, text)
-        if len(self._young) >= self._entries_max or self._chars + len(text) > self._chars_max:
+            self.keep(key, tree, chars=len(text))
+        return tree
+
+    def find(self, key: Hashable, *, chars: int) -> Tree | None:
+        """Give what was kept under a key, of so many characters; None if nothing is."""
+        tree = self._young.get(key)
+        if tree is None:
+            tree = self._old.get(key)
+            if tree is not None:
+                self.keep(key, tree, chars=chars)
+        return tree
+
+    def keep(self, key: Hashable, tree: Tree, *, chars: int) -> None:
+        """Keep a tree under a key whose texts have so many characters."""
+        if len(self._young) >= self._entries_max or self._chars + chars > self._chars_max:
             self._old, self._young, self._chars = self._young, {}, 0
         self._young[key] = tree
-        self._chars += len(text)
-        return tree
+        self._chars += chars

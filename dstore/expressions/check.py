@@ -128,7 +128,7 @@ def check_condition(tree: ConditionNode) -> None:
             case _:
                 assert_never(node)
         is_inner_condition = isinstance(node, And | Or | Not)
-        pending += [(inner, is_inner_condition) for inner in reversed(_inside(node))]
+        pending += [(inner, is_inner_condition) for inner in reversed(parts_of(node))]
     _check_count(operators)
 
 
@@ -181,7 +181,8 @@ def _check_action_names(action: Action) -> int:
     return operators
 
 
-def _inside(node: ConditionNode | Operand) -> Sequence[ConditionNode | Operand]:
+def parts_of(node: ConditionNode | Operand) -> Sequence[ConditionNode | Operand]:
+    """List the nodes right inside of a node, in the order of the text."""
     match node:
         case Path() | Route() | ValueRef() | Constant():
             return ()
@@ -249,7 +250,7 @@ def _check_count(operators: int) -> None:
 
 def operands_distinct(node: Compare | Between | In | Call) -> None:
     """Refuse a first operand that stands there again: `a = a`."""
-    first, *rest = _inside(node)
+    first, *rest = parts_of(node)
     if isinstance(first, Route) and first in rest:
         raise ExpressionError(
             Complaint.NOT_DISTINCT, offset=node.offset, token=_operator(node), path=first.keys
@@ -260,7 +261,7 @@ def operands_ordered(node: Compare | Between) -> None:
     """Refuse values without an order in a comparison that needs one."""
     if isinstance(node, Compare) and node.operator in {"=", "<>"}:
         return
-    for operand in _inside(node):
+    for operand in parts_of(node):
         tag = _tag_of(operand)
         if tag is not None and tag not in _ORDERED:
             raise _type_error(_operator(node), tag, node.offset)

@@ -7,7 +7,7 @@ false, `<>` true, and `NOT` turns either round.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from dstore.expressions.ast import (
     Action,
@@ -29,11 +29,23 @@ from dstore.expressions.ast import (
 )
 from dstore.expressions.compare import begins, equal, holds_inside, in_order, size_of
 from dstore.expressions.errors import Complaint
-from dstore.expressions.paths import check_avoids, check_key_paths
+from dstore.expressions.paths import check_avoids, check_entered, entered_by
 from dstore.expressions.source import Source
 from dstore.model.values import Attribute, Item
 
 _NO_ITEM: Final[Item] = {}
+
+
+class Looks(NamedTuple):
+    """What a condition looks at.
+
+    Attributes:
+        heads: the attributes of the item, as far as it looks at them at all.
+        entered: those among them into which it looks.
+    """
+
+    heads: frozenset[str | int]
+    entered: frozenset[str | int]
 
 
 class Condition:
@@ -42,12 +54,25 @@ class Condition:
     `source` is what it was read from; None if it was made of a tree, and then it cannot travel.
     """
 
-    __slots__ = ("source", "tree")
+    __slots__ = ("_looks", "source", "tree")
 
-    def __init__(self, tree: ConditionNode, source: Source | None = None) -> None:
-        """Take a tree that `resolve_condition` has made."""
+    def __init__(
+        self, tree: ConditionNode, source: Source | None = None, *, looks: Looks | None = None
+    ) -> None:
+        """Take a tree that `resolve_condition` has made; what it looks at, if that is known."""
         self.tree = tree
         self.source = source
+        self._looks = looks
+
+    @property
+    def looks(self) -> Looks:
+        """Tell what the condition looks at."""
+        looks = self._looks
+        if looks is None:
+            paths = list(paths_in(self.tree))
+            looks = Looks(frozenset([path[0] for path in paths]), entered_by(paths))
+            self._looks = looks
+        return looks
 
     def holds(self, item: Item | None) -> bool:
         """Say whether the condition holds for an item; an item that is not there has nothing."""
@@ -55,7 +80,9 @@ class Condition:
 
     def check_key_paths(self, *, keys: Iterable[str], index_keys: Iterable[str] = ()) -> None:
         """Refuse paths into key attributes; raises as `paths.check_key_paths`."""
-        check_key_paths(paths_in(self.tree), keys=keys, index_keys=index_keys)
+        entered = self.looks.entered
+        if entered:
+            check_entered(entered, keys=keys, index_keys=index_keys)
 
     def check_avoids_keys(self, keys: Iterable[str]) -> None:
         """Refuse a Query's filter that looks at the keys of what is queried.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from dstore.expressions.ast import Keys
 from dstore.expressions.errors import Complaint, ExpressionError
@@ -65,7 +65,18 @@ def check_key_paths(
         keys: the table's, partition key first.
         index_keys: those of its secondary indexes.
     """
-    entered = {path[0] for path in paths if len(path) > 1}
+    check_entered(entered_by(paths), keys=keys, index_keys=index_keys)
+
+
+def entered_by(paths: Iterable[Keys]) -> frozenset[str | int]:
+    """Name the attributes into which paths lead."""
+    return frozenset([path[0] for path in paths if len(path) > 1])
+
+
+def check_entered(
+    entered: Container[str | int], *, keys: Iterable[str], index_keys: Iterable[str]
+) -> None:
+    """Refuse key attributes among those into which paths lead; see `check_key_paths`."""
     for complaint, names in (
         (Complaint.KEY_NOT_SCALAR, keys),
         (Complaint.INDEX_KEY_NOT_SCALAR, index_keys),

@@ -16,6 +16,7 @@ from dstore.expressions.errors import ExpressionError, ExpressionKind
 from dstore.expressions.evaluate import Condition
 from dstore.expressions.keycond import KeyCondition
 from dstore.expressions.parser import parse_condition, parse_projection, parse_update
+from dstore.expressions.patterns import Pattern, key_of, pattern_of
 from dstore.expressions.project import Projection
 from dstore.expressions.resolve import (
     Substitutions,
@@ -35,6 +36,7 @@ _projections: Final = ParsedCache[ProjectionTree]()
 # What a request without names and values makes of a text is always the same.
 _bare_conditions: Final = ParsedCache[Condition]()
 _bare_projections: Final = ParsedCache[Projection]()
+_patterns: Final = ParsedCache[Pattern](chars_max=64 * 1_024)
 
 
 class Expressions:
@@ -125,6 +127,32 @@ class Expressions:
         except ExpressionError as error:
             error.expression = kind
             raise
+
+
+def sole_condition(
+    text: str, names: Mapping[str, str] | None, values: Mapping[str, Attribute] | None
+) -> Condition:
+    """Read the ConditionExpression of a request that has no other expression.
+
+    What `Expressions(names, values)` does with its `condition` and `finish`, at a quarter of the
+    cost for the same text, names and types of values as lately.
+
+    Raises: ExpressionError: as they do, in that order.
+    """
+    key = key_of(text, names, values)
+    if key is not None:
+        pattern = _patterns.find(key.content, chars=key.chars)
+        if pattern is not None:
+            return pattern.filled(Source(text, names, values))
+    expressions = Expressions(names, values)
+    condition = expressions.condition(text)
+    expressions.finish()
+    if key is not None:
+        written = _conditions.get(ExpressionKind.CONDITION, text, _parse_condition)
+        pattern = pattern_of(written, condition)
+        if pattern is not None:
+            _patterns.keep(key.content, pattern, chars=key.chars)
+    return condition
 
 
 def _parse_condition(_kind: ExpressionKind, text: str) -> ConditionNode:

@@ -20,13 +20,14 @@ from dstore.base.limits import (
 from dstore.expressions.ast import SectionKind
 from dstore.model.errors import ConditionFailed, RefusalKind, Refused, excerpt
 from dstore.model.keys import KeyKind
+from dstore.model.plain_numbers import plain_attribute
 from dstore.model.tables import IndexKey, index_keys
 from dstore.model.values import Attribute, Item, attribute_bytes, item_bytes
 from dstore.service.items import ItemKey, whole_item
 from dstore.storage.range_writer import Delete, Outcome, Put
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from dstore.expressions import Condition, Update
     from dstore.storage.entries import Entry
@@ -71,10 +72,18 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     condition: Condition
     shows_item: bool = False
 
-    def check(self, item: Item | None) -> None:
-        """Refuse an item, whole, or None if there is none. Raises: ConditionFailed."""
-        if not self.condition.holds(item):
-            raise ConditionFailed(previous=item if self.shows_item else None)
+    def check(self, previous: Entry | None, key: Item) -> None:
+        """Refuse an entry, or None if there is none.
+
+        Args:
+            previous: as it is stored.
+            key: its key, in wire form and plainly spelled.
+        Raises: ConditionFailed.
+        """
+        condition = self.condition
+        item = None if previous is None else _seen(previous, key, condition.looks.heads)
+        if not condition.holds(item):
+            raise ConditionFailed(previous=_whole(previous, key) if self.shows_item else None)
 
 
 class PutItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +99,7 @@ class PutItem(msgspec.Struct, frozen=True, kw_only=True):
     def apply(self, previous: Entry | None) -> Outcome:
         """Decide from the entry before. Raises: ConditionFailed: `guard` does not hold."""
         if self.guard is not None:
-            self.guard.check(_whole(previous, self.key))
+            self.guard.check(previous, self.key)
         return Put(self.item)
 
     __call__ = apply
@@ -105,7 +114,7 @@ class DeleteItem(msgspec.Struct, frozen=True, kw_only=True):
     def apply(self, previous: Entry | None) -> Outcome:
         """Decide from the entry before. Raises: ConditionFailed: `guard` does not hold."""
         if self.guard is not None:
-            self.guard.check(_whole(previous, self.key))
+            self.guard.check(previous, self.key)
         return _DELETE
 
     __call__ = apply
@@ -131,7 +140,7 @@ class UpdateItem(msgspec.Struct, frozen=True, kw_only=True):
             in the item. ItemMisfit: the new item cannot be stored.
         """
         if self.guard is not None:
-            self.guard.check(_whole(previous, self.key))
+            self.guard.check(previous, self.key)
         change = self.change
         if change is None:
             return Put({} if previous is None else previous.item)
@@ -238,5 +247,20 @@ def _whole(previous: Entry | None, key: Item) -> Item | None:
     return None if previous is None else whole_item(previous, key)
 
 
+def _seen(entry: Entry, key: Item, names: Iterable[str | int]) -> Item:
+    """Give the attributes of some names, as `whole_item` spells them."""
+    cells = entry.cells
+    item: Item = {}
+    for name in names:
+        if name in key:
+            item[name] = key[name]
+        elif name in cells:
+            item[name] = plain_attribute(*cells[name])
+    return item
+
+
 def _without_key(item: Item, key: Item) -> Item:
-    return {name: attribute for name, attribute in item.items() if name not in key}
+    rest = item.copy()
+    for name in key:
+        rest.pop(name, None)
+    return rest

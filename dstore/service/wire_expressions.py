@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from dstore.expressions import Condition, Expressions, Projection, Update
+from dstore.expressions import Condition, Expressions, Projection, Update, sole_condition
 from dstore.service.wire_form import check_values
 from dstore.service.wire_types import WireAttribute, WireItem
 
 if TYPE_CHECKING:
     from dstore.expressions import Source
+    from dstore.model.values import Attribute
 
 
 class WireExpression(msgspec.Struct, frozen=True, array_like=True):
@@ -23,10 +24,7 @@ class WireExpression(msgspec.Struct, frozen=True, array_like=True):
 
     def condition(self) -> Condition:
         """Read it as a condition. Raises: Refused: it is none, here as below."""
-        expressions = self._expressions()
-        condition = expressions.condition(self.text)
-        expressions.finish()
-        return condition
+        return sole_condition(self.text, self.names, self._values())
 
     def filter(self) -> Condition:
         """Read it as a filter."""
@@ -50,8 +48,10 @@ class WireExpression(msgspec.Struct, frozen=True, array_like=True):
         return projection
 
     def _expressions(self) -> Expressions:
-        values = None if self.values is None else check_values(self.values)
-        return Expressions(self.names, values)
+        return Expressions(self.names, self._values())
+
+    def _values(self) -> dict[str, Attribute] | None:
+        return None if self.values is None else check_values(self.values)
 
 
 def sent(expression: Condition | Projection | Update) -> WireExpression:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.attributes import check_attribute
 from dstore.api.dynamodb.errors import AwsError, validation
-from dstore.expressions import Condition, Expressions, Projection, Update
+from dstore.expressions import Condition, Expressions, Projection, Update, sole_condition
 from dstore.expressions.resolve import check_names, check_values
 from dstore.service.item_writes import Guard
 
@@ -47,12 +47,17 @@ class ExpressionMembers:
     expressions: tuple[str, ...]
     former: tuple[str, ...]
     _all: frozenset[str] = field(init=False, repr=False)
+    _former: frozenset[str] = field(init=False, repr=False)
+    _using: tuple[str, ...] = field(init=False, repr=False)
+    """The expressions that may have values in them."""
 
     def __post_init__(self) -> None:
-        """Know at a glance that a request has none of them."""
-        object.__setattr__(
-            self, "_all", frozenset((*self.expressions, *self.former, NAMES, VALUES))
-        )
+        """Know at a glance that a request has none of them, or none of the former ones."""
+        known = frozenset((*self.expressions, *self.former, NAMES, VALUES))
+        object.__setattr__(self, "_all", known)
+        object.__setattr__(self, "_former", frozenset(self.former))
+        using = tuple(name for name in self.expressions if name != PROJECTION)
+        object.__setattr__(self, "_using", using)
 
     def check_together(self, members: Mapping[str, Any]) -> None:
         """Refuse members that exclude each other, or that need an expression and have none.
@@ -62,7 +67,7 @@ class ExpressionMembers:
         """
         if self._all.isdisjoint(members):
             return
-        former = _given(self.former, members)
+        former = [] if self._former.isdisjoint(members) else _given(self.former, members)
         expressions = _given(self.expressions, members)
         if expressions and former:
             raise validation(
@@ -78,8 +83,8 @@ class ExpressionMembers:
             raise _not_offered(former)
 
     def _check_values_used(self, expressions: list[str]) -> None:
-        using = [name for name in self.expressions if name != PROJECTION]
-        if using and not set(using).intersection(expressions):
+        using = self._using
+        if using and not any(name in using for name in expressions):
             verb = "is" if len(using) == 1 else "are"
             raise validation(
                 f"{VALUES} can only be specified when using expressions: "
@@ -93,18 +98,7 @@ def expressions_of(members: Mapping[str, Any]) -> Expressions:
     Raises: AwsError, ExpressionError: about the names' keys, then the values' keys, then what is
         no attribute value, then the maps' size.
     """
-    names, given = members.get(NAMES), members.get(VALUES)
-    if given is None:
-        return Expressions(names, None)
-    try:
-        values = {alias: _checked(alias, value) for alias, value in given.items()}
-    except AwsError:
-        # The keys of both maps come before; on the good path `Expressions` looks at them.
-        if names is not None:
-            check_names(names)
-        check_values(given)
-        raise
-    return Expressions(names, values)
+    return Expressions(members.get(NAMES), _values_of(members))
 
 
 def read_guard(members: Mapping[str, Any]) -> Guard | None:
@@ -114,9 +108,9 @@ def read_guard(members: Mapping[str, Any]) -> Guard | None:
     """
     if members.get("ConditionExpression") is None:
         return None  # `check_together` has made sure that there are no names and values either
-    expressions = expressions_of(members)
-    condition = condition_of(expressions, members)
-    expressions.finish()
+    condition = sole_condition(
+        members["ConditionExpression"], members.get(NAMES), _values_of(members)
+    )
     return guard_of(condition, members)
 
 
@@ -163,6 +157,22 @@ def update_of(expressions: Expressions, members: Mapping[str, Any]) -> Update | 
     """Read the UpdateExpression, if there is one. Raises: ExpressionError."""
     text = members.get("UpdateExpression")
     return None if text is None else expressions.update(text)
+
+
+def _values_of(members: Mapping[str, Any]) -> dict[str, Attribute] | None:
+    """Check the values themselves. Raises: as `expressions_of`, but for the size."""
+    given = members.get(VALUES)
+    if given is None:
+        return None
+    try:
+        return {alias: _checked(alias, value) for alias, value in given.items()}
+    except AwsError:
+        # The keys of both maps come before; on the good path `Expressions` looks at them.
+        names = members.get(NAMES)
+        if names is not None:
+            check_names(names)
+        check_values(given)
+        raise
 
 
 def _given(names: Iterable[str], members: Mapping[str, Any]) -> list[str]:

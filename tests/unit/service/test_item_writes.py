@@ -75,6 +75,42 @@ def test_put_leaves_out_the_key() -> None:
     assert Put({"a": {"N": "1"}}) == mutation.apply(an_entry(b={"S": "gone"}))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "attribute_exists(id)",
+        "id = :x AND a = :number",
+        "attribute_not_exists(nowhere) AND attribute_exists(a)",
+        "m.n[1] = :number AND size(m) = :one",
+        "a = b",
+        "attribute_type(m, :type)",
+        "NOT contains(id, nowhere)",
+    ],
+)
+def test_guards_see_what_the_whole_item_shows(text: str) -> None:
+    """A guard reads only the attributes that its condition looks at, and judges as if all."""
+    values: dict[str, Attribute] = {
+        ":x": {"S": "x"},
+        ":number": {"N": "1.5"},
+        ":one": {"N": "1"},
+        ":type": {"S": "M"},
+    }
+    condition = Expressions(None, values).condition(text)
+    nested: Attribute = {"M": {"n": {"L": [{"S": "p"}, {"N": "1.50"}]}}}
+    entries = (an_entry(a={"N": "1.50"}, m=nested, c={"S": "z"}), an_entry(a={"S": "y"}), None)
+    key = a_key().attributes
+    for entry in entries:
+        whole = None if entry is None else whole_item(entry, key)
+        for shows_item in (False, True):
+            guard = Guard(condition=condition, shows_item=shows_item)
+            if condition.holds(whole):
+                guard.check(entry, key)
+                continue
+            with pytest.raises(ConditionFailed) as failed:
+                guard.check(entry, key)
+            assert failed.value.previous == (whole if shows_item else None)
+
+
 def test_conditions_see_the_key_and_plain_numbers() -> None:
     """A condition looks at the whole item, key included, whoever stored it."""
     seen = a_guard("attribute_exists(id)", shows_item=True)
