@@ -64,13 +64,17 @@ def accept_all(values: Iterable[Any]) -> bool:
     for value in values:
         if type(value) is not dict or len(value) != 1:
             return False
+        if type(value.get("S")) is str:  # most are strings
+            continue
         for tag, content in value.items():
-            if type(content) is str and (tag == "S" or tag == "N"):  # noqa: PLR1714 - faster so
-                break
             accepts = _ACCEPTS.get(tag)
             if accepts is None or not accepts(content):
                 return False
     return True
+
+
+def _accepts_string(content: Any) -> bool:
+    return type(content) is str
 
 
 def _accepts_strings(content: Any) -> bool:
@@ -139,6 +143,8 @@ def _base64_or_null(value: Any) -> Any:
 
 
 _ACCEPTS: Final[dict[str, Callable[[Any], bool]]] = {
+    "S": _accepts_string,
+    "N": _accepts_string,
     "B": is_base64,
     "BOOL": _accepts_boolean,
     "NULL": _accepts_boolean,

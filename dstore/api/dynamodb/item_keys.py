@@ -87,9 +87,11 @@ def key_of_item(item: Item, table: Table) -> ItemKey:
 
 def key_of_batched_item(item: Item, table: Table) -> ItemKey:
     """Read the key of an item of a batch; as `key_of_item`, but AWS says less there."""
-    for key in (table.definition.partition, table.definition.sort):
-        if key is not None and (key.name not in item or key.kind not in item[key.name]):
-            raise validation(NO_MATCH)
+    partition, sort = table.definition.partition, table.definition.sort
+    if partition.kind not in item.get(partition.name, ()):
+        raise validation(NO_MATCH)
+    if sort is not None and sort.kind not in item.get(sort.name, ()):
+        raise validation(NO_MATCH)
     return key_of_item(item, table)
 
 
