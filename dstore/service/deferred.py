@@ -4,8 +4,11 @@ The 202 is given after the write is in the node database, sealed with its tenant
 conditions are evaluated when it runs. Each write runs under its own request id, or the client's
 Idempotency-Key, so a crash between doing it and noting its outcome runs it again and changes
 nothing (I9). A table's writes are begun in the order of their acceptance; when one cannot be done
-yet (a full disk), those behind it wait, but for the few that were begun with it, none of which is
-of the same entry.
+yet (a full disk, a range that is on its way), those behind it wait, but for the few that were begun
+with it, none of which is of the same entry.
+
+In a cluster the range of a write may have gone to another node until it is done: see
+`cluster.forwarding`.
 """
 
 from __future__ import annotations
@@ -56,6 +59,10 @@ class Deferred:
         self._items = items
         self._queue = DeferredQueue()
         self._large = Lock()
+
+    def route(self, items: Items) -> None:
+        """Do the writes by `items` from now on, which finds ranges that are elsewhere by then."""
+        self._items = items
 
     @property
     def depth(self) -> int:

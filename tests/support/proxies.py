@@ -12,7 +12,7 @@ from typing import Any
 from dstore.api.v1.entries import plan_deferred
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
-from dstore.base.metrics import create_metrics
+from dstore.base.metrics import Metrics, create_metrics
 from dstore.base.tasks import Tasks
 from dstore.model.ranges import RangeRef
 from dstore.replication.peers.calls import Methods
@@ -113,6 +113,7 @@ class ProxyCluster:
     gates: dict[str, Gate]
     control_gate: Gate
     tasks: Tasks
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -177,6 +178,7 @@ async def proxy_cluster(
             gates=gates,
             control_gate=control_gate,
             tasks=tasks,
+            metrics=metrics,
         )
     assert failures == []
     await asyncio.sleep(0)

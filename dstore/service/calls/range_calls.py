@@ -1,4 +1,4 @@
-"""What proxies ask of the node that holds a range.
+"""What proxies ask of the node that holds a range, and nodes of one another.
 
 A request names the range and the epoch in which the caller knows it; where that is not so, the
 answer is NotMine, and nothing was done. `rid_id` is an entry's stored key. The service's values
@@ -140,14 +140,16 @@ class AskDeferred(PeerRequest[DeferredTold], frozen=True, array_like=True):
     request_id: Annotated[str, msgspec.Meta(max_length=_DEFERRED_ID_CHARS_MAX)]
 
 
-# Nobody else: whoever steals one node's certificate reads and writes nothing of the others'.
+# Nobody else: whoever steals one node's certificate reads nothing of the others'. Nodes hand on
+# what they have accepted, if its range has moved on since (`cluster.forwarding`).
 _ROLES: Final = frozenset({ComponentRole.PROXY})
+_WRITERS: Final = frozenset({ComponentRole.PROXY, ComponentRole.NODE})
 
 READ_ENTRY: Final = PeerCall(
     name="range.read", request=ReadEntry, reply=EntryRead, roles=_ROLES, is_safe=True
 )
 WRITE_ENTRY: Final = PeerCall(
-    name="range.write", request=WriteEntry, reply=WriteDone, roles=_ROLES, is_safe=False
+    name="range.write", request=WriteEntry, reply=WriteDone, roles=_WRITERS, is_safe=False
 )
 READ_PAGE: Final = PeerCall(
     name="range.page", request=ReadPage, reply=PageRead, roles=_ROLES, is_safe=True

@@ -311,12 +311,21 @@ async def test_others_may_not_ask(kind: str, role: ComponentRole, tmp_path: Path
     """Entries are for proxies: the certificate of a node is of no use to reach another's (I4)."""
     here = Identity(control_plane=PROXY.control_plane, role=role, uuid=ENTROPY.uuid())
     async with asking(kind, tmp_path / "data", here=here) as asker:
-        ask = asker.put if role is ComponentRole.NODE else asker.read
         with pytest.raises((Refused, Unavailable)) as caught:  # over a connection: not let in
-            await ask("k")
+            await asker.read("k")
         if kind == "direct":
             assert isinstance(caught.value, Refused)
             assert caught.value.kind is RefusalKind.FORBIDDEN
+
+
+async def test_a_node_hands_writes_on(kind: str, tmp_path: Path) -> None:
+    """What one has accepted goes to whoever holds its range by then; it reads nothing there."""
+    here = Identity(control_plane=NODE.control_plane, role=NODE.role, uuid=ENTROPY.uuid())
+    async with asking(kind, tmp_path / "data", here=here) as asker:
+        assert isinstance(await asker.put("k"), Written)
+        with pytest.raises(Refused) as caught:
+            await asker.read("k")
+        assert caught.value.kind is RefusalKind.FORBIDDEN
 
 
 async def test_writes_are_deferred(asker: Asker) -> None:
