@@ -25,7 +25,10 @@ order of AWS's complaints is the order of the calls above; within one expression
 
 Each but the key condition keeps its `source`, from which another process reads it again.
 
-Where to read next: `GRAMMAR.md`, `ast`, `check`, `resolve`, `evaluate`.
+A request whose only expression is a condition asks `sole_condition`, which does all that the first
+lines above do, and keeps what the next request of its kind has in common with it.
+
+Where to read next: `GRAMMAR.md`, `ast`, `check`, `resolve`, `evaluate`, `patterns`.
 """
 
 from dstore.expressions.errors import Complaint, ExpressionError, ExpressionKind
