@@ -67,7 +67,11 @@ class ExpressionMembers:
         """
         if self._all.isdisjoint(members):
             return
-        former = [] if self._former.isdisjoint(members) else _given(self.former, members)
+        if self._former.isdisjoint(members):
+            for name in self._using:
+                if members.get(name) is not None:
+                    return  # it may use both names and values: there is nothing to refuse
+        former = _given(self.former, members)
         expressions = _given(self.expressions, members)
         if expressions and former:
             raise validation(
