@@ -69,6 +69,8 @@ def _ranges(ranges: Mapping[str, Any]) -> str:
         f"{count} {word}"
         for count, word in (
             (ranges.get("unavailable"), "unavailable"),
+            (ranges.get("readOnly"), "read-only"),
+            (ranges.get("underReplicated"), "under-replicated"),
             (ranges.get("possibleLoss"), "with possible loss"),
         )
         if count

@@ -22,6 +22,7 @@ NODE_COLUMNS: Final = (
     Column(heading="STATE", key="state"),
     Column(heading="HEALTH", key="health"),
     Column(heading="RANGES", key="ranges"),
+    Column(heading="PRIMARY", key="primaries"),
     Column(heading="FREE", key="free"),
     Column(heading="LOAD", key="load"),
     Column(heading="WHY", key="why", is_data=True),

@@ -61,7 +61,7 @@ def show(*, node_id: str) -> None:
         "zone": row.get("zone"),
         "state": row.get("state"),
         "health": _sentence(row),
-        "ranges": row.get("ranges"),
+        "ranges": _ranges(row),
         "disk free": _disk(found),
         "load": row.get("load"),
         "version": row.get("version"),
@@ -118,6 +118,13 @@ def remove(*, node_id: str, dry_run: bool, yes: bool) -> None:
 def _found(server: Client, node_id: str) -> dict[str, Any]:
     path = path_of("admin", "v1", "node", node_id)
     return document(server.call(Request(method="GET", path=path)))
+
+
+def _ranges(row: dict[str, Any]) -> str | None:
+    ranges, primaries = row.get("ranges"), row.get("primaries")
+    if primaries is None:
+        return None if ranges is None else str(ranges)
+    return f"{ranges}, the primary of {primaries}"
 
 
 def _disk(row: dict[str, Any]) -> str | None:

@@ -25,15 +25,18 @@ RANGE_COLUMNS: Final = (
     Column(heading="NODE", key="nodeShort"),
     Column(heading="EPOCH", key="epoch"),
     Column(heading="HELD", key="held"),
+    Column(heading="SYNC", key="sync"),
+    Column(heading="OTHERS", key="others"),
     Column(heading="WHY", key="why", is_data=True),
 )
 
 
 @click.group(cls=Noun)
 def placement() -> None:
-    """Placement: which node has which part of which table.
+    """Placement: which nodes have which part of which table.
 
-    Control places the ranges of a table over zones and nodes when it is made.
+    Control places the ranges of a table over zones and nodes when it is made. Each has a primary,
+    and maybe replicas on other nodes.
     """
 
 
@@ -74,4 +77,26 @@ def range_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
         "hashes": f"{low:08x}-{high:08x}",
         "share": f"{(high - low + 1) * 100 / _HASHES:.1f} %",
         "nodeShort": short_id(row.get("node")),
+        "sync": _sync(row),
+        "others": _others(row) or None,
     }
+
+
+def _sync(row: Mapping[str, Any]) -> str | None:
+    """Say how many replicas are in sync and alive, of how many there should be."""
+    if not (factor := row.get("factor")):
+        return None
+    replicas = row.get("replicas") or ()
+    living = sum(each.get("state") == "in_sync" and bool(each.get("isAlive")) for each in replicas)
+    return f"{living}/{factor}{' read-only' if row.get('isReadOnly') else ''}"
+
+
+def _others(row: Mapping[str, Any]) -> str:
+    """Name the nodes that have the range beside its primary, and what is the matter with them."""
+    words = []
+    for each in row.get("replicas") or ():
+        if each.get("node") == row.get("node"):
+            continue
+        state = "" if each.get("state") == "in_sync" else f" {each.get('state')}"
+        words.append(f"{short_id(each.get('node'))}{'' if each.get('isAlive') else ' dead'}{state}")
+    return ", ".join(words)

@@ -50,9 +50,12 @@ class ClusterSection:
                     "ranges": {
                         "total": status.ranges.total,
                         "unavailable": status.ranges.unavailable,
+                        "readOnly": status.ranges.read_only,
+                        "underReplicated": status.ranges.under_replicated,
                         "possibleLoss": status.ranges.possible_loss,
                     },
                     "failuresSurvivable": status.failures_survivable,
+                    "failuresWithoutLoss": status.failures_without_loss,
                     "sentence": status.sentence,
                     "topology": rows.topology(status.topology),
                     "unfinishedTasks": status.unfinished_tasks,
@@ -64,9 +67,9 @@ class ClusterSection:
 
 
 def _checks(status: ClusterStatus) -> Iterator[Check]:
-    """Say what is wrong: an error if data cannot be had, a warning if it could come to that."""
+    """Say what is wrong: an error if data can't be had or written, a warning if it may come so."""
     ranges, topology = status.ranges, status.topology
-    is_bad = ranges.unavailable or ranges.possible_loss
+    is_bad = ranges.unavailable or ranges.read_only or ranges.possible_loss
     health = Health.HEALTH_ERR if is_bad else Health.HEALTH_WARN
     for problem in status.problems:
         yield Check(code="CLUSTER", message=problem, health=health)

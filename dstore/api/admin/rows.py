@@ -39,6 +39,7 @@ def component(row: ComponentRow) -> dict[str, Any]:
     if row.role == ComponentRole.NODE:
         members |= {
             "ranges": row.ranges,
+            "primaries": row.primaries,
             "freeBytes": row.free_bytes,
             "capacityBytes": row.capacity_bytes,
             "loadPercent": row.load_percent,
@@ -58,6 +59,19 @@ def hash_range(row: RangeRow) -> dict[str, Any]:
         "node": row.node,
         "url": row.uri,
         "held": row.held or None,
+        "factor": row.factor,
+        "minInSync": row.min_in_sync,
+        "replicas": [
+            {
+                "node": each.node,
+                "state": each.state,
+                "held": each.held or None,
+                "isAlive": each.is_alive,
+            }
+            for each in row.replicas
+        ],
+        "isReadOnly": row.is_read_only,
+        "isUnderReplicated": row.is_under_replicated,
         "why": row.why,
     }
 

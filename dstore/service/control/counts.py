@@ -3,66 +3,115 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from dstore.model.status import ResourceStatus
-from dstore.service.control.held import complaint, is_alive
+from dstore.service.control.held import complaint, living_in_sync
 from dstore.service.control.status import RangeCounts
 from dstore.topology import values
 
 if TYPE_CHECKING:
-    from dstore.topology.view import PlacedRange, TopologyView
+    from collections.abc import Mapping
+
+    from dstore.topology.view import TopologyView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLoad:
+    """Of how many ranges a node has a replica, and of how many of them it is the primary."""
+
+    ranges: int = 0
+    primaries: int = 0
+
+
+NO_LOAD: Final = NodeLoad()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """All tables and ranges of a view, counted."""
+    """All tables and ranges of a view, counted.
+
+    Attributes:
+        survivable: node failures, whichever, after which every range takes writes; -1: one takes
+            none already, since too few of its replicas live.
+        without_loss: node failures, whichever, after which every acknowledged write is still on a
+            living node; -1: those of a range are on none already.
+        of_node: the load of each node that is named by a range.
+    """
 
     tenants: int
     tables: dict[ResourceStatus, int]
     ranges: RangeCounts
-    survivable: int  # node failures, whichever; -1: a range has no living replica already
+    survivable: int
+    without_loss: int
+    of_node: Mapping[str, NodeLoad] = field(default_factory=dict)
 
 
 def count(view: TopologyView) -> Counted:
-    """Count all there is; about 5 µs a range."""
+    """Count all there is; about 10 µs a range."""
     of_status: Counter[ResourceStatus] = Counter()
-    total = unavailable = lost = named = 0
-    survivable: int | None = None
+    total = unavailable = lost = read_only = short = named = 0
+    writes: list[int] = []  # of each range, the replicas beyond those that a write needs
+    copies: list[int] = []  # of each range, the living ones beside the last
     for tenant in view.tenants.values():
         named += tenant.known is not None
         for table in tenant.tables.values():
             of_status[table.status] += 1
+            definition = table.definition
             for placed in table.ranges:
                 total += 1
-                definition = table.definition
-                lost += placed.placement.state is values.RangeState.POSSIBLE_LOSS
-                why = complaint(view, placed, tenant=definition.tenant, table=definition.name)
-                unavailable += bool(why)
-                spare = _living(view, placed) - 1
-                survivable = spare if survivable is None else min(survivable, spare)
+                placement, living = placed.placement, living_in_sync(view, placed)
+                lost += placement.state is values.RangeState.POSSIBLE_LOSS
+                short += living < placement.factor
+                writes.append(living - placement.min_in_sync)
+                copies.append(living - 1)
+                if complaint(view, placed, tenant=definition.tenant, table=definition.name):
+                    unavailable += 1
+                else:
+                    read_only += living < placement.min_in_sync
     return Counted(
         tenants=named,
         tables=dict(of_status),
-        ranges=RangeCounts(total=total, unavailable=unavailable, possible_loss=lost),
-        survivable=survivable or 0,
+        ranges=RangeCounts(
+            total=total,
+            unavailable=unavailable,
+            read_only=read_only,
+            under_replicated=short,
+            possible_loss=lost,
+        ),
+        survivable=max(min(writes, default=0), -1),
+        without_loss=min(copies, default=0),
+        of_node=node_loads(view),
     )
 
 
-def _living(view: TopologyView, placed: PlacedRange) -> int:
-    """Count a range's replicas that hold every acknowledged write and are alive."""
-    return sum(
-        replica.state is values.ReplicaState.IN_SYNC and is_alive(view, replica.node)
-        for replica in placed.placement.replicas
-    )
+def node_loads(view: TopologyView) -> Mapping[str, NodeLoad]:
+    """Count what each node has, as ranges' values name it; about 1 µs a replica."""
+    replicas: Counter[str] = Counter()
+    primaries: Counter[str] = Counter()
+    for tenant in view.tenants.values():
+        for table in tenant.tables.values():
+            for placed in table.ranges:
+                primaries[placed.placement.node] += 1
+                replicas.update(each.node for each in placed.placement.replicas)
+    return {
+        node: NodeLoad(ranges=ranges, primaries=primaries[node])
+        for node, ranges in replicas.items()
+    }
 
 
 def survival(counted: Counted) -> str:
     """Say in a sentence how many node failures the cluster survives."""
     if counted.ranges.total == 0:
         return "0 node failures survivable: there are no ranges yet."
-    if counted.survivable < 0:
+    if counted.without_loss < 0:
         return "0 node failures survivable: some ranges have no living replica."
-    plural = "" if counted.survivable == 1 else "s"
-    return f"{counted.survivable} node failure{plural} survivable."
+    if counted.survivable < 0:
+        return "0 node failures survivable: some ranges are read-only already."
+    if counted.survivable > 0:
+        plural = "" if counted.survivable == 1 else "s"
+        return f"{counted.survivable} node failure{plural} survivable."
+    if counted.without_loss > 0:
+        return "0 node failures survivable: with one more node down some ranges are read-only."
+    return "0 node failures survivable: some ranges have a single living replica."

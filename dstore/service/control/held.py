@@ -47,6 +47,36 @@ def complaint(view: TopologyView, placed: PlacedRange, *, tenant: str, table: st
     return f"Node {node} says of range {placed.range_id}: {status}."
 
 
+def living_in_sync(view: TopologyView, placed: PlacedRange) -> int:
+    """Count a range's replicas that hold every acknowledged write and are on living nodes."""
+    return sum(is_alive(view, replica.node) for replica in placed.placement.in_sync)
+
+
+def weakness(view: TopologyView, placed: PlacedRange) -> str:
+    """Say in a sentence why a range takes no writes though its primary serves it; "" if it does."""
+    living, needed = living_in_sync(view, placed), placed.placement.min_in_sync
+    if living >= needed:
+        return ""
+    return (
+        f"Range {placed.range_id} is read-only: a write needs {needed} replicas in sync, and "
+        f"{living} of them {'is' if living == 1 else 'are'} alive."
+    )
+
+
+def shortage(view: TopologyView, placed: PlacedRange) -> str:
+    """Say in a sentence which replicas of a range are missing; "" if none is."""
+    placement = placed.placement
+    if living_in_sync(view, placed) >= placement.factor:
+        return ""
+    dead = [each.node for each in placement.replicas if not is_alive(view, each.node)]
+    if dead:
+        return f"A replica is on node {dead[0]}, which is not alive."
+    for each in placement.replicas:
+        if each.state is values.ReplicaState.LEARNER:
+            return f"The replica on node {each.node} is not in sync."
+    return f"It has {len(placement.replicas)} of {placement.factor} replicas."
+
+
 def waits_for(view: TopologyView, table: TableView) -> str:
     """Say in a sentence why a table can't be used whole; "" if it can."""
     definition = table.definition
@@ -54,7 +84,7 @@ def waits_for(view: TopologyView, table: TableView) -> str:
         return "Its ranges are not all published yet."
     for placed in table.ranges:
         why = complaint(view, placed, tenant=definition.tenant, table=definition.name)
-        if why:
+        if why or (why := weakness(view, placed)):
             return why
     return ""
 

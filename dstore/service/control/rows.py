@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.model.status import ResourceStatus
 from dstore.security.identity import ComponentRole
-from dstore.service.control.held import complaint, held_status, waits_for
-from dstore.service.control.status import ComponentRow, Health, RangeRow, TableRow
+from dstore.service.control.counts import NO_LOAD
+from dstore.service.control.held import (
+    complaint,
+    held_status,
+    is_alive,
+    living_in_sync,
+    shortage,
+    waits_for,
+    weakness,
+)
+from dstore.service.control.status import ComponentRow, Health, RangeRow, ReplicaRow, TableRow
 from dstore.storage.control.records import ComponentState
 from dstore.topology import values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dstore.service.control.counts import NodeLoad
     from dstore.storage.control.records import (
         ControlRecord,
         NodeRecord,
@@ -20,7 +32,7 @@ if TYPE_CHECKING:
         RangeRecord,
         TableRecord,
     )
-    from dstore.topology.view import ComponentView, TopologyView
+    from dstore.topology.view import ComponentView, PlacedRange, TopologyView
 
 _HEALTH_OF: Final = {
     values.ComponentStatus.OKAY: Health.OKAY,
@@ -43,16 +55,20 @@ _WHY: Final = {
 }
 
 
-def node_row(record: NodeRecord, view: TopologyView, *, ranges: int) -> ComponentRow:
-    """Describe a node that has so many ranges."""
+def node_row(record: NodeRecord, view: TopologyView, loads: Mapping[str, NodeLoad]) -> ComponentRow:
+    """Describe a node; `loads` has that of each."""
     seen = view.node(record.uuid)
-    row = _row(ComponentRole.NODE, record, seen, zone=record.zone)
+    load = loads.get(record.uuid, NO_LOAD)
+    row = replace(
+        _row(ComponentRole.NODE, record, seen, zone=record.zone),
+        ranges=load.ranges,
+        primaries=load.primaries,
+    )
     details = _details(seen)
     if details is None:
-        return replace(row, ranges=ranges, capacity_bytes=record.capacity_bytes)
+        return replace(row, capacity_bytes=record.capacity_bytes)
     return replace(
         row,
-        ranges=ranges,
         free_bytes=details.free_bytes,
         capacity_bytes=details.capacity_bytes or record.capacity_bytes,
         load_percent=details.load_percent,
@@ -75,26 +91,54 @@ def range_row(record: RangeRecord, view: TopologyView, *, tenant: str, table: st
     """Describe a range of a table, as the view has it, or as it was recorded."""
     shown = view.table(tenant, table)
     placed = None if shown is None else shown.range_of(record.low_hash)
-    is_shown = placed is not None and placed.range_id == record.range_id
-    node = placed.placement.node if placed is not None and is_shown else str(record.node)
-    held = held_status(view, node=node, tenant=tenant, table=table, range_id=record.range_id)
-    if placed is None or not is_shown:
-        epoch, uri, why = record.epoch, "", "It is not published yet, or not any more."
-    else:
-        epoch, uri = placed.placement.epoch, placed.placement.uri
-        why = complaint(view, placed, tenant=tenant, table=table)
-    return RangeRow(
+    row = RangeRow(
         tenant=tenant,
         table=table,
         range_id=record.range_id,
         low_hash=record.low_hash,
         high_hash=record.high_hash,
-        epoch=epoch,
-        node=node,
-        uri=uri,
-        held="" if held is None else str(held),
-        why=why,
+        epoch=record.epoch,
+        node=record.node,
+        uri="",
+        held=_held(view, record.node, tenant=tenant, table=table, range_id=record.range_id),
+        why="It is not published yet, or not any more.",
     )
+    if placed is None or placed.range_id != record.range_id:
+        return row
+    return _placed_row(row, placed, view)
+
+
+def _placed_row(row: RangeRow, placed: PlacedRange, view: TopologyView) -> RangeRow:
+    """Describe a range as its value has it by now."""
+    tenant, table, placement = row.tenant, row.table, placed.placement
+    replicas = tuple(
+        ReplicaRow(
+            node=each.node,
+            state=each.state,
+            held=_held(view, each.node, tenant=tenant, table=table, range_id=row.range_id),
+            is_alive=is_alive(view, each.node),
+        )
+        for each in placement.replicas
+    )
+    why, read_only = complaint(view, placed, tenant=tenant, table=table), weakness(view, placed)
+    return replace(
+        row,
+        epoch=placement.epoch,
+        node=placement.node,
+        uri=placement.uri,
+        held=next(each.held for each in replicas if each.node == placement.node),
+        why=why or read_only or shortage(view, placed),
+        factor=placement.factor,
+        min_in_sync=placement.min_in_sync,
+        replicas=replicas,
+        is_read_only=bool(read_only) and not why,
+        is_under_replicated=living_in_sync(view, placed) < placement.factor,
+    )
+
+
+def _held(view: TopologyView, node: str, *, tenant: str, table: str, range_id: str) -> str:
+    held = held_status(view, node=node, tenant=tenant, table=table, range_id=range_id)
+    return "" if held is None else str(held)
 
 
 def table_row(record: TableRecord, view: TopologyView, *, range_count: int) -> TableRow:

@@ -45,7 +45,8 @@ class ComponentRow:
         state: what the operator decided; `health`: what is seen of it; `why`: a sentence about
             health that is not okay, "" otherwise.
         is_leader: of control processes.
-        ranges: how many ranges it is the primary of; nodes only, as the rest.
+        ranges: of how many ranges it has a replica; nodes only, as the rest.
+        primaries: of how many of them it is the primary.
     """
 
     role: str
@@ -60,17 +61,35 @@ class ComponentRow:
     joined_at_us: int
     is_leader: bool = False
     ranges: int = 0
+    primaries: int = 0
     free_bytes: int = 0
     capacity_bytes: int = 0
     load_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRow:
+    """A replica of a range: `state` is in_sync or learner, `held` as `RangeRow` has it."""
+
+    node: str
+    state: str
+    held: str
+    is_alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RangeRow:
     """A range and where it is. Both hashes are inclusive.
 
-    `held` is how its node says it is, such as okay, opening or damaged; "" if it has said nothing.
-    `why` is a sentence about a range that can't be used, "" for one that can.
+    Attributes:
+        node: its primary.
+        held: how that says it is, such as okay, opening or damaged; "" if it has said nothing.
+        why: a sentence about a range that can't be used, or has too few replicas; "" otherwise.
+        factor: how many replicas it should have; 0 if it is not published.
+        min_in_sync: how many of them a write needs.
+        replicas: all that it has, the primary among them.
+        is_read_only: its primary serves it, and too few replicas are in sync and alive to write.
+        is_under_replicated: fewer than `factor` are in sync and alive.
     """
 
     tenant: str
@@ -83,6 +102,11 @@ class RangeRow:
     uri: str
     held: str
     why: str
+    factor: int = 0
+    min_in_sync: int = 0
+    replicas: tuple[ReplicaRow, ...] = ()
+    is_read_only: bool = False
+    is_under_replicated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +133,19 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeCounts:
-    """All ranges; `unavailable` are on nodes that do not serve them now."""
+    """All ranges, and those of them that are not as they should be.
+
+    Attributes:
+        unavailable: their primaries do not serve them now.
+        read_only: they do, and too few replicas are in sync and alive to write.
+        under_replicated: fewer replicas are in sync and alive than there should be.
+        possible_loss: they may have lost acknowledged writes.
+    """
 
     total: int
     unavailable: int
+    read_only: int
+    under_replicated: int
     possible_loss: int
 
 
@@ -139,8 +172,10 @@ class ClusterStatus:
 
     Attributes:
         leader: the control process that leads, None if none is known to.
-        failures_survivable: node failures after which every range still has a replica that can
-            serve; -1 if one has none already.
+        failures_survivable: node failures, whichever, after which every range still takes writes;
+            -1 if one takes none already.
+        failures_without_loss: node failures, whichever, after which every acknowledged write is
+            still on a living node; -1 if those of a range are on none already.
         sentence: the same in words, such as "0 node failures survivable."
         recent_notices: how many nodes wrote within the last day.
         problems: sentences about what an operator should look at.
@@ -155,6 +190,7 @@ class ClusterStatus:
     tables: dict[ResourceStatus, int]
     ranges: RangeCounts
     failures_survivable: int
+    failures_without_loss: int
     sentence: str
     topology: TopologyReport
     unfinished_tasks: int

@@ -16,7 +16,14 @@ from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
 from dstore.security.identity import ComponentRole
 from dstore.service.control import rows
-from dstore.service.control.counts import Counted, count, survival
+from dstore.service.control.counts import (
+    NO_LOAD,
+    Counted,
+    NodeLoad,
+    count,
+    node_loads,
+    survival,
+)
 from dstore.service.control.realm import Realm, append
 from dstore.service.control.sites import all_nodes
 from dstore.service.control.status import (
@@ -45,6 +52,8 @@ from dstore.topology import keyspace as keys
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dstore.storage.control.records import TableRecord
     from dstore.storage.control.store import Key, Transaction
     from dstore.topology.view import TopologyView
@@ -71,7 +80,7 @@ class Survey:
         async with realm.plane.store.snapshot() as tx:
             components = (
                 *await self._controls(tx),
-                *await self._nodes(tx),
+                *await self._nodes(tx, counted.of_node),
                 *await self._proxies(tx),
             )
             waiting = await outbox.depth(tx)
@@ -89,6 +98,7 @@ class Survey:
             tables=counted.tables,
             ranges=counted.ranges,
             failures_survivable=counted.survivable,
+            failures_without_loss=counted.without_loss,
             sentence=survival(counted),
             topology=topology,
             unfinished_tasks=unfinished,
@@ -98,8 +108,9 @@ class Survey:
 
     async def nodes(self) -> tuple[ComponentRow, ...]:
         """See `ClusterReports.nodes`."""
+        loads = await self._loads()
         async with self._realm.plane.store.snapshot() as tx:
-            return await self._nodes(tx)
+            return await self._nodes(tx, loads)
 
     async def proxies(self) -> tuple[ComponentRow, ...]:
         """See `ClusterReports.proxies`."""
@@ -113,18 +124,17 @@ class Survey:
 
     async def node(self, uuid: str) -> tuple[ComponentRow, tuple[RangeRow, ...]]:
         """See `ClusterReports.node`."""
-        view = self._realm.watcher.view
+        view, loads = self._realm.watcher.view, await self._loads()
         async with self._realm.plane.store.snapshot() as tx:
             record = await NODES.get(tx, uuid)
             if record is None:
                 raise _no_component("node", uuid)
-            loads = await tables.replicas_by_node(tx)
             page = await tables.ranges_of_node(tx, record.uuid)
             owners = {
                 table_id: await tables.get_by_id(tx, table_id)
                 for table_id in sorted({each.table_id for each in page.records})
             }
-        row = rows.node_row(record, view, ranges=loads.get(record.uuid, 0))
+        row = rows.node_row(record, view, loads)
         ranges = []
         for each in page.records:
             owner = owners[each.table_id]
@@ -200,6 +210,7 @@ class Survey:
         """See `ClusterReports.set_maintenance`."""
         realm = self._realm
         state = ComponentState.MAINTENANCE if is_on else ComponentState.ACTIVE
+        loads = await self._loads()
         async with realm.plane.store.transaction() as tx:
             record = await NODES.get(tx, node)
             if record is None:
@@ -207,34 +218,29 @@ class Survey:
             if record.state is not state:
                 await NODES.set_state(tx, node, state, now_us=realm.clock.wall_us())
                 await realm.audit(tx, actor=actor, action=f"node_{state}", subject=str(node))
-            loads = await tables.replicas_by_node(tx)
-        return rows.node_row(
-            replace(record, state=state), realm.watcher.view, ranges=loads.get(node, 0)
-        )
+        return rows.node_row(replace(record, state=state), realm.watcher.view, loads)
 
     async def remove_node(self, node: NodeUuid, *, actor: str) -> ComponentRow:
         """See `ClusterReports.remove_node`."""
         realm = self._realm
+        # Values change without the store: a replica that control has taken from the node is named
+        # by its range's until the swap.
+        named = (await self._loads()).get(node, NO_LOAD)
         async with realm.plane.store.transaction() as tx:
             record = await NODES.get(tx, node)
             if record is None:
                 raise _no_component("node", node)
-            page = await tables.ranges_of_node(tx, node, limit=1)
-            if page.records:
-                raise Refused(
-                    RefusalKind.CONFLICT,
-                    "The node still has ranges, and nobody else has their data; delete their "
-                    "tables first.",
-                )
+            kept = (await tables.replicas_by_node(tx)).get(node, 0)
+            if kept or named.ranges:
+                raise _still_in_use(named, kept=kept)
             if record.state is not ComponentState.REMOVED:
                 now_us = realm.clock.wall_us()
                 await NODES.set_state(tx, node, ComponentState.REMOVED, now_us=now_us)
                 await realm.audit(tx, actor=actor, action="remove_node", subject=str(node))
             await append(tx, _traces(ComponentRole.NODE, str(node), realm.watcher.view))
         realm.publisher.wake()
-        return rows.node_row(
-            replace(record, state=ComponentState.REMOVED), realm.watcher.view, ranges=0
-        )
+        removed = replace(record, state=ComponentState.REMOVED)
+        return rows.node_row(removed, realm.watcher.view, {})
 
     async def remove_proxy(self, proxy: ProxyUuid, *, actor: str) -> ComponentRow:
         """See `ClusterReports.remove_proxy`."""
@@ -288,13 +294,14 @@ class Survey:
 
     # ------------------------------------------------------------------------------- parts
 
-    async def _nodes(self, tx: Transaction) -> tuple[ComponentRow, ...]:
-        loads = await tables.replicas_by_node(tx)
+    async def _loads(self) -> Mapping[str, NodeLoad]:
+        return await in_thread(partial(node_loads, self._realm.watcher.view))
+
+    async def _nodes(
+        self, tx: Transaction, loads: Mapping[str, NodeLoad]
+    ) -> tuple[ComponentRow, ...]:
         view = self._realm.watcher.view
-        return tuple(
-            rows.node_row(record, view, ranges=loads.get(record.uuid, 0))
-            for record in await all_nodes(tx)
-        )
+        return tuple(rows.node_row(record, view, loads) for record in await all_nodes(tx))
 
     async def _proxies(self, tx: Transaction) -> tuple[ComponentRow, ...]:
         view = self._realm.watcher.view
@@ -336,6 +343,15 @@ class Survey:
         ]
         if counted.ranges.unavailable:
             found.append(f"{counted.ranges.unavailable} ranges can't be used now.")
+        if counted.ranges.read_only:
+            found.append(
+                f"{counted.ranges.read_only} ranges are read-only: too few replicas of them are in "
+                "sync and alive."
+            )
+        if counted.ranges.under_replicated:
+            found.append(
+                f"{counted.ranges.under_replicated} ranges have fewer replicas than they should."
+            )
         if counted.ranges.possible_loss:
             found.append(f"{counted.ranges.possible_loss} ranges may have lost writes.")
         return tuple(found[:TOPOLOGY_PROBLEMS_SHOWN])
@@ -376,6 +392,21 @@ def _traces(role: ComponentRole, uuid: str, view: TopologyView) -> list[Publicat
 
 def _continues(after: Key | None) -> tuple[int, str] | None:
     return None if after is None else (int(after[0]), str(after[1]))
+
+
+def _still_in_use(named: NodeLoad, *, kept: int) -> Refused:
+    """Say why a node can't be removed."""
+    if not kept:
+        return Refused(
+            RefusalKind.CONFLICT,
+            f"The node still has ranges: {named.ranges} that it is to give up and has not yet; "
+            "wait until it has.",
+        )
+    return Refused(
+        RefusalKind.CONFLICT,
+        f"The node still has ranges: replicas of {kept}, and of {named.primaries} it is the "
+        "primary; delete their tables first.",
+    )
 
 
 def _no_component(what: str, uuid: str) -> Refused:

@@ -40,7 +40,9 @@ async def test_the_one_page(place: Place) -> None:
         status = await survey.status()
         assert (status.leader, status.control_plane) == (leader.plane.process, leader.plane.uuid)
         assert (status.tenant_count, status.ranges.total, status.ranges.unavailable) == (1, 2, 0)
-        assert (status.failures_survivable, status.problems) == (0, ())
+        assert (status.failures_survivable, status.failures_without_loss) == (0, 0)
+        assert status.problems == ()
+        assert "single living replica" in status.sentence
         health = {row.uuid: row.health for row in status.components}
         assert set(health.values()) == {Health.OKAY}
         await nodes[0].die()
@@ -53,7 +55,7 @@ async def test_the_one_page(place: Place) -> None:
         assert (status.failures_survivable, status.ranges.unavailable) == (-1, 1)
         assert any(nodes[0].node in problem for problem in status.problems)
         row, ranges = await survey.node(nodes[0].node)
-        assert (row.health, row.ranges, len(ranges)) == (Health.DEAD, 1, 1)
+        assert (row.health, row.ranges, row.primaries, len(ranges)) == (Health.DEAD, 1, 1, 1)
         assert "not alive" in ranges[0].why
 
 

@@ -11,8 +11,11 @@ from dstore.model.errors import RefusalKind, Refused
 from dstore.model.keys import KeyKind
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import StoredKey
+from dstore.replication.placements import with_state
 from dstore.service.calls.control_calls import DeclareTable, DeleteTable
+from dstore.service.control.status import Health
 from dstore.storage.control import tables
+from dstore.storage.control.records import NodeUuid, RangeId
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.view import TableView
@@ -244,3 +247,102 @@ async def test_a_primary_that_moved_is_deleted_like_any(place: Place) -> None:
         ask = DeleteTable(tenant="acme", name="orders", table_id=uuid(100))
         assert (await leader.control.tables.delete(ask)).is_done
         assert [node.held for node in nodes] == [{}, {}, {}]
+
+
+async def test_the_page_says_what_replicas_are_worth(place: Place) -> None:
+    """Counted from the values that primaries change: who is in sync and lives."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 3) as nodes,
+        place.leader(replication_factor=3, ranges_per_table=1) as leader,
+    ):
+        survey = leader.control.survey
+        await leader.control.tenants.create(new_tenant())
+        await leader.control.tables.create(new_table())
+        status = await survey.status()
+        assert (status.failures_survivable, status.failures_without_loss) == (1, 2)
+        assert (status.sentence, status.problems) == ("1 node failure survivable.", ())
+        [placed] = _table(leader).ranges
+        first, *others = sorted(nodes, key=lambda node: node.node != placed.placement.node)
+        loads = {row.uuid: (row.ranges, row.primaries) for row in await survey.nodes()}
+        assert loads == {first.node: (1, 1), others[0].node: (1, 0), others[1].node: (1, 0)}
+        [row] = (await survey.node(others[0].node))[1]
+        assert (row.node, row.why, row.factor, row.min_in_sync) == (first.node, "", 3, 2)
+        assert [(each.state, each.held, each.is_alive) for each in row.replicas] == [
+            ("in_sync", "okay", True)
+        ] * 3
+        await _dies(leader, others[0])
+        status = await survey.status()
+        assert (status.failures_survivable, status.failures_without_loss) == (0, 1)
+        assert (status.ranges.under_replicated, status.ranges.read_only) == (1, 0)
+        assert any("fewer replicas" in problem for problem in status.problems)
+        [row] = (await survey.placement(tenant="acme")).ranges
+        assert (row.is_under_replicated, row.is_read_only) == (True, False)
+        assert others[0].node in row.why
+        await _dies(leader, others[1])
+        status = await survey.status()
+        assert (status.failures_survivable, status.failures_without_loss) == (-1, 0)
+        assert (status.ranges.read_only, status.ranges.unavailable) == (1, 0)
+        assert "read-only" in status.sentence
+        page = await survey.placement(tenant="acme")
+        assert page.ranges[0].is_read_only
+        assert "read-only" in page.tables[0].why
+        await _dies(leader, first)
+        status = await survey.status()
+        assert (status.ranges.read_only, status.ranges.unavailable) == (0, 1)
+        assert "no living replica" in status.sentence
+
+
+async def test_a_set_that_has_shrunk_counts_for_what_it_is(place: Place) -> None:
+    """A replica that is alive and has not everything is no copy to rely on."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 3),
+        place.leader(replication_factor=3, ranges_per_table=1) as leader,
+    ):
+        await leader.control.tenants.create(new_tenant())
+        await leader.control.tables.create(new_table())
+        [placed] = _table(leader).ranges
+        value = placed.placement
+        left = next(each for each in value.replicas if each.node != value.node)
+        smaller = with_state(value, {left.node}, values.ReplicaState.LEARNER)
+        path = keys.RangePath("acme", "orders", 0)
+        revision = await place.coordinator.put(path.path, values.encode(smaller))
+        await leader.watcher.reached(revision)
+        status = await leader.control.survey.status()
+        assert (status.failures_survivable, status.failures_without_loss) == (0, 1)
+        assert "with one more node down" in status.sentence
+        [row] = (await leader.control.survey.placement(tenant="acme")).ranges
+        assert left.node in row.why
+        assert "not in sync" in row.why
+
+
+async def test_a_node_with_a_replica_is_not_removed(place: Place) -> None:
+    """Neither while control wants one there, nor while a range's value names the node."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 2) as nodes,
+        place.leader(replication_factor=2, ranges_per_table=1) as leader,
+    ):
+        survey = leader.control.survey
+        await leader.control.tenants.create(new_tenant())
+        await leader.control.tables.create(new_table())
+        [placed] = _table(leader).ranges
+        value = placed.placement
+        node = NodeUuid(next(str(each.node) for each in nodes if each.node != value.node))
+        with pytest.raises(Refused, match="replicas of 1, and of 0 it is the primary") as refused:
+            await survey.remove_node(node, actor="x")
+        assert refused.value.kind is RefusalKind.CONFLICT
+        range_id = RangeId(placed.range_id)
+        async with leader.control.leader.term().transaction() as tx:
+            await tables.mark_leaving(tx, range_id, node)
+        with pytest.raises(Refused, match="still has ranges"):
+            await survey.remove_node(node, actor="x")
+        async with leader.control.leader.term().transaction() as tx:
+            assert await tables.remove_replica(tx, range_id, node)
+        with pytest.raises(Refused, match="has not yet"):
+            await survey.remove_node(node, actor="x")
+        alone = msgspec.structs.replace(
+            value, factor=1, replicas=tuple(each for each in value.replicas if each.node != node)
+        )
+        path = keys.RangePath("acme", "orders", 0)
+        revision = await place.coordinator.put(path.path, values.encode(alone))
+        await leader.watcher.reached(revision)
+        assert (await survey.remove_node(node, actor="x")).health is Health.REMOVED

@@ -42,6 +42,7 @@ def a_node(uuid: str, **changes: Any) -> dict[str, Any]:
         "why": "",
         "joinedAt": "2026-01-02T03:04:05.000Z",
         "ranges": 4,
+        "primaries": 2,
         "freeBytes": 1_073_741_824,
         "capacityBytes": 4_294_967_296,
         "loadPercent": 12,
@@ -62,8 +63,8 @@ def test_nodes_for_people(cluster: FakeServer, run: Run) -> None:
     """Sizes are readable, and what a dead node once said of its load is not shown."""
     assert cluster.seen == []
     lines = run("node", "ls").stdout.splitlines()
-    assert " ".join(lines[0].split()) == "ID ZONE STATE HEALTH RANGES FREE LOAD WHY"
-    assert lines[1].split()[:5] == [ONE[:8], "rack-1", "active", "okay", "4"]
+    assert " ".join(lines[0].split()) == "ID ZONE STATE HEALTH RANGES PRIMARY FREE LOAD WHY"
+    assert lines[1].split()[:6] == [ONE[:8], "rack-1", "active", "okay", "4", "2"]
     assert "1.0 GiB" in lines[1]
     assert "12 %" in lines[1]
     assert lines[2].endswith("Its lease is over.")
@@ -87,6 +88,7 @@ def test_node_is_named_by_how_its_id_begins(cluster: FakeServer, run: Run) -> No
     assert result.exit_code == ExitCode.OK
     assert f"node       {ONE}\n" in result.stdout
     assert "00000000-7fffffff  50.0 %" in result.stdout
+    assert "ranges     4, the primary of 2\n" in result.stdout
     assert run("node", "show", "3f2c").exit_code == ExitCode.NOT_FOUND
 
 
@@ -251,6 +253,31 @@ def test_placement_of_one_some_or_all(
     ]
     document = json.loads(run("placement", "show", *args, "-o", "json").stdout)
     assert document["items"] == [RANGE, upper]
+
+
+def test_placement_shows_every_replica(server: FakeServer, run: Run) -> None:
+    """Who has a range beside its primary, who of them is dead or learns, and what that means."""
+    in_sync = {"state": "in_sync", "held": "okay", "isAlive": True}
+    whole = {
+        **RANGE,
+        "factor": 3,
+        "minInSync": 2,
+        "replicas": [
+            {**in_sync, "node": ONE},
+            {**in_sync, "node": TWO, "isAlive": False},
+            {**in_sync, "node": GONE, "state": "learner"},
+        ],
+        "isReadOnly": True,
+        "isUnderReplicated": True,
+        "why": "Range r is read-only.",
+    }
+    answer = {"tables": [], "ranges": [whole, RANGE], "after": None}
+    server.on("GET", "/admin/v1/placement", answer)
+    head, line, plain = run("placement", "show").stdout.splitlines()
+    assert head.split()[4:] == ["NODE", "EPOCH", "HELD", "SYNC", "OTHERS", "WHY"]
+    others = f"{TWO[:8]} dead, {GONE[:8]} learner"
+    assert f"okay  1/3 read-only  {others}  Range r is read-only." in line
+    assert plain.rstrip().endswith("okay"), "control of a version that does not say"
 
 
 def test_join_token_is_data_and_its_notes_are_not(server: FakeServer, run: Run) -> None:

@@ -99,7 +99,13 @@ CLUSTER = {
         ],
         "tenants": 2,
         "tables": {"active": 3, "creating": 1, "deleting": 0},
-        "ranges": {"total": 4, "unavailable": 1, "possibleLoss": 0},
+        "ranges": {
+            "total": 4,
+            "unavailable": 1,
+            "readOnly": 2,
+            "underReplicated": 3,
+            "possibleLoss": 0,
+        },
         "failuresSurvivable": -1,
         "sentence": "1 range has no node that can serve it.",
         "topology": {
@@ -127,7 +133,7 @@ def test_status_of_a_cluster_is_one_page(server: FakeServer, run: Run) -> None:
         "leader    c-1\n"
         "topology  The topology is that of revision 7. 2 changes wait to be published. "
         "1 values are kept out: A value is malformed.\n"
-        "ranges    4, 1 unavailable\n"
+        "ranges    4, 1 unavailable, 2 read-only, 3 under-replicated\n"
         "survives  1 range has no node that can serve it.\n"
         "tenants   2\n"
         "tables    3 active, 1 creating\n"

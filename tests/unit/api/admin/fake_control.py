@@ -31,6 +31,7 @@ from dstore.service.control.status import (
     RangeRow,
     RecoveryReport,
     RecoveryState,
+    ReplicaRow,
     TableRow,
     TopologyReport,
 )
@@ -72,6 +73,7 @@ def a_row(role: ComponentRole, uuid: str, **changes: Any) -> ComponentRow:
         why="",
         joined_at_us=1_000_000,
         ranges=2 if role is ComponentRole.NODE else 0,
+        primaries=1 if role is ComponentRole.NODE else 0,
     )
     return replace(row, **changes)
 
@@ -87,6 +89,9 @@ A_RANGE = RangeRow(
     uri="https://10.0.0.1:8001",
     held="okay",
     why="",
+    factor=1,
+    min_in_sync=1,
+    replicas=(ReplicaRow(node=NODE, state="in_sync", held="okay", is_alive=True),),
 )
 
 A_TABLE = TableRow(
@@ -120,8 +125,9 @@ A_STATUS = ClusterStatus(
     components=(a_row(ComponentRole.CONTROL, CONTROL, is_leader=True),),
     tenant_count=1,
     tables={ResourceStatus.ACTIVE: 1},
-    ranges=RangeCounts(total=1, unavailable=0, possible_loss=0),
+    ranges=RangeCounts(total=1, unavailable=0, read_only=0, under_replicated=0, possible_loss=0),
     failures_survivable=0,
+    failures_without_loss=0,
     sentence="0 node failures survivable.",
     topology=TopologyReport(
         state="live",

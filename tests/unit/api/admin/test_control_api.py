@@ -9,7 +9,6 @@ import pytest
 from dstore.api.admin.routes import control_routes
 from dstore.api.http.route import Route
 from dstore.security.join_tokens import parse_join_token
-from dstore.service.control.status import RangeCounts
 from tests.unit.api.admin.fake_control import (
     A_STATUS,
     A_TASK,
@@ -114,6 +113,7 @@ async def test_nodes_are_listed_and_shown(control: FakeControl) -> None:
                 "why": "",
                 "joinedAt": "1970-01-01T00:00:01.000Z",
                 "ranges": 2,
+                "primaries": 1,
                 "freeBytes": 0,
                 "capacityBytes": 0,
                 "loadPercent": 0,
@@ -121,7 +121,11 @@ async def test_nodes_are_listed_and_shown(control: FakeControl) -> None:
         ]
     }
     shown = json.loads((await control.ask("GET", f"/admin/v1/node/{NODE}")).body)
-    assert [each["table"] for each in shown["held"]] == ["orders"]
+    [held] = shown["held"]
+    assert held["table"] == "orders"
+    assert (held["factor"], held["minInSync"]) == (1, 1)
+    assert (held["isReadOnly"], held["isUnderReplicated"]) == (False, False)
+    assert held["replicas"] == [{"node": NODE, "state": "in_sync", "held": "okay", "isAlive": True}]
     assert (await control.ask("GET", f"/admin/v1/node/{PROXY}")).problem == "not-found"
 
 
@@ -299,11 +303,23 @@ async def test_status_says_how_bad_it_is(control: FakeControl) -> None:
     assert status["checks"] == [{"code": "CLUSTER", "message": "A node is dead."}]
     control.reports.status_now = replace(
         A_STATUS,
-        ranges=RangeCounts(total=4, unavailable=1, possible_loss=0),
+        ranges=replace(A_STATUS.ranges, total=4, unavailable=1),
         problems=("1 range can't be used now.",),
     )
     status = json.loads((await control.ask("GET", "/admin/v1/status")).body)
     assert status["health"] == "HEALTH_ERR"
+    for counts, health in (
+        (replace(A_STATUS.ranges, read_only=1), "HEALTH_ERR"),
+        (replace(A_STATUS.ranges, under_replicated=1), "HEALTH_WARN"),
+    ):
+        control.reports.status_now = replace(A_STATUS, ranges=counts, problems=("So it is.",))
+        status = json.loads((await control.ask("GET", "/admin/v1/status")).body)
+        assert status["health"] == health
+        shown = status["cluster"]["ranges"]
+        assert (shown["readOnly"], shown["underReplicated"]) == (
+            counts.read_only,
+            counts.under_replicated,
+        )
     frozen = replace(A_STATUS.topology, state="frozen", sentence="Topology rolled back.")
     control.reports.status_now = replace(A_STATUS, topology=frozen)
     status = json.loads((await control.ask("GET", "/admin/v1/status")).body)
