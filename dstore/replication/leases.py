@@ -37,6 +37,10 @@ class Promise:
         self._until_ns = began_ns + LEASE_NS
         self._others_until_ns = self._until_ns
 
+    def clear(self) -> None:
+        """Learn that nothing was promised to others before the process began."""
+        self._until_ns = self._others_until_ns = self._now_ns()
+
     def give(self, primary: str, *, epoch: int) -> None:
         """Promise it to a primary, counted from now: later than it sent what is answered."""
         if primary != self._primary:

@@ -20,7 +20,7 @@ import msgspec
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_SURE_S
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind
+from dstore.model.errors import Corrupt, DStoreError, NotMine, Unavailable, UnavailableKind
 from dstore.replication import placements
 from dstore.replication.handing_over import pass_on, passed_on
 from dstore.replication.leases import Promise
@@ -84,6 +84,7 @@ class Replica:
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         # The copy that is being made here, (epoch, number), and the piece of it that comes next.
         self._copying: tuple[tuple[int, int], int] = ((0, 0), 0)
+        self.is_damaged = False  # what it holds does not let it be opened
         self._standing: Standing | None = None  # as of the last change, while it is a secondary
 
     @property
@@ -91,6 +92,11 @@ class Replica:
         """The epoch in which this is the primary and answers; None if it is not."""
         serving = self._serving
         return None if serving is None or serving.is_closed else serving.epoch
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the range's value, as it was heard of last, names this replica its primary."""
+        return self._placed is not None and self._is_mine(self._placed)
 
     # ---------------------------------------------------------------------- the file's replication
 
@@ -316,6 +322,8 @@ class Replica:
         if not self._is_loaded:
             file = await self._file()
             standing = await file.look(replica_log.standing)
+            if not await file.look(replica_log.has_promised_others):
+                self._promise.clear()
             self._promised_epoch, self._is_loaded = standing.promised_epoch, True
 
     async def _file(self) -> RangeFile:
@@ -344,6 +352,9 @@ class Replica:
                         self.follow(error.now)
                 except DStoreError as error:
                     _log.warning("range_not_opened", range=self.range_id, reason=error.message)
+                    if isinstance(error, Corrupt):
+                        self.is_damaged = True
+                        self._around.on_fault(self.range_id, error.message)
                     await pause_ms(REPLICA_BACKOFF_MS_MAX)
                     self._news.set()
         finally:
@@ -384,7 +395,6 @@ class Replica:
         placed = await gather_log(placed, self, self._around, is_new=is_new)
         try:
             primary = await self._seal_with_opening(placed)
-            await self._wait_out_promise()
             async with self._turn:
                 self._serve(primary)
         except BaseException:
@@ -435,11 +445,12 @@ class Replica:
                 on_deposed=self._deposed,
             )
         await primary.ship([record])
+        await self._wait_out_promise()
         async with self._turn:
             self._require(epoch)
             self._standing = None
             file = await self._file()
-            await file.change(replica_log.serve)
+            await file.change(partial(replica_log.serve, epoch=epoch))
             primary.committed()
         return primary
 

@@ -6,7 +6,7 @@ import gc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dstore import __version__
 from dstore.api.admin.process import process_routes
@@ -15,15 +15,19 @@ from dstore.api.http.health import Readiness
 from dstore.api.peer.server import PeerServer, watched_handshakes
 from dstore.api.v1.entries import plan_deferred
 from dstore.base.threads import in_thread
-from dstore.replication.peers.calls import Methods
+from dstore.replication.peers.calls import Calls, Methods
+from dstore.replication.peers.websocket import websocket_peer
+from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
+from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import Purpose, derive
 from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
 from dstore.service.cluster.node_details import NodePlace
 from dstore.service.cluster_node import ClusterNode
 from dstore.service.enrolment.membership import Membership
 from dstore.service.node import Node, NodeOptions, open_node
+from dstore.service.peer_pool import PeerPool
 from dstore.storage import component_key
 from dstore.storage.node_keys import KEY_FILE
 from dstore.topology.keyspace import ComponentId
@@ -36,12 +40,16 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
     from dstore.base.metrics import Metrics
+    from dstore.replication.peers.port import Peer
     from dstore.security.keys import ControlShare
     from dstore.service.client_env import Addresses
     from dstore.service.enrolment.records import Enrolment
     from dstore.settings import Settings
+
+_NODE_CALLS: Final = Calls(REPLICA_CALLS)  # of another node
 
 
 def node_options(settings: Settings) -> NodeOptions:
@@ -90,6 +98,10 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             copy=await in_thread(partial(_copy_of, settings.data, enrolment, entropy=entropy)),
             recoveries=partial(ask_recoveries, membership.control),
         )
+        dial = partial(_dial, membership, clock=clock, entropy=entropy)
+        pool = PeerPool(watcher, dial=dial, tasks=runtime.tasks)
+        ending.push_async_callback(pool.close)
+        membership.on_renewed(lambda: pool.redial("the certificate was renewed"))
         node = ClusterNode(
             NodePlace(
                 identity=enrolment.identity,
@@ -102,6 +114,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             control=membership.control,
             opening=partial(_open, runtime),
             jobs=node_jobs,
+            peer_of=pool.peer,
             clock=clock,
             entropy=entropy,
             rewrites_files=True,
@@ -192,6 +205,22 @@ async def _open(runtime: Runtime, share: ControlShare) -> Node:
         on_fatal=runtime.on_fatal,
         on_batch=runtime.metrics.count_batch,
         shares=[share],
+    )
+
+
+def _dial(
+    membership: Membership, node: str, uri: str, *, clock: Clock, entropy: Entropy
+) -> Peer:
+    """Make the peer of another node."""
+    here = membership.identity
+    return websocket_peer(
+        uri,
+        here=here,
+        wanted=Identity(control_plane=here.control_plane, role=ComponentRole.NODE, uuid=node),
+        tls=membership.tls,
+        calls=_NODE_CALLS,
+        clock=clock,
+        entropy=entropy,
     )
 
 

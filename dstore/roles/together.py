@@ -27,6 +27,7 @@ from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import Corrupt, Unavailable, UnavailableKind, invalid
 from dstore.replication.peers.direct import DirectPeer
+from dstore.replication.peers.errors import unreachable
 from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
 from dstore.roles.control_process import ControlProcess
@@ -337,9 +338,14 @@ def _member(
         control=peer,
         opening=opening,
         jobs=node_jobs,
+        peer_of=_no_other_node,
         clock=runtime.clock,
         entropy=runtime.entropy,
     )
+
+
+def _no_other_node(_node: str) -> Peer:
+    raise unreachable("is not in this process, which is the only one of its cluster")
 
 
 async def _opened_coordinator(

@@ -28,6 +28,7 @@ from dstore.service.cluster.boot_counter import BootCounter, Booted
 from dstore.service.cluster.node_details import NodeDetails, NodePlace
 from dstore.service.cluster.notices import NodeNotices
 from dstore.service.cluster.own_keys import OwnKeys
+from dstore.service.cluster.range_replicas import Member, RangeReplicas
 from dstore.service.cluster.table_reports import TableReports
 from dstore.service.cluster.tenant_shares import TenantShareBook
 from dstore.service.range_gate import RangeGate
@@ -80,6 +81,7 @@ class ClusterNode:
         control: Peer,
         opening: Opening,
         jobs: Jobs,
+        peer_of: Callable[[str], Peer],
         clock: Clock,
         entropy: Entropy,
         rewrites_files: bool = False,
@@ -93,11 +95,14 @@ class ClusterNode:
             control: any control that can answer (`enrolment.control_link`).
             opening: opens the data directory; it makes it on the first start.
             jobs: of the node itself.
+            peer_of: finds another node by its UUID. Raises: Unreachable.
             clock: for leases and notices.
             entropy: for sessions, nonces and retries.
             rewrites_files: write files anew whose keys were drawn before control had a share of
                 them (I4); of no use where control's keys lie in the same directory.
         """
+        self._began_ns = clock.monotonic_ns()
+        self._peer_of = peer_of
         self._rewrites_files = rewrites_files
         self._place = place
         self._me = keys.ComponentId(place.identity.uuid)
@@ -119,6 +124,7 @@ class ClusterNode:
         )
         self._reports: TableReports | None = None
         self._assignments: Assignments | None = None
+        self._replicas: RangeReplicas | None = None
         self._gate = RangeGate(f"The node is {WAITING_FOR_CONTROL}.")
         self._opened = Tasks(_raised_by_run)
         self._is_alive = asyncio.Event()
@@ -149,9 +155,15 @@ class ClusterNode:
     @property
     def is_settled(self) -> bool:
         """Whether it serves, and has done and told everything that it knows of."""
-        assignments = self._assignments
-        is_done = assignments is not None and assignments.is_settled
-        return self._is_serving and is_done and self._own.is_all_said
+        assignments, replicas = self._assignments, self._replicas
+        if not self._is_serving or assignments is None or replicas is None:
+            return False
+        return assignments.is_settled and replicas.is_settled and self._own.is_all_said
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it answers for ranges, of which it may not have opened all."""
+        return self._is_serving
 
     @property
     def pending_rewrites(self) -> int:
@@ -215,15 +227,41 @@ class ClusterNode:
                 group.create_task(self._end_if_superseded(), name="node_superseded")
                 if booted.is_old_copy:
                     self._notices.tell_of_copy()
-                self._serve(node)
-                await self._work(node, group)
+                replicas = self._replicas = self._replicas_of(node, booted)
+                self._serve(node, replicas)
+                await self._work(node, replicas, group)
             finally:
                 end_watch()
                 self._is_serving = False
+                if self._replicas is not None:
+                    await self._replicas.close()
 
-    async def _work(self, node: Node, group: asyncio.TaskGroup) -> None:
+    def _replicas_of(self, node: Node, booted: Booted) -> RangeReplicas:
+        return RangeReplicas(
+            node,
+            Member(
+                uuid=self._me,
+                incarnation=booted.boot.incarnation,
+                began_ns=self._began_ns,
+                clock=self._clock,
+                coordinator=self._coordinator,
+                watcher=self._watcher,
+                peer_of=self._peer_of,
+                on_serving=self._serving_changed,
+                on_fault=self._faulty,
+                on_failure=_raised_by_run,
+            ),
+        )
+
+    def _serving_changed(self, range_id: str) -> None:
+        if self._reports is not None:
+            self._reports.look_at(range_id)
+
+    async def _work(self, node: Node, replicas: RangeReplicas, group: asyncio.TaskGroup) -> None:
         """Begin what a serving node does, and wait for its end."""
-        reports = self._reports = TableReports(self._own, node.holdings, node=self._me)
+        reports = self._reports = TableReports(
+            self._own, node.holdings, node=self._me, is_waiting=replicas.is_waiting
+        )
         assignments = self._assignments = Assignments(
             self._me,
             control_plane=self._place.identity.control_plane,
@@ -232,6 +270,7 @@ class ClusterNode:
             control=self._control,
             holdings=node.holdings,
             duties=node.duties,
+            replicas=replicas,
             shares=TenantShareBook(self._control, self._place.identity.control_plane),
             entropy=self._entropy,
             on_state=self._table_changed,
@@ -256,7 +295,12 @@ class ClusterNode:
         if self._reports is not None:
             self._reports.note_damage(range_id)
 
-    def _serve(self, node: Node) -> None:
+    def _faulty(self, range_id: str, why: str) -> None:
+        self._notices.tell_of_fault(range_id, why)
+        if self._reports is not None:
+            self._reports.note_damage(range_id)
+
+    def _serve(self, node: Node, replicas: RangeReplicas) -> None:
         server = RangeServer(
             node.holdings,
             node.ranges,
@@ -265,7 +309,7 @@ class ClusterNode:
             disk=node.disk,
             on_damage=self._damaged,
         )
-        self._gate.open(server)
+        self._gate.open((*server.answered(), *replicas.answered()))
         self._is_serving = True
         self._details.say()
         _log.info("node_serves", node=self._me, ranges=len(node.holdings.ranges))

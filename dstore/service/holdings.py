@@ -106,7 +106,8 @@ class Holdings:
         self._tenants: dict[str, Tenant] = {}
         self._tenant_names: list[str] = []  # sorted
         self._ranges: dict[str, RangeRecord] = {}
-        self._epochs: dict[str, int] = {}  # of the ranges; every request looks here
+        self._epochs: dict[str, int] = {}  # in which ranges are served; every request looks here
+        self._is_replicated = False
         self._peek = files.peek
         self.changes = Changes()
         self.counts = RangeCounts(files)
@@ -186,6 +187,32 @@ class Holdings:
             self.table_of(range_id)
             file = await self._files.open(range_id, self._file_key(range_id))
         return file
+
+    # -------------------------------------------------------------------------------- serving
+
+    def replicate(self) -> None:
+        """Serve a range from now on only while its replica is the primary, as `serve` tells (I6).
+
+        Call it before anything is served. Otherwise every range is, in the epoch of its record.
+        """
+        self._is_replicated = True
+        self._epochs.clear()
+
+    def serve(self, range_id: str, epoch: int | None) -> None:
+        """Answer for a range in an epoch, or, if that is None, no longer."""
+        held = self._ranges.get(range_id)
+        if held is None or epoch is None:
+            self._epochs.pop(range_id, None)
+            return
+        self._epochs[range_id] = epoch
+        self._show(held, epoch)
+
+    def _show(self, held: RangeRecord, epoch: int) -> None:
+        """Have the table of a range name the epoch in which it is served."""
+        tenant, table = self._tenants[held.tenant], self.table_of(held.range_id)
+        served = replace(held.ref, epoch=epoch)
+        refs = (served if ref.range_id == held.range_id else ref for ref in table.ranges.refs)
+        tenant.put(replace(table, ranges=RangeMap.of(refs)))
 
     # -------------------------------------------------------------------------------- loading
 
@@ -267,8 +294,6 @@ class Holdings:
         """
         tenant = self.tenant(definition.tenant)
         known = tenant.tables.get(definition.name)
-        held_refs = () if known is None else known.ranges.refs
-        table = Table(definition=definition, ranges=RangeMap.of((*held_refs, *refs)))
         made: list[RangeRecord] = []
         try:
             for ref in refs:
@@ -286,7 +311,11 @@ class Holdings:
             if not isinstance(error, Unknown):  # then the records may be there
                 await self._delete_files([held.ref for held in made])
             raise
-        # Its definition may have been replaced on the way only by a change in this same turn.
+        # Its definition may have been replaced on the way only by a change in this same turn, but
+        # the epochs of its ranges by themselves (`serve`).
+        now = tenant.tables.get(definition.name)
+        held_refs = () if now is None else now.ranges.refs
+        table = Table(definition=definition, ranges=RangeMap.of((*held_refs, *refs)))
         tenant.put(table)
         for held in made:
             self._take(held)
@@ -301,13 +330,12 @@ class Holdings:
         return table
 
     async def raise_epoch(self, range_id: str, epoch: int) -> None:
-        """Serve a range in a higher epoch from now on; who knows an older one is refused."""
+        """Note that a range is in a higher epoch; where it has one replica, serve it in that."""
         await self._database.run(lambda db: table_records.set_epoch(db, range_id, epoch))
         held = self._ranges[range_id] = replace(self._ranges[range_id], epoch=epoch)
-        self._epochs[range_id] = epoch
-        tenant, table = self._tenants[held.tenant], self.table_of(range_id)
-        refs = (held.ref if ref.range_id == range_id else ref for ref in table.ranges.refs)
-        tenant.put(replace(table, ranges=RangeMap.of(refs)))
+        if not self._is_replicated:
+            self._epochs[range_id] = epoch
+            self._show(held, epoch)
 
     async def rewrap(self, range_id: str, control: ControlShare | None) -> None:
         """Wrap the key of a range's file anew, with another share of control's, or with none.
@@ -396,7 +424,9 @@ class Holdings:
 
         ref = self._ranges[range_id].ref
         await self._database.run(remove)
-        self.tenant(definition.tenant).put(replace(table, ranges=RangeMap.of(left)))
+        now = self.table_of(range_id)  # the epochs of the others may have changed (`serve`)
+        left = [each for each in now.ranges.refs if each.range_id != range_id]
+        self.tenant(definition.tenant).put(replace(now, ranges=RangeMap.of(left)))
         self._drop([ref])
         await self._delete_files([ref])
 
@@ -404,12 +434,14 @@ class Holdings:
 
     def _take(self, held: RangeRecord) -> None:
         self._ranges[held.range_id] = held
-        self._epochs[held.range_id] = held.epoch
+        if not self._is_replicated:
+            self._epochs[held.range_id] = held.epoch
         self.counts.count_in(held.range_id, held.quantity)
 
     def _drop(self, refs: Sequence[RangeRef]) -> None:
         for ref in refs:
-            del self._ranges[ref.range_id], self._epochs[ref.range_id]
+            del self._ranges[ref.range_id]
+            self._epochs.pop(ref.range_id, None)
             self.counts.count_out(ref.range_id)
 
     async def _delete_files(self, refs: Sequence[RangeRef]) -> None:

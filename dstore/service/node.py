@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dstore.service.deferred import Plan
     from dstore.service.directory import Directory, Registrar
     from dstore.storage.node_keys import NodeKeys
+    from dstore.storage.replication_port import Replication
 
 _log = get_logger(__name__)
 
@@ -83,10 +84,13 @@ class Node:
         database: NodeDatabase,
         files: RangeFiles,
         executor: StorageThreads,
+        replications: dict[str, Replication],
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         """Wire the use cases; nothing is read yet."""
+        self.replications = replications
+        """Of ranges that are replicas, by id; noted before their files are opened."""
         self.uuid = keys.uuid
         self.control_planes = keys.control_planes  # that it is enrolled with
         self.files = files
@@ -236,6 +240,7 @@ async def open_node(
 
     if vault is None:
         vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
+    replications: dict[str, Replication] = {}
     around = Surroundings(
         vault=vault,
         executor=executor,
@@ -244,6 +249,7 @@ async def open_node(
         wal_pages_checkpoint=options.wal_pages_checkpoint,
         is_halted=lambda: executor.is_halted,
         on_batch=on_batch,
+        replication_of=replications.get,
         entries=EntryCache(bytes_max=options.entry_cache_bytes),
     )
     directory = options.directory.absolute()
@@ -271,6 +277,7 @@ async def open_node(
         database=database,
         files=RangeFiles(directory, around, open_files_max=options.open_files_max),
         executor=executor,
+        replications=replications,
         clock=clock,
         entropy=entropy,
     )

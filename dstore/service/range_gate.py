@@ -3,53 +3,50 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.peers.calls import Answered
-from dstore.service.calls import range_calls
-from dstore.service.range_server import RangeServer
+from dstore.replication.replica_calls import REPLICA_CALLS
+from dstore.service.calls.range_calls import RANGE_CALLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
+
+    from dstore.replication.peers.calls import Handler
+
+GATED_CALLS: Final = (*RANGE_CALLS, *REPLICA_CALLS)
+"""What proxies ask of a node's ranges, and other nodes and control of its replicas."""
 
 
 class RangeGate:
-    """Answers the same calls for a server that comes later, and may go; in between says why not.
+    """Answers GATED_CALLS for whoever comes later, and may go; in between says why not.
 
     A node that waits for control, or for the end of its former life, listens all the same.
     """
 
     def __init__(self, why: str) -> None:
         """Begin closed; `why` is a sentence for callers."""
-        self._server: RangeServer | None = None
+        self._handlers: dict[str, Handler[Any, Any]] = {}
         self._why = why
 
-    def open(self, server: RangeServer) -> None:
-        """Have `server` answer from now on."""
-        self._server = server
+    def open(self, answered: Iterable[Answered[Any, Any]]) -> None:
+        """Have these handlers answer from now on."""
+        self._handlers = {each.call.name: each.handler for each in answered}
 
     def close(self, why: str) -> None:
         """Answer nothing any more; calls under way end as they would."""
-        self._server, self._why = None, why
+        self._handlers, self._why = {}, why
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:
         """List the calls and their handlers."""
         return tuple(
-            Answered(call=call, handler=partial(self._handle, pick))
-            for call, pick in (
-                (range_calls.READ_ENTRY, RangeServer.read),
-                (range_calls.WRITE_ENTRY, RangeServer.write),
-                (range_calls.READ_PAGE, RangeServer.page),
-                (range_calls.LIST_ENTRIES, RangeServer.list),
-                (range_calls.DEFER_WRITE, RangeServer.defer),
-                (range_calls.ASK_DEFERRED, RangeServer.deferred),
-            )
+            Answered(call=call, handler=partial(self._handle, call.name)) for call in GATED_CALLS
         )
 
-    def _handle(self, pick: Callable[[Any, Any, Any], Any], request: Any, received: Any) -> Any:
-        server = self._server
-        if server is None:
+    def _handle(self, name: str, request: Any, received: Any) -> Any:
+        handler = self._handlers.get(name)
+        if handler is None:
             raise Unavailable(UnavailableKind.LOCKED, self._why, retry_after_ms=RETRY_AFTER_MS)
-        return pick(server, request, received)
+        return handler(request, received)

@@ -258,11 +258,25 @@ def open_epoch(connection: apsw.Connection, *, epoch: int, time_us: int) -> LogR
     return range_log.read(connection, after_seq=before_seq, last_seq=end.seq)[0]
 
 
-def serve(connection: apsw.Connection) -> None:
-    """Apply the whole log; from here on what is written is applied in the same transaction."""
+def has_promised_others(connection: apsw.Connection) -> bool:
+    """Tell whether the last promise was given to another replica, and may not be over yet."""
+    rows: list[tuple[int, int]] = connection.execute(
+        "SELECT PROMISED_EPOCH, SERVED_EPOCH FROM meta"
+    ).fetchall()
+    [(promised_epoch, served_epoch)] = rows
+    return promised_epoch > served_epoch
+
+
+def serve(connection: apsw.Connection, epoch: int) -> None:
+    """Apply the whole log; from here on what is written is applied in the same transaction.
+
+    Promises that were given to others must be over.
+    """
     state = read_state(connection)
     apply(connection, state, up_to_seq=state.end.seq)
-    connection.execute("UPDATE meta SET APPLIED_SEQ = NULL, WHOLE_SEQ = NULL")
+    connection.execute(
+        "UPDATE meta SET APPLIED_SEQ = NULL, WHOLE_SEQ = NULL, SERVED_EPOCH = ?", (epoch,)
+    )
 
 
 def _fresh(

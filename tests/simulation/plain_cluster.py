@@ -19,6 +19,7 @@ from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.replication.peers.calls import Answered, Calls, Methods
 from dstore.replication.peers.errors import unreachable
 from dstore.roles.member_node import node_jobs
+from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.control_calls import CONTROL_CALLS
 from dstore.service.calls.key_calls import (
@@ -39,6 +40,7 @@ from dstore.service.node import Node, NodeOptions, open_node
 from dstore.service.proxy.proxy import Proxy, Surroundings
 from dstore.storage.vault.vault import Vault
 from dstore.topology import keyspace as keys
+from dstore.topology import values
 from dstore.topology.scopes import routing, routing_and
 from dstore.topology.watcher import TopologyWatcher
 from tests.simulation.faults import Fault, Faults
@@ -59,7 +61,7 @@ CONTROL: Final = "control"
 PROXY: Final = "proxy"
 PROXY_ID: Final = "b0000000-0000-4000-8000-000000000001"
 _CONTROL_CALLS: Final = Calls((*KEY_CALLS, *CONTROL_CALLS))
-_NODE_CALLS: Final = Calls(RANGE_CALLS)
+_NODE_CALLS: Final = Calls((*RANGE_CALLS, *REPLICA_CALLS))
 _PAGE_CACHE_BYTES: Final = 1 << 20
 _RESTARTS_IN_S: Final = (0.1, 6.0)
 _READY_S: Final = 30.0
@@ -118,7 +120,12 @@ class PlainCluster:
         await self.world.coordination.started.wait()
         placement = Placement(self.world.coordination.embedded)
         await placement.add_tenant()
-        await placement.add_table(_definition(), [node_id(n) for n in self._numbers.values()])
+        nodes = [node_id(number) for number in self._numbers.values()]
+        async with asyncio.timeout(_READY_S):
+            for node in nodes:
+                while await placement.incarnation(node) == values.NO_INCARNATION:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        await placement.add_table(_definition(), nodes)
         await self._until_it_answers()
 
     async def _until_it_answers(self) -> None:
@@ -202,6 +209,7 @@ class PlainCluster:
             control=self._control_link(process, identity),
             opening=lambda share: _opened(process, share),
             jobs=node_jobs,
+            peer_of=lambda uuid: self._peer(process, _machine_named(uuid), identity),
             clock=process.clock,
             entropy=process.entropy,
         )
@@ -299,6 +307,10 @@ def _tenant_shares(request: AskTenantShares, _received: Received) -> TenantShare
         TenantShare(name, TENANT_ID, TENANT_ID[-16:].encode() * 2) for name in request.tenants
     )
     return TenantShares(tuple(shares))
+
+
+def _machine_named(node: str) -> str:
+    return f"node-{int(node[-12:])}"
 
 
 def _machine_of(uri: str) -> str:

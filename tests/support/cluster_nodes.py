@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
@@ -16,6 +18,7 @@ from dstore.model.hashing import HASH_MAX
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import Door, IdType, TableDefinition, TableId, v1_key
 from dstore.replication.peers.errors import Unreachable
+from dstore.replication.peers.port import Peer
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import ControlShare
 from dstore.service.calls.key_calls import (
@@ -125,12 +128,31 @@ class Placement:
         epoch: int = 1,
     ) -> None:
         """Put a table with one range for each of `nodes`, by hash."""
+        disks = {node: await self.incarnation(node) for node in nodes}
+        made = keys_of(definition, nodes, range_ids=range_ids, epoch=epoch, disks=disks)
         await self.commit(
-            *(
-                Put(key=path.path, value=values.encode(value))
-                for path, value in keys_of(definition, nodes, range_ids=range_ids, epoch=epoch)
-            )
+            *(Put(key=path.path, value=values.encode(value)) for path, value in made)
         )
+
+    async def name_disks(self) -> None:
+        """Write which disks nodes have into ranges that were placed when nobody knew."""
+        for kv in (await self.coordinator.list(keys.TENANTS)).kvs:
+            path = keys.parse(kv.key)
+            is_unknown = values.NO_INCARNATION.encode() in kv.value
+            if not isinstance(path, keys.RangePath) or not is_unknown:
+                continue
+            value = values.decode(path, kv.value)
+            replicas = [
+                replace(each, incarnation=await self.incarnation(keys.ComponentId(each.node)))
+                for each in value.replicas
+            ]
+            await self.put(path, replace(value, replicas=tuple(replicas)))
+
+    async def incarnation(self, node: keys.ComponentId) -> str:
+        """Read which disk a node has now; one that never started has none that is known."""
+        path = keys.NodeBootPath(node)
+        kv = (await self.coordinator.get(path.path)).kv
+        return values.NO_INCARNATION if kv is None else values.decode(path, kv.value).incarnation
 
     async def remove_table(self, definition: TableDefinition, ranges: int = 1) -> None:
         """Take a table away as control does: from the nodes first, then its keys."""
@@ -159,8 +181,12 @@ def keys_of(
     *,
     range_ids: Sequence[str] | None = None,
     epoch: int = 1,
+    disks: Mapping[keys.ComponentId, str] | None = None,
 ) -> list[tuple[keys.Path, values.Value]]:
-    """Make a table's keys: its own, its ranges', and those of the nodes that hold them."""
+    """Make a table's keys: its own, its ranges', and those of the nodes that hold them.
+
+    `disks` are the incarnations of the nodes' disks.
+    """
     tenant, name = definition.tenant, definition.name
     table_id = definition.table_id
     ids = range_ids or [f"{place:08d}{table_id[8:]}" for place in range(len(nodes))]
@@ -172,7 +198,7 @@ def keys_of(
         uri = f"https://{node}:8001"
         replica = values.Replica(
             node=node,
-            incarnation=uuid("1", 1),
+            incarnation=(disks or {}).get(node, values.NO_INCARNATION),
             uri=uri,
             state=values.ReplicaState.IN_SYNC,
         )
@@ -238,6 +264,7 @@ class LivingNode:
             control=control,
             opening=self._open,
             jobs=_no_jobs,
+            peer_of=_nobody,
             clock=self.clock,
             entropy=self.entropy,
         )
@@ -282,7 +309,12 @@ class LivingNode:
                 await asyncio.sleep(0.01)
 
     async def settled(self) -> None:
-        """Wait until the node has done all that stands in the coordinator by now."""
+        """Wait until the node has done all that stands in the coordinator by now.
+
+        As control does, let ranges that were placed on it before its start know its disk.
+        """
+        await self.until(lambda: self.cluster.is_serving)
+        await Placement(self.coordinator).name_disks()
         revision = (await self.coordinator.get("nothing")).revision
         async with asyncio.timeout(10.0):
             await self.watcher.reached(revision)
@@ -311,6 +343,10 @@ async def living(
             await made.cluster.drain()
         await made.end()
     assert not made.failures, made.failures
+
+
+def _nobody(_node: str) -> Peer:
+    raise Unreachable("There is no other node.")
 
 
 def _no_jobs(_node: Node) -> Sequence[Coroutine[Any, Any, None]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.model.tables import TableDefinition
     from dstore.replication.peers.port import Peer
+    from dstore.service.cluster.range_replicas import RangeReplicas
     from dstore.service.cluster.tenant_shares import TenantShareBook
     from dstore.service.holdings import Holdings
     from dstore.service.range_duties import RangeDuties
@@ -76,6 +77,7 @@ class Assignments:
         control: Peer,
         holdings: Holdings,
         duties: RangeDuties,
+        replicas: RangeReplicas,
         shares: TenantShareBook,
         entropy: Entropy,
         on_state: Callable[[TableState], None],
@@ -92,6 +94,7 @@ class Assignments:
             control: asked before anything is destroyed, too.
             holdings: what the node holds.
             duties: change it.
+            replicas: every range that is held is one.
             shares: control's shares of tenants' keys.
             entropy: spreads retries.
             on_state: is told how each table is whenever it was looked at.
@@ -108,9 +111,11 @@ class Assignments:
             control=control,
             holdings=holdings,
             duties=duties,
+            replicas=replicas,
             shares=shares,
         )
         self._holdings = holdings
+        self._replicas = replicas
         self._duties = duties
         self._shares = shares
         self._on_state = on_state
@@ -301,7 +306,13 @@ class Assignments:
         return is_done
 
     async def _hold(self, name: Name, wanted: _Wanted, ref: RangeRef) -> HeldStatus:
-        """Hold one range. Returns: how it is."""
+        """Hold one range, as a replica. Returns: how it is."""
+        status = await self._held(name, wanted, ref)
+        if status is HeldStatus.OKAY:
+            self._replicas.add(ref.range_id)
+        return status
+
+    async def _held(self, name: Name, wanted: _Wanted, ref: RangeRef) -> HeldStatus:
         tenant, _ = name
         if self._is_held(wanted, ref):
             return HeldStatus.OKAY

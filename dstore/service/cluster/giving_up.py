@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dstore.model.ranges import RangeRef
     from dstore.replication.peers.port import Peer
+    from dstore.service.cluster.range_replicas import RangeReplicas
     from dstore.service.cluster.tenant_shares import TenantShareBook
     from dstore.service.holdings import Holdings
     from dstore.service.range_duties import RangeDuties
@@ -52,6 +53,7 @@ class GivingUp:
         control: Peer,
         holdings: Holdings,
         duties: RangeDuties,
+        replicas: RangeReplicas,
         shares: TenantShareBook,
     ) -> None:
         """Work for `node`; see `assignments.Assignments` for the rest."""
@@ -62,6 +64,7 @@ class GivingUp:
         self._control = control
         self._holdings = holdings
         self._duties = duties
+        self._replicas = replicas
         self._shares = shares
         self._kept: dict[str, str] = {}  # why, by UUID, as it was told last
 
@@ -138,6 +141,7 @@ class GivingUp:
         _log.info(
             "range_given_up", range=ref.range_id, tenant=definition.tenant, table=definition.name
         )
+        self._replicas.remove(ref.range_id)
         try:
             await self._duties.drop_range(ref.range_id)
         except DStoreError as error:

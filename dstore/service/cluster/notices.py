@@ -96,6 +96,11 @@ class NodeNotices:
         details = f"Node {self._node}, range {range_id}: {error.message}"
         self.tell(NoticeKind.DAMAGED, details, about=range_id)
 
+    def tell_of_fault(self, range_id: str, why: str) -> None:
+        """Tell that a replica of a range has another content than its primary."""
+        details = f"Node {self._node}, its replica of range {range_id}: {why}"
+        self.tell(NoticeKind.DAMAGED, details, about=range_id)
+
     def tell_of_conflict(self, name: tuple[str, str], error: DStoreError) -> None:
         """Tell that what control decided of a table, by tenant and name, cannot be done here."""
         table = "/".join(name)

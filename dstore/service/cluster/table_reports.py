@@ -12,7 +12,7 @@ from dstore.topology import values
 from dstore.topology.values import HeldReport, HeldStatus, NodeTableDetails
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dstore.service.cluster.assignments import TableState
     from dstore.service.cluster.own_keys import OwnKeys
@@ -33,9 +33,20 @@ _TURN_S: Final = 0.05  # between two parts of a round
 class TableReports:
     """Keeps what is said of each table fresh. Used from one event loop."""
 
-    def __init__(self, own: OwnKeys, holdings: Holdings, *, node: keys.ComponentId) -> None:
-        """Say it by `own`; `holdings` counts the entries."""
+    def __init__(
+        self,
+        own: OwnKeys,
+        holdings: Holdings,
+        *,
+        node: keys.ComponentId,
+        is_waiting: Callable[[str], bool],
+    ) -> None:
+        """Say it by `own`; `holdings` counts the entries.
+
+        `is_waiting` tells of a range, by its id, that it is to be served here and is not yet.
+        """
         self._own = own
+        self._is_waiting = is_waiting
         self._holdings = holdings
         self._node = node
         self._states: dict[tuple[str, str], TableState] = {}
@@ -78,10 +89,14 @@ class TableReports:
         if range_id in self._damaged or range_id not in self._holdings.ranges:
             return
         self._damaged.add(range_id)
-        for state in self._states.values():
-            if range_id in state.ranges:
-                self._say(state)
-                return
+        self.look_at(range_id)
+
+    def look_at(self, range_id: str) -> None:
+        """Say how a range's table is, since something about the range has changed."""
+        held = self._holdings.ranges.get(range_id)
+        state = None if held is None else self._states.get((held.tenant, held.table))
+        if state is not None:
+            self._say(state)
 
     async def measure(self) -> None:
         """Say how large tables are, in turn, until cancelled."""
@@ -109,10 +124,16 @@ class TableReports:
         for range_id, status in state.ranges.items():
             held = self._holdings.ranges.get(range_id)
             refs = () if held is None else (held.ref,)
-            is_damaged = range_id in self._damaged
             yield HeldReport(
                 range_id=range_id,
-                status=HeldStatus.DAMAGED if is_damaged else status,
+                status=self._now(range_id, status),
                 entries=counts.quantity(refs),
                 stored_bytes=counts.size_bytes(refs),
             )
+
+    def _now(self, range_id: str, status: HeldStatus) -> HeldStatus:
+        """Say how a range is that was `status` when it was looked at last."""
+        if range_id in self._damaged:
+            return HeldStatus.DAMAGED
+        is_opening = status is HeldStatus.OKAY and self._is_waiting(range_id)
+        return HeldStatus.OPENING if is_opening else status

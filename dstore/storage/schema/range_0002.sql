@@ -5,6 +5,8 @@ ALTER TABLE log ADD COLUMN REQUEST BLOB;  -- msgpack of log_records.RequestMark,
 ALTER TABLE meta ADD COLUMN APPLIED_SEQ INTEGER;
 -- The highest epoch that was promised to a primary; every older one is refused for ever.
 ALTER TABLE meta ADD COLUMN PROMISED_EPOCH INTEGER NOT NULL DEFAULT 0;
+-- The epoch in which this replica was the primary last: what it had promised others was over then.
+ALTER TABLE meta ADD COLUMN SERVED_EPOCH INTEGER NOT NULL DEFAULT 0;
 -- A copy that is being made is of no use before it has applied so much; NULL: it is no such copy.
 ALTER TABLE meta ADD COLUMN WHOLE_SEQ INTEGER;
 

@@ -148,7 +148,7 @@ async def opened(file: RangeFile, epoch: int) -> LogRecord:
     record = await file.change(
         lambda connection: replica_log.open_epoch(connection, epoch=epoch, time_us=1)
     )
-    await file.change(replica_log.serve)
+    await file.change(partial(replica_log.serve, epoch=1))
     return record
 
 

@@ -99,14 +99,20 @@ async def test_all_of_it_is_said_anew_in_the_next_epoch(
         before = {path.path: (await coordinator.get(path.path)).kv for path in OWN}
         assert None not in before.values()
         held = node.held()
+        [ref] = node.node.holdings.table(TENANT, "orders").ranges.refs
+        epoch = ref.epoch
         await emptied(coordinator, node)
         assert await count(node) == 1, "it serves meanwhile"
         await coordinator.put(
             keys.TenantPath(TENANT).path, values.encode(values.TenantValue(uuid=TENANT_ID))
         )
-        await placement.add_table(ORDERS, epoch=2)
+        await placement.add_table(ORDERS, epoch=epoch + 1)
         await recovered(coordinator, node)
-        await node.until(lambda: {one.epoch for one in node.node.holdings.ranges.values()} == {2})
+        async with asyncio.timeout(10):
+            while (await coordinator.get(OWN[2].path)).kv is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await node.settled()
+        assert all(one.epoch > epoch for one in node.node.holdings.ranges.values())
         assert (node.held(), await count(node)) == (held, 1)
         async with asyncio.timeout(10):
             for path in OWN:

@@ -1,0 +1,136 @@
+"""A node's replicas in its cluster: each follows what the topology shows of its range.
+
+Every range that a node of a cluster holds is a replica, be it the only one. What a replica serves,
+`holdings` knows in the same step of the event loop: a client is answered in that epoch or refused
+(I6). A range is added before anything can be asked of it, and removed before its file goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dstore.base.tasks import Tasks
+from dstore.replication.placements import Placed
+from dstore.replication.replicas import Replicas
+from dstore.replication.surroundings import Surroundings
+from dstore.topology import keyspace as keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dstore.base.clock import Clock
+    from dstore.replication.peers.calls import Answered
+    from dstore.replication.peers.port import Peer
+    from dstore.service.node import Node
+    from dstore.topology.coordinator import Coordinator
+    from dstore.topology.view import PlacedRange
+    from dstore.topology.watcher import TopologyWatcher, Update
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A node of a cluster, as its replicas need it.
+
+    Attributes:
+        uuid: the node's, in the control plane.
+        incarnation: of its disk.
+        began_ns: when this process began, on `clock`.
+        peer_of: finds another node. Raises: Unreachable.
+        on_serving: told of each range, by its id, that is served from now on, or no longer.
+        on_fault: told of a range whose content is not what it should be, and why.
+        on_failure: told of what nobody foresaw; it ends the process.
+    """
+
+    uuid: str
+    incarnation: str
+    began_ns: int
+    clock: Clock
+    coordinator: Coordinator
+    watcher: TopologyWatcher
+    peer_of: Callable[[str], Peer]
+    on_serving: Callable[[str], None]
+    on_fault: Callable[[str, str], None]
+    on_failure: Callable[[BaseException], None]
+
+
+class RangeReplicas:
+    """The replicas of an open node. Used from one event loop."""
+
+    def __init__(self, node: Node, member: Member) -> None:
+        """Begin with none; from here on the node serves nothing but as `add` lets it."""
+        self._holdings = node.holdings
+        self._member = member
+        self._tasks = Tasks(member.on_failure)
+        self._replicas = Replicas(
+            Surroundings(
+                node=member.uuid,
+                incarnation=member.incarnation,
+                clock=member.clock,
+                coordinator=member.coordinator,
+                peer_of=member.peer_of,
+                open_file=node.holdings.open_held,
+                on_serving=self._serving,
+                on_fault=member.on_fault,
+                tasks=self._tasks,
+                began_ns=member.began_ns,
+            )
+        )
+        self._of_files = node.replications
+        node.holdings.replicate()
+        self._unsubscribe = member.watcher.subscribe(keys.TENANTS, self._changed)
+
+    def answered(self) -> tuple[Answered[Any, Any], ...]:
+        """List the calls that replicas answer, and their handlers."""
+        return self._replicas.answered()
+
+    def add(self, range_id: str) -> None:
+        """Let a range that is held here be a replica; once more changes nothing."""
+        if self._replicas.of(range_id) is not None:
+            return
+        self._of_files[range_id] = self._replicas.add(range_id)
+        held = self._holdings.ranges[range_id]
+        shown = self._member.watcher.view.table(held.tenant, held.table)
+        placed = None if shown is None else shown.range_of(held.hash_start)
+        if placed is not None:
+            self._follow(held.tenant, held.table, placed)
+
+    def remove(self, range_id: str) -> None:
+        """Let go of a range whose file is about to be deleted."""
+        self._replicas.remove(range_id)
+        self._of_files.pop(range_id, None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every range is served of which the topology names this node primary."""
+        return not any(map(self.is_waiting, self._of_files))
+
+    def is_waiting(self, range_id: str) -> bool:
+        """Tell whether the topology names this node primary of a range that it can't serve yet."""
+        replica = self._replicas.of(range_id)
+        if replica is None or replica.is_damaged:
+            return False
+        return replica.is_named and replica.serving_epoch is None
+
+    async def close(self) -> None:
+        """End all of them; writes under way are answered as unknown. Safe to call twice."""
+        self._unsubscribe()
+        await self._tasks.close()
+
+    def _serving(self, range_id: str, epoch: int | None) -> None:
+        self._holdings.serve(range_id, epoch)
+        self._member.on_serving(range_id)
+
+    def _changed(self, update: Update) -> None:
+        for path in update.paths:
+            if not isinstance(path, keys.RangePath):
+                continue
+            shown = update.view.table(path.tenant, path.table)
+            placed = None if shown is None else shown.range_of(path.low_hash)
+            if placed is not None and placed.low_hash == path.low_hash:
+                self._follow(path.tenant, path.table, placed)
+
+    def _follow(self, tenant: str, table: str, placed: PlacedRange) -> None:
+        path = keys.RangePath(tenant, table, placed.low_hash)
+        value = placed.placement
+        self._replicas.follow(Placed(path=path, value=value, revision=placed.mod_revision))
