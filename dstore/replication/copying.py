@@ -1,9 +1,9 @@
-"""Sending a copy of the rows to a replica whose log does not join the primary's."""
+"""Sending a copy of the rows to a replica whose log does not join the primary's, and taking it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dstore.base.limits import (
     REPLICA_COPY_PAUSE_MS,
@@ -11,8 +11,10 @@ from dstore.base.limits import (
     REPLICA_WIPE_TIMEOUT_S,
 )
 from dstore.base.logging import get_logger
+from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.replica_calls import BeginCopy, TakeCopy
 from dstore.replication.surroundings import pause_ms
+from dstore.storage import replica_copy, replica_log
 from dstore.storage.replica_copy import CopyEnd, CopyPlace
 
 if TYPE_CHECKING:
@@ -97,3 +99,20 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
         return False
     _log.info("copy_done", range=source.range_id, node=replica.node, pages=index)
     return True
+
+
+def take_piece(connection: Any, request: TakeCopy) -> None:
+    """Take a piece, if the file is becoming a copy: nothing else is ever overwritten.
+
+    Raises: Unavailable: it is not.
+    """
+    if replica_log.read_state(connection).whole_seq != replica_log.NEVER_WHOLE:
+        raise no_such_copy()
+    replica_copy.take_page(connection, request.page)
+    if request.end is not None:
+        replica_copy.finish(connection, request.end)
+
+
+def no_such_copy() -> Unavailable:
+    """Say that a message belongs to no copy that is being made."""
+    return Unavailable(UnavailableKind.MOVED, "No such copy is being made here, or no longer.")

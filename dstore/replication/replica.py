@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_SURE_S
 from dstore.base.logging import get_logger
-from dstore.model.errors import Corrupt, DStoreError, NotMine, Unavailable, UnavailableKind
+from dstore.model.errors import Corrupt, DStoreError, NotMine
 from dstore.replication import placements
+from dstore.replication.copying import no_such_copy, take_piece
 from dstore.replication.handing_over import pass_on, passed_on
 from dstore.replication.leases import Promise
 from dstore.replication.opening import Superseded, gather_log
@@ -73,6 +74,7 @@ class Replica:
         self.range_id = range_id
         self._around = around
         self._promise = Promise(around.clock, began_ns=began_ns)
+        self._is_first = began_ns == around.began_ns  # there was no former one in this process
         self._is_leaving = False
         self._promised_epoch = 0
         self._is_loaded = False
@@ -169,7 +171,7 @@ class Replica:
                 await self._promise_epoch(request.epoch)
                 name = (request.epoch, request.number)
                 if name <= self._copying[0] or (await self._look()).end != request.found:
-                    raise _no_such_copy()
+                    raise no_such_copy()
                 self._copying, self._standing = (name, 0), None
                 file = await self._file()
                 _log.warning("replica_learns_anew", range=self.range_id)
@@ -185,14 +187,14 @@ class Replica:
             if await self._bows_to(request.epoch, request.primary):
                 name, next_index = self._copying
                 if (request.epoch, request.number) != name or self._promised_epoch != name[0]:
-                    raise _no_such_copy()
+                    raise no_such_copy()
                 if request.index == next_index:
                     self._standing = None
                     file = await self._file()
-                    await file.change(partial(_take_copy, request=request))
+                    await file.change(partial(take_piece, request=request))
                     self._copying = (name, next_index + 1)
                 elif request.index != next_index - 1:
-                    raise _no_such_copy()
+                    raise no_such_copy()
             return CopyTaken(promised_epoch=self._promised_epoch)
 
     async def tell(self, request: AskReplica) -> ReplicaTold:
@@ -322,7 +324,7 @@ class Replica:
         if not self._is_loaded:
             file = await self._file()
             standing = await file.look(replica_log.standing)
-            if not await file.look(replica_log.has_promised_others):
+            if self._is_first and not await file.look(replica_log.has_promised_others):
                 self._promise.clear()
             self._promised_epoch, self._is_loaded = standing.promised_epoch, True
 
@@ -495,16 +497,3 @@ class Replica:
                 )
             )
             return matched is not None
-
-
-def _take_copy(connection: Any, request: TakeCopy) -> None:
-    """Take a piece, if the file is becoming a copy: nothing else is ever overwritten."""
-    if replica_log.read_state(connection).whole_seq != replica_log.NEVER_WHOLE:
-        raise _no_such_copy()
-    replica_copy.take_page(connection, request.page)
-    if request.end is not None:
-        replica_copy.finish(connection, request.end)
-
-
-def _no_such_copy() -> Unavailable:
-    return Unavailable(UnavailableKind.MOVED, "No such copy is being made here, or no longer.")

@@ -208,9 +208,7 @@ async def _open(runtime: Runtime, share: ControlShare) -> Node:
     )
 
 
-def _dial(
-    membership: Membership, node: str, uri: str, *, clock: Clock, entropy: Entropy
-) -> Peer:
+def _dial(membership: Membership, node: str, uri: str, *, clock: Clock, entropy: Entropy) -> Peer:
     """Make the peer of another node."""
     here = membership.identity
     return websocket_peer(

@@ -260,11 +260,10 @@ def open_epoch(connection: apsw.Connection, *, epoch: int, time_us: int) -> LogR
 
 def has_promised_others(connection: apsw.Connection) -> bool:
     """Tell whether the last promise was given to another replica, and may not be over yet."""
-    rows: list[tuple[int, int]] = connection.execute(
-        "SELECT PROMISED_EPOCH, SERVED_EPOCH FROM meta"
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT PROMISED_EPOCH > SERVED_EPOCH FROM meta"
     ).fetchall()
-    [(promised_epoch, served_epoch)] = rows
-    return promised_epoch > served_epoch
+    return bool(rows[0][0])
 
 
 def serve(connection: apsw.Connection, epoch: int) -> None:

@@ -18,8 +18,8 @@ from dstore.model.keys import KeyKind
 from dstore.model.tables import Door, KeyAttribute, TableDefinition, TableId
 from dstore.replication.peers.calls import Answered, Calls, Methods
 from dstore.replication.peers.errors import unreachable
-from dstore.roles.member_node import node_jobs
 from dstore.replication.replica_calls import REPLICA_CALLS
+from dstore.roles.member_node import node_jobs
 from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.control_calls import CONTROL_CALLS
 from dstore.service.calls.key_calls import (

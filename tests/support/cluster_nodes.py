@@ -130,9 +130,7 @@ class Placement:
         """Put a table with one range for each of `nodes`, by hash."""
         disks = {node: await self.incarnation(node) for node in nodes}
         made = keys_of(definition, nodes, range_ids=range_ids, epoch=epoch, disks=disks)
-        await self.commit(
-            *(Put(key=path.path, value=values.encode(value)) for path, value in made)
-        )
+        await self.commit(*(Put(key=path.path, value=values.encode(value)) for path, value in made))
 
     async def name_disks(self) -> None:
         """Write which disks nodes have into ranges that were placed when nobody knew."""

@@ -116,6 +116,25 @@ class GivingUp:
     async def _range(self, view: TopologyView, ref: RangeRef) -> bool:
         if not self._is_live:
             return False
+        # It may be counted on by whoever hears it: so it is silent before anybody is asked.
+        self._replicas.leave(ref.range_id)
+        is_gone = False
+        try:
+            is_gone = await self._is_surely_gone(view, ref)
+        finally:
+            if not is_gone:
+                self._replicas.stay(ref.range_id)
+        if not is_gone:
+            return False
+        self._replicas.remove(ref.range_id)
+        try:
+            await self._duties.drop_range(ref.range_id)
+        except DStoreError as error:
+            _log.warning("range_not_dropped", range=ref.range_id, reason=error.message)
+            return False
+        return True
+
+    async def _is_surely_gone(self, view: TopologyView, ref: RangeRef) -> bool:
         definition = self._holdings.table_of(ref.range_id).definition
         is_given_up = await is_range_given_up(
             self._coordinator,
@@ -141,12 +160,6 @@ class GivingUp:
         _log.info(
             "range_given_up", range=ref.range_id, tenant=definition.tenant, table=definition.name
         )
-        self._replicas.remove(ref.range_id)
-        try:
-            await self._duties.drop_range(ref.range_id)
-        except DStoreError as error:
-            _log.warning("range_not_dropped", range=ref.range_id, reason=error.message)
-            return False
         return True
 
     async def _is_gone(self, asked: AskOfRange | AskOfTenant, name: str) -> bool:

@@ -95,8 +95,20 @@ class RangeReplicas:
         if placed is not None:
             self._follow(held.tenant, held.table, placed)
 
+    def leave(self, range_id: str) -> None:
+        """Answer no other replica of a range: whether it goes is looked at behind this."""
+        replica = self._replicas.of(range_id)
+        if replica is not None:
+            replica.leave()
+
+    def stay(self, range_id: str) -> None:
+        """Undo `leave`: the range does not go."""
+        replica = self._replicas.of(range_id)
+        if replica is not None:
+            replica.stay()
+
     def remove(self, range_id: str) -> None:
-        """Let go of a range whose file is about to be deleted."""
+        """Let go of a range whose file is about to be deleted; `leave` comes first."""
         self._replicas.remove(range_id)
         self._of_files.pop(range_id, None)
 
