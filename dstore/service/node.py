@@ -238,8 +238,7 @@ async def open_node(
         executor.halt()  # before the process can begin, let alone acknowledge, another batch
         on_fatal(error)
 
-    if vault is None:
-        vault = Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
+    vault = vault or Vault(entropy=entropy, page_cache_bytes=options.page_cache_bytes)
     replications: dict[str, Replication] = {}
     around = Surroundings(
         vault=vault,
