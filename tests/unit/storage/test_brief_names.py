@@ -214,7 +214,7 @@ async def copied(source: RangeFile, target: RangeFile) -> None:
                 await target.change(partial(replica_copy.take_page, page=page))
     end = replica_copy.CopyEnd(start=start, whole_seq=start.point.seq)
     await target.change(lambda connection: replica_copy.finish(connection, end))
-    await target.change(replica_log.serve)
+    await target.change(partial(replica_log.serve, epoch=1))
 
 
 async def test_what_is_shipped_is_what_is_in_the_log(tmp_path: Path) -> None:
