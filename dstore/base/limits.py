@@ -220,7 +220,6 @@ REPLICA_EPOCHS_KEPT: Final = 256  # in a file
 REPLICA_COPY_BYTES: Final = 512 * KIB  # of rows in one message of a copy: ~10 ms of a core
 REPLICA_COPY_PAUSE_MS: Final = 5  # between two messages of a copy: foreground work goes first
 REPLICA_COPY_TIMEOUT_S: Final = 10.0  # for one of them to be taken
-REPLICA_WIPE_TIMEOUT_S: Final = 600.0  # for what was there before to be deleted
 REPLICA_COPY_ROWS: Final = 2_048  # entries, or requests, in one message of a copy
 REPLICA_WIPED_ROWS: Final = 8_192  # deleted at a time where a copy is to come: ~50 ms of a core
 # A learner within so many records is fed as fast as the others, and joins when it has all.

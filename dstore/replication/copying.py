@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from dstore.base.limits import (
     REPLICA_COPY_PAUSE_MS,
     REPLICA_COPY_TIMEOUT_S,
-    REPLICA_WIPE_TIMEOUT_S,
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unavailable, UnavailableKind
@@ -64,17 +63,17 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
     """
     peer = around.peer_of(replica.node)
     _log.info("copy_begins", range=source.range_id, node=replica.node)
-    begun = await peer.call(
-        BeginCopy(
-            range_id=source.range_id,
-            epoch=source.epoch,
-            primary=around.node,
-            incarnation=replica.incarnation,
-            number=copy.number,
-            found=copy.found,
-        ),
-        deadline_s=REPLICA_WIPE_TIMEOUT_S,
+    begin = BeginCopy(
+        range_id=source.range_id,
+        epoch=source.epoch,
+        primary=around.node,
+        incarnation=replica.incarnation,
+        number=copy.number,
+        found=copy.found,
     )
+    begun = await peer.call(begin, deadline_s=REPLICA_COPY_TIMEOUT_S)
+    while begun.promised_epoch <= source.epoch and not begun.is_ready:
+        begun = await peer.call(begin, deadline_s=REPLICA_COPY_TIMEOUT_S)
     promised_epoch, place, index = begun.promised_epoch, CopyPlace(), 0
     while promised_epoch <= source.epoch and not place.is_over:
         page, place = await source.copy_page(place)

@@ -23,10 +23,11 @@ from dstore.base.limits import (
     REPLICA_COMMIT_TOLD_MS,
     REPLICA_HANDED_OVER_S,
     REPLICA_IDLE_MS,
+    REPLICA_SURE_S,
     RETRY_AFTER_MS,
 )
 from dstore.base.logging import get_logger
-from dstore.model.errors import NotMine, Unavailable, UnavailableKind, Unknown
+from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind, Unknown
 from dstore.replication import placements
 from dstore.replication.follower import Follower
 from dstore.replication.members import Members
@@ -208,6 +209,17 @@ class Primary:
             return None  # a set of one
         self._use()
         return None if self.has_lease else self._confirm(self._now_ns())
+
+    async def is_certain(self) -> bool:
+        """Tell whether this is the primary, asking the others for a moment if it has no lease."""
+        try:
+            async with asyncio.timeout(REPLICA_SURE_S):
+                asking = self.certain()
+                if asking is not None:
+                    await asking
+        except (DStoreError, TimeoutError):
+            return False
+        return True
 
     def _use(self) -> None:
         """Note that somebody asks for something."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dstore.base.clock import NS_PER_S
-from dstore.base.limits import REPLICA_BACKOFF_MS_MAX, REPLICA_SURE_S
+from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError, NotMine
 from dstore.replication import placements
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from dstore.storage.range_writer import Prepared
 
 _log: Final = get_logger(__name__)
+_WIPING: Final = -1
 
 
 class Replica:
@@ -169,16 +170,23 @@ class Replica:
         async with self._turn:
             if await self._bows_to(request.epoch, request.primary):
                 await self._promise_epoch(request.epoch)
-                name = (request.epoch, request.number)
-                if name <= self._copying[0] or (await self._look()).end != request.found:
-                    raise no_such_copy()
-                self._copying, self._standing = (name, 0), None
-                file = await self._file()
-                _log.warning("replica_learns_anew", range=self.range_id)
-                await file.change(replica_copy.begin)
-                while await file.change(replica_copy.wipe_some):
-                    pass
+                return await self._make_room(request)
             return CopyTaken(promised_epoch=self._promised_epoch)
+
+    async def _make_room(self, request: BeginCopy) -> CopyTaken:
+        """Delete a part of what is here; the same request comes again until nothing is left."""
+        name, file = (request.epoch, request.number), await self._file()
+        if name > self._copying[0]:
+            if (await self._look()).end != request.found:
+                raise no_such_copy()
+            self._copying, self._standing = (name, _WIPING), None
+            _log.warning("replica_learns_anew", range=self.range_id)
+            await file.change(replica_copy.begin)
+        if self._copying == (name, _WIPING) and not await file.change(replica_copy.wipe_some):
+            self._copying = (name, 0)
+        if self._copying[0] != name:
+            raise no_such_copy()
+        return CopyTaken(promised_epoch=self._promised_epoch, is_ready=self._copying[1] != _WIPING)
 
     async def take_copy(self, request: TakeCopy) -> CopyTaken:
         """Take a piece of a copy. Raises: NotMine: another disk is meant. Corrupt."""
@@ -200,21 +208,10 @@ class Replica:
     async def tell(self, request: AskReplica) -> ReplicaTold:
         """Say where it stands. Raises: NotMine: another disk is meant."""
         self._check(request.incarnation)
-        is_serving = await self._is_surely_serving()
+        is_serving = self._serving is not None and await self._serving.is_certain()
         async with self._turn:
             await self._load()
             return ReplicaTold(standing=await self._look(), is_serving=is_serving)
-
-    async def _is_surely_serving(self) -> bool:
-        """Tell whether this is the primary, asking the others if it has no lease."""
-        try:
-            async with asyncio.timeout(REPLICA_SURE_S):
-                asking = self._served().certain()
-                if asking is not None:
-                    await asking
-        except (DStoreError, TimeoutError):
-            return False
-        return True
 
     async def hand_over(self, node: str | None) -> int:
         """Make another in-sync replica the primary; None: whichever answers first.

@@ -89,13 +89,17 @@ class FetchRecords(PeerRequest[Fetched], frozen=True, array_like=True):
 
 
 class CopyTaken(msgspec.Struct, frozen=True, array_like=True):
-    """A step of a copy is done durably; above the request's, `promised_epoch` means it is not."""
+    """A step of a copy is done durably; above the request's, `promised_epoch` means it is not.
+
+    Unless `is_ready`, the same request does the next part of what it asks for.
+    """
 
     promised_epoch: Sequence64
+    is_ready: bool = True
 
 
 class BeginCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
-    """Become no replica, and empty, so that a copy can be made here.
+    """Become no replica, and empty, so that a copy can be made here; asked until that is done.
 
     `number` grows from copy to copy within an epoch. `found` is where the replica's log was found
     to end: if that is not so any more, this is an old message, and nothing is done.
