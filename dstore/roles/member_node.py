@@ -22,7 +22,9 @@ from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import Purpose, derive
+from dstore.service.calls.range_calls import WRITE_ENTRY
 from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
+from dstore.service.cluster.forwarding import Forwarding
 from dstore.service.cluster.node_details import NodePlace
 from dstore.service.cluster_node import ClusterNode
 from dstore.service.enrolment.membership import Membership
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from dstore.service.enrolment.records import Enrolment
     from dstore.settings import Settings
 
-_NODE_CALLS: Final = Calls(REPLICA_CALLS)  # of another node
+_NODE_CALLS: Final = Calls((*REPLICA_CALLS, WRITE_ENTRY))  # of another node
 
 
 def node_options(settings: Settings) -> NodeOptions:
@@ -74,6 +76,12 @@ def node_jobs(node: Node) -> Sequence[Coroutine[Any, Any, None]]:
         node.store_quantities(),
         node.do_deferred(plan_deferred),
     )
+
+
+def _jobs(forwarding: Forwarding, node: Node) -> Sequence[Coroutine[Any, Any, None]]:
+    """List what runs beside an open node of a cluster, whose ranges may go to others."""
+    forwarding.begin(node)
+    return node_jobs(node)
 
 
 async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
@@ -101,6 +109,15 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
         dial = partial(_dial, membership, clock=clock, entropy=entropy)
         pool = PeerPool(watcher, dial=dial, tasks=runtime.tasks)
         ending.push_async_callback(pool.close)
+        forwarding = Forwarding(
+            enrolment.component,
+            watcher,
+            pool,
+            clock=clock,
+            tasks=runtime.tasks,
+            metrics=runtime.metrics,
+        )
+        ending.callback(forwarding.close)
         membership.on_renewed(lambda: pool.redial("the certificate was renewed"))
         node = ClusterNode(
             NodePlace(
@@ -113,7 +130,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             watcher=watcher,
             control=membership.control,
             opening=partial(_open, runtime),
-            jobs=node_jobs,
+            jobs=partial(_jobs, forwarding),
             peer_of=pool.peer,
             clock=clock,
             entropy=entropy,
