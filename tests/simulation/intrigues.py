@@ -35,6 +35,7 @@ class Intrigues:
         """List them."""
         return (
             Fault(name="betrayal", strike=self.betray, weight=3.0),
+            Fault(name="coup", strike=self.depose_unheard, weight=2.0),
             Fault(name="succession", strike=self.end_successors, weight=2.0),
             Fault(name="open_swap", strike=self.leave_a_swap_open, weight=2.0),
             Fault(name="hand_over", strike=self.hand_over, weight=2.0),
@@ -71,6 +72,35 @@ class Intrigues:
             parting.mend()
             if away is not None:
                 away.mend()
+
+    async def depose_unheard(self, random: Random) -> None:
+        """Have another primary within a moment, while readers stay with the one that is cut off.
+
+        Those who write look for it at once.
+        """
+        machine = next(filter(self._is_serving, self.cluster.nodes), None)
+        if machine is None:
+            return
+        number, clients = self.cluster.nodes.index(machine) + 1, [*self.cluster.believed]
+        for client in clients:
+            others = [each for each in self.cluster.numbers if each != number]
+            self.cluster.believed[client] = (
+                number if client < self.cluster.readers else random.choice(others)
+            )
+        names = [name for name in self.cluster.world.machines if name != self.cluster.client.name]
+        await asyncio.sleep(random.uniform(0.0, 0.3))
+        parting = self.cluster.world.network.part(
+            [machine.name], [name for name in names if name != machine.name]
+        )
+        try:
+            await self.cluster.world.coordination.end_lease_of(self.cluster.alive_path(number))
+            await asyncio.sleep(random.uniform(2.0, 8.0))
+        finally:
+            parting.mend()
+
+    def _is_serving(self, machine: Machine) -> bool:
+        replica = self._replica(machine)
+        return machine.is_up and replica is not None and replica.serving_epoch is not None
 
     async def end_successors(self, random: Random) -> None:
         """End the next two primaries, each a moment after it has begun to serve."""
@@ -122,7 +152,7 @@ class Intrigues:
     async def change_factor(self, random: Random) -> None:
         """Say that the range should have more replicas or fewer, and take it back later."""
         before = random.choice((1, 2, 5))
-        for factor in (before, 3):
+        for factor in (before, self.cluster.factor):
             await self._change(random, lambda value, _: placements.with_factor(value, factor))  # noqa: B023
             await asyncio.sleep(random.uniform(0.0, 6.0))
 

@@ -65,7 +65,7 @@ _RESTARTS_IN_S: Final = (0.1, 6.0)
 _LOOKS_S: Final = 0.5  # between two looks of a control
 _TRIES_S: Final = 12.0  # a client's patience with one operation
 _READY_S: Final = 30.0
-_READERS: Final = 2
+READERS: Final = 2
 _REPLICAS: Final = 3
 
 
@@ -82,6 +82,7 @@ class ReplicatedCluster:
 
     range_id = RANGE_ID
     path = PATH
+    readers = READERS
     replica_on = staticmethod(replica_on)
 
     def __init__(self, world: World, *, nodes: int = 4) -> None:
@@ -105,6 +106,8 @@ class ReplicatedCluster:
         self._told: list[str] = []
         world.board.repeatable = frozenset(call.name for call in REPLICA_CALLS)
         self._patches = ExitStack()
+        # With 1 a write needs no majority, so that nothing but the set itself keeps it.
+        self.factor = world.random("factor").choice((_REPLICAS, _REPLICAS, 1))
         if world.random("short logs").random() < 0.5:
             _keep_short_logs(self._patches)
         idle = world.random("idle")
@@ -127,7 +130,7 @@ class ReplicatedCluster:
             range_id=RANGE_ID,
             epoch=1,
             replicas=replicas,
-            factor=len(replicas),
+            factor=self.factor,
         )
         await self.world.coordination.embedded.put(PATH.path, values.encode(value))
         async with asyncio.timeout(_READY_S):
@@ -143,7 +146,7 @@ class ReplicatedCluster:
     def faults(self) -> Sequence[Fault]:
         """Whatever can befall a node, its links and the coordinator."""
         faults, nodes = Faults(self.world), self.nodes
-        alive = [AlivePath(ComponentRole.NODE, node_id(n)).path for n in self.numbers]
+        alive = [self.alive_path(number) for number in self.numbers]
         return (
             faults.kills(nodes),
             faults.power_cuts(nodes),
@@ -160,6 +163,11 @@ class ReplicatedCluster:
             faults.lost_decisions(),
             *Intrigues(self).faults(),
         )
+
+    @staticmethod
+    def alive_path(number: int) -> str:
+        """Name the key that says that a node is alive."""
+        return AlivePath(ComponentRole.NODE, node_id(number)).path
 
     def broken(self) -> Sequence[str]:
         """One primary at most acknowledges in an epoch (I6), and its node knows that it is one."""
@@ -288,7 +296,7 @@ class ReplicatedCluster:
 
 def read_much(client: int, random: Random, keys: Sequence[str]) -> Draw:
     """Let two clients only read, so that they stay with a primary that can't write any more."""
-    if client < _READERS:
+    if client < READERS:
         return lambda: (random.choice(keys), Read())
     return mixed(client, random, keys)
 
@@ -299,6 +307,15 @@ REPLICATED: Final = Scenario(
     think_s=0.5,
     workload=read_much,
     interesting=frozenset(
-        {"log.range_opened", "log.failed_over", "log.replica_out_of_sync", "log.stepped_down"}
+        {
+            "log.range_opened",
+            "log.failed_over",
+            "log.replica_out_of_sync",
+            "log.stepped_down",
+            "log.handed_over",
+            "log.copy_done",
+            "members_changed",
+            "given_up",
+        }
     ),
 )
