@@ -400,6 +400,18 @@ TASK_LOOK_S: Final = 0.5  # the same, once it has waited in vain
 TASKS_KEPT_S: Final = 7 * DAY_S  # of those that ended
 NOTICES_AT_ONCE: Final = 100  # taken over in one transaction
 
+# ---------------------------------------------------------------------------- moving replicas
+
+PLAN_UNEVEN_PERCENT: Final = 5  # that a node may have more or less than its part: half of 10 %
+PLAN_REPLICA_BYTES: Final = 1 * MIB  # that a replica weighs beside what it stores
+PLAN_CHANGES_MAX: Final = 256  # in one plan; the rest comes when these are done
+MOVES_AT_ONCE: Final = 8  # ranges whose replicas change at the same time, over all nodes
+MOVES_ONTO_NODE: Final = 2  # replicas that one node learns at the same time
+MOVES_INTERVAL_S: Final = 5.0  # between two looks at what is to be moved, if nothing changes
+MOVES_PAUSE_S: Final = 0.2  # the same, if something does
+MOVES_LEAVING_MAX: Final = 1_000  # replicas that are looked at on their way out
+REPLACED_AFTER_S: Final = 600.0  # that a node is gone before its replicas are made anew elsewhere
+
 # ---------------------------------------------------------------------------- joining, and control
 
 JOIN_BODY_BYTES_MAX: Final = 32 * KIB  # of a request to join: a request for a certificate, a token
