@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from dstore.base.clock import NS_PER_S
-from dstore.model.errors import Corrupt, Unavailable
+from dstore.model.errors import Corrupt, DStoreError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ class Race:
         pace, began_ns = self._watched(node)
         try:
             reply = await self._ask(node)
-        except (Unavailable, Corrupt):
+        except DStoreError:  # what is wrong with the read itself the first one says as well
             if self._rest and self._answer is None:
                 self._begin_next()
             return

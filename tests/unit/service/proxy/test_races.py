@@ -118,6 +118,18 @@ def test_a_fault_of_the_read_itself_is_told() -> None:
     routed(test)
 
 
+def test_a_second_one_that_refuses_ends_nothing() -> None:
+    """The first may still answer; what the other says of the read is no failure of a task."""
+
+    async def test(here: Routed) -> None:
+        here.node(0).takes_s = 1.0
+        here.node(1).fails = here.node(2).fails = invalid("no")
+        assert await read(here) == b"0"
+        assert here.loop.time() == pytest.approx(1.0)
+
+    routed(test)
+
+
 def test_when_all_fail_the_range_is_waited_for() -> None:
     """Then an eventual read is as patient as a strong one, and takes the first that is back."""
 
