@@ -239,6 +239,13 @@ FAILOVER_SILENT_S: Final = 5.0  # that a dead node which did not answer is not a
 FAILOVERS_AT_ONCE: Final = 8  # of REPLICAS_ASKED_MAX ranges each
 FAILOVER_RETRY_S_MIN: Final = 0.2  # of a range that nobody could take over, doubled up to
 FAILOVER_RETRY_S_MAX: Final = 5.0
+# What nodes remember of ranges' values, asked for when the topology is recovered. Each answer wants
+# the range's file open: some milliseconds.
+RECOLLECTIONS_ASKED_MAX: Final = 100  # in one question
+RECOLLECTION_TIMEOUT_S: Final = 15.0  # of one question
+RECOLLECTION_RANGE_S: Final = 5.0  # for one range, for which the others do not wait
+RECOLLECTION_RETRY_S: Final = 2.0  # before nodes are asked again that did not answer
+NOTES_AT_ONCE: Final = 1_000  # of ranges' values, in one transaction of the node's database
 
 # ------------------------------------------------------------------------------------ the trust
 

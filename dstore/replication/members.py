@@ -24,6 +24,7 @@ from dstore.base.limits import (
     REPLICA_TENDED_MS,
 )
 from dstore.base.logging import get_logger
+from dstore.model.errors import DStoreError
 from dstore.replication import placements
 from dstore.replication.follower import Feed, Follower
 from dstore.replication.placements import Overtaken
@@ -107,6 +108,7 @@ class Members:
         async with self.changing:
             is_newer = placed.revision > self.placed.revision
             if placed.value.epoch == self._leader.epoch and is_newer:
+                await self._around.note(placed)
                 self._take(placed)
 
     async def heir(self, node: str | None) -> Follower | None:
@@ -145,6 +147,13 @@ class Members:
         except (CoordinatorError, Malformed) as error:
             _log.warning("replica_set_unchanged", range=leader.range_id, reason=error.message)
             return
+        if placed.value.epoch == leader.epoch:
+            try:
+                await self._around.note(placed)
+            except DStoreError as error:
+                _log.warning("replica_set_not_noted", range=leader.range_id, reason=error.message)
+                leader.depose(leader.epoch)
+                return
         self._take(placed)
 
     def _take(self, placed: Placed) -> None:

@@ -391,7 +391,9 @@ class Replica:
         """Become primary (REPLICATION.md, opening a range); whatever comes between ends it."""
         is_new = placed.value.epoch == 1
         placed = await self._own_epoch(placed)
+        await self._around.note(placed)
         placed = await gather_log(placed, self, self._around, is_new=is_new)
+        await self._around.note(placed)
         try:
             primary = await self._seal_with_opening(placed)
             async with self._turn:

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.tasks import Tasks
     from dstore.replication.peers.port import Peer
+    from dstore.replication.placements import Placed
     from dstore.storage.range_file import RangeFile
     from dstore.topology.coordinator import Coordinator
+
+
+async def _noted_by_nobody(_placed: Placed) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,9 @@ class Surroundings:
         on_serving: told that a range, by its id, is served here in an epoch from now on, or, with
             None, no longer; in the turn of the event loop in which that becomes so.
         on_fault: told of a range, by its id, whose content is not what it should be.
+        note: remembers a range's value, durably when it returns, should the coordinator lose it; a
+            primary has it noted before it opens the range in it or acknowledges by its set. Raises:
+            Unavailable, Unknown.
         tasks: own what runs in the background.
         began_ns: when this process began, on `clock`.
     """
@@ -44,6 +52,7 @@ class Surroundings:
     on_fault: Callable[[str, str], None]
     tasks: Tasks
     began_ns: int
+    note: Callable[[Placed], Awaitable[None]] = _noted_by_nobody
 
 
 async def pause_ms(duration_ms: float) -> None:

@@ -49,9 +49,12 @@ def corrected(value: RangePlacement, nodes: Mapping[str, Whereabouts]) -> RangeP
     - If every in-sync replica has another disk, what they held may be lost, and that is an
       operator's to decide (B10). A range that had one in-sync replica only goes on with what its
       disk has now, in an epoch that no disk has seen, and says POSSIBLE_LOSS.
+    - A range that is not settled has no disks to be compared.
 
     Returns: the same object if nothing is to change.
     """
+    if not value.is_settled:
+        return value
     others = {
         each.node for each in value.replicas if has_other_disk(each, nodes.get(each.node, NOWHERE))
     }

@@ -24,6 +24,7 @@ from dstore.roles.coordination import etcd_coordinator
 from dstore.security.certificates import read_certificate
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.tls import TlsContexts
+from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.control.operator_env import write_operator_env
 from dstore.service.control.plane import is_new, open_plane, own_credentials
 from dstore.storage.control.opening import open_store
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from dstore.service.peer_pool import Dial
     from dstore.settings import Settings
 
-_NODE_CALLS: Final = Calls([ASK_REPLICAS])
+_NODE_CALLS: Final = Calls([ASK_REPLICAS, ASK_REMEMBERED])
 
 _log: Final = get_logger(__name__)
 

@@ -26,6 +26,7 @@ from dstore.base.limits import CONTROL_PAGE_CACHE_BYTES, TOGETHER_START_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import Corrupt, Unavailable, UnavailableKind, invalid
+from dstore.replication.peers.calls import Methods
 from dstore.replication.peers.direct import DirectPeer
 from dstore.replication.peers.errors import unreachable
 from dstore.roles.base import Mounted, Runtime, Surface
@@ -139,20 +140,24 @@ class _Process:
             location=settings.location,
         )
         whole = Whole(around)
+        cluster_node = _member(
+            runtime,
+            control,
+            node,
+            coordinator=coordinator,
+            peer=as_node,
+            identity=residents.node,
+        )
+        near = DirectPeer(Methods(cluster_node.answered()), caller=residents.control, clock=clock)
+        ending.push_async_callback(near.close)
+        control.nodes.add_near(node.uuid, near)
         return cls(
             runtime=runtime,
             control=control,
             coordinator=coordinator,
             residents=residents,
             node=node,
-            cluster_node=_member(
-                runtime,
-                control,
-                node,
-                coordinator=coordinator,
-                peer=as_node,
-                identity=residents.node,
-            ),
+            cluster_node=cluster_node,
             whole=whole,
             keeper=WholeKeeper(whole, around),
         )

@@ -26,7 +26,7 @@ from dstore.service.changes import Changes
 from dstore.service.range_counts import RangeCounts
 from dstore.service.refusals import no_such
 from dstore.service.tenant_keys import Shares
-from dstore.storage import node_records, table_records
+from dstore.storage import node_records, placement_records, replica_log, table_records
 from dstore.storage.node_keys import STANDALONE
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from dstore.security.keys import ControlShare, Key256
     from dstore.service.shredding import Shredder
     from dstore.service.tenant_keys import TenantKeys
+    from dstore.storage.log_records import Standing
     from dstore.storage.node_database import NodeDatabase
     from dstore.storage.node_records import NodeContents, TenantRecord
+    from dstore.storage.placement_records import NotedPlacement
     from dstore.storage.range_file import RangeFile
     from dstore.storage.range_files import RangeFiles
     from dstore.storage.table_records import RangeRecord
@@ -187,6 +189,19 @@ class Holdings:
             self.table_of(range_id)
             file = await self._files.open(range_id, self._file_key(range_id))
         return file
+
+    async def standing(self, range_id: str) -> Standing:
+        """Say where the replica in a range's file stands. Raises: as `open_held`."""
+        file = await self.open_held(range_id)
+        return await file.look(replica_log.standing)
+
+    async def noted_placements(self, range_ids: Sequence[str]) -> Mapping[str, NotedPlacement]:
+        """Read what was noted of ranges' values; who is not in it is not held here."""
+        return await self._database.read(partial(placement_records.read, range_ids=range_ids))
+
+    async def note_placements(self, noted: Sequence[NotedPlacement]) -> None:
+        """Remember ranges' values durably, should the coordinator lose them."""
+        await self._database.run(partial(placement_records.note, noted=noted))
 
     # -------------------------------------------------------------------------------- serving
 

@@ -10,13 +10,14 @@ from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.service.calls.range_calls import RANGE_CALLS
+from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dstore.replication.peers.calls import Handler
 
-GATED_CALLS: Final = (*RANGE_CALLS, *REPLICA_CALLS)
+GATED_CALLS: Final = (*RANGE_CALLS, *REPLICA_CALLS, ASK_REMEMBERED)
 """What proxies ask of a node's ranges, and other nodes and control of its replicas."""
 
 

@@ -42,6 +42,8 @@ from dstore.topology import keyspace as keys
 
 NO_INCARNATION: Final = "00000000-0000-0000-0000-000000000000"
 """Of a replica that was published while nobody knew which disk its node has; control learns it."""
+UNSETTLED: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""The disk of every replica of a range of which nobody knows yet who is in sync: of no node."""
 
 _URI_FORM: Final = r"^[a-z][a-z0-9+.-]*://[^\s]+\Z"
 Uuid = Annotated[str, Meta(pattern=rf"^{UUID_FORM}\Z")]
@@ -207,6 +209,11 @@ class RangePlacement(_Value, frozen=True, kw_only=True, gc=False):
     def in_sync(self) -> tuple[Replica, ...]:
         """The replicas that hold every acknowledged write, the primary among them."""
         return tuple(each for each in self.replicas if each.state is ReplicaState.IN_SYNC)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known who is in sync; until then nobody may open the range."""
+        return self.replicas[0].incarnation != UNSETTLED
 
     @property
     def min_in_sync(self) -> int:

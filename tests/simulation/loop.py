@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sys
 from collections import deque
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -217,13 +218,18 @@ class SimLoop(asyncio.BaseEventLoop):
     def discard(self) -> None:
         """Throw everything away, unheard; nothing that was alive here does anything any more."""
         self.set_exception_handler(lambda _loop, _told: None)
-        for task in self.pending_tasks():
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _unwind(task.get_coro())
-        self._numbers.clear()
-        self._ready.clear()
-        self._scheduled.clear()
-        self.close()
+        # A file that is let go of only now finds its disk without power; nobody can be told.
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _told: None
+        try:
+            for task in self.pending_tasks():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _unwind(task.get_coro())
+            self._numbers.clear()
+            self._ready.clear()
+            self._scheduled.clear()
+            self.close()
+        finally:
+            sys.unraisablehook = hook
 
     # ------------------------------------------------------------------------------- the rest
 

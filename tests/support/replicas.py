@@ -11,6 +11,7 @@ from dstore.model.errors import DStoreError
 from dstore.model.hashing import HASH_MAX
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.replica_calls import AskReplica, AskReplicas, ReplicasTold, ReplicaTold
+from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered, Remembered
 from dstore.storage.log_records import LogPoint, Standing
 from dstore.topology import keyspace as keys
 from dstore.topology import values
@@ -80,20 +81,32 @@ async def put_table(
 
 @dataclass(kw_only=True)
 class TellingNode:
-    """A node that says what it is told to; `calls` are the questions that have reached it."""
+    """A node that says what it is told to; `calls` are the questions that have reached it.
 
+    `remembered` is by range, None in it: it can't tell; of a range that is not in it, it says that
+    it never knew a value.
+    """
+
+    incarnation: str = field(default_factory=lambda: uuid(DISK))
+    remembered: dict[str, Remembered | None] = field(default_factory=dict)
     says: ReplicaTold | None = field(default_factory=told)
     is_dead: bool = False
     delay_s: float = 0.0
     calls: list[Sequence[AskReplica]] = field(default_factory=list)
 
     async def call(self, request: Any, *, deadline_s: float, request_id: str = "") -> Any:
-        """Answer AskReplicas."""
+        """Answer AskReplicas and AskRemembered."""
         del request_id
-        assert isinstance(request, AskReplicas)
-        self.calls.append(request.asked)
         async with asyncio.timeout(deadline_s):
             await asyncio.sleep(self.delay_s)
+        if isinstance(request, AskRemembered):
+            if self.is_dead:
+                raise unreachable("is dead")
+            nothing = Remembered(value=b"", revision=0, promised_epoch=0)
+            told = tuple(self.remembered.get(each, nothing) for each in request.range_ids)
+            return AllRemembered(incarnation=self.incarnation, told=told)
+        assert isinstance(request, AskReplicas)
+        self.calls.append(request.asked)
         if self.is_dead:
             raise unreachable("is dead")
         return ReplicasTold(told=tuple(self.says for _ in request.asked))

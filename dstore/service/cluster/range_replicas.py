@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dstore.base.tasks import Tasks
+from dstore.replication.peers.calls import Answered
 from dstore.replication.placements import Placed
 from dstore.replication.replicas import Replicas
 from dstore.replication.surroundings import Surroundings
+from dstore.service.calls.recollection_calls import ASK_REMEMBERED
+from dstore.service.cluster.placement_notes import PlacementNotes
 from dstore.topology import keyspace as keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstore.base.clock import Clock
-    from dstore.replication.peers.calls import Answered
-    from dstore.replication.peers.port import Peer
+    from dstore.replication.peers.port import Peer, Received
+    from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered
     from dstore.service.node import Node
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.view import PlacedRange
@@ -62,6 +65,9 @@ class RangeReplicas:
         self._holdings = node.holdings
         self._member = member
         self._tasks = Tasks(member.on_failure)
+        self._notes = PlacementNotes(
+            node.holdings, incarnation=member.incarnation, tasks=self._tasks
+        )
         self._replicas = Replicas(
             Surroundings(
                 node=member.uuid,
@@ -72,6 +78,7 @@ class RangeReplicas:
                 open_file=node.holdings.open_held,
                 on_serving=self._serving,
                 on_fault=member.on_fault,
+                note=self._notes.note,
                 tasks=self._tasks,
                 began_ns=member.began_ns,
             )
@@ -82,7 +89,10 @@ class RangeReplicas:
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:
         """List the calls that replicas answer, and their handlers."""
-        return self._replicas.answered()
+        return (
+            *self._replicas.answered(),
+            Answered(call=ASK_REMEMBERED, handler=self._remembered),
+        )
 
     def add(self, range_id: str) -> None:
         """Let a range that is held here be a replica; once more changes nothing."""
@@ -111,6 +121,7 @@ class RangeReplicas:
         """Let go of a range whose file is about to be deleted; `leave` comes first."""
         self._replicas.remove(range_id)
         self._of_files.pop(range_id, None)
+        self._notes.forget(range_id)
 
     @property
     def is_settled(self) -> bool:
@@ -144,5 +155,10 @@ class RangeReplicas:
 
     def _follow(self, tenant: str, table: str, placed: PlacedRange) -> None:
         path = keys.RangePath(tenant, table, placed.low_hash)
-        value = placed.placement
-        self._replicas.follow(Placed(path=path, value=value, revision=placed.mod_revision))
+        shown = Placed(path=path, value=placed.placement, revision=placed.mod_revision)
+        if shown.value.range_id in self._of_files:
+            self._notes.note_soon(shown)
+        self._replicas.follow(shown)
+
+    async def _remembered(self, request: AskRemembered, _received: Received) -> AllRemembered:
+        return await self._notes.remembered(request)

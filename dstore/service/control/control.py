@@ -34,6 +34,7 @@ from dstore.service.control.presence import Presence
 from dstore.service.control.publisher import Publisher
 from dstore.service.control.realm import Realm
 from dstore.service.control.recovery import Recovery
+from dstore.service.control.settling import Settling
 from dstore.service.control.survey import Survey
 from dstore.service.control.tables import ControlTables
 from dstore.service.control.tasks import TaskRunner
@@ -101,7 +102,12 @@ class Control:
         """
         nodes = _NoNodes() if nodes is None else nodes
         self.publisher = Publisher(
-            plane.store, coordinator, plane=plane.uuid, watcher=watcher, entropy=entropy
+            plane.store,
+            coordinator,
+            plane=plane.uuid,
+            watcher=watcher,
+            nodes=nodes,
+            entropy=entropy,
         )
         self.leader = Leader(
             plane, coordinator, uri=settings.uri, watcher=watcher, clock=clock, entropy=entropy
@@ -125,6 +131,7 @@ class Control:
         self._observer = Observer(self.realm)
         self._addresses = Addresses(self.realm, coordinator)
         self._failovers = Failovers(self.realm, coordinator, peer_of=nodes.peer)
+        self._settling = Settling(self.realm, coordinator, nodes=nodes)
         self._notices = NoticeTaker(self.realm, coordinator)
         details = values.Details(
             status=values.ComponentStatus.OKAY,
@@ -163,6 +170,7 @@ class Control:
             self._observer.run,
             self._addresses.run,
             self._failovers.run,
+            self._settling.run,
             self._tasks.run,
             self._notices.run,
         )

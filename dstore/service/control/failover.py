@@ -25,6 +25,7 @@ from dstore.base.limits import (
     FAILOVER_RETRY_S_MIN,
     FAILOVER_SILENT_S,
     FAILOVERS_AT_ONCE,
+    LEASE_TTL_S,
     REPLICAS_ASKED_MAX,
 )
 from dstore.base.logging import get_logger
@@ -91,7 +92,7 @@ class Failovers:
         self._nodes, self._due, self._at_work, self._groups = {}, {}, set(), 0
         end = self._watcher.subscribe(keys.EVERYTHING, self._on_update)
         try:
-            await self._watcher.known()
+            await self._until_nodes_live()
             await self._find(None)  # what has happened while nobody led
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -104,6 +105,16 @@ class Failovers:
         finally:
             end()
 
+    async def _until_nodes_live(self) -> None:
+        """Let nodes say that they live, if none does: the coordinator begins anew."""
+        view = await self._watcher.known()
+        if any(is_alive(view, node) for node in view.nodes):
+            return
+        while not any(is_alive(self._watcher.view, node) for node in self._watcher.view.nodes):
+            self._woken.clear()
+            await self._woken.wait()
+        await asyncio.sleep(LEASE_TTL_S)
+
     # ------------------------------------------------------------------------------ what is due
 
     def _on_update(self, update: Update) -> None:
@@ -112,6 +123,7 @@ class Failovers:
                 case keys.AlivePath(component=node) if is_alive(update.view, node):
                     self._nodes.pop(node, None)
                     self._silent_until_ns.pop(node, None)
+                    self._woken.set()
                 case keys.AlivePath(component=node) | keys.NodeBootPath(node=node):
                     self._nodes.setdefault(node, self._after_grace())
                     self._woken.set()
@@ -256,7 +268,7 @@ def _shown(view: TopologyView, path: keys.RangePath) -> Placed | None:
 
 def _is_lost(view: TopologyView, value: RangePlacement) -> bool:
     """Tell whether a range has no primary, and somebody who could be."""
-    if len(value.in_sync) == 1:
+    if len(value.in_sync) == 1 or not value.is_settled:
         return False
     return not is_alive(view, value.node) or has_other_disk(
         primary_of(value), where(view, value.node)

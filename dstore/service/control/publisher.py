@@ -51,6 +51,7 @@ from dstore.topology.coordinator import (
 
 if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
+    from dstore.service.peer_pool import Nodes
     from dstore.storage.control.records import OutboxRecord
     from dstore.storage.control.store import ControlStore
     from dstore.topology.watcher import TopologyWatcher
@@ -83,17 +84,20 @@ class Publisher:
         *,
         plane: str,
         watcher: TopologyWatcher,
+        nodes: Nodes,
         entropy: Entropy,
     ) -> None:
         """Publish from `store` to the coordinator of the control plane `plane`.
 
-        `watcher` knows where nodes are, or were when the coordinator was lost.
+        `watcher` knows where `nodes` are, or were when the coordinator was lost.
         """
         self._store = store
         self._coordinator = coordinator
         self._plane = plane
         self._entropy = entropy
-        self._republication = Republication(store, coordinator, plane=plane, watcher=watcher)
+        self._republication = Republication(
+            store, coordinator, plane=plane, watcher=watcher, nodes=nodes
+        )
         self._woken = asyncio.Event()
         self._reached = _Position(sequence=0, mod_revision=NO_REVISION, revision=NO_REVISION)
         self._waiters: list[tuple[int, asyncio.Future[Revision]]] = []

@@ -1,15 +1,17 @@
 """Publish everything anew, once an operator had the topology recovered (REPLICATION.md).
 
 The coordinator may be empty, or an older copy of itself. What the store has is written over what
-stands there, ranges in the epochs that the recovery has raised; what the store lacks is deleted;
-last, in one transaction, `control/plane` says that it is so. Nobody who froze takes anything over
-before that. Each step may be repeated: a leader that dies begins anew, and one that is deposed is
-refused by the coordinator.
+stands there, but for who has a range: that nodes remember, and they are asked (`recollecting`). A
+range of which nobody heard knows enough can be opened by nobody until it is settled (`settling`).
+What the store lacks is deleted; last, in one transaction, `control/plane` says that it is so.
+Nobody who froze takes anything over before that. Each step may be repeated: a leader that dies
+begins anew, and one that is deposed is refused by the coordinator.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +27,7 @@ from dstore.service.control.publications import (
     table_publications,
     tenant_publication,
 )
-from dstore.service.control.sites import last_site_of
+from dstore.service.control.recollecting import Meant, Recollecting, last_sites, meant
 from dstore.storage.control import planes, tables, tenants
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
 from dstore.storage.control.records import ComponentState, Publication
@@ -47,13 +49,12 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dstore.service.control.sites import Site
+    from dstore.service.peer_pool import Nodes
     from dstore.storage.control.records import (
         ControlRecord,
         NodeRecord,
         NodeUuid,
         ProxyRecord,
-        RangeRecord,
-        TableRecord,
     )
     from dstore.storage.control.store import ControlStore, Key
     from dstore.topology.coordinator import Coordinator, KeyValue, Listing
@@ -74,12 +75,16 @@ class Republication:
         *,
         plane: str,
         watcher: TopologyWatcher,
+        nodes: Nodes,
     ) -> None:
-        """Publish from `store`; `watcher` knows where nodes are, or last were."""
+        """Publish from `store`; `watcher` knows where `nodes` are, or last were."""
         self._store = store
         self._coordinator = coordinator
         self._plane = plane
         self._watcher = watcher
+        self._nodes = nodes
+        self._unsettled = 0
+        self._silent: frozenset[str] = frozenset()
 
     async def run(self, term: Term, *, sequence: int) -> None:
         """Publish everything, unless the coordinator shows it already, and note that it is done.
@@ -96,9 +101,14 @@ class Republication:
         claim = None if claimed is None else own_claim(claimed, self._plane)
         if claim is None or claim.recoveries < term.recoveries:
             _check_sequence(published, sequence)
+            self._unsettled = 0
             count = await self._publish(term, listing)
             await self._finish(term, published, sequence=sequence)
             _log.warning("topology_republished", recoveries=term.recoveries, key_count=count)
+            if self._unsettled:
+                _log.error(
+                    "ranges_unsettled", range_count=self._unsettled, nodes=sorted(self._silent)
+                )
         async with term.transaction() as tx:
             await planes.end_recovery(tx, recoveries=term.recoveries)
 
@@ -117,7 +127,7 @@ class Republication:
         """Make what the coordinator is to show, some at a time."""
         view = self._watcher.view
         async with self._store.snapshot() as tx:
-            sites = {each.uuid: last_site_of(each, view) for each in await NODES.every(tx)}
+            sites = await last_sites(tx, view)
         after: Key | None = None
         while True:
             async with self._store.snapshot() as tx:
@@ -125,17 +135,31 @@ class Republication:
             yield [tenant_publication(each, each.status) for each in tenants_page.records]
             if (after := tenants_page.after) is None:
                 break
+        recollecting = Recollecting(self._nodes)
         while True:
             async with self._store.snapshot() as tx:
                 page = await tables.page_of_all(tx, after=after, limit=_TABLES_AT_ONCE)
-                ranges = [await tables.ranges(tx, each.table_id) for each in page.records]
+                every = [await meant(tx, each) for each in page.records]
+            created = [
+                one
+                for each in every
+                if each.table.status is not ResourceStatus.DELETING
+                for one in each.created(sites)
+            ]
+            remembered = await recollecting.values(created)
+            placements = {
+                path.path: values.encode(value)
+                for (path, _), value in zip(created, remembered, strict=True)
+            }
+            self._unsettled += sum(not value.is_settled for value in remembered)
             yield [
-                publication
-                for record, its_ranges in zip(page.records, ranges, strict=True)
-                for publication in _of_table(record, its_ranges, sites)
+                replace(publication, value=placements.get(publication.key, publication.value))
+                for each in every
+                for publication in _of_table(each, sites)
             ]
             if (after := page.after) is None:
                 break
+        self._silent = recollecting.silent
 
     async def _members(self) -> frozenset[str]:
         """Name the components that were not removed."""
@@ -223,15 +247,17 @@ def _check_sequence(published: KeyValue | None, sequence: int) -> None:
         )
 
 
-def _of_table(
-    record: TableRecord,
-    ranges: Sequence[RangeRecord],
-    sites: Mapping[NodeUuid, Site],
-) -> tuple[Publication, ...]:
-    definition = definition_of(record)
+def _of_table(each: Meant, sites: Mapping[NodeUuid, Site]) -> tuple[Publication, ...]:
+    record, definition = each.table, definition_of(each.table)
     if record.status is ResourceStatus.DELETING:  # its ranges are taken from the nodes already
         return (table_publication(definition, record.status),)
-    return table_publications(definition, record.status, ranges=ranges, sites=sites)
+    return table_publications(
+        definition,
+        record.status,
+        ranges=each.ranges,
+        sites=sites,
+        secondaries=each.secondaries,
+    )
 
 
 def _left_over(

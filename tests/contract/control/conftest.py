@@ -20,6 +20,7 @@ from dstore.topology.embedded import EmbeddedCoordinator
 from tests.support.control import ControlProcess, control_process, eventually
 from tests.support.etcd import EtcdServer, coordinator_of, running
 from tests.support.postgresql import PostgreSQL, running_postgresql
+from tests.support.replicas import TellingNodes
 
 EMBEDDED = "embedded"
 SERVERS = "servers"
@@ -52,7 +53,7 @@ class Place:
         replication_factor: int = 1,
         nodes: Nodes | None = None,
     ) -> AsyncIterator[ControlProcess]:
-        """Start one more control process."""
+        """Start one more control process; unless `nodes` are given they remember nothing."""
         self.started += 1
         async with control_process(
             coordinator or self.coordinator,
@@ -60,7 +61,7 @@ class Place:
             self.directory / f"control{self.started}",
             ranges_per_table=ranges_per_table,
             replication_factor=replication_factor,
-            nodes=nodes,
+            nodes=TellingNodes.numbered(3) if nodes is None else nodes,
         ) as process:
             yield process
 

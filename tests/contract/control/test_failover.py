@@ -75,16 +75,22 @@ class _Cluster:
 
 @asynccontextmanager
 async def _cluster(
-    place: Place, *ranges: tuple[int, RangePlacement], dead: tuple[int, ...] = ()
+    place: Place,
+    *ranges: tuple[int, RangePlacement],
+    dead: tuple[int, ...] = (),
+    silent: tuple[int, ...] = (),
 ) -> AsyncIterator[_Cluster]:
-    """Have three nodes, of which some are dead already, ranges, and a control that leads."""
+    """Have three nodes, of which some are dead already, ranges, and a control that leads.
+
+    Who is silent lives, and does not answer.
+    """
     nodes = tuple(ObedientNode(place.coordinator, number) for number in (1, 2, 3))
     telling = TellingNodes.numbered(3)
     for number, node in enumerate(nodes, 1):
         await node.show()
         if number in dead:
             await node.die()
-            telling[number].is_dead = True
+        telling[number].is_dead = number in (*dead, *silent)
     await put_table(place.coordinator, *ranges)
     async with place.leader(nodes=telling) as leader:
         await eventually(lambda: leader.watcher.view.table("acme", "orders"))
@@ -148,7 +154,7 @@ async def test_a_primary_that_serves_is_left_alone(place: Place) -> None:
 
 async def test_tried_again_until_somebody_answers(place: Place) -> None:
     """With all replicas silent the range waits; the first that answers becomes primary."""
-    async with _cluster(place, THREE, dead=(1, 2, 3)) as cluster:
+    async with _cluster(place, THREE, dead=(1, 2), silent=(3,)) as cluster:
         await eventually(lambda: cluster.telling[3].calls)
         await cluster.rest()
         assert await cluster.value() == VALUE
@@ -160,7 +166,7 @@ async def test_tried_again_until_somebody_answers(place: Place) -> None:
 
 async def test_forgotten_once_the_node_is_back(place: Place) -> None:
     """A primary that returns opens its range by itself; nobody is asked any more."""
-    async with _cluster(place, THREE, dead=(1, 2, 3)) as cluster:
+    async with _cluster(place, THREE, dead=(1, 2), silent=(3,)) as cluster:
         await eventually(lambda: cluster.telling[3].calls)
         await cluster.nodes[0].show()
         await cluster.rest()
@@ -232,6 +238,23 @@ async def test_every_replica_follows_its_node(place: Place) -> None:
             lambda value: all("moved" in each.uri for each in value.replicas)
         )
         assert (after.uri, after.epoch) == (f"https://moved-{uuid(1)}:1/", 1)
+
+
+async def test_a_coordinator_that_begins_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as no node says that it lives, none is taken for dead; then they have some time."""
+    monkeypatch.setattr(failover_module, "LEASE_TTL_S", 0.3)
+    async with _cluster(place, THREE, dead=(1, 2, 3)) as cluster:
+        cluster.telling[3].is_dead = False
+        await cluster.rest()
+        assert cluster.telling[3].calls == []
+        for node in reversed(cluster.nodes):
+            await node.show()
+            await asyncio.sleep(0.02)
+        await cluster.rest()
+        assert cluster.telling[3].calls == []
+        assert await cluster.value() == VALUE
 
 
 async def test_a_node_is_heard_once_for_many_ranges(place: Place) -> None:

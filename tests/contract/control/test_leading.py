@@ -27,6 +27,7 @@ from tests.support.control import (
     obedient_nodes,
 )
 from tests.support.flaky_coordinator import FlakyCoordinator, Mood
+from tests.support.replicas import TellingNodes
 from tests.support.topology import uuid
 
 
@@ -57,6 +58,7 @@ async def test_only_the_last_leader_publishes(place: Place) -> None:
                 place.coordinator,
                 plane=process.plane.uuid,
                 watcher=process.watcher,
+                nodes=TellingNodes.numbered(0),
                 entropy=entropy,
             )
             for _ in range(2)

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dstore.base.limits import COORDINATOR_TIMEOUT_S
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.status import ResourceStatus
 from dstore.security.identity import ComponentRole
 from dstore.service.calls.control_calls import DeleteTable
+from dstore.service.calls.recollection_calls import Remembered
 from dstore.service.control import leader as leader_module
+from dstore.service.control import settling as settling_module
 from dstore.service.control.leader import NotLeading
 from dstore.service.control.status import RecoveryState
 from dstore.storage.control import audit, planes, tables
-from dstore.storage.control.records import TableRecord
+from dstore.storage.control.components import NODES
+from dstore.storage.control.records import NodeUuid, RangeId, TableRecord
+from dstore.storage.control.store import Transaction as StoreTransaction
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import (
@@ -31,6 +36,7 @@ from dstore.topology.coordinator import (
 )
 from dstore.topology.status import TopologyState
 from tests.contract.control.conftest import Place
+from tests.support import control_records, replicas
 from tests.support.control import (
     ControlProcess,
     ObedientNode,
@@ -39,6 +45,7 @@ from tests.support.control import (
     new_tenant,
     obedient_nodes,
 )
+from tests.support.replicas import TellingNodes
 from tests.support.topology import uuid
 
 TABLES = ("orders", "people", "things")
@@ -47,6 +54,7 @@ TABLES = ("orders", "people", "things")
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader_module, "LEADER_RETRY_S", 0.1)
+    monkeypatch.setattr(settling_module, "RECOLLECTION_RETRY_S", 0.1)
 
 
 class _Dying:
@@ -385,3 +393,92 @@ async def test_any_control_takes_the_order(place: Place) -> None:
         leader = next(one for one in both if one.leads)
         made = await leader.control.tables.create(new_table("later", number=110))
         assert made.is_done
+
+
+def _remembering(value: values.RangePlacement, *, revision: int) -> Remembered:
+    return Remembered(value=values.encode(value), revision=revision, promised_epoch=value.epoch)
+
+
+async def _values(coordinator: Coordinator) -> dict[str, values.RangePlacement]:
+    """Read the ranges' values by their keys."""
+    found = {}
+    for key, value in (await _decided(coordinator)).items():
+        path = keys.parse(key)
+        if isinstance(path, keys.RangePath):
+            found[key] = values.decode(path, value)
+    return found
+
+
+async def test_what_nodes_remember_is_published(place: Place) -> None:
+    """A range that has another primary and set by now has them still, in a newer epoch."""
+    async with _made(place):
+        before = await _values(place.coordinator)
+        moved, *others = before
+        now = replicas.placement(
+            replicas.replica(2), replicas.learner(1), replicas.replica(3), epoch=7
+        )
+        now = replace(
+            now,
+            table_id=before[moved].table_id,
+            range_id=before[moved].range_id,
+            high_hash=before[moved].high_hash,
+        )
+        nodes = TellingNodes.numbered(3)
+        for number, revision in ((1, 90), (2, 100)):
+            noted = now if number == 2 else replace(before[moved], epoch=6)
+            nodes[number].remembered[now.range_id] = _remembering(noted, revision=revision)
+        async with place.leader() as leader:  # which is to know that node 3 has a replica
+            async with leader.control.realm.change() as tx:
+                for number in (1, 2, 3):
+                    await _meant(tx, now.range_id, number)
+            await leader.kill()
+        nodes[3].remembered[now.range_id] = _remembering(now, revision=100)
+        await _emptied(place.coordinator)
+        async with place.control(nodes=nodes) as process:
+            await process.control.recovery.order(actor="operator")
+            await _recovered(process)
+            after = await _values(place.coordinator)
+            assert after[moved] == replace(now, epoch=8)
+            for key in others:
+                assert after[key].node == before[key].node
+
+
+async def test_a_range_is_settled_when_who_counts_is_back(place: Place) -> None:
+    """Until then it is there, and nobody can open it; all others are."""
+    async with _made(place) as cluster:
+        before = await _values(place.coordinator)
+        on_first = {key for key, value in before.items() if value.node == uuid(1)}
+        nodes = TellingNodes.numbered(2)
+        nodes[1].is_dead = True
+        await _emptied(place.coordinator)
+        async with place.control(nodes=nodes) as process:
+            await process.control.recovery.order(actor="operator")
+            await _recovered(process)
+            for node in cluster.nodes:
+                await node.show()
+            await eventually(lambda: _are_alive(process, cluster))
+            after = await _values(place.coordinator)
+            assert {key for key, value in after.items() if not value.is_settled} == on_first
+            report = await process.control.recovery.report()
+            assert f"{len(on_first)} ranges" in report.why
+            nodes[1].is_dead = False
+            async with asyncio.timeout(10):
+                while not all(  # noqa: ASYNC110
+                    value.is_settled for value in (await _values(place.coordinator)).values()
+                ):
+                    await asyncio.sleep(0.02)
+            settled = await _values(place.coordinator)
+            assert {key: value.node for key, value in settled.items()} == {
+                key: value.node for key, value in before.items()
+            }
+            for key in on_first:
+                assert settled[key].epoch > after[key].epoch
+
+
+async def _meant(tx: StoreTransaction, range_id: str, number: int) -> None:
+    """Have the store say that a node is to have a replica."""
+    node = NodeUuid(uuid(number))
+    if await NODES.get(tx, node) is None:
+        await NODES.insert(tx, control_records.node(node))
+    if await tables.get_replica(tx, RangeId(range_id), node) is None:
+        await tables.add_replica(tx, RangeId(range_id), node)

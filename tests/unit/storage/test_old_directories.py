@@ -21,9 +21,15 @@ TENANT, TABLES = "acme", ("one", "two")
 def _undo_steps(connection: apsw.Connection) -> None:
     """Make a node database what `node_0001.sql` alone makes of it; nothing else was different."""
     connection.execute("ALTER TABLE tenant DROP COLUMN TENANT_ID")
-    connection.execute("ALTER TABLE range_of_table DROP COLUMN EPOCH")
-    connection.execute("ALTER TABLE range_of_table DROP COLUMN ENROLMENT")
-    connection.execute("ALTER TABLE range_of_table DROP COLUMN DRAWN_UNDER")
+    for column in (
+        "EPOCH",
+        "ENROLMENT",
+        "DRAWN_UNDER",
+        "PLACEMENT",
+        "PLACEMENT_EPOCH",
+        "PLACEMENT_REVISION",
+    ):
+        connection.execute(f"ALTER TABLE range_of_table DROP COLUMN {column}")
     connection.pragma("user_version", 1)
 
 
