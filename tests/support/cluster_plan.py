@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PLAN_FILE: Final = "cluster.json"
 ZONES: Final = 3
+LOOPBACK: Final = "127.0.0.1"
 _PORTS_EACH: Final = 3  # public, peer, admin
 _PORTS_BESIDE: Final = 3  # etcd's two, PostgreSQL's
 
@@ -56,6 +57,7 @@ class Place:
     public_port: int
     peer_port: int
     admin_port: int
+    host: str = LOOPBACK
 
     @property
     def role(self) -> str:
@@ -70,12 +72,12 @@ class Place:
     @property
     def public_url(self) -> str:
         """Return where clients find it."""
-        return f"http://127.0.0.1:{self.public_port}"
+        return f"http://{self.host}:{self.public_port}"
 
     @property
     def admin_url(self) -> str:
         """Return where the operator finds it."""
-        return f"http://127.0.0.1:{self.admin_port}"
+        return f"http://{self.host}:{self.admin_port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
