@@ -90,7 +90,8 @@ def read_state(connection: apsw.Connection) -> ReplicaState:
         end=LogPoint(seq=seq, digest=digest),
         quantity=quantity,
         applied_seq=seq if applied_seq is None else applied_seq,
-        promised_epoch=promised_epoch,
+        # Who has records of an epoch was in it; before there were replicas nobody promised any.
+        promised_epoch=max(promised_epoch, epoch if seq else 0),
         whole_seq=whole_seq,
     )
 
