@@ -417,6 +417,7 @@ MOVES_ONTO_NODE: Final = 2  # replicas that one node learns at the same time
 MOVES_INTERVAL_S: Final = 5.0  # between two looks at what is to be moved, if nothing changes
 MOVES_PAUSE_S: Final = 0.2  # the same, if something does
 MOVES_LEAVING_MAX: Final = 1_000  # replicas that are looked at on their way out
+MOVE_HAND_OVER_S: Final = 5.0  # for a primary to hand over, in answer to control
 REPLACED_AFTER_S: Final = 600.0  # that a node is gone before its replicas are made anew elsewhere
 
 # ---------------------------------------------------------------------------- joining, and control

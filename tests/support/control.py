@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
+from dstore.base.limits import REPLACED_AFTER_S
 from dstore.base.metrics import create_metrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Unavailable
@@ -75,6 +76,8 @@ async def control_process(
     *,
     ranges_per_table: int | None = None,
     replication_factor: int = 1,
+    moves_replicas: bool = False,
+    replaced_after_s: float = REPLACED_AFTER_S,
     nodes: Nodes | None = None,
 ) -> AsyncIterator[ControlProcess]:
     """Run a control process on an opened coordinator and store, with a directory of its own."""
@@ -98,6 +101,8 @@ async def control_process(
         version="0.1.0",
         ranges_per_table=ranges_per_table,
         replication_factor=replication_factor,
+        moves_replicas=moves_replicas,
+        replaced_after_s=replaced_after_s,
     )
     control = Control(
         plane,

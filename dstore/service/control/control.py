@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from dstore.base.limits import REPLICATION_FACTOR_DEFAULT
+from dstore.base.limits import REPLACED_AFTER_S, REPLICATION_FACTOR_DEFAULT
 from dstore.replication.peers.calls import Answered
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.peers.port import Received
@@ -28,6 +28,7 @@ from dstore.service.control.credentials import ControlCredentials
 from dstore.service.control.deletions import Deletions
 from dstore.service.control.failover import Failovers
 from dstore.service.control.leader import Leader
+from dstore.service.control.moves import Moves
 from dstore.service.control.notices import NoticeTaker
 from dstore.service.control.observer import Observer
 from dstore.service.control.presence import Presence
@@ -73,6 +74,8 @@ class ControlSettings:
         zone: where it runs.
         ranges_per_table: see `placement.range_count`.
         replication_factor: how many replicas a range has where a table does not say.
+        moves_replicas: whether replicas and primaries are moved where they should be.
+        replaced_after_s: how long a node is gone before its replicas are made anew elsewhere.
     """
 
     uri: str
@@ -80,6 +83,8 @@ class ControlSettings:
     zone: str = ""
     ranges_per_table: int | None = None
     replication_factor: int = REPLICATION_FACTOR_DEFAULT
+    moves_replicas: bool = False
+    replaced_after_s: float = REPLACED_AFTER_S
 
 
 class Control:
@@ -132,6 +137,13 @@ class Control:
         self._addresses = Addresses(self.realm, coordinator)
         self._failovers = Failovers(self.realm, coordinator, peer_of=nodes.peer)
         self._settling = Settling(self.realm, coordinator, nodes=nodes)
+        self.moves = Moves(
+            self.realm,
+            coordinator,
+            peer_of=nodes.peer,
+            replaced_after_s=settings.replaced_after_s,
+        )
+        self._moves_replicas = settings.moves_replicas
         self._notices = NoticeTaker(self.realm, coordinator)
         details = values.Details(
             status=values.ComponentStatus.OKAY,
@@ -165,7 +177,7 @@ class Control:
     async def run(self) -> None:
         """Be a control process until cancelled: show itself, stand for leader, and lead."""
         begin = (self.publisher.begin, self._tasks.begin)
-        jobs = (
+        jobs = [
             self.publisher.run,
             self._observer.run,
             self._addresses.run,
@@ -173,7 +185,9 @@ class Control:
             self._settling.run,
             self._tasks.run,
             self._notices.run,
-        )
+        ]
+        if self._moves_replicas:
+            jobs.append(self.moves.run)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._presence.run(), name="control_presence")
             group.create_task(self.recovery.run(), name="control_recovery")

@@ -16,6 +16,7 @@ from dstore.model.stored_definition import decode_definition
 from dstore.model.tables import TableDefinition
 from dstore.service.control.sites import new_placement
 from dstore.storage.control.records import (
+    HolderState,
     NodeUuid,
     Publication,
     RangeId,
@@ -95,6 +96,43 @@ def table_publications(
         node_path = keys.NodeRangesPath(keys.ComponentId(node), tenant, name)
         published.append(Publication(key=node_path.path, value=values.encode(value)))
     return tuple(published)
+
+
+def held_publication(
+    record: TableRecord,
+    node: NodeUuid,
+    *,
+    ranges: Sequence[RangeRecord],
+    replicas: Sequence[ReplicaRecord],
+) -> Publication:
+    """Make what names to a node all that it is to hold of a table, but for what it is to give up.
+
+    Args:
+        record: the table.
+        node: which.
+        ranges: all of the table, by low hash.
+        replicas: all of all of them.
+    """
+    its_ids = {
+        each.range_id
+        for each in replicas
+        if each.node == node and each.state is not HolderState.LEAVING
+    }
+    held = tuple(
+        values.HeldRange(low_hash=each.low_hash, high_hash=each.high_hash, range_id=each.range_id)
+        for each in ranges
+        if each.range_id in its_ids
+    )
+    key = keys.NodeRangesPath(keys.ComponentId(node), record.tenant, record.name).path
+    if not held:
+        return Publication(key=key, value=None)
+    value = values.NodeRanges(
+        low_hash=held[0].low_hash,
+        high_hash=held[0].high_hash,
+        table_id=record.table_id,
+        ranges=held,
+    )
+    return Publication(key=key, value=values.encode(value))
 
 
 def definition_of(record: TableRecord) -> TableDefinition:

@@ -166,11 +166,13 @@ class RangeRecord:
 class HolderState(StrEnum):
     """What control wants of a node's replica of a range.
 
-    `LEAVING`: the node gives it up once the coordinator names it no more; the row is removed when
-    it has. So a row that says so is the evidence on which a node destroys its replica.
+    `RETIRING`: it counts as any other, until enough others are in sync; then it is taken from the
+    range's value. `LEAVING`: the node gives it up once the coordinator names it no more; the row is
+    removed when it has. So a row that says so is the evidence on which a node destroys its replica.
     """
 
     HOLDING = "holding"
+    RETIRING = "retiring"
     LEAVING = "leaving"
 
 

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dstore.base.limits import CONTROL_PAGE_MAX, RANGE_REPLICAS_MAX, RANGES_PER_TABLE_MAX
+from dstore.base.limits import (
+    CONTROL_PAGE_MAX,
+    MOVES_LEAVING_MAX,
+    RANGE_REPLICAS_MAX,
+    RANGES_PER_TABLE_MAX,
+)
 from dstore.model.hashing import HASH_MAX
 from dstore.model.tables import TableId
 from dstore.storage.control.records import (
@@ -138,6 +143,24 @@ async def add_replica(tx: Transaction, range_id: RangeId, node: NodeUuid) -> Non
     """
     await _REPLICAS.insert(
         tx, ReplicaRecord(range_id=range_id, node=node, state=HolderState.HOLDING)
+    )
+
+
+async def mark_replica(tx: Transaction, record: ReplicaRecord) -> None:
+    """Say what is wanted of a node's replica of a range, whether it has one or gets one.
+
+    Raises: Refused(CONFLICT): there is no such range or node.
+    """
+    if not await _REPLICAS.insert_new(tx, record):
+        await _REPLICAS.update(tx, record)
+
+
+async def replicas_on_their_way(
+    tx: Transaction, *, limit: int = MOVES_LEAVING_MAX
+) -> tuple[ReplicaRecord, ...]:
+    """Read replicas that are retiring or leaving, by range and node."""
+    return await _REPLICAS.select(
+        tx, f"WHERE state <> 'holding' ORDER BY range_id, node LIMIT {limit}"
     )
 
 
