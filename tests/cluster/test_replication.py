@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from dstore.base.limits import LEASE_TTL_S
+from dstore.topology.values import ReplicaState
 from tests.support.cluster import eventually
 from tests.support.cluster_plan import Shape
 from tests.support.histories import Recorded, recorded
@@ -24,6 +25,8 @@ from tests.support.replicated_cluster import (
     replicated_cluster,
 )
 
+LEARNER: Final = ReplicaState.LEARNER
+IN_SYNC: Final = ReplicaState.IN_SYNC
 FAILED_OVER_S: Final = LEASE_TTL_S + 3.0
 _WAITED_S: Final = 60.0
 pytestmark = [
@@ -97,6 +100,7 @@ def test_a_primary_stands_still_past_its_lease(replicated: ReplicatedCluster) ->
 def test_a_node_whose_directory_is_an_old_copy(replicated: ReplicatedCluster) -> None:
     """It is told so, learns everything anew, and nobody ever sees what it had."""
     victim = replicated.component(replicated.ranges()[0].primary)
+    node = replicated.node_id(victim.place.name)
     old = victim.directory / "old"
     with _judged(replicated) as running:
         victim.kill()
@@ -108,10 +112,14 @@ def test_a_node_whose_directory_is_an_old_copy(replicated: ReplicatedCluster) ->
         victim.kill()
         shutil.rmtree(victim.data)
         old.rename(victim.data)
-        victim.launch()
-        replicated.await_ranges(
-            lambda ranges: all(victim.place.name not in each.in_sync for each in ranges),
-            what="the old copy is no more than a learner",
-        )
-        victim.wait_ready()
-    assert len(victim.events("node_is_old_copy")) == 1
+        revision = replicated.revision()
+        victim.start()
+        replicated.await_whole()
+    (counted,) = victim.events("node_is_old_copy")
+    states: dict[str, list[ReplicaState]] = {}
+    for value in replicated.values_since(revision):
+        for each in value.replicas:
+            if (each.node, each.incarnation) == (node, counted["incarnation"]):
+                states.setdefault(value.range_id, []).append(each.state)
+    assert len(states) == len(replicated.ranges())
+    assert all((each[0], each[-1]) == (LEARNER, IN_SYNC) for each in states.values()), states

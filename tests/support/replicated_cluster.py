@@ -10,12 +10,13 @@ Replicas are named by the component they are at (`node-2`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.coordinator import Events, Resync
 from tests.support.cluster import DEFAULT_TENANT, Cluster, eventually
 from tests.support.cluster_plan import Shape
+from tests.support.etcd import coordinator_of
 from tests.support.histories import Client, HashRange
 
 if TYPE_CHECKING:
+    from dstore.topology.coordinator import Revision
+    from dstore.topology.etcd import EtcdCoordinator
+    from dstore.topology.values import RangePlacement
     from tests.support.cluster_parts import Component
 
 FACTOR: Final = 3
@@ -141,6 +149,53 @@ class ReplicatedCluster:
         except AssertionError as error:
             error.add_note(f"ranges: {shown}")
             raise
+
+    def names(self, names: dict[str, str]) -> None:
+        """Call more nodes, by their UUIDs, as their components are called."""
+        self._names |= names
+
+    def node_id(self, name: str) -> str:
+        """Say by which UUID the topology knows a node."""
+        return next(uuid for uuid, component in self._names.items() if component == name)
+
+    def revision(self) -> Revision:
+        """Ask etcd for its revision."""
+        return asyncio.run(self._revision())
+
+    def values_since(self, revision: Revision, table: str = TABLE) -> list[RangePlacement]:
+        """Read every value that a table's ranges have had since then, in etcd's order.
+
+        At least one of them must have changed.
+        """
+        return asyncio.run(self._values_since(revision, table))
+
+    async def _revision(self) -> Revision:
+        async with self._coordinator() as coordinator:
+            return (await coordinator.get("nothing")).revision
+
+    async def _values_since(self, revision: Revision, table: str) -> list[RangePlacement]:
+        found: list[RangePlacement] = []
+        prefix = keys.ranges_prefix(DEFAULT_TENANT, table)
+        async with self._coordinator() as coordinator:
+            last = max(kv.mod_revision for kv in (await coordinator.list(prefix)).kvs)
+            async with aclosing(coordinator.watch(prefix, after_revision=revision)) as watch:
+                async for batch in watch:
+                    assert not isinstance(batch, Resync), "etcd has forgotten"
+                    for event in batch.events if isinstance(batch, Events) else ():
+                        path = keys.parse(event.key)
+                        if isinstance(path, keys.RangePath) and event.kv is not None:
+                            found.append(values.decode(path, event.kv.value))
+                    if batch.revision >= last:
+                        break
+        return found
+
+    @asynccontextmanager
+    async def _coordinator(self) -> AsyncIterator[EtcdCoordinator]:
+        coordinator = coordinator_of(self.cluster.etcd, tls=self.cluster.etcd_tls)
+        try:
+            yield coordinator
+        finally:
+            await coordinator.close()
 
     # ------------------------------------------------------------------------------ what is done
 
