@@ -83,7 +83,7 @@ class ControlSettings:
     zone: str = ""
     ranges_per_table: int | None = None
     replication_factor: int = REPLICATION_FACTOR_DEFAULT
-    moves_replicas: bool = False
+    moves_replicas: bool = True
     replaced_after_s: float = REPLACED_AFTER_S
 
 
