@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 Place = tuple[RangeId, NodeUuid]  # of a replica
 _TAKES: frozenset[ComponentState] = frozenset({ComponentState.JOINING, ComponentState.ACTIVE})
+_LEADS_NOTHING: frozenset[ComponentState] = frozenset(
+    {ComponentState.DRAINING, ComponentState.DECOMMISSIONING}
+)
 
 
 class StepKind(StrEnum):
@@ -118,9 +121,9 @@ def _node_site(view: TopologyView, record: NodeRecord, *, is_gone: bool) -> Node
         zone=(details.zone if details is not None else "") or record.zone,
         capacity_bytes=(details.capacity_bytes if details is not None else 0)
         or record.capacity_bytes,
-        keeps=not is_gone,
+        keeps=not is_gone and record.state is not ComponentState.DECOMMISSIONING,
         takes=is_wanted and site is not None and not is_full and not is_gone,
-        leads=site is not None,
+        leads=site is not None and record.state not in _LEADS_NOTHING,
         is_alive=is_alive(view, record.uuid),
         is_full=is_full and is_wanted,
     )

@@ -26,6 +26,7 @@ from dstore.service.calls.recovery_calls import RECOVERIES
 from dstore.service.control.addresses import Addresses
 from dstore.service.control.credentials import ControlCredentials
 from dstore.service.control.deletions import Deletions
+from dstore.service.control.elasticity import Elasticity
 from dstore.service.control.failover import Failovers
 from dstore.service.control.leader import Leader
 from dstore.service.control.moves import Moves
@@ -143,6 +144,7 @@ class Control:
             peer_of=nodes.peer,
             replaced_after_s=settings.replaced_after_s,
         )
+        self.elasticity = Elasticity(self.realm, self.moves)
         self._moves_replicas = settings.moves_replicas
         self._notices = NoticeTaker(self.realm, coordinator)
         details = values.Details(

@@ -44,7 +44,7 @@ from dstore.service.control.planner import Change, Why, plan
 from dstore.service.control.publications import held_publication
 from dstore.service.control.realm import append
 from dstore.service.control.whereabouts import where
-from dstore.storage.control import tables
+from dstore.storage.control import pauses, tables
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import HolderState, NodeUuid, RangeId, ReplicaRecord
 from dstore.topology import keyspace as keys
@@ -68,10 +68,14 @@ _log: Final = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What there is to do: `changes` that have not begun, beside the steps of those that have."""
+    """What there is to do: `changes` that have not begun, beside the steps of those that have.
+
+    `is_paused`: an operator wants none to begin.
+    """
 
     outlook: Outlook
     changes: tuple[Change, ...]
+    is_paused: bool
 
 
 class Moves:
@@ -131,13 +135,13 @@ class Moves:
         async with realm.plane.store.snapshot() as tx:
             records = await NODES.every(tx)
             on_their_way = await tables.replicas_on_their_way(tx)
+            is_paused = await pauses.is_paused(tx)
         sites = node_sites(view, records, self._gone())
         outlook = await in_thread(
             partial(look, view, sites, on_their_way, replication_factor=realm.replication_factor)
         )
-        return Planned(
-            outlook=outlook, changes=await in_thread(partial(plan, outlook.nodes, outlook.ranges))
-        )
+        changes = await in_thread(partial(plan, outlook.nodes, outlook.ranges))
+        return Planned(outlook=outlook, changes=changes, is_paused=is_paused)
 
     # ------------------------------------------------------------------------------ who is gone
 
@@ -184,7 +188,8 @@ class Moves:
             )
             if each is not None
         ]
-        reached += await self._begin(term, found)
+        if not found.is_paused:
+            reached += await self._begin(term, found)
         if reached:
             self._woken.set()
             with suppress(TimeoutError):

@@ -53,6 +53,9 @@ _WHY: Final = {
     Health.MAINTENANCE: "It is in maintenance: it is given nothing new.",
     Health.REMOVED: "It was removed.",
 }
+_GIVEN_NOTHING: Final = frozenset(
+    {ComponentState.MAINTENANCE, ComponentState.DRAINING, ComponentState.DECOMMISSIONING}
+)
 
 
 def node_row(record: NodeRecord, view: TopologyView, loads: Mapping[str, NodeLoad]) -> ComponentRow:
@@ -199,6 +202,6 @@ def _health(state: ComponentState, seen: ComponentView | None) -> Health:
         is_new = state is ComponentState.JOINING and details is None
         return Health.STARTING if is_new else Health.DEAD
     health = Health.STARTING if details is None else _HEALTH_OF[details.status]
-    if health is Health.OKAY and state is ComponentState.MAINTENANCE:
+    if health is Health.OKAY and state in _GIVEN_NOTHING:
         return Health.MAINTENANCE
     return health

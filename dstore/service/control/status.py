@@ -309,3 +309,83 @@ class ClusterReports(Protocol):
 
         Raises: Refused: there is none, or it lives. Unavailable: nobody knows whether it does.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveRow:
+    """A move of a replica, or of a primary's part.
+
+    Attributes:
+        why: what it is for; "" if it is under way, and was begun by whoever led then.
+        add: the node that gets a replica; "" if none does.
+        remove: the node that loses its replica; "" if none does.
+        primary: the node that is to be primary; "" if it stays.
+        size_bytes: of what is copied; an estimate.
+        done_bytes: of them, what is there already; None: it has not begun.
+    """
+
+    tenant: str
+    table: str
+    range_id: str
+    low_hash: int
+    high_hash: int
+    why: str
+    add: str = ""
+    remove: str = ""
+    primary: str = ""
+    size_bytes: int = 0
+    done_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovePlan:
+    """What is moved, and what will be; at most PLAN_CHANGES_MAX of those that have not begun."""
+
+    is_paused: bool
+    moves: tuple[MoveRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stoppable:
+    """Whether a node may be stopped.
+
+    Attributes:
+        is_okay: no range would lose writes or reads by it.
+        losing: the ranges that would.
+        why: a sentence about one of them; "" if there is none.
+    """
+
+    is_okay: bool
+    losing: int
+    why: str
+
+
+class Placing(Protocol):
+    """What an operator asks and says about moving replicas.
+
+    Methods raise Unavailable: the store, or the topology is not known as it is now; Unknown: it may
+    be written down.
+    """
+
+    async def plan(self) -> MovePlan:
+        """Say what is moved, and what will be."""
+
+    async def pause(self, *, is_on: bool, actor: str) -> None:
+        """Let no move begin, or let them again; what is under way comes to its end."""
+
+    async def abort(self, *, actor: str) -> int:
+        """Let no move begin, and undo those under way as far as they are.
+
+        Replicas that are still learning beyond those that a range promises go again, those that
+        were to go stay. Returns: of how many ranges.
+        """
+
+    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> None:
+        """Drain (DRAINING) or decommission a node, or have it stay (ACTIVE).
+
+        Raises: Refused(NOT_FOUND): there is no such node. Refused(CONFLICT): others could not take
+            what it has without a range falling below its factor; nothing was changed.
+        """
+
+    async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
+        """Say whether all ranges go on without a node. Raises: Refused(NOT_FOUND)."""

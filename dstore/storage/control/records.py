@@ -26,13 +26,16 @@ JoinTokenId = NewType("JoinTokenId", str)
 class ComponentState(StrEnum):
     """The life of a node, a proxy or a control process, as the operator decided it.
 
-    `MAINTENANCE`: serves what it has, is given nothing new. `REMOVED` is final: its certificate is
-    worth nothing any more, and its UUID never comes back.
+    `MAINTENANCE`: serves what it has, is given nothing new. `DRAINING`: a node that is primary of
+    nothing, besides. `DECOMMISSIONING`: a node whose replicas go to others, until it has none.
+    `REMOVED` is final: its certificate is worth nothing any more, and its UUID never comes back.
     """
 
     JOINING = "joining"
     ACTIVE = "active"
     MAINTENANCE = "maintenance"
+    DRAINING = "draining"
+    DECOMMISSIONING = "decommissioning"
     REMOVED = "removed"
 
 

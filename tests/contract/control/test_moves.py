@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dstore.base.tasks import Tasks
-from dstore.model.errors import NotMine
+from dstore.model.errors import NotMine, RefusalKind, Refused
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.replication import placements
@@ -23,7 +23,7 @@ from dstore.replication.surroundings import pause_ms
 from dstore.service.control import moves as moves_module
 from dstore.storage.control import tables
 from dstore.storage.control.components import NODES
-from dstore.storage.control.records import ComponentState, HolderState
+from dstore.storage.control.records import ComponentState, HolderState, NodeUuid
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import Coordinator
@@ -221,9 +221,13 @@ async def _rows_agree(cluster: _Cluster, leader: ControlProcess) -> None:
                 yield from ((each.range_id, str(node.node)) for each in held.ranges)
 
     await eventually(lambda: set(told()) == on)
-    async with leader.plane.store.snapshot() as tx:
-        kept = await tables.replicas(tx, TableId(found[0].table_id))
-    assert {(each.range_id, each.node) for each in kept} == on
+    async with asyncio.timeout(10):
+        while True:
+            async with leader.plane.store.snapshot() as tx:
+                kept = await tables.replicas(tx, TableId(found[0].table_id))
+            if {(each.range_id, each.node) for each in kept} == on:
+                break
+            await asyncio.sleep(0.02)
     assert {each.state for each in kept} == {HolderState.HOLDING}
 
 
@@ -352,3 +356,95 @@ async def test_a_node_in_maintenance_is_given_nothing(place: Place) -> None:
         before = _load(await cluster.values())
         found = await cluster.settled(leader)
         assert _load(found) == before
+
+
+async def test_a_node_is_decommissioned(place: Place) -> None:
+    """Its replicas go to others without a range ever being weaker; then it can be removed."""
+    async with (
+        _cluster(place, 4) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=4) as leader,
+    ):
+        await _create(leader)
+        elasticity, node = leader.control.elasticity, NodeUuid(uuid(2))
+        with pytest.raises(Refused, match="still has ranges"):
+            await leader.control.survey.remove_node(node, actor="x")
+        await elasticity.intend(node, ComponentState.DECOMMISSIONING, actor="x")
+        await cluster.until(lambda found: uuid(2) not in _load(found))
+        found = await cluster.settled(leader)
+        assert set(_load(found).values()) == {4}
+        assert all(_is_safe(each, factor=3) for each in cluster.primaries.seen.values())
+        await _rows_agree(cluster, leader)
+        removed = await leader.control.survey.remove_node(node, actor="x")
+        assert removed.state is ComponentState.REMOVED
+        with pytest.raises(Refused, match="4 ranges would fall below") as refused:
+            await elasticity.intend(NodeUuid(uuid(3)), ComponentState.DECOMMISSIONING, actor="x")
+        assert refused.value.kind is RefusalKind.CONFLICT
+        with pytest.raises(Refused) as unknown:
+            await elasticity.intend(node, ComponentState.DRAINING, actor="x")
+        assert unknown.value.kind is RefusalKind.NOT_FOUND
+
+
+async def test_a_node_is_drained_and_comes_back(place: Place) -> None:
+    """Its primaries go and its replicas stay; afterwards it is given primaries again."""
+    async with (
+        _cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=6) as leader,
+    ):
+        await _create(leader)
+        elasticity, node = leader.control.elasticity, NodeUuid(uuid(2))
+        await elasticity.intend(node, ComponentState.DRAINING, actor="x")
+        await cluster.until(lambda found: uuid(2) not in {each.node for each in found})
+        assert _load(await cluster.settled(leader))[uuid(2)] == 6
+        await elasticity.intend(node, ComponentState.ACTIVE, actor="x")
+        await cluster.until(lambda found: sum(each.node == uuid(2) for each in found) == 2)
+
+
+async def test_whether_a_node_may_be_stopped(place: Place) -> None:
+    """As long as enough others are in sync and alive."""
+    async with (
+        _cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=2) as leader,
+    ):
+        await _create(leader)
+        ok_to_stop = leader.control.elasticity.ok_to_stop
+        assert (await ok_to_stop(NodeUuid(uuid(2)))).is_okay
+        await cluster.nodes[2].die()
+        watcher = leader.watcher
+        await eventually(lambda: (seen := watcher.view.node(uuid(3))) is None or seen.alive is None)
+        found = await ok_to_stop(NodeUuid(uuid(2)))
+        assert (found.is_okay, found.losing) == (False, 2)
+        assert "1 living replicas in sync, and a write needs 2" in found.why
+        with pytest.raises(Refused):
+            await ok_to_stop(NodeUuid(uuid(9)))
+
+
+async def test_nothing_is_moved_while_that_is_paused(place: Place) -> None:
+    """The plan says what waits; an abort takes back what was begun; resumed, it goes on."""
+    async with (
+        _cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=4) as leader,
+    ):
+        await _create(leader)
+        elasticity = leader.control.elasticity
+        await elasticity.pause(is_on=True, actor="x")
+        await cluster.join(4)
+        await eventually(lambda: uuid(4) in leader.watcher.view.nodes)
+        await asyncio.sleep(0.3)
+        found = await elasticity.plan()
+        assert found.is_paused
+        assert [each.add for each in found.moves if each.add] == [uuid(4)] * 3
+        assert uuid(4) not in _load(await cluster.values())
+        cluster.primaries.is_teaching = False
+        await elasticity.pause(is_on=False, actor="x")
+        await cluster.until(lambda found: _load(found)[uuid(4)] == 2)
+        moving = [each for each in (await elasticity.plan()).moves if not each.why]
+        assert {each.add for each in moving} == {uuid(4)}
+        assert await elasticity.abort(actor="x") == 2
+        await cluster.until(lambda found: uuid(4) not in _load(found))
+        cluster.primaries.is_teaching = True
+        await _rows_agree(cluster, leader)
+        await elasticity.pause(is_on=False, actor="x")
+        await cluster.until(lambda found: _load(found)[uuid(4)] == 3)
+        await cluster.settled(leader)
+        assert all(_is_safe(each, factor=3) for each in cluster.primaries.seen.values())
+        await _rows_agree(cluster, leader)
