@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from dstore.cli import node_intents
 from dstore.cli.answers import document
 from dstore.cli.client import Client, Request, client, json_request, path_of
 from dstore.cli.command import TEXT, Noun
@@ -135,3 +136,7 @@ def _disk(row: dict[str, Any]) -> str | None:
 def _sentence(row: dict[str, Any]) -> str:
     why = row.get("why")
     return f"{row.get('health')}: {why}" if why else str(row.get("health"))
+
+
+for _command in (node_intents.drain, node_intents.decommission, node_intents.ok_to_stop):
+    node.add_command(_command)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from dstore.cli import moves
 from dstore.cli.answers import pages_of_control
 from dstore.cli.client import client, path_of
 from dstore.cli.command import TEXT, Noun
@@ -100,3 +101,7 @@ def _others(row: Mapping[str, Any]) -> str:
         state = "" if each.get("state") == "in_sync" else f" {each.get('state')}"
         words.append(f"{short_id(each.get('node'))}{'' if each.get('isAlive') else ' dead'}{state}")
     return ", ".join(words)
+
+
+for _command in (moves.plan, moves.pause, moves.resume, moves.abort):
+    placement.add_command(_command)

@@ -153,6 +153,7 @@ class ControlProcess:
             join_tokens=PlaneJoinTokens(self.admissions, control.survey),
             reports=control.survey,
             recovery=control.recovery,
+            placing=control.elasticity,
         )
         report = Report(
             roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock

@@ -9,6 +9,7 @@ from dstore.api.admin.cluster_status import ClusterSection
 from dstore.api.admin.components import component_routes
 from dstore.api.admin.credentials import NodeCredentials, credential_routes
 from dstore.api.admin.door import LocalDoor
+from dstore.api.admin.elasticity import elasticity_routes
 from dstore.api.admin.join_tokens import join_token_routes
 from dstore.api.admin.notices import notice_routes
 from dstore.api.admin.placement import placement_routes
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dstore.api.admin.status import Report, Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
-    from dstore.service.control.status import ClusterReports, TopologyRecovery
+    from dstore.service.control.status import ClusterReports, Placing, TopologyRecovery
     from dstore.service.node import Node
 
 
@@ -41,6 +42,7 @@ class ControlAdmin:
     join_tokens: JoinTokens
     reports: ClusterReports
     recovery: TopologyRecovery
+    placing: Placing
 
 
 def admin_routes(node: Node, *, report: Report, metrics: Metrics) -> tuple[Route, ...]:
@@ -85,6 +87,7 @@ def control_routes(
         *join_token_routes(control.join_tokens, control.door, wall_us=report.clock.wall_us),
         *component_routes(control.reports, control.door),
         *placement_routes(control.reports, control.door),
+        *elasticity_routes(control.placing, control.door),
         *task_routes(control.reports, control.door),
         *notice_routes(control.reports, control.door),
         *recovery_routes(control.recovery, control.door),

@@ -147,17 +147,10 @@ class Control:
         self.elasticity = Elasticity(self.realm, self.moves)
         self._moves_replicas = settings.moves_replicas
         self._notices = NoticeTaker(self.realm, coordinator)
-        details = values.Details(
-            status=values.ComponentStatus.OKAY,
-            uri=settings.uri,
-            zone=settings.zone,
-            version=settings.version,
-            started_at_us=clock.wall_us(),
-        )
         self._presence = Presence(
             coordinator,
             keys.ComponentId(plane.process),
-            details,
+            _details(settings, started_at_us=clock.wall_us()),
             role=ComponentRole.CONTROL,
             clock=clock,
             entropy=entropy,
@@ -225,6 +218,16 @@ class _NoNodes:
         """See `Nodes.peer`."""
         del node, last_uri
         raise unreachable("can't be asked by this process")
+
+
+def _details(settings: ControlSettings, *, started_at_us: int) -> values.Details:
+    return values.Details(
+        status=values.ComponentStatus.OKAY,
+        uri=settings.uri,
+        zone=settings.zone,
+        version=settings.version,
+        started_at_us=started_at_us,
+    )
 
 
 def _named(ask: Ask, received: Received) -> Ask:

@@ -26,12 +26,15 @@ from dstore.service.control.status import (
     ClusterStatus,
     ComponentRow,
     Health,
+    MovePlan,
+    MoveRow,
     Placement,
     RangeCounts,
     RangeRow,
     RecoveryReport,
     RecoveryState,
     ReplicaRow,
+    Stoppable,
     TableRow,
     TopologyReport,
 )
@@ -241,6 +244,44 @@ class FakeReports:
         return replace(A_RECOVERY, state=RecoveryState.UNDER_WAY, recoveries=3)
 
 
+@dataclass(slots=True, kw_only=True)
+class FakePlacing:
+    """Moves one replica; `asked` is what was asked of it."""
+
+    asked: list[Any] = field(default_factory=list)
+
+    async def plan(self) -> MovePlan:
+        return MovePlan(is_paused=False, moves=(A_MOVE,))
+
+    async def pause(self, *, is_on: bool, actor: str) -> None:
+        self.asked.append(("pause", is_on, actor))
+
+    async def abort(self, *, actor: str) -> int:
+        self.asked.append(("abort", actor))
+        return 2
+
+    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> None:
+        _known(node, NODE)
+        self.asked.append((node, state, actor))
+
+    async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
+        _known(node, NODE)
+        return Stoppable(is_okay=False, losing=1, why="A range needs it.")
+
+
+A_MOVE = MoveRow(
+    tenant="acme",
+    table="orders",
+    range_id=A_RANGE.range_id,
+    low_hash=0,
+    high_hash=4_294_967_295,
+    why="",
+    add=NODE,
+    size_bytes=100,
+    done_bytes=50,
+)
+
+
 def _known(given: str, known: str) -> None:
     if given != known:
         raise Refused(RefusalKind.NOT_FOUND, "There is no such thing.")
@@ -363,6 +404,7 @@ class FakeControl:
         self.reports = FakeReports()
         self.join_tokens = FakeJoinTokens()
         self.credentials = FakeCredentials()
+        self.placing = FakePlacing()
         self._ask: Any = None
 
     @asynccontextmanager
@@ -374,6 +416,7 @@ class FakeControl:
             credentials=self.credentials,
             join_tokens=self.join_tokens,
             reports=self.reports,
+            placing=self.placing,
             recovery=self.reports,
         )
         report = Report(roles=("control",), started_at_us=0, clock=SystemClock())

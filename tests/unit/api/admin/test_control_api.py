@@ -32,6 +32,11 @@ GUARDED = [
     ("GET", "/admin/v1/topology/recovery"),
     ("POST", "/admin/v1/topology/recovery"),
     ("GET", "/admin/v1/placement"),
+    ("GET", "/admin/v1/placement/plan"),
+    ("PUT", "/admin/v1/placement/pause"),
+    ("POST", "/admin/v1/placement/abort"),
+    ("PUT", f"/admin/v1/node/{NODE}/intent"),
+    ("GET", f"/admin/v1/node/{NODE}/ok-to-stop"),
     ("GET", "/admin/v1/task"),
     ("GET", f"/admin/v1/task/{A_TASK.id}"),
     ("POST", f"/admin/v1/task/{A_TASK.id}/retry"),
@@ -68,6 +73,7 @@ async def test_nobody_but_the_operator_is_let_in(
     assert (await control.ask(method, path, token="other")).status == 401
     assert (await control.ask(method, path, token=TENANT_TOKEN)).status == 403
     assert control.reports.asked == []
+    assert control.placing.asked == []
     assert control.join_tokens.made == []
     assert control.join_tokens.revoked == []
     assert control.credentials.actors == []

@@ -1,0 +1,104 @@
+"""Moving replicas: what is planned, and what the operator says about it and about nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dstore.api.admin.door import receive, record_change
+from dstore.api.http.answer import JSON, Answer, json_answer
+from dstore.api.http.json_body import decode_object
+from dstore.api.http.request_checks import media_type
+from dstore.api.http.route import Route
+from dstore.model.errors import invalid
+from dstore.storage.control.records import ComponentState, NodeUuid
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from dstore.api.admin.ports import Door
+    from dstore.service.control.status import MoveRow, Placing
+
+PLAN = "/admin/v1/placement/plan"
+PAUSE = "/admin/v1/placement/pause"
+ABORT = "/admin/v1/placement/abort"
+INTENT = "/admin/v1/node/{id}/intent"
+OK_TO_STOP = "/admin/v1/node/{id}/ok-to-stop"
+
+_INTENTS: Final = {
+    "stay": ComponentState.ACTIVE,
+    "drain": ComponentState.DRAINING,
+    "decommission": ComponentState.DECOMMISSIONING,
+}
+
+
+def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
+    """Bind the routes to control."""
+
+    async def plan(request: web.Request) -> Answer:
+        """Show what is moved, and what will be."""
+        await receive(request, door)
+        found = await placing.plan()
+        return json_answer({"isPaused": found.is_paused, "moves": list(map(_move, found.moves))})
+
+    async def pause(request: web.Request) -> Answer:
+        """Let no move begin, or let them again."""
+        principal, body = await receive(request, door)
+        media_type(request, JSON)
+        decoded = decode_object(body, what="pause")
+        is_on = decoded.get("paused")
+        if decoded.keys() != {"paused"} or type(is_on) is not bool:
+            raise invalid('The body is {"paused": true} or {"paused": false}.')
+        await placing.pause(is_on=is_on, actor=principal.credential)
+        record_change("pause_moves", principal, paused=is_on)
+        return json_answer({"isPaused": is_on})
+
+    async def abort(request: web.Request) -> Answer:
+        """Take back what is under way, and let no move begin."""
+        principal, _ = await receive(request, door)
+        ranges = await placing.abort(actor=principal.credential)
+        record_change("abort_moves", principal, ranges=ranges)
+        return json_answer({"isPaused": True, "ranges": ranges})
+
+    async def intend(request: web.Request) -> Answer:
+        """Drain or decommission a node, or have it stay."""
+        principal, body = await receive(request, door)
+        media_type(request, JSON)
+        decoded = decode_object(body, what="intent")
+        intent = decoded.get("intent")
+        if decoded.keys() != {"intent"} or not isinstance(intent, str) or intent not in _INTENTS:
+            raise invalid(f'The body is {{"intent": one of {", ".join(_INTENTS)}}}.')
+        node = NodeUuid(request.match_info["id"])
+        await placing.intend(node, _INTENTS[intent], actor=principal.credential)
+        record_change("intend_of_node", principal, node=node, intent=intent)
+        return json_answer({"id": node, "intent": intent})
+
+    async def ok_to_stop(request: web.Request) -> Answer:
+        """Say whether all ranges go on without a node."""
+        await receive(request, door)
+        found = await placing.ok_to_stop(NodeUuid(request.match_info["id"]))
+        return json_answer({"isOkay": found.is_okay, "losing": found.losing, "why": found.why})
+
+    return (
+        Route(method="GET", path=PLAN, handler=plan, operation="plan_moves"),
+        Route(method="PUT", path=PAUSE, handler=pause, operation="pause_moves"),
+        Route(method="POST", path=ABORT, handler=abort, operation="abort_moves"),
+        Route(method="PUT", path=INTENT, handler=intend, operation="intend_of_node"),
+        Route(method="GET", path=OK_TO_STOP, handler=ok_to_stop, operation="ok_to_stop"),
+    )
+
+
+def _move(row: MoveRow) -> dict[str, Any]:
+    return {
+        "tenant": row.tenant,
+        "table": row.table,
+        "rangeId": row.range_id,
+        "lowHash": row.low_hash,
+        "highHash": row.high_hash,
+        "isUnderWay": row.done_bytes is not None,
+        "why": row.why,
+        "add": row.add or None,
+        "remove": row.remove or None,
+        "primary": row.primary or None,
+        "sizeBytes": row.size_bytes,
+        "doneBytes": row.done_bytes,
+    }

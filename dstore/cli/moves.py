@@ -1,0 +1,109 @@
+"""`dstore placement plan` and its like: replicas on their way from node to node."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from dstore.cli.answers import OF_CONTROL, document
+from dstore.cli.client import Request, client, json_request, path_of
+from dstore.cli.command import Leaf
+from dstore.cli.component_list import short_id
+from dstore.cli.confirm import confirm
+from dstore.cli.connection import Surface
+from dstore.cli.options import calls_admin, yes_option
+from dstore.cli.output import Column, emit, is_json, print_result, print_rows, print_thing
+from dstore.cli.sizes import size_text
+
+_COLUMNS: Final = (
+    Column(heading="TENANT", key="tenant"),
+    Column(heading="TABLE", key="table"),
+    Column(heading="HASHES", key="hashes"),
+    Column(heading="WHY", key="why"),
+    Column(heading="FROM", key="from"),
+    Column(heading="TO", key="to"),
+    Column(heading="SIZE", key="size"),
+    Column(heading="DONE", key="done"),
+)
+
+
+@click.command(cls=Leaf, example="dstore placement plan")
+@calls_admin
+def plan() -> None:
+    """Show the replicas that are moved now, and those that will be.
+
+    They are moved by themselves: to replace those on nodes that are gone, and to spread bytes and
+    primaries evenly over nodes and zones.
+    """
+    path = path_of("admin", "v1", "placement", "plan")
+    request = Request(method="GET", path=path, hints=OF_CONTROL)
+    found = document(client(Surface.ADMIN).call(request))
+    moves = found.get("moves") or ()
+    under_way = sum(bool(each.get("isUnderWay")) for each in moves)
+    shown = {
+        "under way": str(under_way),
+        "to come": str(len(moves) - under_way),
+        "paused": "yes: dstore placement resume ends it" if found.get("isPaused") else "no",
+    }
+    print_thing("MovePlan", found, shown)
+    if moves and not is_json():
+        emit("\n")
+        print_rows(_COLUMNS, map(_for_people, moves))
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    is_copied = bool(row.get("add"))
+    to = row.get("add") or row.get("primary")
+    return {
+        **row,
+        "hashes": f"{row.get('lowHash', 0):08x}-{row.get('highHash', 0):08x}",
+        "why": row.get("why") or "under way",
+        "from": short_id(row["remove"]) if row.get("remove") else None,
+        "to": short_id(to) if to else None,
+        "size": size_text(row.get("sizeBytes")) if is_copied else None,
+        "done": _done(row.get("doneBytes"), row.get("sizeBytes")) if is_copied else None,
+    }
+
+
+def _done(done: object, size: object) -> str | None:
+    if not isinstance(done, int) or not isinstance(size, int) or size <= 0:
+        return None
+    return f"{100 * done // size} %"
+
+
+@click.command(cls=Leaf, example="dstore placement pause")
+@calls_admin
+def pause() -> None:
+    """Let no more replicas be moved; those under way come to their end."""
+    _set_paused(is_on=True, sentence="No more replicas are moved until dstore placement resume.")
+
+
+@click.command(cls=Leaf, example="dstore placement resume")
+@calls_admin
+def resume() -> None:
+    """Let replicas be moved again."""
+    _set_paused(is_on=False, sentence="Replicas are moved again where they should be.")
+
+
+def _set_paused(*, is_on: bool, sentence: str) -> None:
+    path = path_of("admin", "v1", "placement", "pause")
+    answer = client(Surface.ADMIN).call(json_request("PUT", path, {"paused": is_on}))
+    print_result("MovePlan", document(answer), sentence=sentence)
+
+
+@click.command(cls=Leaf, example="dstore placement abort --yes")
+@yes_option
+@calls_admin
+def abort(*, yes: bool) -> None:
+    """Undo the moves that are under way, and begin no more.
+
+    Replicas that are still being copied are given up, and those that were to go stay. No data is
+    lost by it.
+    """
+    confirm("give up all replicas that are being copied", yes=yes)
+    path = path_of("admin", "v1", "placement", "abort")
+    found = document(client(Surface.ADMIN).call(Request(method="POST", path=path)))
+    count = found.get("ranges")
+    some = "1 range" if count == 1 else f"{count} ranges"
+    print_result("MovePlan", found, sentence=f"Undone: the moves of {some}. No more begin.")

@@ -1,0 +1,67 @@
+"""/admin/v1: moving replicas, and nodes that are to be stopped or to go."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dstore.storage.control.records import ComponentState
+from tests.unit.api.admin.fake_control import NODE, FakeControl
+
+PLAN = "/admin/v1/placement/plan"
+PAUSE = "/admin/v1/placement/pause"
+INTENT = f"/admin/v1/node/{NODE}/intent"
+
+
+async def test_the_plan_says_what_is_moved(control: FakeControl) -> None:
+    """Who gets what, and how much of it is there."""
+    reply = await control.ask("GET", PLAN)
+    assert reply.status == 200
+    found = json.loads(reply.body)
+    [move] = found["moves"]
+    assert (move["add"], move["remove"], move["primary"]) == (NODE, None, None)
+    assert (move["doneBytes"], move["sizeBytes"], move["isUnderWay"]) == (50, 100, True)
+    assert found["isPaused"] is False
+
+
+async def test_moves_are_paused_and_undone(control: FakeControl) -> None:
+    """The operator's credential is noted with each."""
+    for is_on in (True, False):
+        reply = await control.ask("PUT", PAUSE, {"paused": is_on})
+        assert json.loads(reply.body) == {"isPaused": is_on}
+    aborted = await control.ask("POST", "/admin/v1/placement/abort")
+    assert json.loads(aborted.body) == {"isPaused": True, "ranges": 2}
+    assert [each[:-1] for each in control.placing.asked] == [
+        ("pause", True),
+        ("pause", False),
+        ("abort",),
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"paused": 1}, {"paused": True, "more": 1}])
+async def test_a_pause_is_said_in_full(control: FakeControl, body: dict[str, object]) -> None:
+    """Anything else changes nothing."""
+    assert (await control.ask("PUT", PAUSE, body)).problem == "invalid"
+    assert control.placing.asked == []
+
+
+async def test_what_a_node_is_to_do(control: FakeControl) -> None:
+    """It stays, is drained or goes; nothing else is understood."""
+    for intent in ("drain", "decommission", "stay"):
+        assert (await control.ask("PUT", INTENT, {"intent": intent})).status == 200
+    assert [each[1] for each in control.placing.asked] == [
+        ComponentState.DRAINING,
+        ComponentState.DECOMMISSIONING,
+        ComponentState.ACTIVE,
+    ]
+    assert (await control.ask("PUT", INTENT, {"intent": "removed"})).problem == "invalid"
+    assert (await control.ask("PUT", INTENT, {"intent": ["drain"]})).problem == "invalid"
+    unknown = INTENT.replace(NODE, NODE[:-1] + "9")
+    assert (await control.ask("PUT", unknown, {"intent": "drain"})).status == 404
+
+
+async def test_whether_a_node_may_be_stopped(control: FakeControl) -> None:
+    """With the reason if not."""
+    reply = await control.ask("GET", f"/admin/v1/node/{NODE}/ok-to-stop")
+    assert json.loads(reply.body) == {"isOkay": False, "losing": 1, "why": "A range needs it."}
