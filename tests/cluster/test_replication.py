@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,7 +16,6 @@ import pytest
 
 from dstore.base.limits import LEASE_TTL_S
 from dstore.topology.values import ReplicaState
-from tests.support.cluster import eventually
 from tests.support.cluster_plan import Shape
 from tests.support.histories import Recorded, recorded
 from tests.support.replicated_cluster import (
@@ -59,16 +58,9 @@ def _judged(replicated: ReplicatedCluster) -> Iterator[Recorded]:
     assert not problems, "\n".join(problems)
 
 
-def _await_writes(running: Recorded, ranges: range | tuple[int, ...], since_s: float) -> float:
+def _await_writes(running: Recorded, ranges: Iterable[int], since_s: float) -> float:
     """Wait until each range has acknowledged a write that began since then. Returns: how long."""
-    for at in ranges:
-        eventually(
-            lambda at=at: running.next_written(at, since_s) is not None,  # type: ignore[misc]
-            what=f"range {at} takes writes",
-            within_s=_WAITED_S,
-        )
-    first = [running.next_written(at, since_s) for at in ranges]
-    return max((each.ended_s - since_s for each in first if each is not None), default=0.0)
+    return max(running.awaited_s(at, since_s, within_s=_WAITED_S) for at in ranges)
 
 
 def test_the_primary_is_killed_and_comes_back(replicated: ReplicatedCluster) -> None:

@@ -169,13 +169,13 @@ class Cluster:
         place = self.component(proxy).place
         return Client(place.public_url, token=token or self.operator_token)
 
-    def sdk(self, url: str, *, attempts: int = 5) -> Any:
+    def sdk(self, url: str, *, attempts: int = 5, timeout_s: float = 20.0) -> Any:
         """Make a DynamoDB client of the tenant `default`; it is closed when the cluster ends."""
         from tests.support.sdk_load import (
             sdk_client,
         )  # boto3, which scripts/devcluster can do without
 
-        client = sdk_client(url, self.access_key, attempts=attempts)
+        client = sdk_client(url, self.access_key, attempts=attempts, timeout_s=timeout_s)
         self._clients.callback(client.close)
         return client
 

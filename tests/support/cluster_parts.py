@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.private_files import write_private
+from tests.support.cluster_plan import LOOPBACK
 from tests.support.etcd import EtcdServer
 from tests.support.etcd_certificates import Authority
 from tests.support.http_client import Client, NoAnswer
@@ -82,16 +83,19 @@ def write_settings(component: Component, plan: Plan, directory: Path) -> None:
         f"data = {_toml(component.data)}",
         f"zone = {_toml(place.zone)}",
         f"port = {place.public_port}",
+        *(["insecure = true", f"host = {_toml(place.host)}"] if place.host != LOOPBACK else []),
         *(["workers = " + str(plan.shape.workers)] if place.role == "proxy" else []),
         "",
         "[admin]",
+        f"host = {_toml(place.host)}",
         f"port = {place.admin_port}",
         "",
         "[peer]",
+        f"host = {_toml(place.host)}",
         f"port = {place.peer_port}",
         "",
         "[etcd]",
-        f"endpoints = {_toml([f'127.0.0.1:{plan.etcd_client_port}'])}",
+        f"endpoints = {_toml([f'{plan.shape.host}:{plan.etcd_client_port}'])}",
         f"ca = {_toml(etcd / 'ca.pem')}",
         f"cert = {_toml(etcd / 'client.pem')}",
         f"key = {_toml(etcd / 'client.key')}",
@@ -114,7 +118,7 @@ def write_settings(component: Component, plan: Plan, directory: Path) -> None:
 def etcd_of(plan: Plan, directory: Path) -> tuple[EtcdServer, EtcdTls]:
     """Prepare etcd, and what clients know it by: certificates of a new authority at each call."""
     directory.mkdir(parents=True, exist_ok=True)
-    authority = Authority("etcd")
+    authority = Authority("etcd", host=plan.shape.host)
     client = authority.client("dstore")
     options = authority.server_options(directory)
     assert client.certificate is not None
@@ -125,6 +129,7 @@ def etcd_of(plan: Plan, directory: Path) -> tuple[EtcdServer, EtcdTls]:
         directory=directory,
         options=options,
         scheme="https",
+        host=plan.shape.host,
         client_port=plan.etcd_client_port,
         peer_port=plan.etcd_peer_port,
         prefix=TIED,

@@ -12,7 +12,7 @@ where the others expect it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PLAN_FILE: Final = "cluster.json"
 ZONES: Final = 3
 LOOPBACK: Final = "127.0.0.1"
+_NODES_FROM: Final = 10  # node-1 is at .11
 _PORTS_EACH: Final = 3  # public, peer, admin
 _PORTS_BESIDE: Final = 3  # etcd's two, PostgreSQL's
 
@@ -41,6 +42,19 @@ class Shape:
     controls: int = 1
     workers: int = 1
     has_postgresql: bool = False
+    network: str = ""
+    """The first three numbers of IPv4 addresses, if nodes have hosts of their own; or none."""
+
+    @property
+    def host(self) -> str:
+        """Return the address of all but the nodes."""
+        return f"{self.network}.1" if self.network else LOOPBACK
+
+    def host_of(self, name: str) -> str:
+        """Return a component's address."""
+        role, _, number = name.partition("-")
+        apart = self.network and role == "node"
+        return f"{self.network}.{_NODES_FROM + int(number)}" if apart else self.host
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,7 +130,7 @@ class Plan:
             etcd_client_port=ports[0],
             etcd_peer_port=ports[1],
             postgresql_port=ports[2],
-            places=_places(shape.names, ports[_PORTS_BESIDE:]),
+            places=_places(shape, shape.names, ports[_PORTS_BESIDE:]),
         )
 
     def _grown(self, shape: Shape) -> Plan:
@@ -128,7 +142,7 @@ class Plan:
                 "added; choose as many of everything at least, or another directory."
             )
         added = [name for name in shape.names if name not in known]
-        new = {place.name: place for place in _places(added, lasting_ports(3 * len(added)))}
+        new = {place.name: place for place in _places(shape, added, lasting_ports(3 * len(added)))}
         return Plan(
             shape=shape,
             etcd_client_port=self.etcd_client_port,
@@ -153,10 +167,11 @@ def shape_in(directory: Path) -> Shape | None:
     return Shape(**json.loads(path.read_text())["shape"]) if path.exists() else None
 
 
-def _places(names: tuple[str, ...] | list[str], ports: tuple[int, ...]) -> tuple[Place, ...]:
+def _places(shape: Shape, names: Sequence[str], ports: tuple[int, ...]) -> tuple[Place, ...]:
     return tuple(
         Place(
             name=name,
+            host=shape.host_of(name),
             public_port=ports[_PORTS_EACH * n],
             peer_port=ports[_PORTS_EACH * n + 1],
             admin_port=ports[_PORTS_EACH * n + 2],

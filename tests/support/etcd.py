@@ -26,6 +26,7 @@ class EtcdServer:
     directory: Path
     options: tuple[str, ...] = ()
     scheme: str = "http"
+    host: str = "127.0.0.1"  # for clients
     name: str = "only"
     client_port: int = field(default_factory=lasting_port)
     peer_port: int = field(default_factory=lasting_port)
@@ -35,7 +36,7 @@ class EtcdServer:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     @property
     def peer_url(self) -> str:
@@ -76,7 +77,7 @@ class EtcdServer:
         assert self._process is not None
         ends_at = time.monotonic() + START_S_MAX
         while time.monotonic() < ends_at and self._process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.client_port), 0.2):
+            with suppress(OSError), socket.create_connection((self.host, self.client_port), 0.2):
                 return
             time.sleep(0.02)
         raise AssertionError((self.directory / "log").read_text()[-2_000:])

@@ -13,13 +13,14 @@ from dstore.topology.etcd_wire import EtcdTls
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1, good for a day on both ends of a connection."""
+    """Signs certificates for an address, good for a day on both ends of a connection."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, host: str = "127.0.0.1") -> None:
         """Make a key and a certificate of its own."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = _builder(name, name, self._key).sign(self._key, hashes.SHA256())
         self._name = name
+        self._host = host
 
     @property
     def pem(self) -> bytes:
@@ -31,7 +32,7 @@ class Authority:
         certificate = (
             _builder(name, self._name, key)
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+                x509.SubjectAlternativeName([x509.IPAddress(ip_address(self._host))]),
                 critical=False,
             )
             .add_extension(

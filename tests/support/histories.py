@@ -33,6 +33,7 @@ from botocore.exceptions import (
 from dstore.model.hashing import KeyKind, key_hash
 from tests.simulation.history import Add, Call, Fate, History, Operation, Put, Read, Swap, Value
 from tests.simulation.linearizability import violations
+from tests.support.cluster import eventually
 
 OPERATIONS_A_KEY: Final = 120
 PAUSE_S: Final = 0.02  # two cores run the whole cluster
@@ -147,6 +148,20 @@ class Recorded:
         """Find the first acknowledgement of a write to a range that began since then."""
         found = [w for w in tuple(self.written) if w.range == at and w.began_s >= since_s]
         return min(found, key=lambda each: each.ended_s, default=None)
+
+    def awaited_s(self, at: int, since_s: float, *, within_s: float) -> float:
+        """Wait until a write to a range that began since then is acknowledged.
+
+        Returns: the seconds from then on. Raises: AssertionError: there is none in time.
+        """
+        eventually(
+            lambda: self.next_written(at, since_s) is not None,
+            what=f"range {at} takes writes",
+            within_s=within_s,
+        )
+        first = self.next_written(at, since_s)
+        assert first is not None
+        return first.ended_s - since_s
 
     # ------------------------------------------------------------------------------------- a lane
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 FACTOR: Final = 3
 TABLE: Final = "kept"
 IN_SYNC: Final = "in_sync"
+_IMPATIENT_S: Final = 1.5
 _HEALED_S: Final = 45.0
 
 
@@ -95,11 +96,18 @@ class ReplicatedCluster:
         self.await_whole(name)
 
     def clients(self) -> tuple[Client, ...]:
-        """Make two of each proxy: one whose SDK tries once, and one that repeats, as is usual."""
+        """Make three of each proxy.
+
+        One is patient, one gives up soon, so that it does not know what came of a write, and the
+        SDK of one gives up soon and asks again.
+        """
         return tuple(
-            Client(sdk=self.cluster.sdk(proxy.url, attempts=attempts), repeats=attempts > 1)
+            Client(
+                sdk=self.cluster.sdk(proxy.url, attempts=attempts, timeout_s=timeout_s),
+                repeats=attempts > 1,
+            )
             for proxy in self.cluster.of_role("proxy")
-            for attempts in (1, 4)
+            for attempts, timeout_s in ((1, 20.0), (1, _IMPATIENT_S), (4, _IMPATIENT_S))
         )
 
     # ------------------------------------------------------------------------------- what there is

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from dstore.security.credentials import AccessKey
 
 REGION: Final = "us-east-1"
-_TIMEOUT_S: Final = 20
+TIMEOUT_S: Final = 20.0
 _ITEMS_A_LANE: Final = 50
 _KEYS_A_BATCH: Final = 100
 _PAUSE_S: Final = 0.002  # two cores run the whole cluster
 _END_S: Final = 60.0
 
 
-def sdk_client(url: str, key: AccessKey, *, attempts: int = 5) -> Any:
+def sdk_client(url: str, key: AccessKey, *, attempts: int = 5, timeout_s: float = TIMEOUT_S) -> Any:
     """Make a DynamoDB client as an application has it; it is to be closed."""
     return boto3.client(
         "dynamodb",
@@ -42,8 +42,8 @@ def sdk_client(url: str, key: AccessKey, *, attempts: int = 5) -> Any:
         aws_secret_access_key=key.secret,
         config=Config(
             retries={"total_max_attempts": attempts, "mode": "standard"},
-            connect_timeout=_TIMEOUT_S,
-            read_timeout=_TIMEOUT_S,
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
             max_pool_connections=50,
         ),
     )
