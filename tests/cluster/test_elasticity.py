@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -18,6 +19,9 @@ from tests.support.replicated_cluster import (
     Range,
     ReplicatedCluster,
 )
+
+if TYPE_CHECKING:
+    from tests.support.cluster_parts import Component
 
 _ITEMS: Final = 400
 _ITEM_BYTES: Final = 8_192
@@ -76,8 +80,8 @@ def _check(replicated: ReplicatedCluster, items: dict[str, bytes]) -> None:
             assert found["Item"]["b"]["B"] == content
 
 
-def test_a_fourth_node_takes_its_part(replicated: ReplicatedCluster) -> None:
-    """Data moves by itself while clients work, none of them sees it, and no range is weaker."""
+def test_a_fourth_node_takes_its_part_and_goes_again(replicated: ReplicatedCluster) -> None:
+    """Data moves while clients work: none of them sees it, and no range is ever weaker."""
     cluster = replicated.cluster
     items = _fill(replicated)
     replicated.await_ranges(lambda ranges: _is_even(ranges, 3), what="three are even")
@@ -89,25 +93,52 @@ def test_a_fourth_node_takes_its_part(replicated: ReplicatedCluster) -> None:
         fourth.give_token(cluster.join_token("node"))
         with recorded(clients, hashes, table=TABLE) as running:
             fourth.start()
-            url = f"https://{fourth.place.host}:{fourth.place.peer_port}"
-            eventually(
-                lambda: any(one["url"] == url for one in cluster.listed("node")),
-                what="the fourth node is listed",
-            )
-            replicated.names(
-                {
-                    one["id"]: fourth.place.name
-                    for one in cluster.listed("node")
-                    if one["url"] == url
-                }
-            )
+            node = _listed(cluster, fourth)
+            replicated.names({node: fourth.place.name})
             replicated.await_ranges(
                 lambda ranges: _is_even(ranges, 4), what="four are even", within_s=_MOVED_S
             )
+            _check(replicated, items)
+            assert _files(fourth)
+            _decommission(cluster, node)
+            replicated.await_ranges(
+                lambda ranges: _is_even(ranges, 3), what="three have it all", within_s=_MOVED_S
+            )
+            eventually(lambda: not _files(fourth), what="its files are gone", within_s=_MOVED_S)
+            eventually(lambda: _is_removed(cluster, node), what="it is removed", within_s=_MOVED_S)
         running.read_back(clients[0])
         problems = running.problems()
         assert not problems, "\n".join(problems)
-        _check(replicated, items)
-        for value in replicated.values_since(revision):
-            assert len(value.in_sync) >= FACTOR
-            assert value.factor == FACTOR
+    _check(replicated, items)
+    for value in replicated.values_since(revision):
+        assert len(value.in_sync) >= FACTOR
+        assert value.factor == FACTOR
+
+
+def _listed(cluster: Cluster, component: Component) -> str:
+    """Wait until control shows a node. Returns: its UUID."""
+    url = f"https://{component.place.host}:{component.place.peer_port}"
+    found: list[str] = []
+
+    def is_listed() -> bool:
+        found[:] = [one["id"] for one in cluster.listed("node") if one["url"] == url]
+        return bool(found)
+
+    eventually(is_listed, what="the node is listed")
+    return found[0]
+
+
+def _decommission(cluster: Cluster, node: str) -> None:
+    with cluster.admin() as admin:
+        answer = admin.put(f"/admin/v1/node/{node}/intent", {"intent": "decommission"})
+    assert answer.status == 200, answer
+
+
+def _is_removed(cluster: Cluster, node: str) -> bool:
+    with cluster.admin() as admin:
+        return admin.delete(f"/admin/v1/node/{node}").status == 200
+
+
+def _files(component: Component) -> list[Path]:
+    """List the files of a node's ranges."""
+    return list(component.data.glob("ranges/**/*.db"))
