@@ -413,6 +413,7 @@ PLAN_UNEVEN_PERCENT: Final = 5  # that a node may have more or less than its par
 PLAN_REPLICA_BYTES: Final = 1 * MIB  # that a replica weighs beside what it stores
 PLAN_CHANGES_MAX: Final = 256  # in one plan; the rest comes when these are done
 MOVES_AT_ONCE: Final = 8  # ranges whose replicas change at the same time, over all nodes
+MOVES_PLANNED: Final = 32  # changes of a kind in the plan of which those are taken
 MOVES_ONTO_NODE: Final = 2  # replicas that one node learns at the same time
 MOVES_INTERVAL_S: Final = 5.0  # between two looks at what is to be moved, if nothing changes
 MOVES_PAUSE_S: Final = 0.2  # the same, if something does

@@ -25,6 +25,8 @@ from dstore.base.limits import (
     MOVES_INTERVAL_S,
     MOVES_ONTO_NODE,
     MOVES_PAUSE_S,
+    MOVES_PLANNED,
+    PLAN_CHANGES_MAX,
     REPLACED_AFTER_S,
     VISIBLE_TIMEOUT_S,
 )
@@ -128,8 +130,8 @@ class Moves:
         finally:
             end()
 
-    async def planned(self) -> Planned:
-        """Look at everything, and plan. Raises: Unavailable: the store."""
+    async def planned(self, *, limit: int = PLAN_CHANGES_MAX) -> Planned:
+        """Look at everything, and plan; `limit` is `plan`'s. Raises: Unavailable: the store."""
         realm = self._realm
         view = realm.watcher.view
         async with realm.plane.store.snapshot() as tx:
@@ -140,7 +142,7 @@ class Moves:
         outlook = await in_thread(
             partial(look, view, sites, on_their_way, replication_factor=realm.replication_factor)
         )
-        changes = await in_thread(partial(plan, outlook.nodes, outlook.ranges))
+        changes = await in_thread(partial(plan, outlook.nodes, outlook.ranges, limit=limit))
         return Planned(outlook=outlook, changes=changes, is_paused=is_paused)
 
     # ------------------------------------------------------------------------------ who is gone
@@ -180,7 +182,7 @@ class Moves:
         """Do what can be done now."""
         if self._realm.watcher.status().state is not TopologyState.LIVE:
             return
-        found = await self.planned()
+        found = await self.planned(limit=MOVES_PLANNED)
         reached = [
             each
             for each in await asyncio.gather(
@@ -208,6 +210,9 @@ class Moves:
                 break
             if change.range_id in begun or (change.range_id in busy and not _mends(change)):
                 continue
+            value = outlook.placed[change.range_id].value
+            if change.primary not in {None, *(each.node for each in value.in_sync)}:
+                continue  # it will be, once it has learned
             if change.add is not None:
                 if onto[change.add] >= MOVES_ONTO_NODE:
                     continue

@@ -2,7 +2,8 @@
 
     changes = plan(nodes, ranges)      # in the order in which they are worth doing
 
-Three ends, one after another, each on what the one before leaves behind:
+Three ends, one after another, each on what the one before leaves behind; but first of all ranges
+are handed over by nodes that are to lead nothing, since an operator waits for that:
 
 1. Repair. A range with fewer replicas than it should have gets one more, and a replica on a node
    that does not count any more goes, once enough others are there.
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dstore.base.limits import PLAN_CHANGES_MAX, PLAN_REPLICA_BYTES, PLAN_UNEVEN_PERCENT
@@ -130,17 +132,12 @@ def plan(
     Args:
         nodes: all that ranges are on, or can be.
         ranges: all of them.
-        limit: of changes; with more than that to do, the rest is planned when these are done.
+        limit: of changes of each kind; with more to do, the rest is planned when these are done.
     Returns: the same for the same nodes and ranges, in whatever order those are given.
     """
     draft = _Draft.of(nodes, ranges)
-    changes: list[Change] = []
-    for made in (_repairs(draft), _moves(draft), _handings_over(draft)):
-        for change in made:
-            changes.append(change)
-            if len(changes) == limit:
-                return tuple(changes)
-    return tuple(changes)
+    kinds = (_reliefs(draft), _repairs(draft), _moves(draft), _evenings(draft))
+    return tuple(change for made in kinds for change in islice(made, limit))
 
 
 def heir_of(holders: Iterable[str], primaries: Mapping[str, int]) -> str | None:
@@ -391,51 +388,59 @@ def _may_move(draft: _Draft, each: RangeSite, way: tuple[str, str]) -> bool:
 # -------------------------------------------------------------------------------------- primaries
 
 
-def _handings_over(draft: _Draft) -> Iterator[Change]:
-    """Hand ranges over to nodes that are primary of fewer, or may be primary at all."""
-    leading = [node for node, site in draft.nodes.items() if site.leads]
-    led: dict[str, list[str]] = defaultdict(list)
+def _reliefs(draft: _Draft) -> Iterator[Change]:
+    """Hand ranges over whose primaries are to lead nothing; a dead one's a failover takes."""
     for each in draft.ranges:
-        if _is_joining(draft, each) or any(one.is_leaving for one in each.copies):
+        site = draft.nodes.get(draft.primary[each.range_id])
+        if site is None or site.leads or not site.is_alive or not each.is_settled:
             continue
-        primary = draft.primary[each.range_id]
-        site = draft.nodes.get(primary)
-        if site is None or not site.is_alive:
-            continue  # whom a failover relieves
-        if not site.leads:
-            heir = heir_of(_heirs(draft, each.range_id, primary), draft.primaries)
-            if heir is not None:
-                yield _handed_over(draft, each.range_id, heir)
-        else:
-            led[primary].append(each.range_id)
+        heir = heir_of(_heirs(draft, each.range_id, site.node), draft.primaries)
+        if heir is not None:
+            yield _handed_over(draft, each.range_id, heir)
+
+
+def _evenings(draft: _Draft) -> Iterator[Change]:
+    """Hand ranges over to nodes that are primary of fewer."""
+    leading = [node for node, site in draft.nodes.items() if site.leads]
+    ways: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)  # ranges in order, by way
+    for each in draft.ranges:
+        if not _is_joining(draft, each) and not any(one.is_leaving for one in each.copies):
+            for one_way in _ways(draft, each.range_id):
+                ways[one_way][each.range_id] = None
     slack = sum(draft.primaries[node] for node in leading) * PLAN_UNEVEN_PERCENT // 100
     apart = max(2, slack // max(len(leading), 1))
-    while (found := _next_heir(draft, led, apart)) is not None:
-        range_id, heir = found
-        led[draft.primary[range_id]].remove(range_id)
-        led[heir].append(range_id)
-        yield _handed_over(draft, range_id, heir)
+    while (way := _best_way(draft, leading, ways, apart=apart)) is not None:
+        range_id = next(iter(ways[way]))
+        for former in _ways(draft, range_id):
+            del ways[former][range_id]
+        change = _handed_over(draft, range_id, way[1])
+        for latter in _ways(draft, range_id):
+            ways[latter][range_id] = None
+        yield change
 
 
-def _next_heir(
-    draft: _Draft, led: Mapping[str, Sequence[str]], apart: int
+def _ways(draft: _Draft, range_id: str) -> list[tuple[str, str]]:
+    """List from whom to whom a range can be handed over."""
+    primary = draft.primary[range_id]
+    return [(primary, heir) for heir in _heirs(draft, range_id, primary)]
+
+
+def _best_way(
+    draft: _Draft,
+    leading: Sequence[str],
+    ways: Mapping[tuple[str, str], Mapping[str, None]],
+    *,
+    apart: int,
 ) -> tuple[str, str] | None:
+    """Choose from whom to whom a range goes next: from the most to the fewest that is possible."""
     counts = draft.primaries
-    leading = [node for node, site in draft.nodes.items() if site.leads]
-    fewest = min((counts[node] for node in leading), default=0)
-    for giver in sorted(leading, key=lambda node: (-counts[node], node)):
-        if counts[giver] - fewest < apart:
-            return None
-        best: tuple[int, str, str] | None = None
-        for range_id in led.get(giver, ()):
-            heir = heir_of(_heirs(draft, range_id, giver), counts)
-            if heir is not None and (best is None or (counts[heir], heir, range_id) < best):
-                best = (counts[heir], heir, range_id)
-                if counts[heir] == fewest:
-                    break
-        if best is not None and counts[giver] - best[0] >= apart:
-            return best[2], best[1]
-    return None
+    found = [
+        (counts[heir] - counts[giver], giver, heir)
+        for giver in leading
+        for heir in leading
+        if counts[giver] - counts[heir] >= apart and ways.get((giver, heir))
+    ]
+    return min(found)[1:] if found else None
 
 
 def _heirs(draft: _Draft, range_id: str, primary: str) -> list[str]:
