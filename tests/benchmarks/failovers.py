@@ -1,6 +1,7 @@
 """`scripts/failovers`: nodes die, stand still and are cut off under load, and what came of it.
 
 Real processes: etcd, a control, two proxies, three nodes, a table with three replicas of a range.
+A node that is muted still reaches the others, but nothing of it reaches etcd, control and proxies.
 A failover is one range whose primary was on the node that was struck; its time runs from that
 moment to the first acknowledgement of a write that began later. The node comes back when all of
 its ranges are written to again, and the next one is struck when every replica is in sync.
@@ -53,7 +54,7 @@ def main() -> int:
     """Strike for so many minutes, then judge. Returns: 1 if something was wrong."""
     options = _options()
     chance = random.Random(options.seed)
-    kinds = ["kill", "stop"] + (["cut"] if is_possible() else [])
+    kinds = ["kill", "stop"] + (["cut", "mute"] if is_possible() else [])
     if len(kinds) == 2:
         print("Only root can make network namespaces: nodes are not cut off.")
     with _cluster() as (replicated, machines):
@@ -114,9 +115,12 @@ def _struck(
                 ending.callback(replicated.component(node).start)
             case "stop":
                 ending.enter_context(replicated.stopped(node))
-            case _:
+            case "cut":
                 assert machines is not None
                 ending.enter_context(machines.cut(node))
+            case _:
+                assert machines is not None
+                ending.enter_context(machines.muted(node))
         yield
 
 

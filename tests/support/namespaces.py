@@ -17,11 +17,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+_NOBODY: Final = "02:00:00:00:00:01"  # no machine of the switch has it
 _NAMED: Final = f"ds{os.getpid()}"  # 15 letters at most with what follows
 
 
 class Namespaces:
     """Machines on one switch."""
+
+    def __init__(self, network: str) -> None:
+        """Be told of what there is."""
+        self._network = network
 
     def prefix(self, name: str) -> tuple[str, ...]:
         """Give the program that runs another one there, keeping its process id."""
@@ -35,6 +40,17 @@ class Namespaces:
             yield
         finally:
             _ip("link", "set", _cable(name), "up")
+
+    @contextmanager
+    def muted(self, name: str) -> Iterator[None]:
+        """Lose what one machine sends to this one; it hears all, and the others hear it."""
+        at = ("-n", f"{_NAMED}-{name}", "neigh")
+        host = (f"{self._network}.1", "dev", "eth0")
+        _ip(*at, "replace", *host, "lladdr", _NOBODY, "nud", "permanent")
+        try:
+            yield
+        finally:
+            _ip(*at, "del", *host)
 
 
 def is_possible() -> bool:
@@ -67,7 +83,7 @@ def namespaces(hosts: Sequence[tuple[str, str]], *, network: str) -> Iterator[Na
             _ip("-n", machine, "addr", "add", f"{address}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
                 _ip("-n", machine, "link", "set", device, "up")
-        yield Namespaces()
+        yield Namespaces(network)
 
 
 def _cable(name: str) -> str:
