@@ -211,6 +211,8 @@ REPLICA_CALL_TIMEOUT_S: Final = 1.0  # of one message; it is sent again, since a
 REPLICA_BACKOFF_MS_MIN: Final = 20  # before a replica that failed is asked again, doubled up to
 REPLICA_BACKOFF_MS_MAX: Final = 500
 REPLICA_BACKOFF_IDLE_MS_MAX: Final = 10_000  # of a range that nobody uses
+REPLICAS_OPENED_AT_ONCE: Final = 8  # ranges, as their primary; their files are open meanwhile
+REPLICA_TURN_S: Final = 1.0  # after which one that still waits for others holds nobody up
 REPLICA_SURE_S: Final = 0.2  # for an idle primary to find out that it is one, if control asks
 REPLICA_HANDED_OVER_S: Final = 2.0  # for the batch under way, before a hand-over is given up
 REPLICA_BATCH_BYTES: Final = 1 * MIB  # of records in one message to a replica that catches up
@@ -385,7 +387,7 @@ NOTICES_KEPT: Final = 10_000  # the newest ones
 RANGES_PER_TABLE_DEFAULT_MAX: Final = 8  # of a new table; fewer on fewer nodes: one each
 # How many replicas a range of a new table has unless cluster or table are set otherwise; fewer on
 # fewer nodes. The setting `replication_factor` has this default.
-REPLICATION_FACTOR_DEFAULT: Final = 1
+REPLICATION_FACTOR_DEFAULT: Final = 3
 REPLICATION_FACTOR_MAX: Final = 5  # below RANGE_REPLICAS_MAX: those that take over learn beside it
 CREATION_GRACE_S: Final = 10.0  # a new table that works already waits so long for its last replicas
 TABLE_VALUE_BYTES_MAX: Final = 384 * KIB  # of a definition in the coordinator; ~100 KiB at most

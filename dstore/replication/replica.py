@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -42,7 +42,7 @@ from dstore.storage import replica_copy, replica_log
 from dstore.storage.replica_log import Diverged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dstore.replication.placements import Placed
     from dstore.replication.replica_calls import (
@@ -57,10 +57,11 @@ if TYPE_CHECKING:
     )
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import LogPoint, LogRecord, Standing
-    from dstore.storage.range_file import RangeFile
     from dstore.storage.range_writer import Prepared
 
 _log: Final = get_logger(__name__)
+
+Result = TypeVar("Result")
 _WIPING: Final = -1
 
 
@@ -160,8 +161,7 @@ class Replica:
             await self._load()
             if request.epoch != self._promised_epoch:
                 return Fetched(records=None, standing=await self._look())
-            file = await self._file()
-            records = await file.look(partial(replica_log.records_behind, after=request.after))
+            records = await self._ask(partial(replica_log.records_behind, after=request.after))
             return Fetched(records=records, standing=await self._look())
 
     async def begin_copy(self, request: BeginCopy) -> CopyTaken:
@@ -175,14 +175,14 @@ class Replica:
 
     async def _make_room(self, request: BeginCopy) -> CopyTaken:
         """Delete a part of what is here; the same request comes again until nothing is left."""
-        name, file = (request.epoch, request.number), await self._file()
+        name = (request.epoch, request.number)
         if name > self._copying[0]:
             if (await self._look()).end != request.found:
                 raise no_such_copy()
             self._copying, self._standing = (name, _WIPING), None
             _log.warning("replica_learns_anew", range=self.range_id)
-            await file.change(replica_copy.begin)
-        if self._copying == (name, _WIPING) and not await file.change(replica_copy.wipe_some):
+            await self._change(replica_copy.begin)
+        if self._copying == (name, _WIPING) and not await self._change(replica_copy.wipe_some):
             self._copying = (name, 0)
         if self._copying[0] != name:
             raise no_such_copy()
@@ -198,8 +198,7 @@ class Replica:
                     raise no_such_copy()
                 if request.index == next_index:
                     self._standing = None
-                    file = await self._file()
-                    await file.change(partial(take_piece, request=request))
+                    await self._change(partial(take_piece, request=request))
                     self._copying = (name, next_index + 1)
                 elif request.index != next_index - 1:
                     raise no_such_copy()
@@ -286,8 +285,7 @@ class Replica:
 
     async def _append(self, request: AppendRecords) -> LogPoint | None:
         self._standing = None
-        file = await self._file()
-        matched, standing = await file.change(
+        matched, standing = await self._change(
             lambda connection: (
                 replica_log.append(
                     connection,
@@ -306,27 +304,34 @@ class Replica:
         """Refuse every older epoch, durably before this returns."""
         if epoch > self._promised_epoch:
             self._standing = None
-            file = await self._file()
-            await file.change(partial(replica_log.promise, epoch=epoch))
+            await self._change(partial(replica_log.promise, epoch=epoch))
             self._promised_epoch = epoch
 
     async def _look(self) -> Standing:
         if self._standing is None:
-            file = await self._file()
-            self._standing = await file.look(replica_log.standing)
+            self._standing = await self._ask(replica_log.standing)
         return self._standing
 
     async def _load(self) -> None:
         """Read what was promised before this process began."""
         if not self._is_loaded:
-            file = await self._file()
-            standing = await file.look(replica_log.standing)
-            if self._is_first and not await file.look(replica_log.has_promised_others):
+            standing, has_promised = await self._ask(
+                lambda connection: (
+                    replica_log.standing(connection),
+                    replica_log.has_promised_others(connection),
+                )
+            )
+            if self._is_first and not has_promised:
                 self._promise.clear()
             self._promised_epoch, self._is_loaded = standing.promised_epoch, True
 
-    async def _file(self) -> RangeFile:
-        return await self._around.open_file(self.range_id)
+    async def _ask(self, work: Callable[[Any], Result]) -> Result:
+        """Read from the file, which is taken anew each time: idle, it may be closed for others."""
+        return await (await self._around.open_file(self.range_id)).look(work)
+
+    async def _change(self, work: Callable[[Any], Result]) -> Result:
+        """Change the file durably; as `_ask`."""
+        return await (await self._around.open_file(self.range_id)).change(work)
 
     # ---------------------------------------------------------------------------------- as primary
 
@@ -370,7 +375,8 @@ class Replica:
         async with self._turn:
             self._step_down()
         if self._is_mine(placed):
-            await self._open(placed)
+            async with self._around.turns.one():
+                await self._open(placed)
 
     def _is_mine(self, placed: Placed) -> bool:
         return placed.value.node == self._around.node and any(
@@ -434,8 +440,7 @@ class Replica:
             self._require(epoch)
             before = await self._look()
             self._standing = None
-            file = await self._file()
-            record = await file.change(
+            record = await self._change(
                 partial(replica_log.open_epoch, epoch=epoch, time_us=time_us)
             )
             primary = self._primary = Primary(
@@ -450,8 +455,7 @@ class Replica:
         async with self._turn:
             self._require(epoch)
             self._standing = None
-            file = await self._file()
-            await file.change(partial(replica_log.serve, epoch=epoch))
+            await self._change(partial(replica_log.serve, epoch=epoch))
             primary.committed()
         return primary
 
@@ -481,16 +485,14 @@ class Replica:
 
     async def point_at(self, seq: int) -> LogPoint | None:
         """Find a point of the log."""
-        file = await self._file()
-        return await file.look(lambda connection: replica_log.point_at(connection, seq))
+        return await self._ask(lambda connection: replica_log.point_at(connection, seq))
 
     async def take(self, epoch: int, after: LogPoint, records: Sequence[LogRecord]) -> bool:
         """Append what another replica holds; nothing of it is known to be committed yet."""
         async with self._turn:
             self._require(epoch)
             self._standing = None
-            file = await self._file()
-            matched = await file.change(
+            matched = await self._change(
                 lambda connection: replica_log.append(
                     connection, epoch=epoch, after=after, records=records, committed_seq=0
                 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dstore.base.clock import NS_PER_MS
+from dstore.replication.turns import Turns
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
@@ -40,6 +41,7 @@ class Surroundings:
             Unavailable, Unknown.
         tasks: own what runs in the background.
         began_ns: when this process began, on `clock`.
+        turns: to open ranges.
     """
 
     node: str
@@ -52,6 +54,7 @@ class Surroundings:
     on_fault: Callable[[str, str], None]
     tasks: Tasks
     began_ns: int
+    turns: Turns = field(default_factory=Turns)
     note: Callable[[Placed], Awaitable[None]] = _noted_by_nobody
 
 
