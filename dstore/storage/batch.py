@@ -63,7 +63,8 @@ class Batch:
         self._time_us = 0
         self.end = range_log.LogEnd(0, 0, b"", 0)
         self.written: dict[bytes, Entry | None] = {}
-        self.wanted_after_seq: int | None = None  # what is behind it in the log is not trimmed
+        # What is behind it in the log is not trimmed; None: nobody wants to read any of it.
+        self.wanted_after_seq: int | None = None
 
     def begin(self, end: range_log.LogEnd, *, time_us: int) -> None:
         """Begin behind the log's end, which is advanced; wall time now."""
@@ -104,6 +105,7 @@ class Batch:
             if end.records is not None:
                 del end.records[before.seq - end.seq + len(end.records) :]
             end.seq, end.digest, end.quantity = before.seq, before.digest, before.quantity
+            end.thin_seq = before.thin_seq
             self.written.pop(rid_id, None)
             if was_written:
                 self.written[rid_id] = former
@@ -202,6 +204,7 @@ class Batch:
             request=None if request is None else _mark_of(request),
             time_us=self._time_us,
             name=mark,
+            is_thin=self.wanted_after_seq is None,
         )
         range_log.trim(connection, end, wanted_after_seq=self.wanted_after_seq)
         now = None if item is None else version

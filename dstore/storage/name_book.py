@@ -32,7 +32,7 @@ class NameBook:
         self._rows_written = 0
 
     def read(self, connection: apsw.Connection, *, time_us: int) -> None:
-        """Read the names that the file has; 0.2 s for as many as one may have."""
+        """Read the names that the file has; 0.35 s for as many as one may have."""
         self._index.clear()
         for seq, names in brief_names.rows_since(connection, time_us=time_us):
             self._index.note(names, seq)

@@ -47,24 +47,25 @@ _READ = (
 class LogEnd:
     """Where a log stands: the last position, its digest, and the range's number of entries.
 
-    `records` gathers what is appended, if it is a list.
+    Up to `thin_seq` the log may lack images. `records` gathers what is appended, if it is a list.
     """
 
     epoch: int
     seq: int
     digest: bytes
     quantity: int
+    thin_seq: int = 0
     records: list[LogRecord] | None = None
 
     def copy(self) -> LogEnd:
         """A copy to advance in a transaction that may yet roll back."""
-        return LogEnd(self.epoch, self.seq, self.digest, self.quantity)
+        return LogEnd(self.epoch, self.seq, self.digest, self.quantity, self.thin_seq)
 
 
 def read_end(connection: apsw.Connection) -> LogEnd:
     """Read where the log stands."""
     row: list[tuple[Any, ...]] = connection.execute(
-        "SELECT EPOCH, SEQ, DIGEST, QUANTITY FROM meta"
+        "SELECT EPOCH, SEQ, DIGEST, QUANTITY, THIN_SEQ FROM meta"
     ).fetchall()
     if len(row) != 1:
         raise Corrupt("The range has no meta row.", file=connection.filename, where="meta")
@@ -74,8 +75,8 @@ def read_end(connection: apsw.Connection) -> LogEnd:
 def write_end(connection: apsw.Connection, end: LogEnd) -> None:
     """Write where the log stands; once a batch, in its transaction."""
     connection.execute(
-        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, QUANTITY = ?",
-        (end.epoch, end.seq, end.digest, end.quantity),
+        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, QUANTITY = ?, THIN_SEQ = ?",
+        (end.epoch, end.seq, end.digest, end.quantity, end.thin_seq),
     )
 
 
@@ -89,10 +90,12 @@ def append(
     request: RequestMark | None,
     time_us: int,
     name: NameMark | None = None,
+    is_thin: bool = False,
 ) -> str:
     """Append the record of a change that is made in the same transaction, and advance `end`.
 
-    `kind` is a `RecordKind`'s value; `item` is what a put stores, and None in all others.
+    `kind` is a `RecordKind`'s value; `item` is what a put stores, and None in all others. With
+    `is_thin` the item's image is left out of the file, not of the digest: nobody wants to read it.
 
     Returns: the version that the record gives its entry: unique in the range, never reused.
     """
@@ -101,8 +104,11 @@ def append(
     digest = digest_of(end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image)
     request_id, mark = (None, None) if request is None else _marked(request)
     named = None if name is None else _encode_mark(name)
+    stored = image
+    if is_thin and image is not None:
+        stored, end.thin_seq = None, seq
     connection.execute(
-        _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, image, digest, mark, named)
+        _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, stored, digest, mark, named)
     )
     end.seq, end.digest = seq, digest
     if end.records is not None:

@@ -89,7 +89,10 @@ class RangeWriter:
         self.end = range_log.read_end(connection)
 
     def keep_log(self, wanted_after_seq: int | None) -> None:
-        """Trim nothing of the log that is behind a record: somebody is going to read it."""
+        """Trim nothing of the log that is behind a record: somebody is going to read it.
+
+        None: nobody is, and images may be left out of what is appended.
+        """
         self._batch.wanted_after_seq = wanted_after_seq
 
     @property

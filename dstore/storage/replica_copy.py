@@ -162,7 +162,8 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
         [(each.epoch, each.first_seq) for each in start.history],
     )
     connection.execute(
-        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, APPLIED_SEQ = ?, WHOLE_SEQ = ?",
+        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, APPLIED_SEQ = ?, WHOLE_SEQ = ?, "
+        "THIN_SEQ = 0",
         (start.epoch, start.point.seq, start.point.digest, start.point.seq, end.whole_seq),
     )
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 NEVER_WHOLE: Final = (1 << 63) - 1  # WHOLE_SEQ of a copy whose end is not known
 _STATE = (
-    "SELECT EPOCH, SEQ, DIGEST, QUANTITY, APPLIED_SEQ, PROMISED_EPOCH, WHOLE_SEQ, RANGE_ID "
+    "SELECT EPOCH, SEQ, DIGEST, QUANTITY, APPLIED_SEQ, PROMISED_EPOCH, WHOLE_SEQ, RANGE_ID, "
+    "THIN_SEQ "
     "FROM meta"
 )
 
@@ -61,7 +62,8 @@ class ReplicaState:
 
     `epoch` is that of the last record, `promised_epoch` the highest that a primary was promised.
     `quantity` counts the entries of what is applied. `whole_seq` is None but for a copy that is
-    being made: it is of no use before that much is applied.
+    being made: it is of no use before that much is applied. Up to `thin_seq` the log lacks images,
+    of records that were applied when they were written, by the only replica.
     """
 
     range_id: str
@@ -71,6 +73,7 @@ class ReplicaState:
     applied_seq: int
     promised_epoch: int
     whole_seq: int | None
+    thin_seq: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -83,7 +86,9 @@ def read_state(connection: apsw.Connection) -> ReplicaState:
     rows: list[tuple[Any, ...]] = connection.execute(_STATE).fetchall()
     if len(rows) != 1:
         raise Corrupt("The range has no meta row.", file=connection.filename, where="meta")
-    epoch, seq, digest, quantity, applied_seq, promised_epoch, whole_seq, range_id = rows[0]
+    epoch, seq, digest, quantity, applied_seq, promised_epoch, whole_seq, range_id, thin_seq = rows[
+        0
+    ]
     return ReplicaState(
         range_id=range_id,
         epoch=epoch,
@@ -93,6 +98,7 @@ def read_state(connection: apsw.Connection) -> ReplicaState:
         # Who has records of an epoch was in it; before there were replicas nobody promised any.
         promised_epoch=max(promised_epoch, epoch if seq else 0),
         whole_seq=whole_seq,
+        thin_seq=thin_seq,
     )
 
 
@@ -148,6 +154,8 @@ def point_at(connection: apsw.Connection, seq: int) -> LogPoint | None:
     state = read_state(connection)
     if seq == state.end.seq:
         return state.end
+    if seq < state.thin_seq:
+        return None
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT DIGEST FROM log WHERE SEQ = ?", (seq,)
     ).fetchall()

@@ -15,7 +15,10 @@ class Replication(Protocol):
 
     @property
     def wanted_after_seq(self) -> int | None:
-        """What is behind this record in the log is still to be read by another replica."""
+        """What is behind this record in the log is still to be read by another replica.
+
+        None: there is no other replica; so what is written now need not be read from the log.
+        """
 
     def ship(self, prepared: Prepared) -> Future[None]:
         """Send a batch's records to every in-sync replica.

@@ -163,6 +163,7 @@ async def test_another_replica_knows_the_names(tmp_path: Path, *, is_copied: boo
         await two.files.create(range_id, one.keys[range_id])
         two.keys[range_id] = one.keys[range_id]
         ours, theirs = await one.open(range_id), await two.open(range_id)
+        ours._writer.keep_log(0)
         names = [replace(NAME, ordinal=number) for number in range(20)]
         for name in names:
             await ours.submit(increment(name))

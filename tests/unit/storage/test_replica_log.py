@@ -37,7 +37,10 @@ async def two_files(directory: Path) -> AsyncIterator[tuple[RangeFile, RangeFile
         range_id = await one.new_range()
         await two.files.create(range_id, one.keys[range_id])
         two.keys[range_id] = one.keys[range_id]
-        yield await one.open(range_id), await two.open(range_id)
+        files = await one.open(range_id), await two.open(range_id)
+        for file in files:  # as if there were another replica that has read nothing yet
+            file._writer.keep_log(0)
+        yield files
 
 
 async def written(file: RangeFile, count: int) -> list[LogRecord]:
@@ -93,6 +96,29 @@ async def test_what_is_applied_equals_what_was_written(tmp_path: Path) -> None:
         assert await append(two, records, committed_seq=records[-1].seq) == records[-1].point
         assert await content(two) == await content(one)
         assert await log_of(two) == records
+
+
+async def test_what_nobody_wants_to_read_stands_in_the_log_without_its_image(
+    tmp_path: Path,
+) -> None:
+    """It is in the digests all the same; who asks for such a place is told that it is gone."""
+    async with two_files(tmp_path) as (one, two):
+        one._writer.keep_log(None)
+        await one.submit(put("a", {"n": {"N": "1"}}))
+        one._writer.keep_log(0)
+        records = await written(one, 3)
+        assert [record.image is None for record in records[:4]] == [True, False, False, False]
+        state = await state_of(one)
+        assert state.thin_seq == 1
+        beginning = replica_log.beginning_of(state.range_id)
+        for point in (beginning, records[0].point, records[1].point):
+            found = await one.look(partial(replica_log.point_at, seq=point.seq))
+            behind = await one.look(partial(replica_log.records_behind, after=point))
+            assert (found is None) == (behind is None) == (point == beginning)
+        full = [msgspec.structs.replace(records[0], image=b'\x01{"n":{"N":"1"}}'), *records[1:]]
+        await append(two, full, committed_seq=full[-1].seq)
+        assert await content(two) == await content(one)
+        assert (await state_of(two)).end == state.end
 
 
 async def test_what_is_not_committed_is_not_applied(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ async def test_a_fold_beside_writes_syncs_piece_by_piece(tmp_path: Path) -> None
     disk = Disk()
     async with store(tmp_path, fdatasync=disk.fdatasync) as it:
         file = await opened(it)
-        for at in range(150):
+        for at in range(300):
             await file.submit(put(f"k{at}", {"text": {"S": "x" * 4_000}}))
         before = disk.syncs
         await file.fold()
