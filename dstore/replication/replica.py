@@ -39,7 +39,6 @@ from dstore.replication.replica_calls import (
 )
 from dstore.replication.surroundings import pause_ms
 from dstore.storage import replica_copy, replica_log
-from dstore.storage.replica_log import Diverged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,7 +129,7 @@ class Replica:
     # --------------------------------------------------------------------------------- as secondary
 
     async def append(self, request: AppendRecords) -> Appended:
-        """Hold what a primary sends. Raises: NotMine: another disk is meant. Corrupt: Diverged."""
+        """Hold what a primary sends. Raises: NotMine: another disk. Corrupt: it does not follow."""
         self._check(request.incarnation)
         async with self._turn:
             if not await self._bows_to(request.epoch, request.primary):
@@ -139,7 +138,7 @@ class Replica:
             if matched is None:
                 try:
                     matched = await self._append(request)
-                except Diverged as error:
+                except Corrupt as error:
                     self._around.on_fault(self.range_id, error.message)
                     raise
             self._promise.give(request.primary, epoch=request.epoch)

@@ -60,10 +60,10 @@ class Diverged(Corrupt):
 class ReplicaState:
     """Where a replica stands.
 
-    `epoch` is that of the last record, `promised_epoch` the highest that a primary was promised.
-    `quantity` counts the entries of what is applied. `whole_seq` is None but for a copy that is
-    being made: it is of no use before that much is applied. Up to `thin_seq` the log lacks images,
-    of records that were applied when they were written, by the only replica.
+    `epoch` is that of the last record, 0 if there is none, `promised_epoch` the highest that a
+    primary was promised. `quantity` counts the entries of what is applied. `whole_seq` is None but
+    for a copy that is being made: it is of no use before that much is applied. Up to `thin_seq` the
+    log lacks images, of records that were applied when they were written, by the only replica.
     """
 
     range_id: str
@@ -91,7 +91,7 @@ def read_state(connection: apsw.Connection) -> ReplicaState:
     ]
     return ReplicaState(
         range_id=range_id,
-        epoch=epoch,
+        epoch=epoch if seq else 0,  # of an empty log meta's says when the file was made
         end=LogPoint(seq=seq, digest=digest),
         quantity=quantity,
         applied_seq=seq if applied_seq is None else applied_seq,

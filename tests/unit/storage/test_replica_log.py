@@ -29,13 +29,15 @@ REQUESTS = "SELECT PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST, SEQ, ANSWER, TIME_US 
 
 
 @asynccontextmanager
-async def two_files(directory: Path) -> AsyncIterator[tuple[RangeFile, RangeFile]]:
-    """Open two empty replicas of one range, on two disks."""
+async def two_files(
+    directory: Path, *, epoch: int = 1
+) -> AsyncIterator[tuple[RangeFile, RangeFile]]:
+    """Open two empty replicas of one range, on two disks; `epoch` is when the second was made."""
     (directory / "one").mkdir()
     (directory / "two").mkdir()
     async with store(directory / "one") as one, store(directory / "two") as two:
         range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
+        await two.files.create(range_id, one.keys[range_id], epoch=epoch)
         two.keys[range_id] = one.keys[range_id]
         files = await one.open(range_id), await two.open(range_id)
         for file in files:  # as if there were another replica that has read nothing yet
@@ -176,6 +178,18 @@ async def opened(file: RangeFile, epoch: int) -> LogRecord:
     )
     await file.change(partial(replica_log.serve, epoch=1))
     return record
+
+
+async def test_a_file_made_in_a_later_epoch_takes_the_log_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    """A replica that comes to a range late holds records of epochs from before its file."""
+    async with two_files(tmp_path, epoch=7) as (one, two):
+        records = await written(one, 5)
+        assert (await state_of(two)).epoch == 0
+        matched = await append(two, records, committed_seq=records[-1].seq, epoch=9)
+        assert matched == records[-1].point
+        assert await content(two) == await content(one)
 
 
 async def test_a_tail_of_an_older_epoch_is_cut(tmp_path: Path) -> None:
