@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.focused import DEPOSED, LONELY
 from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from tests.simulation.mutants import Mutant
     from tests.simulation.scenario import Scenario
 
-SCENARIOS: Final = {scenario.name: scenario for scenario in (PLAIN, CROWDED, WHOLE, REPLICATED)}
+SCENARIOS: Final = {
+    scenario.name: scenario for scenario in (PLAIN, CROWDED, WHOLE, REPLICATED, LONELY, DEPOSED)
+}
 _MUTANTS: Final = {mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS)}
 _SEED_S_MAX: Final = 120.0  # of real time: whoever takes longer blocks for real
 _SEEDS_FOR_INTEREST: Final = 100  # fewer prove nothing about what never happened

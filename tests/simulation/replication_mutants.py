@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dstore.replication import leases, placements
+import msgspec
+
+from dstore.replication import failover, leases, opening, placements
 from dstore.replication.follower import Follower
+from dstore.replication.leases import Promise
 from dstore.replication.members import Members
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
 from dstore.storage import brief_names, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
+from dstore.topology.values import ReplicaState
+from tests.simulation import replicated
+from tests.simulation.focused import DEPOSED, LONELY
 from tests.simulation.mutants import Mutant
 from tests.simulation.replicated import REPLICATED
 
@@ -141,23 +147,109 @@ def _takes_a_copy_for_whole() -> Patches:
     return ((replica_log, "NEVER_WHOLE", -1), (replica_log.ReplicaState, "is_whole", True))
 
 
+def _does_not_wait_out_its_promise() -> Patches:
+    """Serve at once as the new primary, whatever was promised to the old one."""
+    return ((Promise, "wait_ns", lambda _self, _primary: 0),)
+
+
+def _opens_with_who_is_there() -> Patches:
+    """Go on without those who were not heard, and leave them in the set."""
+
+    async def leave_out(placed: Placed, nodes: set[str], around: Any) -> Placed:
+        del around
+        smaller = placements.with_state(placed.value, nodes, ReplicaState.LEARNER)
+        return placements.Placed(path=placed.path, value=smaller, revision=placed.revision)
+
+    return ((opening, "_leave_out", leave_out), (opening, "REPLICA_SILENT_MS", 50))
+
+
+def _joins_who_lags() -> Patches:
+    """Take a learner into the set that has not everything yet."""
+
+    async def join(self: Members, learner: Follower) -> None:
+        await self.swap(
+            placements.with_state(self.placed.value, {learner.node}, ReplicaState.IN_SYNC)
+        )
+
+    return ((Members, "_join", join), (Members, "_is_ready", lambda _self, _learner: True))
+
+
+def _joins_without_waiting_for_it() -> Patches:
+    """Acknowledge without a joiner until its swap is known to have happened."""
+
+    async def join(self: Members, learner: Follower) -> None:
+        if learner.matched_seq >= self._leader.target.seq:
+            await self.swap(
+                placements.with_state(self.placed.value, {learner.node}, ReplicaState.IN_SYNC)
+            )
+
+    return ((Members, "_join", join),)
+
+
+def _applies_what_is_not_committed() -> Patches:
+    """Apply records as they come, so that what may be discarded is in the rows."""
+
+    def append(connection: Any, **kept: Any) -> Any:
+        return original(connection, **{**kept, "committed_seq": 1 << 40})
+
+    original = replica_log.append
+    return ((replica_log, "append", append),)
+
+
+def _fails_over_to_anybody() -> Patches:
+    """Name any replica primary, in sync or not."""
+
+    async def fail_over(placed: Placed, coordinator: Any, *, peer_of: Any) -> Any:
+        everybody = msgspec.structs.replace(
+            placed.value,
+            replicas=tuple(
+                msgspec.structs.replace(each, state=ReplicaState.IN_SYNC)
+                for each in placed.value.replicas
+            ),
+        )
+        wrong = placements.Placed(path=placed.path, value=everybody, revision=placed.revision)
+        return await original(wrong, coordinator, peer_of=peer_of)
+
+    original = failover.fail_over
+    return ((replicated, "fail_over", fail_over),)
+
+
+def _takes_any_answer_for_a_lease() -> Patches:
+    """Take an answer that refuses for one that renews: it is alive, so one is primary (B2)."""
+
+    def depose(self: Primary, _epoch: int) -> None:
+        for follower in self._members.followers.values():
+            follower.answered_sent_ns = self._now_ns()
+            follower.lease_until_ns = leases.lease_until_ns(follower.answered_sent_ns)
+        self.look()
+
+    return ((Primary, "depose", depose),)
+
+
 _SEEDS: Final = {
-    _acknowledges_alone: 1,
-    _serves_without_a_lease: 3,
-    _counts_its_lease_too_long: 3,
-    _refuses_no_old_epoch: 7,
-    _forgets_its_promise: 1,
-    _reopens_in_its_old_epoch: 1,
-    _opens_without_sealing: 5,
-    _swaps_what_it_reads: 18,
-    _drops_without_a_swap: 1,
-    _acknowledges_what_is_not_durable: 14,
-    _forgets_requests_elsewhere: 13,
-    _forgets_requests: 3,
-    _takes_a_copy_for_whole: 20,
+    _acknowledges_alone: (REPLICATED, 0),
+    _serves_without_a_lease: (REPLICATED, 0),
+    _counts_its_lease_too_long: (REPLICATED, 2),
+    _refuses_no_old_epoch: (REPLICATED, 1),
+    _forgets_its_promise: (REPLICATED, 69),
+    _reopens_in_its_old_epoch: (REPLICATED, 0),
+    _opens_without_sealing: (REPLICATED, 1),
+    _swaps_what_it_reads: (REPLICATED, 3),
+    _drops_without_a_swap: (REPLICATED, 0),
+    _applies_what_is_not_committed: (REPLICATED, 7),
+    _acknowledges_what_is_not_durable: (REPLICATED, 44),
+    _forgets_requests_elsewhere: (REPLICATED, 1),
+    _forgets_requests: (REPLICATED, 8),
+    _takes_a_copy_for_whole: (REPLICATED, 5),
+    _opens_with_who_is_there: (LONELY, 0),
+    _joins_who_lags: (LONELY, 0),
+    _joins_without_waiting_for_it: (LONELY, 2),
+    _fails_over_to_anybody: (LONELY, 3),
+    _does_not_wait_out_its_promise: (DEPOSED, 2),
+    _takes_any_answer_for_a_lease: (DEPOSED, 2),
 }
 
 REPLICATION_MUTANTS: Final = tuple(
-    Mutant(name=patches.__name__.strip("_"), patches=patches, scenario=REPLICATED, seed=seed)
-    for patches, seed in _SEEDS.items()
+    Mutant(name=patches.__name__.strip("_"), patches=patches, scenario=scenario, seed=seed)
+    for patches, (scenario, seed) in _SEEDS.items()
 )
