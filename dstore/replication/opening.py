@@ -19,6 +19,7 @@ from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication import placements
 from dstore.replication.forks import last_common_seq
+from dstore.replication.placements import Overtaken
 from dstore.replication.replica_calls import FetchRecords, SealReplica
 from dstore.replication.surroundings import pause_ms, since_ms
 from dstore.topology.values import ReplicaState
@@ -44,7 +45,12 @@ class Superseded(DStoreError):
 
 
 class OwnReplica(Protocol):
-    """This node's replica, while it is opened; each method fails with Superseded if it must."""
+    """This node's replica, while it is opened; each method fails with Superseded if it must.
+
+    `placed` is the newest value of the range that was heard of.
+    """
+
+    placed: Placed | None
 
     async def standing(self) -> Standing:
         """Say where it stands."""
@@ -62,7 +68,9 @@ async def gather_log(
     """Have every in-sync replica refuse older epochs, and hold the longest of their logs here.
 
     Who is not heard leaves the set, by swap, before anything is sealed with an opening record, and
-    never so that fewer than `min_in_sync` are left: then this goes on asking.
+    never so that fewer than `min_in_sync` are left: then this goes on asking, until they answer or
+    the range's value is another one. So it becomes if control finds that a replica has lost its
+    disk: nothing is left there to wait for.
 
     Args:
         placed: the range's value, in the epoch that is being opened.
@@ -71,7 +79,8 @@ async def gather_log(
         is_new: the range was only just made; its replicas may not be there yet.
 
     Returns: the range's value, as it is by then.
-    Raises: Superseded; Overtaken, CoordinatorError: nobody may have been left out.
+    Raises: Superseded; Overtaken: the value is another one; CoordinatorError: nobody may have been
+        left out.
     """
     began_ns = around.clock.monotonic_ns()
     patience_ms = REPLICA_MADE_S * 1_000 if is_new else REPLICA_SILENT_MS
@@ -84,6 +93,8 @@ async def gather_log(
             placed = await _leave_out(placed, missing, around)
             continue
         await pause_ms(REPLICA_TENDED_MS)
+        if own.placed is not None and own.placed.revision > placed.revision:
+            raise Overtaken(own.placed)
 
 
 async def _seal_all(placed: Placed, around: Surroundings) -> dict[str, Standing]:

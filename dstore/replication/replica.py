@@ -79,7 +79,7 @@ class Replica:
         self._is_leaving = False
         self._promised_epoch = 0
         self._is_loaded = False
-        self._placed: Placed | None = None
+        self.placed: Placed | None = None
         self._news = asyncio.Event()
         self._primary: Primary | None = None
         self._serving: Primary | None = None
@@ -99,7 +99,7 @@ class Replica:
     @property
     def is_named(self) -> bool:
         """Whether the range's value, as it was heard of last, names this replica its primary."""
-        return self._placed is not None and self._is_mine(self._placed)
+        return self.placed is not None and self._is_mine(self.placed)
 
     # ---------------------------------------------------------------------- the file's replication
 
@@ -237,8 +237,8 @@ class Replica:
         self._check(request.incarnation)
         self._promise.release(request.primary, epoch=request.epoch)
         self._released.set()
-        if self._placed is not None:
-            self.follow(passed_on(request, self._placed))
+        if self.placed is not None:
+            self.follow(passed_on(request, self.placed))
         return TookOver()
 
     def leave(self) -> None:
@@ -336,8 +336,8 @@ class Replica:
 
     def follow(self, placed: Placed) -> None:
         """Hear what the topology shows; an older value than the last is no news."""
-        if self._placed is None or placed.revision > self._placed.revision:
-            self._placed = placed
+        if self.placed is None or placed.revision > self.placed.revision:
+            self.placed = placed
             self._news.set()
 
     async def run(self) -> None:
@@ -346,7 +346,7 @@ class Replica:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                placed = self._placed
+                placed = self.placed
                 assert placed is not None
                 try:
                     await self._act_on(placed)

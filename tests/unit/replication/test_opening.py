@@ -1,0 +1,93 @@
+"""Opening a range: who is waited for, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from dstore.base.clock import SystemClock
+from dstore.model.hashing import HASH_MAX
+from dstore.replication.opening import gather_log
+from dstore.replication.peers.errors import Unreachable
+from dstore.replication.placements import Overtaken, Placed
+from dstore.replication.surroundings import Surroundings
+from dstore.topology.coordinator import Revision
+from dstore.topology.keyspace import RangePath
+from dstore.topology.values import RangePlacement, Replica, ReplicaState
+
+if TYPE_CHECKING:
+    from dstore.replication.opening import OwnReplica
+    from dstore.replication.peers.port import Peer
+
+ME, OTHER = (f"a0000000-0000-4000-8000-{number:012d}" for number in (1, 2))
+RANGE_ID = "5a0e0000-0000-4000-8000-000000000001"
+
+
+class OwnHere:
+    """A replica that is only asked which value of the range it knows."""
+
+    placed: Placed | None = None
+
+
+def _nobody(_node: str) -> Peer:
+    raise Unreachable("It is away.")
+
+
+def _surroundings() -> Surroundings:
+    unused = cast("Any", None)
+    return Surroundings(
+        node=ME,
+        incarnation=RANGE_ID,
+        clock=SystemClock(),
+        coordinator=unused,
+        peer_of=_nobody,
+        open_file=unused,
+        on_serving=unused,
+        on_fault=unused,
+        tasks=unused,
+        began_ns=0,
+    )
+
+
+def _placed(revision: int, *states: ReplicaState) -> Placed:
+    replicas = tuple(
+        Replica(node=node, incarnation=RANGE_ID, uri="https://h:1", state=state)
+        for node, state in zip((ME, OTHER), states, strict=True)
+    )
+    value = RangePlacement(
+        node=ME,
+        high_hash=HASH_MAX,
+        uri="https://h:1",
+        table_id=RANGE_ID,
+        range_id=RANGE_ID,
+        epoch=3,
+        replicas=replicas,
+        factor=2,
+    )
+    path = RangePath(tenant="acme", table="things", low_hash=0)
+    return Placed(path=path, value=value, revision=Revision(revision))
+
+
+async def test_nobody_is_waited_for_whose_disk_is_lost() -> None:
+    """Who can't be left out is waited for, until the range's value says that he is not counted."""
+    own, around = OwnHere(), _surroundings()
+    begun = _placed(5, ReplicaState.IN_SYNC, ReplicaState.IN_SYNC)
+    own.placed = begun
+
+    async def open_range() -> Placed:
+        return await gather_log(begun, cast("OwnReplica", own), around, is_new=False)
+
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(_overtaken(open_range()))
+        await asyncio.sleep(0.3)
+        assert not opening.done()
+        own.placed = _placed(6, ReplicaState.IN_SYNC, ReplicaState.LEARNER)
+    assert opening.result() is own.placed
+
+
+async def _overtaken(opening: Any) -> Placed | None:
+    with pytest.raises(Overtaken) as raised:
+        await opening
+    return raised.value.now
