@@ -40,7 +40,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "control": Lazy("control", "Control: what admits components and places tables."),
     "node": Lazy("node", "Data nodes: what keeps the data of a cluster."),
     "proxy": Lazy("proxy", "Proxies: what clients of a cluster call."),
-    "placement": Lazy("placement", "Placement: which node has which part of which table."),
+    "placement": Lazy("placement", "Placement: which nodes have which part of which table."),
     "tasks": Lazy("tasks", "Tasks: work of control that takes longer than a request."),
     "notice": Lazy("notice", "Notices: what nodes told control."),
     "version": Lazy("version", "Print the version."),

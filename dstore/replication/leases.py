@@ -6,9 +6,11 @@ lengths of time are compared, and REPLICA_LEASE_MARGIN_MS is for clocks that run
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from dstore.base.clock import NS_PER_MS
+from dstore.base.clock import NS_PER_MS, NS_PER_S
 from dstore.base.limits import REPLICA_LEASE_MARGIN_MS, REPLICA_LEASE_MS
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Promise:
         self._epoch = 0  # in which that one had the last promise
         self._until_ns = began_ns + LEASE_NS
         self._others_until_ns = self._until_ns
+        self._released = asyncio.Event()
 
     def clear(self) -> None:
         """Learn that nothing was promised to others before the process began."""
@@ -53,6 +56,7 @@ class Promise:
         """Hear that a primary has ended in an epoch, for good; of a later one that says nothing."""
         if primary == self._primary and self._epoch <= epoch:
             self._until_ns = self._now_ns()
+        self._released.set()
 
     def wait_ns(self, primary: str) -> int:
         """How long from now `primary` must wait before it may serve; 0: not at all."""
@@ -60,3 +64,11 @@ class Promise:
         if primary != self._primary:
             until_ns = max(until_ns, self._until_ns)
         return max(0, until_ns - self._now_ns())
+
+    async def wait_out(self, primary: str) -> None:
+        """Return when `primary` may serve."""
+        while (wait_ns := self.wait_ns(primary)) > 0:
+            self._released.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ns / NS_PER_S):
+                    await self._released.wait()

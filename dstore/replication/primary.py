@@ -77,6 +77,7 @@ class Primary:
         self._on_deposed = on_deposed
         self._records: Sequence[LogRecord] = ()
         self._shipping: asyncio.Future[None] | None = None
+        self._is_shared = False  # what is shipped, with others
         self._is_handing_over = False
         self._held: Sequence[LogRecord] | None = None  # not sent before it is known who is primary
         self._at_rest = asyncio.Event()  # no batch is under way
@@ -177,6 +178,7 @@ class Primary:
         assert self._shipping is None, "a batch is under way"
         assert records[0].seq == self.end.seq + 1, (records[0].seq, self.end.seq)
         self._use()
+        self._is_shared = bool(self._members.followers)
         shipping = self._shipping = asyncio.get_running_loop().create_future()
         self._at_rest.clear()
         if self._is_handing_over:
@@ -197,6 +199,17 @@ class Primary:
         self._at_rest.set()
         if self._members.followers:
             asyncio.get_running_loop().call_later(REPLICA_COMMIT_TOLD_MS / 1_000, self._tell)
+
+    def take_back(self) -> bool:
+        """Forget what was shipped and is not committed here, if nobody else can have got it.
+
+        Returns: whether it is forgotten. If not, its places in the log are taken in this epoch.
+        """
+        if self._is_shared or self._members.followers:
+            return False
+        self._records, self._shipping = (), None
+        self._at_rest.set()
+        return True
 
     def certain(self) -> asyncio.Future[None] | None:
         """Make certain that nobody else may have acknowledged a write by now (I7).

@@ -11,13 +11,11 @@ B2: being alive is no right to serve: each term as primary begins with an epoch 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from dstore.base.clock import NS_PER_S
 from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError, NotMine
@@ -83,11 +81,10 @@ class Replica:
         self._news = asyncio.Event()
         self._primary: Primary | None = None
         self._serving: Primary | None = None
-        self._released = asyncio.Event()  # by a primary that has ended
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         # The copy that is being made here, (epoch, number), and the piece of it that comes next.
         self._copying: tuple[tuple[int, int], int] = ((0, 0), 0)
-        self.is_damaged = False  # what it holds does not let it be opened
+        self.fault: Corrupt | None = None  # what it holds does not let it be opened
         self._standing: Standing | None = None  # as of the last change, while it is a secondary
 
     @property
@@ -117,6 +114,16 @@ class Replica:
         if self._serving is not None and not self._serving.is_closed:
             self._serving.committed()
 
+    def missed(self, _prepared: Prepared) -> bool:
+        """Hear that the batch can't be committed here; see `Replication`."""
+        primary = self._serving
+        if primary is None or primary.is_closed:
+            return False
+        if not primary.take_back():
+            primary.close()
+            self._deposed(primary.epoch)
+        return not primary.is_closed
+
     def certain(self) -> asyncio.Future[None] | None:
         """Make certain of being the only primary; see `Replication`."""
         return self._served().certain()
@@ -139,7 +146,7 @@ class Replica:
                 try:
                     matched = await self._append(request)
                 except Corrupt as error:
-                    self._around.on_fault(self.range_id, error.message)
+                    self._around.on_fault(self.range_id, error)
                     raise
             self._promise.give(request.primary, epoch=request.epoch)
             standing = None if matched is not None else await self._look()
@@ -236,7 +243,6 @@ class Replica:
         """Hear from a primary that it has ended, and who comes next. Raises: NotMine, Malformed."""
         self._check(request.incarnation)
         self._promise.release(request.primary, epoch=request.epoch)
-        self._released.set()
         if self.placed is not None:
             self.follow(passed_on(request, self.placed))
         return TookOver()
@@ -356,8 +362,8 @@ class Replica:
                 except DStoreError as error:
                     _log.warning("range_not_opened", range=self.range_id, reason=error.message)
                     if isinstance(error, Corrupt):
-                        self.is_damaged = True
-                        self._around.on_fault(self.range_id, error.message)
+                        self.fault = error
+                        self._around.on_fault(self.range_id, error)
                     await pause_ms(REPLICA_BACKOFF_MS_MAX)
                     self._news.set()
         finally:
@@ -450,21 +456,13 @@ class Replica:
                 on_deposed=self._deposed,
             )
         await primary.ship([record])
-        await self._wait_out_promise()
+        await self._promise.wait_out(self._around.node)  # of any other primary
         async with self._turn:
             self._require(epoch)
             self._standing = None
             await self._change(partial(replica_log.serve, epoch=epoch))
             primary.committed()
         return primary
-
-    async def _wait_out_promise(self) -> None:
-        """Let the lease of any other primary end that this replica has a part in."""
-        while (wait_ns := self._promise.wait_ns(self._around.node)) > 0:
-            self._released.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_ns / NS_PER_S):
-                    await self._released.wait()
 
     def _require(self, epoch: int) -> None:
         if self._promised_epoch != epoch:

@@ -13,6 +13,7 @@ from dstore.replication.turns import Turns
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.tasks import Tasks
+    from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
     from dstore.storage.range_file import RangeFile
@@ -51,7 +52,7 @@ class Surroundings:
     peer_of: Callable[[str], Peer]
     open_file: Callable[[str], Awaitable[RangeFile]]
     on_serving: Callable[[str, int | None], None]
-    on_fault: Callable[[str, str], None]
+    on_fault: Callable[[str, Corrupt], None]
     tasks: Tasks
     began_ns: int
     turns: Turns = field(default_factory=Turns)

@@ -295,8 +295,8 @@ class ClusterNode:
         if self._reports is not None:
             self._reports.note_damage(range_id)
 
-    def _faulty(self, range_id: str, why: str) -> None:
-        self._notices.tell_of_fault(range_id, why)
+    def _faulty(self, range_id: str, error: Corrupt) -> None:
+        self._notices.tell_of_fault(range_id, error.message)
         if self._reports is not None:
             self._reports.note_damage(range_id)
 

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError, NotMine, Unknown
+from dstore.model.errors import Corrupt, DStoreError, NotMine, Unknown
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
 from dstore.service.range_counts import RangeCounts
@@ -109,6 +109,7 @@ class Holdings:
         self._tenant_names: list[str] = []  # sorted
         self._ranges: dict[str, RangeRecord] = {}
         self._epochs: dict[str, int] = {}  # in which ranges are served; every request looks here
+        self._faults: dict[str, Corrupt] = {}  # of ranges that nobody can serve
         self._is_replicated = False
         self._peek = files.peek
         self.changes = Changes()
@@ -155,10 +156,12 @@ class Holdings:
         """Return the range's file if it is open.
 
         Raises: NotMine: the range is not held here, or not in the epoch that the caller knows.
+            Corrupt: nobody can serve it.
         """
         range_id = ref.range_id
         epoch = self._epochs.get(range_id)  # None is no epoch that anybody asks for
         if epoch != ref.epoch:
+            self._check_fault(range_id)
             raise NotMine(range_id, epoch or 0)
         return self._peek(range_id)
 
@@ -219,8 +222,18 @@ class Holdings:
         if held is None or epoch is None:
             self._epochs.pop(range_id, None)
             return
+        self._faults.pop(range_id, None)
         self._epochs[range_id] = epoch
         self._show(held, epoch)
+
+    def fail(self, range_id: str, error: Corrupt) -> None:
+        """Answer for a range that it is damaged, until it is served: no other replica can."""
+        self._faults[range_id] = error
+
+    def _check_fault(self, range_id: str) -> None:
+        fault = self._faults.get(range_id)
+        if fault is not None:
+            raise Corrupt(fault.message, file=fault.file, where=fault.where)
 
     def _show(self, held: RangeRecord, epoch: int) -> None:
         """Have the table of a range name the epoch in which it is served."""
@@ -457,6 +470,7 @@ class Holdings:
         for ref in refs:
             del self._ranges[ref.range_id]
             self._epochs.pop(ref.range_id, None)
+            self._faults.pop(ref.range_id, None)
             self.counts.count_out(ref.range_id)
 
     async def _delete_files(self, refs: Sequence[RangeRef]) -> None:

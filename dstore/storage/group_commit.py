@@ -23,7 +23,9 @@ from dstore.base.limits import (
 )
 from dstore.model.errors import Unavailable, UnavailableKind, Unknown
 
-_NOT_BEGUN: Final = frozenset({UnavailableKind.MOVED, UnavailableKind.UNREACHABLE})
+_NOT_DONE: Final = frozenset(
+    {UnavailableKind.MOVED, UnavailableKind.UNREACHABLE, UnavailableKind.NO_SPACE}
+)
 _NOT_SYNCED: Final = "The server ends; whether the write has reached its disk is unknown."
 
 Job = TypeVar("Job")
@@ -270,10 +272,10 @@ def _failure(done: Future[None], batch: Sequence[Any]) -> Sequence[BaseException
     error = Unknown(_NOT_SYNCED) if done.cancelled() else done.exception()
     if error is None:
         return None
-    is_told = isinstance(error, Unknown) or _is_not_begun(error)
+    is_told = isinstance(error, Unknown) or _is_not_done(error)
     return [error if is_told else Unknown(_NOT_SYNCED)] * len(batch)
 
 
-def _is_not_begun(error: BaseException) -> bool:
-    """Tell whether nothing of a batch has left this process, nor will."""
-    return isinstance(error, Unavailable) and error.kind in _NOT_BEGUN
+def _is_not_done(error: BaseException) -> bool:
+    """Tell whether nothing of a batch is anywhere, nor will be."""
+    return isinstance(error, Unavailable) and error.kind in _NOT_DONE

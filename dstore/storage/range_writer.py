@@ -19,7 +19,7 @@ from dstore.base.limits import LOOP_BATCH_MS_MAX
 from dstore.model.errors import Corrupt, Unavailable, Unknown
 from dstore.storage import range_log
 from dstore.storage.batch import Batch
-from dstore.storage.failures import no_space, stored_error
+from dstore.storage.failures import no_space, stored_error, translated
 from dstore.storage.log_records import LogPoint, LogRecord
 from dstore.storage.name_book import NameBook
 from dstore.storage.name_index import HeldNames
@@ -145,12 +145,11 @@ class RangeWriter:
 
         A write that fails is undone by itself, its error is its answer.
 
-        Raises: Unavailable: the disk is full; nothing of the batch was written.
+        Raises: Unavailable: the disk is full, or not enough of what else it takes is left; Corrupt;
+            nothing of the batch was written.
         """
-        try:
+        with translated(self._connection.filename):
             return self._prepare(self._batch.evaluate_apart, writes)
-        except apsw.FullError as error:
-            raise no_space() from error
 
     def prepare_at_once(self, writes: Sequence[Write]) -> Prepared | None:
         """Prepare a short batch on the event loop; None if it belongs into a thread."""
@@ -189,11 +188,15 @@ class RangeWriter:
     def commit_prepared(self, prepared: Prepared, *, is_synced: bool) -> None:
         """Commit what every in-sync replica holds; without `is_synced` the caller syncs the log.
 
-        Raises: Unknown: it failed, and the process is about to end.
+        Raises: Unavailable: the disk is full; nothing of it was written here. Unknown: it failed,
+            and the process is about to end.
         """
         self._residency.defers_sync = not is_synced
         try:
             self._connection.execute("COMMIT")
+        except apsw.FullError as error:
+            self._roll_back()
+            raise no_space() from error
         except BaseException as error:
             self._on_fatal(error)
             raise Unknown("The commit failed in a way that leaves its outcome open.") from error

@@ -33,6 +33,13 @@ class Replication(Protocol):
     def committed(self, prepared: Prepared) -> None:
         """Hear that a batch that was shipped is committed and durable here."""
 
+    def missed(self, prepared: Prepared) -> bool:
+        """Hear that the disk was too full to commit a batch that was shipped; it is undone here.
+
+        Returns: whether no other replica can hold it, so that it did not happen. If not, this is
+            no longer the primary.
+        """
+
     def certain(self) -> Future[None] | None:
         """Make certain that nobody else may have acknowledged a write by now (I7).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Future, get_running_loop
 from typing import TYPE_CHECKING, Final
 
-from dstore.model.errors import Unknown
+from dstore.model.errors import Unavailable, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dstore.storage.replication_port import Replication
 
 _ENDED: Final = "The server ends; whether the write will be kept is unknown."
+_FULL: Final = "The primary's disk is full; whether the write will be kept is unknown."
 
 
 class Shipment:
@@ -36,7 +37,8 @@ class Shipment:
         Args:
             prepared: the batch.
             replication: the other replicas.
-            commit: begins to make it durable here; the process ends if that fails.
+            commit: begins to make it durable here. It fails with Unavailable if the disk is full:
+                then it is undone; the process ends if it fails otherwise.
             abandon: undoes it here.
         """
         self.done: Future[None] = get_running_loop().create_future()
@@ -68,16 +70,23 @@ class Shipment:
         try:
             committing = self._commit()
         except Exception as failure:  # noqa: BLE001 - as above
-            self.done.set_exception(failure)
+            self.done.set_exception(self._missed(failure))
             return
         committing.add_done_callback(self._committed)
 
     def _committed(self, committing: Future[None]) -> None:
-        if committing.cancelled() or committing.exception() is not None:
-            self.done.set_exception(Unknown(_ENDED))
+        error = Unknown(_ENDED) if committing.cancelled() else committing.exception()
+        if error is not None:
+            self.done.set_exception(self._missed(error))
             return
         self._replication.committed(self._prepared)
         self.done.set_result(None)
+
+    def _missed(self, error: BaseException) -> BaseException:
+        """Say what became of a batch that could not be committed here."""
+        if not isinstance(error, Unavailable):
+            return Unknown(_ENDED)
+        return error if self._replication.missed(self._prepared) else Unknown(_FULL)
 
     def _fail(self, error: BaseException) -> None:
         self._abandon()

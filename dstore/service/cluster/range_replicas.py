@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstore.base.clock import Clock
+    from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer, Received
     from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered
     from dstore.service.node import Node
@@ -53,7 +54,7 @@ class Member:
     watcher: TopologyWatcher
     peer_of: Callable[[str], Peer]
     on_serving: Callable[[str], None]
-    on_fault: Callable[[str, str], None]
+    on_fault: Callable[[str, Corrupt], None]
     on_failure: Callable[[BaseException], None]
 
 
@@ -77,7 +78,7 @@ class RangeReplicas:
                 peer_of=member.peer_of,
                 open_file=node.holdings.open_held,
                 on_serving=self._serving,
-                on_fault=member.on_fault,
+                on_fault=self._faulty,
                 note=self._notes.note,
                 tasks=self._tasks,
                 began_ns=member.began_ns,
@@ -131,7 +132,7 @@ class RangeReplicas:
     def is_waiting(self, range_id: str) -> bool:
         """Tell whether the topology names this node primary of a range that it can't serve yet."""
         replica = self._replicas.of(range_id)
-        if replica is None or replica.is_damaged:
+        if replica is None or replica.fault is not None:
             return False
         return replica.is_named and replica.serving_epoch is None
 
@@ -143,6 +144,14 @@ class RangeReplicas:
     def _serving(self, range_id: str, epoch: int | None) -> None:
         self._holdings.serve(range_id, epoch)
         self._member.on_serving(range_id)
+
+    def _faulty(self, range_id: str, error: Corrupt) -> None:
+        """Tell of damage; clients too, if there is no other replica to answer them."""
+        replica = self._replicas.of(range_id)
+        placed = None if replica is None or replica.fault is not error else replica.placed
+        if placed is not None and len(placed.value.in_sync) == 1:
+            self._holdings.fail(range_id, error)
+        self._member.on_fault(range_id, error)
 
     def _changed(self, update: Update) -> None:
         for path in update.paths:
