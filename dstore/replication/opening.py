@@ -93,7 +93,7 @@ async def gather_log(
             placed = await _leave_out(placed, missing, around)
             continue
         await pause_ms(REPLICA_TENDED_MS)
-        if own.placed is not None and own.placed.revision > placed.revision:
+        if own.placed is not None and own.placed.is_newer(placed):
             raise Overtaken(own.placed)
 
 

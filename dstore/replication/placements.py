@@ -45,6 +45,10 @@ class Placed:
     value: RangePlacement
     revision: Revision
 
+    def is_newer(self, other: Placed) -> bool:
+        """Tell whether it came later; a coordinator that lost all raises epochs, not revisions."""
+        return (self.value.epoch, self.revision) > (other.value.epoch, other.revision)
+
 
 class Overtaken(DStoreError):
     """Somebody else has changed the range first; `now` is what it is, None: it is gone."""

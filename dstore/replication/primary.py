@@ -32,6 +32,7 @@ from dstore.replication import placements
 from dstore.replication.follower import Follower
 from dstore.replication.members import Members
 from dstore.storage import replica_copy, replica_log
+from dstore.storage.log_records import RecordKind
 from dstore.storage.replica_copy import CopyStart
 
 if TYPE_CHECKING:
@@ -165,11 +166,14 @@ class Primary:
     def ship(self, records: Sequence[LogRecord]) -> asyncio.Future[None]:
         """Have the next records of the log held by every in-sync replica; see `Replication.ship`.
 
+        An opening is held by fewer than a write needs, if there are no more: no client was told of
+        anything that depends on it, and only a range that is open lets other replicas join.
+
         Raises: Unavailable: too few replicas are in sync. NotMine: this has ended.
         """
         if self._is_closed:
             raise NotMine(self.range_id, self.epoch)
-        if not self._members.is_writable:
+        if not self._members.is_writable and records[0].kind is not RecordKind.OPENING:
             raise Unavailable(
                 UnavailableKind.UNREACHABLE,
                 "Fewer replicas of the range are in sync than a write needs; retry later.",

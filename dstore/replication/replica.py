@@ -342,7 +342,7 @@ class Replica:
 
     def follow(self, placed: Placed) -> None:
         """Hear what the topology shows; an older value than the last is no news."""
-        if self.placed is None or placed.revision > self.placed.revision:
+        if self.placed is None or placed.is_newer(self.placed):
             self.placed = placed
             self._news.set()
 
