@@ -413,6 +413,10 @@ NOTICES_AT_ONCE: Final = 100  # taken over in one transaction
 
 PLAN_UNEVEN_PERCENT: Final = 5  # that a node may have more or less than its part: half of 10 %
 PLAN_REPLICA_BYTES: Final = 1 * MIB  # that a replica weighs beside what it stores
+# A primary weighs what its range is asked a second, and so much besides, so that ranges that nobody
+# asks for spread by their number; and small differences between those that are asked do not count.
+PLAN_PRIMARY_REQUESTS: Final = 50
+PLAN_UNEVEN_REQUESTS_PERCENT: Final = 25  # of a node's part of all requests, that stays as it is
 PLAN_CHANGES_MAX: Final = 256  # in one plan; the rest comes when these are done
 MOVES_AT_ONCE: Final = 8  # ranges whose replicas change at the same time, over all nodes
 MOVES_PLANNED: Final = 32  # changes of a kind in the plan of which those are taken
@@ -453,6 +457,11 @@ NOTICES_WAITING_MAX: Final = 256  # of a node, until the coordinator has them; t
 DETAILS_LOOK_S: Final = 1.0  # how often a node looks whether what it says of itself has changed
 TABLES_MEASURED: Final = 64  # whose sizes a node looks at before others have the loop
 TABLES_MEASURED_S: Final = 10.0  # between two rounds over all of them
+# How often ranges are asked is averaged over about three rounds, and told in steps of an eighth.
+HEAT_NEWEST_PERCENT: Final = 40  # that the latest round counts in the average
+HEAT_STEPS_DOUBLING_BITS: Final = 3  # eight steps between a rate and its double
+HEAT_TOLD_PERCENT: Final = 25  # that a rate is away from the one told before another one is
+HEAT_TOLD_REQUESTS: Final = 10  # the same in requests a second: less is not spoken of
 OWN_KEYS_LAST_S: Final = 1.0  # that a node takes to say that it is about to stop
 REWRITE_LOOK_S: Final = 60.0  # between two looks for files that have to be written anew
 CONTROL_CALL_TRY_S_MIN: Final = 0.5  # left to each control that is tried, of the caller's deadline

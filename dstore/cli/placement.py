@@ -14,6 +14,7 @@ from dstore.cli.component_list import short_id
 from dstore.cli.connection import Surface
 from dstore.cli.options import calls_admin
 from dstore.cli.output import Column, Page, is_json, print_list
+from dstore.cli.sizes import size_text
 
 _HASHES: Final = 1 << 32
 _TENANT_DEFAULT: Final = "default"
@@ -27,6 +28,8 @@ RANGE_COLUMNS: Final = (
     Column(heading="EPOCH", key="epoch"),
     Column(heading="HELD", key="held"),
     Column(heading="SYNC", key="sync"),
+    Column(heading="SIZE", key="size"),
+    Column(heading="REQ/S", key="requestsPerS"),
     Column(heading="OTHERS", key="others"),
     Column(heading="WHY", key="why", is_data=True),
 )
@@ -79,6 +82,7 @@ def range_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
         "share": f"{(high - low + 1) * 100 / _HASHES:.1f} %",
         "nodeShort": short_id(row.get("node")),
         "sync": _sync(row),
+        "size": size_text(row.get("storedBytes")),
         "others": _others(row) or None,
     }
 

@@ -260,7 +260,11 @@ class ClusterNode:
     async def _work(self, node: Node, replicas: RangeReplicas, group: asyncio.TaskGroup) -> None:
         """Begin what a serving node does, and wait for its end."""
         reports = self._reports = TableReports(
-            self._own, node.holdings, node=self._me, is_waiting=replicas.is_waiting
+            self._own,
+            node.holdings,
+            heat=node.heat,
+            node=self._me,
+            is_waiting=replicas.is_waiting,
         )
         assignments = self._assignments = Assignments(
             self._me,

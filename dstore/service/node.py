@@ -19,6 +19,7 @@ from dstore.service.entry_audit import EntryAudit
 from dstore.service.holdings import Holdings
 from dstore.service.items import Items
 from dstore.service.range_duties import RangeDuties
+from dstore.service.range_heat import RangeHeat
 from dstore.service.range_walks import RangeWalks
 from dstore.service.repeats import OnceRanges
 from dstore.service.shredding import Shredder
@@ -111,7 +112,8 @@ class Node:
         )
         self.directory: Directory = self.catalog
         self.registrar: Registrar = self.catalog
-        self.ranges = OnceRanges(self.holdings, self.disk)
+        self.heat = RangeHeat(clock)
+        self.ranges = OnceRanges(self.holdings, self.disk, note=self.heat.note)
         self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy

@@ -27,7 +27,7 @@ from dstore.service.write_answers import NOTHING_ASKED, Written, written
 from dstore.storage.wholeness import check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from dstore.model.ranges import RangeRef, Table
     from dstore.model.tables import TableDefinition
@@ -126,12 +126,18 @@ class LocalRanges:
     its entry.
     """
 
-    def __init__(self, store: RangeStore, disk: DiskSpace) -> None:
-        """Ask the files of `store`; `disk` refuses writes that would not fit."""
+    def __init__(
+        self, store: RangeStore, disk: DiskSpace, *, note: Callable[[str], None] | None = None
+    ) -> None:
+        """Ask the files of `store`; `disk` refuses writes that would not fit.
+
+        `note` is told of every request the range, by its id.
+        """
         self._store = store
         self._peek = store.peek
         self._peek_held = store.peek_held
         self._disk = disk
+        self._note = note or _note_nothing
 
     async def read(
         self,
@@ -142,6 +148,7 @@ class LocalRanges:
         is_eventual: bool = False,
     ) -> ReadAnswer | None:
         """Show an entry, at once if the file is open and the entry in memory."""
+        self._note(ref.range_id)
         if is_eventual:
             file = self._peek_held(ref.range_id) or await self._store.open_held(ref.range_id)
             if file.whole_at != file.changes:
@@ -192,6 +199,7 @@ class LocalRanges:
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
         """Evaluate items; few that are in memory on the event loop, any others in a thread."""
+        self._note(ref.range_id)
         if not ask.is_eventual:
             file = self._peek(ref) or await self._store.open(ref)
             return await page_of(file, definition, ask)
@@ -202,6 +210,7 @@ class LocalRanges:
 
     async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Read entries, and write those that are many or large in a thread too."""
+        self._note(ref.range_id)
         if ask.is_eventual:
             file = await self._whole(ref.range_id)
         else:
@@ -233,6 +242,7 @@ class LocalRanges:
         if not ref.low <= write.entry_hash <= ref.high:
             raise NotMine(ref.range_id, ref.epoch)  # it would be lost to every reader
         self._disk.check_write()
+        self._note(ref.range_id)
         return self._peek(ref)
 
     def _key_of(self, entry: Entry, ref: RangeRef, rid_id: bytes) -> Item:
@@ -247,6 +257,10 @@ class LocalRanges:
         if isinstance(mutation, ItemMutation):
             return mutation.key
         return key_attributes(self._store.table_of(ref.range_id).definition, write.rid_id)
+
+
+def _note_nothing(_range_id: str) -> None:
+    """Leave requests uncounted, where nobody asks for their number."""
 
 
 def _is_heavy(applied: Applied, body_bytes: int) -> bool:

@@ -163,12 +163,16 @@ class NodeRanges(_Value, frozen=True, kw_only=True, gc=False):
 
 
 class HeldReport(_Value, frozen=True, kw_only=True, gc=False):
-    """How one range of a table is on a node; quantities are estimates."""
+    """How one range of a table is on a node; quantities are estimates.
+
+    `requests_per_s` are those that the node was asked itself, rounded (`service.range_heat`).
+    """
 
     range_id: Uuid
     status: HeldStatus
     entries: Count = 0
     stored_bytes: Count = 0
+    requests_per_s: Count = 0
 
 
 class NodeTableDetails(_Value, frozen=True, kw_only=True, gc=False):

@@ -8,7 +8,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dstore.base.limits import PLAN_REPLICA_BYTES, PLAN_UNEVEN_PERCENT
+from dstore.base.limits import (
+    PLAN_PRIMARY_REQUESTS,
+    PLAN_REPLICA_BYTES,
+    PLAN_UNEVEN_PERCENT,
+    PLAN_UNEVEN_REQUESTS_PERCENT,
+)
 from dstore.service.control.planner import (
     Change,
     Copy,
@@ -58,6 +63,7 @@ def _clusters(draw: st.DrawFn) -> tuple[tuple[NodeSite, ...], tuple[RangeSite, .
                 wanted=draw(st.integers(1, 5)),
                 factor=factor,
                 size_bytes=draw(st.sampled_from([0, 0, _MIB, 64 * _MIB, 700 * _MIB])),
+                requests_per_s=draw(st.sampled_from([0, 0, 0, 10, 80, 640, 5_000])),
             )
         )
     return nodes, tuple(ranges)
@@ -69,7 +75,9 @@ def _carried_out(
     """Do all of it; each step is checked."""
     by_id = {each.range_id: each for each in ranges}
     leads = {each.node for each in nodes if each.leads}
-    primaries = Counter(each.primary for each in ranges)
+    primaries: Counter[str] = Counter()
+    for each in ranges:
+        primaries[each.primary] += each.primary_weight
     for change in changes:
         each = by_id[change.range_id]
         on = [one.node for one in each.copies]
@@ -88,8 +96,8 @@ def _carried_out(
             assert change.primary in on
             assert change.primary in leads
             primary = change.primary
-        primaries[each.primary] -= 1
-        primaries[primary] += 1
+        primaries[each.primary] -= each.primary_weight
+        primaries[primary] += each.primary_weight
         by_id[each.range_id] = replace(
             each, primary=primary, copies=tuple(Copy(node=node) for node in on)
         )
@@ -201,6 +209,57 @@ def test_bytes_count_more_than_numbers() -> None:
         load[each.copies[0].node] += each.size_bytes + PLAN_REPLICA_BYTES
     even = sum(load.values()) / 2
     assert abs(load["n0"] - even) * 100 <= even * PLAN_UNEVEN_PERCENT
+
+
+def _asked(ranges: tuple[RangeSite, ...], rates: tuple[int, ...]) -> tuple[RangeSite, ...]:
+    """Have ranges be asked so often a second, the rest of them hardly ever."""
+    idle = (0,) * (len(ranges) - len(rates))
+    pairs = zip(ranges, (*rates, *idle), strict=True)
+    return tuple(replace(each, requests_per_s=rate) for each, rate in pairs)
+
+
+def _requests(ranges: tuple[RangeSite, ...]) -> Counter[str]:
+    load: Counter[str] = Counter()
+    for each in ranges:
+        load[each.primary] += each.requests_per_s
+    return load
+
+
+def test_primaries_spread_by_what_they_are_asked() -> None:
+    """Three hot ranges whose primaries are on one node go apart, and not a byte is moved."""
+    ranges = tuple(
+        replace(each, primary="n0" if number < 3 else each.primary)
+        for number, each in enumerate(_ranges(9, 3, size_bytes=_MIB))
+    )
+    ranges = _asked(ranges, (2_000, 2_100, 1_900))
+    nodes = _even(3)
+    changes = plan(nodes, ranges)
+    assert all(change.add is None and change.remove is None for change in changes)
+    after = _carried_out(nodes, ranges, changes)
+    assert sorted(_requests(after).values()) == [1_900, 2_000, 2_100]
+    assert plan(nodes, after) == ()
+
+
+def test_one_hot_range_has_a_node_for_itself() -> None:
+    """What can't be shared out stays, and what is idle goes elsewhere."""
+    ranges = _asked(_ranges(9, 3, size_bytes=_MIB), (5_000,))
+    after = _carried_out(_even(3), ranges, plan(_even(3), ranges))
+    hot = next(each for each in after if each.requests_per_s)
+    assert [each for each in after if each.primary == hot.primary] == [hot]
+    others = Counter(each.primary for each in after)
+    assert sorted(others.values()) == [1, 4, 4]
+
+
+def test_small_differences_of_rates_are_left_alone() -> None:
+    """Rates come and go; a hand-over for each change of them would be worse than the difference."""
+    nodes, ranges = _even(3), _ranges(60, 3, size_bytes=_MIB)
+    shaken = _asked(ranges, (1_000, 900, 1_100) * 10)
+    load = _requests(shaken)
+    apart = max(load.values()) - min(load.values())
+    part = sum(load.values()) // 3
+    assert PLAN_PRIMARY_REQUESTS < apart < part * PLAN_UNEVEN_REQUESTS_PERCENT // 100
+    assert plan(nodes, shaken) == ()
+    assert plan(nodes, _asked(ranges, (1_000, 600, 1_400) * 10))
 
 
 def test_zones_are_not_given_up_for_evenness() -> None:

@@ -72,6 +72,8 @@ def hash_range(row: RangeRow) -> dict[str, Any]:
         ],
         "isReadOnly": row.is_read_only,
         "isUnderReplicated": row.is_under_replicated,
+        "storedBytes": row.stored_bytes,
+        "requestsPerS": row.requests_per_s,
         "why": row.why,
     }
 

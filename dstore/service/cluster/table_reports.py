@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dstore.service.cluster.assignments import TableState
     from dstore.service.cluster.own_keys import OwnKeys
     from dstore.service.holdings import Holdings
+    from dstore.service.range_heat import RangeHeat
     from dstore.topology.view import TopologyView
 
 # The better ones first: a table is as its worst range is.
@@ -38,16 +39,18 @@ class TableReports:
         own: OwnKeys,
         holdings: Holdings,
         *,
+        heat: RangeHeat,
         node: keys.ComponentId,
         is_waiting: Callable[[str], bool],
     ) -> None:
-        """Say it by `own`; `holdings` counts the entries.
+        """Say it by `own`; `holdings` counts the entries, and `heat` the requests.
 
         `is_waiting` tells of a range, by its id, that it is to be served here and is not yet.
         """
         self._own = own
         self._is_waiting = is_waiting
         self._holdings = holdings
+        self._heat = heat
         self._node = node
         self._states: dict[tuple[str, str], TableState] = {}
         self._locked: set[tuple[str, str]] = set()
@@ -99,9 +102,10 @@ class TableReports:
             self._say(state)
 
     async def measure(self) -> None:
-        """Say how large tables are, in turn, until cancelled."""
+        """Say how large tables are and how often they are asked, in turn, until cancelled."""
         while True:
             await asyncio.sleep(TABLES_MEASURED_S)
+            self._heat.look()
             names = iter(tuple(self._states))
             while part := tuple(islice(names, TABLES_MEASURED)):
                 for name in part:
@@ -129,6 +133,7 @@ class TableReports:
                 status=self._now(range_id, status),
                 entries=counts.quantity(refs),
                 stored_bytes=counts.size_bytes(refs),
+                requests_per_s=self._heat.requests_per_s(range_id),
             )
 
     def _now(self, range_id: str, status: HeldStatus) -> HeldStatus:

@@ -176,6 +176,7 @@ class _Looking:
     leaving: dict[str, list[NodeUuid]] = field(init=False)
     named: dict[str, set[str]] = field(init=False)
     sizes: dict[str, int] = field(init=False)
+    asked: dict[tuple[str, str], int] = field(init=False)  # (range, node) → requests a second
     ranges: list[RangeSite] = field(default_factory=list)
     placed: dict[str, Placed] = field(default_factory=dict)
     moving: set[str] = field(default_factory=set)
@@ -188,7 +189,7 @@ class _Looking:
         self.leaving, self.named = defaultdict(list), defaultdict(set)
         for each in self.on_their_way:
             self.leaving[each.range_id].append(each.node)
-        self.sizes = {}
+        self.sizes, self.asked = {}, {}
         for node, seen in self.view.nodes.items():
             for held in seen.held.values():
                 for one in held.value.ranges:
@@ -197,6 +198,8 @@ class _Looking:
                 for report in reported.value.ranges:
                     known = self.sizes.get(report.range_id, 0)
                     self.sizes[report.range_id] = max(known, report.stored_bytes)
+                    if report.requests_per_s:
+                        self.asked[report.range_id, node] = report.requests_per_s
 
     def add(self, table: TableView, placed: PlacedRange, *, wanted: int) -> None:
         """Note a range."""
@@ -214,9 +217,10 @@ class _Looking:
             wanted=wanted,
             factor=value.factor,
             size_bytes=self.sizes.get(range_id, 0),
+            requests_per_s=self.asked.get((range_id, value.node), 0),
         )
         self.ranges.append(site)
-        self.primaries[value.node] += 1
+        self.primaries[value.node] += site.primary_weight
         joining = [each.node for each in site.copies if self._is_joining(each)]
         self.onto.update(joining)
         if joining or any(each.is_leaving for each in site.copies):
@@ -282,8 +286,8 @@ class _Looking:
         heirs = [each for each in staying if each in self.sites and self.sites[each].leads]
         heir = heir_of(heirs, self.primaries)
         if heir is not None and is_alive(self.view, node):
-            self.primaries[node] -= 1
-            self.primaries[heir] += 1
+            self.primaries[node] -= site.primary_weight
+            self.primaries[heir] += site.primary_weight
             yield Step(kind=StepKind.HAND_OVER, placed=placed, node=NodeUuid(heir))
 
     def _letting_go(self, placed: Placed, node: NodeUuid) -> Iterator[Step]:

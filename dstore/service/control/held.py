@@ -18,14 +18,19 @@ def held_status(
     view: TopologyView, *, node: str, tenant: str, table: str, range_id: str
 ) -> values.HeldStatus | None:
     """Say how a range is on a node, as the node last said; None: it has said nothing."""
+    report = held_report(view, node=node, tenant=tenant, table=table, range_id=range_id)
+    return None if report is None else report.status
+
+
+def held_report(
+    view: TopologyView, *, node: str, tenant: str, table: str, range_id: str
+) -> values.HeldReport | None:
+    """Find what a node last said of a range; None: nothing."""
     seen = view.node(node)
     reported = None if seen is None else seen.reported.get(keys.held_name(tenant, table))
     if reported is None:
         return None
-    for each in reported.value.ranges:
-        if each.range_id == range_id:
-            return each.status
-    return None
+    return next((each for each in reported.value.ranges if each.range_id == range_id), None)
 
 
 def is_alive(view: TopologyView, node: str) -> bool:

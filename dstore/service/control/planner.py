@@ -11,7 +11,9 @@ are handed over by nodes that are to lead nothing, since an operator waits for t
    all are within PLAN_UNEVEN_PERCENT of it, with as few bytes moved as that takes. A replica weighs
    what it stores and PLAN_REPLICA_BYTES besides, so that small ones spread by their number. A
    node's part is that of its disk.
-3. Primaries are handed over to nodes with fewer of them; that moves no bytes.
+3. Primaries are handed over to nodes that are asked less; that moves no bytes. A primary weighs
+   what its range is asked a second and PLAN_PRIMARY_REQUESTS besides, so that idle ones spread by
+   their number.
 
 A change never puts two replicas of a range on a node, never leaves a range with fewer than it
 should have, and never has a range in fewer zones than before, unless its node is to be rid of it.
@@ -26,7 +28,14 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dstore.base.limits import PLAN_CHANGES_MAX, PLAN_REPLICA_BYTES, PLAN_UNEVEN_PERCENT
+from dstore.base.limits import (
+    PLAN_CHANGES_MAX,
+    PLAN_PRIMARY_REQUESTS,
+    PLAN_REPLICA_BYTES,
+    PLAN_UNEVEN_PERCENT,
+    PLAN_UNEVEN_REQUESTS_PERCENT,
+)
+from dstore.service.control.primaries import Led, even
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,6 +97,7 @@ class RangeSite:
         wanted: how many it should have, if there are as many nodes.
         factor: how many its value promises; it never has fewer by a plan.
         size_bytes: of one replica.
+        requests_per_s: that its primary is asked, roughly.
     """
 
     range_id: str
@@ -96,6 +106,12 @@ class RangeSite:
     wanted: int
     factor: int
     size_bytes: int = 0
+    requests_per_s: int = 0
+
+    @property
+    def primary_weight(self) -> int:
+        """What its primary weighs."""
+        return self.requests_per_s + PLAN_PRIMARY_REQUESTS
 
     @property
     def is_settled(self) -> bool:
@@ -141,7 +157,12 @@ def plan(
 
 
 def heir_of(holders: Iterable[str], primaries: Mapping[str, int]) -> str | None:
-    """Choose who is primary next: the one that is of the fewest ranges. None: there is nobody."""
+    """Choose who is primary next: of whose ranges the primaries weigh least. None: nobody is there.
+
+    Args:
+        holders: from whom to choose.
+        primaries: what the primaries of each node weigh, together.
+    """
     return min(holders, key=lambda node: (primaries.get(node, 0), node), default=None)
 
 
@@ -155,7 +176,8 @@ class _Draft:
     primary: dict[str, str]
     weight: dict[str, int]
     load: Counter[str] = field(default_factory=Counter)  # of each node, by weight
-    primaries: Counter[str] = field(default_factory=Counter)
+    primaries: Counter[str] = field(default_factory=Counter)  # of each node, by weight
+    asked: dict[str, int] = field(default_factory=dict)  # what each range's primary weighs
     parts: dict[str, int] = field(default_factory=dict)  # of each node, how large it is
 
     @classmethod
@@ -170,6 +192,7 @@ class _Draft:
                 for each in ranges
             },
             primary={each.range_id: each.primary for each in ranges},
+            asked={each.range_id: each.primary_weight for each in ranges},
             weight={each.range_id: each.size_bytes + PLAN_REPLICA_BYTES for each in ranges},
             parts={
                 node: max(each.capacity_bytes >> 30, 1) if sized else 1
@@ -177,7 +200,7 @@ class _Draft:
             },
         )
         for each in draft.ranges:
-            draft.primaries[each.primary] += 1
+            draft.primaries[each.primary] += each.primary_weight
             for node in draft.holders[each.range_id]:
                 draft.load[node] += draft.weight[each.range_id]
         return draft
@@ -220,8 +243,8 @@ class _Draft:
     def lead(self, range_id: str, node: str | None) -> None:
         """Let another node be primary."""
         if node is not None:
-            self.primaries[self.primary[range_id]] -= 1
-            self.primaries[node] += 1
+            self.primaries[self.primary[range_id]] -= self.asked[range_id]
+            self.primaries[node] += self.asked[range_id]
             self.primary[range_id] = node
 
 
@@ -400,47 +423,25 @@ def _reliefs(draft: _Draft) -> Iterator[Change]:
 
 
 def _evenings(draft: _Draft) -> Iterator[Change]:
-    """Hand ranges over to nodes that are primary of fewer."""
-    leading = [node for node, site in draft.nodes.items() if site.leads]
-    ways: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)  # ranges in order, by way
-    for each in draft.ranges:
-        if not _is_joining(draft, each) and not any(one.is_leaving for one in each.copies):
-            for one_way in _ways(draft, each.range_id):
-                ways[one_way][each.range_id] = None
-    slack = sum(draft.primaries[node] for node in leading) * PLAN_UNEVEN_PERCENT // 100
-    apart = max(2, slack // max(len(leading), 1))
-    while (way := _best_way(draft, leading, ways, apart=apart)) is not None:
-        range_id = next(iter(ways[way]))
-        for former in _ways(draft, range_id):
-            del ways[former][range_id]
-        change = _handed_over(draft, range_id, way[1])
-        for latter in _ways(draft, range_id):
-            ways[latter][range_id] = None
-        yield change
-
-
-def _ways(draft: _Draft, range_id: str) -> list[tuple[str, str]]:
-    """List from whom to whom a range can be handed over."""
-    primary = draft.primary[range_id]
-    return [(primary, heir) for heir in _heirs(draft, range_id, primary)]
-
-
-def _best_way(
-    draft: _Draft,
-    leading: Sequence[str],
-    ways: Mapping[tuple[str, str], Mapping[str, None]],
-    *,
-    apart: int,
-) -> tuple[str, str] | None:
-    """Choose from whom to whom a range goes next: from the most to the fewest that is possible."""
-    counts = draft.primaries
-    found = [
-        (counts[heir] - counts[giver], giver, heir)
-        for giver in leading
-        for heir in leading
-        if counts[giver] - counts[heir] >= apart and ways.get((giver, heir))
+    """Hand ranges over to nodes whose primaries weigh less."""
+    load = {node: draft.primaries[node] for node, site in draft.nodes.items() if site.leads}
+    led = [
+        Led(
+            range_id=each.range_id,
+            primary=draft.primary[each.range_id],
+            on=tuple(_heirs(draft, each.range_id, "")),
+            weight=each.primary_weight,
+        )
+        for each in draft.ranges
+        if not _is_joining(draft, each) and not any(one.is_leaving for one in each.copies)
     ]
-    return min(found)[1:] if found else None
+    requests = sum(
+        each.requests_per_s for each in draft.ranges if draft.primary[each.range_id] in load
+    )
+    slack = (sum(load.values()) - requests) * PLAN_UNEVEN_PERCENT
+    slack += requests * PLAN_UNEVEN_REQUESTS_PERCENT
+    for range_id, heir in even(led, load, apart=slack // (100 * max(len(load), 1))):
+        yield _handed_over(draft, range_id, heir)
 
 
 def _heirs(draft: _Draft, range_id: str, primary: str) -> list[str]:

@@ -10,6 +10,7 @@ from dstore.security.identity import ComponentRole
 from dstore.service.control.counts import NO_LOAD
 from dstore.service.control.held import (
     complaint,
+    held_report,
     held_status,
     is_alive,
     living_in_sync,
@@ -123,6 +124,9 @@ def _placed_row(row: RangeRow, placed: PlacedRange, view: TopologyView) -> Range
         )
         for each in placement.replicas
     )
+    report = held_report(
+        view, node=placement.node, tenant=tenant, table=table, range_id=row.range_id
+    )
     why, read_only = complaint(view, placed, tenant=tenant, table=table), weakness(view, placed)
     return replace(
         row,
@@ -136,6 +140,8 @@ def _placed_row(row: RangeRow, placed: PlacedRange, view: TopologyView) -> Range
         replicas=replicas,
         is_read_only=bool(read_only) and not why,
         is_under_replicated=living_in_sync(view, placed) < placement.factor,
+        stored_bytes=0 if report is None else report.stored_bytes,
+        requests_per_s=0 if report is None else report.requests_per_s,
     )
 
 

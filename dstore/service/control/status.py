@@ -90,6 +90,8 @@ class RangeRow:
         replicas: all that it has, the primary among them.
         is_read_only: its primary serves it, and too few replicas are in sync and alive to write.
         is_under_replicated: fewer than `factor` are in sync and alive.
+        stored_bytes: of its database on its primary, as that said last.
+        requests_per_s: that its primary is asked, roughly, as it said last.
     """
 
     tenant: str
@@ -107,6 +109,8 @@ class RangeRow:
     replicas: tuple[ReplicaRow, ...] = ()
     is_read_only: bool = False
     is_under_replicated: bool = False
+    stored_bytes: int = 0
+    requests_per_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -269,14 +269,17 @@ def test_placement_shows_every_replica(server: FakeServer, run: Run) -> None:
         ],
         "isReadOnly": True,
         "isUnderReplicated": True,
+        "storedBytes": 5 << 20,
+        "requestsPerS": 640,
         "why": "Range r is read-only.",
     }
     answer = {"tables": [], "ranges": [whole, RANGE], "after": None}
     server.on("GET", "/admin/v1/placement", answer)
     head, line, plain = run("placement", "show").stdout.splitlines()
-    assert head.split()[4:] == ["NODE", "EPOCH", "HELD", "SYNC", "OTHERS", "WHY"]
+    columns = ["NODE", "EPOCH", "HELD", "SYNC", "SIZE", "REQ/S", "OTHERS", "WHY"]
+    assert head.split()[4:] == columns
     others = f"{TWO[:8]} dead, {GONE[:8]} learner"
-    assert f"okay  1/3 read-only  {others}  Range r is read-only." in line
+    assert f"okay  1/3 read-only  5.0 MiB  640    {others}  Range r is read-only." in line
     assert plain.rstrip().endswith("okay"), "control of a version that does not say"
 
 

@@ -95,6 +95,8 @@ A_RANGE = RangeRow(
     factor=1,
     min_in_sync=1,
     replicas=(ReplicaRow(node=NODE, state="in_sync", held="okay", is_alive=True),),
+    stored_bytes=4_096,
+    requests_per_s=30,
 )
 
 A_TABLE = TableRow(

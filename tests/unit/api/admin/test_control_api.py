@@ -131,6 +131,7 @@ async def test_nodes_are_listed_and_shown(control: FakeControl) -> None:
     assert held["table"] == "orders"
     assert (held["factor"], held["minInSync"]) == (1, 1)
     assert (held["isReadOnly"], held["isUnderReplicated"]) == (False, False)
+    assert (held["storedBytes"], held["requestsPerS"]) == (4096, 30)
     assert held["replicas"] == [{"node": NODE, "state": "in_sync", "held": "okay", "isAlive": True}]
     assert (await control.ask("GET", f"/admin/v1/node/{PROXY}")).problem == "not-found"
 
