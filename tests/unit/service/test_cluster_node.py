@@ -142,7 +142,7 @@ async def test_ranges_appear_and_disappear(
         assert not node.held()
 
 
-async def test_how_large_and_hot_tables_are_is_told_every_few_seconds(
+async def test_how_large_tables_are_is_told_every_few_seconds(
     tmp_path: Path,
     coordinator: EmbeddedCoordinator,
     control: ScriptedControl,
