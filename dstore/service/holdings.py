@@ -19,8 +19,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dstore.base.limits import RETRY_AFTER_MS
 from dstore.base.logging import get_logger
-from dstore.model.errors import Corrupt, DStoreError, NotMine, Unknown
+from dstore.model.errors import (
+    Corrupt,
+    DStoreError,
+    NotMine,
+    Unavailable,
+    UnavailableKind,
+    Unknown,
+)
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
 from dstore.service.range_counts import RangeCounts
@@ -30,7 +38,7 @@ from dstore.storage import node_records, placement_records, replica_log, table_r
 from dstore.storage.node_keys import STANDALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
@@ -110,7 +118,7 @@ class Holdings:
         self._ranges: dict[str, RangeRecord] = {}
         self._epochs: dict[str, int] = {}  # in which ranges are served; every request looks here
         self._faults: dict[str, Corrupt] = {}  # of ranges that nobody can serve
-        self._is_replicated = False
+        self._replicas: Container[str] | None = None  # of a node of a cluster: by their ranges' ids
         self._peek = files.peek
         self.changes = Changes()
         self.counts = RangeCounts(files)
@@ -177,6 +185,7 @@ class Holdings:
         """
         file = self.peek(ref)
         if file is None:
+            self._check_replica(ref.range_id)
             file = await self._files.open(ref.range_id, self._file_key(ref.range_id))
             self.peek(ref)  # it may have been dropped meanwhile
         return file
@@ -190,8 +199,22 @@ class Holdings:
         file = self._peek(range_id)
         if file is None:
             self.table_of(range_id)
+            self._check_replica(range_id)
             file = await self._files.open(range_id, self._file_key(range_id))
         return file
+
+    def _check_replica(self, range_id: str) -> None:
+        """Refuse to open the file of a range that is no replica yet, where every range is one.
+
+        A file asks its replica from when it is opened, or nobody for as long as it is open: then
+        what is written would be acknowledged by nobody else (I5).
+        """
+        if self._replicas is not None and range_id not in self._replicas:
+            raise Unavailable(
+                UnavailableKind.LOCKED,
+                "The range is not taken up here yet; retry.",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
 
     async def standing(self, range_id: str) -> Standing:
         """Say where the replica in a range's file stands. Raises: as `open_held`."""
@@ -208,12 +231,13 @@ class Holdings:
 
     # -------------------------------------------------------------------------------- serving
 
-    def replicate(self) -> None:
+    def replicate(self, replicas: Container[str]) -> None:
         """Serve a range from now on only while its replica is the primary, as `serve` tells (I6).
 
         Call it before anything is served. Otherwise every range is, in the epoch of its record.
+        `replicas` has the ids of the ranges whose files may be opened, as they are.
         """
-        self._is_replicated = True
+        self._replicas = replicas
         self._epochs.clear()
 
     def serve(self, range_id: str, epoch: int | None) -> None:
@@ -361,7 +385,7 @@ class Holdings:
         """Note that a range is in a higher epoch; where it has one replica, serve it in that."""
         await self._database.run(lambda db: table_records.set_epoch(db, range_id, epoch))
         held = self._ranges[range_id] = replace(self._ranges[range_id], epoch=epoch)
-        if not self._is_replicated:
+        if self._replicas is None:
             self._epochs[range_id] = epoch
             self._show(held, epoch)
 
@@ -462,7 +486,7 @@ class Holdings:
 
     def _take(self, held: RangeRecord) -> None:
         self._ranges[held.range_id] = held
-        if not self._is_replicated:
+        if self._replicas is None:
             self._epochs[held.range_id] = held.epoch
         self.counts.count_in(held.range_id, held.quantity)
 

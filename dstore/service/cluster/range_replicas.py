@@ -85,7 +85,7 @@ class RangeReplicas:
             )
         )
         self._of_files = node.replications
-        node.holdings.replicate()
+        node.holdings.replicate(self._of_files)
         self._unsubscribe = member.watcher.subscribe(keys.TENANTS, self._changed)
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:

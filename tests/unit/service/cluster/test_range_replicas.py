@@ -1,0 +1,87 @@
+"""A node's ranges are replicas before anything can be asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstore.base.clock import SystemClock
+from dstore.base.entropy import SystemEntropy
+from dstore.model.errors import DStoreError
+from dstore.replication.replica import Replica
+from dstore.service.cluster.assignments import Assignments
+from dstore.service.entry_writes import create
+from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.topology.embedded import EmbeddedCoordinator
+from tests.support.cluster_nodes import (
+    TENANT,
+    LivingNode,
+    Placement,
+    ScriptedControl,
+    a_definition,
+    living,
+)
+
+ORDERS = a_definition("orders")
+
+
+@pytest.fixture
+async def placement() -> AsyncIterator[Placement]:
+    failures: list[BaseException] = []
+    opened = await EmbeddedCoordinator.open(
+        None, clock=SystemClock(), entropy=SystemEntropy(), on_failure=failures.append
+    )
+    made = Placement(opened)
+    await made.add_tenant()
+    await made.add_table(ORDERS)
+    yield made
+    await opened.close()
+    assert failures == []
+
+
+async def read_eventually(node: LivingNode, range_id: str) -> None:
+    """Ask as a proxy does that knows this node as one of the range's replicas."""
+    [ref] = node.node.holdings.table_of(range_id).ranges.refs
+    await node.node.ranges.read(ref, bytes(16), is_eventual=True)
+
+
+async def test_a_read_before_a_range_is_a_replica_does_not_part_its_file_from_it(
+    tmp_path: Path, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written later is shipped, however early any replica of the range was asked."""
+    early: list[DStoreError | None] = []
+    shipped: list[int] = []
+    ship, hold = Replica.ship, Assignments._held
+
+    def counting(replica: Replica, prepared: Any) -> Any:
+        shipped.append(len(prepared.records))
+        return ship(replica, prepared)
+
+    async with living(tmp_path / "data", placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+
+    async def asked_early(self: Assignments, name: Any, wanted: Any, ref: Any) -> Any:
+        status = await hold(self, name, wanted, ref)  # the range is held, its key is at hand
+        if not early:
+            try:
+                await read_eventually(node, ref.range_id)
+            except DStoreError as error:
+                early.append(error)
+            else:
+                early.append(None)
+        return status
+
+    monkeypatch.setattr(Replica, "ship", counting)
+    monkeypatch.setattr(Assignments, "_held", asked_early)
+    async with living(tmp_path / "data", placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        items = node.node.items
+        key = items.locate(TENANT, "orders", "a")
+        await items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
+        assert len(early) == 1
+        assert shipped == [1]
+        [range_id] = node.held()
+        await read_eventually(node, range_id)
