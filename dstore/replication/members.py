@@ -106,8 +106,7 @@ class Members:
         was taken away counts on, and may well answer.
         """
         async with self.changing:
-            is_newer = placed.revision > self.placed.revision
-            if placed.value.epoch == self._leader.epoch and is_newer:
+            if placed.value.epoch == self._leader.epoch and placed.is_newer(self.placed):
                 await self._around.note(placed)
                 self._take(placed)
 
@@ -175,10 +174,11 @@ class Members:
         for node in [node for node in named if node not in self.followers]:
             follower = self.followers[node] = Follower(named[node], self._leader, self._around)
             sender = self._around.tasks.spawn(follower.run(), name="send_to_replica")
-            sender.add_done_callback(self._sender_ended)
+            sender.add_done_callback(self._task_ended)
             self._senders[node] = sender
         if self.followers and self._tending is None:
             self._tending = self._around.tasks.spawn(self._tend(), name="tend_replicas")
+            self._tending.add_done_callback(self._task_ended)
 
     def _note_required(self) -> None:
         """Note who counts. Over that one no copy is made; it leaves the set before."""
@@ -203,9 +203,9 @@ class Members:
         kept = max(end_seq - REPLICA_LAG_RECORDS_MAX, min(wanted, default=0), 0)
         self.wanted_after_seq = kept if self.followers else None
 
-    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
-        """End with a sender that has failed in a way that nobody foresaw; its log says how."""
-        if not sender.cancelled() and sender.exception() is not None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """End with a task that has failed in a way that nobody foresaw; its log says how."""
+        if not task.cancelled() and task.exception() is not None:
             self._leader.depose(self._leader.epoch)
 
     async def _tend(self) -> None:

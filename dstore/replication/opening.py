@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dstore.replication.placements import Placed
+    from dstore.replication.primary import Primary
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import LogPoint, LogRecord, Standing
     from dstore.topology.values import Replica
@@ -95,6 +96,23 @@ async def gather_log(
         await pause_ms(REPLICA_TENDED_MS)
         if own.placed is not None and own.placed.is_newer(placed):
             raise Overtaken(own.placed)
+
+
+async def until_held(primary: Primary, shipping: asyncio.Future[None], own: OwnReplica) -> None:
+    """Wait until every in-sync replica holds the opening record, whoever that is by then.
+
+    Raises: Overtaken: the range's value is one of a later epoch. Unknown: the primary has ended.
+    """
+    try:
+        while not (await asyncio.wait((shipping,), timeout=REPLICA_TENDED_MS / 1_000))[0]:
+            newest = own.placed
+            if newest is not None and newest.value.epoch > primary.epoch:
+                raise Overtaken(newest)
+            if newest is not None:
+                await primary.adopt(newest)
+        shipping.result()
+    finally:
+        shipping.cancel()  # nobody hears what else becomes of it
 
 
 async def _seal_all(placed: Placed, around: Surroundings) -> dict[str, Standing]:

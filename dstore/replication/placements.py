@@ -19,7 +19,7 @@ from dstore.base.limits import (
 from dstore.model.errors import DStoreError
 from dstore.topology import values
 from dstore.topology.coordinator import (
-    CoordinatorUnavailable,
+    CoordinatorError,
     Found,
     Get,
     ModRevisionIs,
@@ -85,7 +85,7 @@ async def swap(
         pause: waits for so many milliseconds.
 
     Raises:
-        Overtaken: it is another one by now, and not this one.
+        Overtaken: it is another one by now, and not this one; or another range is in its place.
         CoordinatorUnavailable, CoordinatorFull, CoordinatorRefused, RolledBack: it surely is not
             changed.
     """
@@ -103,7 +103,7 @@ async def swap(
             result = await coordinator.commit(transaction)
         except OutcomeUnknown:
             is_open = True
-        except CoordinatorUnavailable:
+        except CoordinatorError:  # of this try; it says nothing of one that may be on its way
             if not is_open:
                 raise
         else:
@@ -113,7 +113,7 @@ async def swap(
             assert isinstance(found, Found)
             if is_open and found.kv is not None and found.kv.value == encoded:
                 return Placed(path=before.path, value=value, revision=found.kv.mod_revision)
-            raise Overtaken(_placed(before.path, found))
+            raise Overtaken(_same_range(before, _placed(before.path, found)))
         await pause(backoff_ms)
         backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
 
@@ -186,6 +186,11 @@ def with_state(value: RangePlacement, nodes: set[str], state: ReplicaState) -> R
         for each in value.replicas
     )
     return msgspec.structs.replace(value, replicas=replicas)
+
+
+def _same_range(before: Placed, now: Placed | None) -> Placed | None:
+    """Take a range that has another one in its place, of a table made anew, for gone."""
+    return now if now is not None and now.value.range_id == before.value.range_id else None
 
 
 def _placed(path: RangePath, found: Found) -> Placed | None:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import (
+    REPLICA_BATCH_BYTES,
+    REPLICA_BATCH_RECORDS_MAX,
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_COMMIT_TOLD_MS,
     REPLICA_HANDED_OVER_S,
@@ -134,10 +136,8 @@ class Primary:
 
     async def records_after(self, point: LogPoint) -> Sequence[LogRecord] | None:
         """Read on behind a point of the log; None if that is not there any more."""
-        if point.seq == self.end.seq:
-            return self._records
-        if point.seq > self.end.seq:
-            return ()
+        if point.seq >= self.end.seq:
+            return _one_message(self._records[point.seq - self.end.seq :])
         file = await self._around.open_file(self.range_id)
         return await file.look(
             partial(replica_log.records_behind, after=point, last_seq=self.end.seq)
@@ -173,7 +173,7 @@ class Primary:
         """
         if self._is_closed:
             raise NotMine(self.range_id, self.epoch)
-        if not self._members.is_writable and records[0].kind is not RecordKind.OPENING:
+        if not (self._members.is_writable or _is_opening(records)):
             raise Unavailable(
                 UnavailableKind.UNREACHABLE,
                 "Fewer replicas of the range are in sync than a write needs; retry later.",
@@ -298,8 +298,10 @@ class Primary:
             return
         required = self._members.required()
         shipping, target_seq = self._shipping, self.target.seq
-        if shipping is not None and self._held is None and not shipping.done():  # noqa: SIM102
-            if all(each.matched_seq >= target_seq for each in required):
+        if shipping is not None and self._held is None and not shipping.done():
+            # The set may have become too small since it was shipped (I5).
+            is_enough = self._members.is_writable or _is_opening(self._records)
+            if is_enough and all(each.matched_seq >= target_seq for each in required):
                 shipping.set_result(None)
         if not self._asking:
             return
@@ -364,6 +366,20 @@ class Primary:
         self._is_handing_over = False
         if self._held is not None and not self._is_closed:
             self._send(self._held)
+
+
+def _is_opening(records: Sequence[LogRecord]) -> bool:
+    return records[0].kind is RecordKind.OPENING
+
+
+def _one_message(records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+    """Take as much of a batch as one message has: images may be far larger than what was asked."""
+    size_bytes = 0
+    for count, record in enumerate(records[:REPLICA_BATCH_RECORDS_MAX], 1):
+        size_bytes += record.size_bytes
+        if size_bytes >= REPLICA_BATCH_BYTES:
+            return records[:count]
+    return records[:REPLICA_BATCH_RECORDS_MAX]
 
 
 def _not_handed_over() -> Unavailable:

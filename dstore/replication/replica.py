@@ -23,7 +23,7 @@ from dstore.replication import placements
 from dstore.replication.copying import no_such_copy, take_piece
 from dstore.replication.handing_over import pass_on, passed_on
 from dstore.replication.leases import Promise
-from dstore.replication.opening import Superseded, gather_log
+from dstore.replication.opening import Superseded, gather_log, until_held
 from dstore.replication.placements import Overtaken
 from dstore.replication.primary import Primary
 from dstore.replication.replica_calls import (
@@ -35,7 +35,7 @@ from dstore.replication.replica_calls import (
     Sealed,
     TookOver,
 )
-from dstore.replication.surroundings import pause_ms
+from dstore.replication.surroundings import fault_of, pause_ms
 from dstore.storage import replica_copy, replica_log
 
 if TYPE_CHECKING:
@@ -342,7 +342,8 @@ class Replica:
 
     def follow(self, placed: Placed) -> None:
         """Hear what the topology shows; an older value than the last is no news."""
-        if self.placed is None or placed.is_newer(self.placed):
+        is_of_this = placed.value.range_id == self.range_id
+        if is_of_this and (self.placed is None or placed.is_newer(self.placed)):
             self.placed = placed
             self._news.set()
 
@@ -352,22 +353,25 @@ class Replica:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                placed = self.placed
-                assert placed is not None
+                assert self.placed is not None
                 try:
-                    await self._act_on(placed)
+                    await self._act_on(self.placed)
                 except Overtaken as error:
                     if error.now is not None:
                         self.follow(error.now)
-                except DStoreError as error:
-                    _log.warning("range_not_opened", range=self.range_id, reason=error.message)
-                    if isinstance(error, Corrupt):
-                        self.fault = error
-                        self._around.on_fault(self.range_id, error)
+                except Exception as error:  # noqa: BLE001 - the range goes on, whatever it is (I14)
+                    self._note_failure(error)
                     await pause_ms(REPLICA_BACKOFF_MS_MAX)
                     self._news.set()
         finally:
             self._step_down()
+
+    def _note_failure(self, error: Exception) -> None:
+        fault = fault_of(error)
+        _log.warning("range_not_opened", range=self.range_id, reason=str(error), exc_info=fault)
+        self.fault = error if isinstance(error, Corrupt) else self.fault
+        if fault is not None:
+            self._around.on_fault(self.range_id, fault)
 
     async def _act_on(self, placed: Placed) -> None:
         value = placed.value
@@ -408,18 +412,15 @@ class Replica:
         try:
             primary = await self._seal_with_opening(placed)
             async with self._turn:
-                self._serve(primary)
+                self._be_served_by(primary)
         except BaseException:
             self._step_down()
             raise
         _log.info("range_opened", range=self.range_id, epoch=primary.epoch, node=self._around.node)
 
-    def _serve(self, primary: Primary) -> None:
-        if primary.is_closed:
-            raise Superseded(self._promised_epoch)
-        self._be_served_by(primary)
-
     def _be_served_by(self, primary: Primary | None) -> None:
+        if primary is not None and primary.is_closed:
+            raise Superseded(self._promised_epoch)
         if primary is not self._serving:
             self._serving = primary
             self._around.on_serving(self.range_id, None if primary is None else primary.epoch)
@@ -455,7 +456,7 @@ class Replica:
                 history=(await self._look()).history,
                 on_deposed=self._deposed,
             )
-        await primary.ship([record])
+        await until_held(primary, primary.ship([record]), self)
         await self._promise.wait_out(self._around.node)  # of any other primary
         async with self._turn:
             self._require(epoch)

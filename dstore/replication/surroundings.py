@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dstore.base.clock import NS_PER_MS
+from dstore.model.errors import Corrupt, DStoreError
 from dstore.replication.turns import Turns
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
     from dstore.base.tasks import Tasks
-    from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
     from dstore.storage.range_file import RangeFile
@@ -57,6 +57,17 @@ class Surroundings:
     began_ns: int
     turns: Turns = field(default_factory=Turns)
     note: Callable[[Placed], Awaitable[None]] = _noted_by_nobody
+
+
+def fault_of(error: Exception) -> Corrupt | None:
+    """Say what an operator is told of a failure: of damage, and of what nobody foresaw."""
+    if isinstance(error, Corrupt):
+        return error
+    if isinstance(error, DStoreError):
+        return None
+    fault = Corrupt(f"It failed in a way that nobody foresaw: {error!r}.", file="", where="")
+    fault.__cause__ = error
+    return fault
 
 
 async def pause_ms(duration_ms: float) -> None:

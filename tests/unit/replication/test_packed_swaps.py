@@ -18,6 +18,7 @@ from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import (
     Coordinator,
+    CoordinatorFull,
     CoordinatorUnavailable,
     OutcomeUnknown,
     Transaction,
@@ -45,6 +46,8 @@ class _Counting:
     ) -> TransactionResult:
         self.sizes.append(len(transaction.then))
         outcome = self._outcomes.pop(0) if self._outcomes else ""
+        if outcome == "full":
+            raise CoordinatorFull("There is no room.")
         if outcome == "away":
             raise CoordinatorUnavailable("It is away.")
         if outcome == "unknown":
@@ -135,3 +138,43 @@ async def test_none(coordinator: EmbeddedCoordinator) -> None:
     counting = _Counting(coordinator)
     assert await swap_all(counting, []) == []
     assert counting.sizes == []
+
+
+@pytest.mark.parametrize("then", ["full", "away"])
+@pytest.mark.parametrize("first", ["unknown", "done, unknown"])
+async def test_what_may_be_done_is_never_said_not_to_be(
+    coordinator: EmbeddedCoordinator, first: str, then: str
+) -> None:
+    """However the next tries fail: who believes it counts fewer replicas than there are (B6)."""
+    [swap] = await _swaps(coordinator, 1)
+    swapped = await placements.swap(
+        _Counting(coordinator, first, then, then), swap.before, swap.value, pause=_no_pause
+    )
+    assert swapped == await placements.read(coordinator, swap.before.path)
+    assert swapped.value.epoch == 2
+
+
+async def test_what_was_never_on_its_way_is_not_done(coordinator: EmbeddedCoordinator) -> None:
+    """A first try that is refused for want of room has changed nothing, and says so."""
+    [swap] = await _swaps(coordinator, 1)
+    with pytest.raises(CoordinatorFull):
+        await placements.swap(
+            _Counting(coordinator, "full"), swap.before, swap.value, pause=_no_pause
+        )
+    assert await _epochs(coordinator, [swap]) == [1]
+
+
+async def test_a_range_of_a_table_made_anew_is_no_newer_value(
+    coordinator: EmbeddedCoordinator,
+) -> None:
+    """It stands where the deleted one stood; whoever asked about that one hears that it is gone."""
+    [swap] = await _swaps(coordinator, 1)
+    other = placement(replica(1), range_number=501)
+    await coordinator.put(swap.before.path.path, values.encode(other))
+    with pytest.raises(Overtaken) as raised:
+        await placements.swap(coordinator, swap.before, swap.value, pause=_no_pause)
+    assert raised.value.now is None
+
+
+async def _no_pause(_duration_ms: float) -> None:
+    return None
