@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dstore.base.limits import REPLICAS_TOLD_S
-from dstore.model.errors import DStoreError, NotMine
+from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused
 from dstore.replication import replica_calls
 from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
@@ -35,6 +35,18 @@ if TYPE_CHECKING:
         TookOver,
     )
     from dstore.replication.surroundings import Surroundings
+
+
+class _OfPrimary(Protocol):
+    """What a primary, or who was one, asks of a replica."""
+
+    @property
+    def range_id(self) -> str:
+        """Of which range."""
+
+    @property
+    def primary(self) -> str:
+        """The node that asks."""
 
 
 class Replicas:
@@ -88,20 +100,20 @@ class Replicas:
             Answered(call=replica_calls.TAKE_OVER, handler=self._take_over),
         )
 
-    async def _append(self, request: AppendRecords, _received: Received) -> Appended:
-        return await self._find(request.range_id).append(request)
+    async def _append(self, request: AppendRecords, received: Received) -> Appended:
+        return await self._find_for(request, received).append(request)
 
-    async def _seal(self, request: SealReplica, _received: Received) -> Sealed:
-        return await self._find(request.range_id).seal(request)
+    async def _seal(self, request: SealReplica, received: Received) -> Sealed:
+        return await self._find_for(request, received).seal(request)
 
-    async def _fetch(self, request: FetchRecords, _received: Received) -> Fetched:
-        return await self._find(request.range_id).fetch(request)
+    async def _fetch(self, request: FetchRecords, received: Received) -> Fetched:
+        return await self._find_for(request, received).fetch(request)
 
-    async def _begin_copy(self, request: BeginCopy, _received: Received) -> CopyTaken:
-        return await self._find(request.range_id).begin_copy(request)
+    async def _begin_copy(self, request: BeginCopy, received: Received) -> CopyTaken:
+        return await self._find_for(request, received).begin_copy(request)
 
-    async def _take_copy(self, request: TakeCopy, _received: Received) -> CopyTaken:
-        return await self._find(request.range_id).take_copy(request)
+    async def _take_copy(self, request: TakeCopy, received: Received) -> CopyTaken:
+        return await self._find_for(request, received).take_copy(request)
 
     async def _tell(self, request: AskReplica, _received: Received) -> ReplicaTold:
         return await self._find(request.range_id).tell(request)
@@ -121,8 +133,14 @@ class Replicas:
     async def _hand_over(self, request: HandOver, _received: Received) -> HandedOver:
         return await self._find(request.range_id).be_told_to_hand_over(request)
 
-    async def _take_over(self, request: TakeOver, _received: Received) -> TookOver:
-        return await self._find(request.range_id).take_over(request)
+    async def _take_over(self, request: TakeOver, received: Received) -> TookOver:
+        return await self._find_for(request, received).take_over(request)
+
+    def _find_for(self, request: _OfPrimary, received: Received) -> Replica:
+        """Find the replica that a primary means. Raises: Refused: another node speaks for it."""
+        if received.caller.uuid != request.primary:
+            raise Refused(RefusalKind.FORBIDDEN, "A node asks other replicas in its own name only.")
+        return self._find(request.range_id)
 
     def _find(self, range_id: str) -> Replica:
         found = self._replicas.get(range_id)
