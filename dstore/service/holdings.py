@@ -509,7 +509,13 @@ class Holdings:
                 _log.warning("file_left", range=ref.range_id, error=type(error).__name__)
 
     def _file_key(self, range_id: str) -> Callable[[], FileKey]:
-        """Make what opens a range's key, in a thread."""
-        held, definition = self._ranges[range_id], self.table_of(range_id).definition
-        shares = self._tenants[held.tenant].shares
-        return partial(self._keys.file_key, held, shares, table_id=definition.table_id)
+        """Make what opens a range's key, in a thread; it may be a renewed one by then."""
+
+        def key() -> FileKey:
+            held, definition = self._ranges.get(range_id), self.table_of(range_id).definition
+            if held is None:
+                raise NotMine(range_id)
+            shares = self._tenants[held.tenant].shares
+            return self._keys.file_key(held, shares, table_id=definition.table_id)
+
+        return key

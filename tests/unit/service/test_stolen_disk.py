@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from asyncio import gather, timeout
+from asyncio import TaskGroup, gather, sleep, timeout
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +176,22 @@ async def test_requests_wait_while_a_file_is_rewritten(tmp_path: Path) -> None:
         listed = await node.items.list(TENANT, "entries", after=b"", limit=100)
         assert len(listed.entries) == 51
     assert [path.name for path in range_file(data).parent.iterdir()] == [range_file(data).name]
+
+
+async def test_who_opens_a_file_that_is_being_written_anew_has_its_new_key(tmp_path: Path) -> None:
+    """A replica asks its file all the time; with the old key it would take it for damaged."""
+    data = tmp_path / "data"
+    await standing_alone(data)
+    join(data)
+    async with member(data, is_enrolled=True) as node:
+        await read(node)  # so that the file is open
+        async with TaskGroup() as group:
+            writing_anew = group.create_task(rewrite(node))
+            while node.files.open_count:  # noqa: ASYNC110 - it is closed within some turns
+                await sleep(0)
+            assert not writing_anew.done()
+            file = await node.holdings.open_held(REF.range_id)
+            assert file.quantity == 1
 
 
 async def test_a_crash_anywhere_in_rewriting_leaves_the_entry(tmp_path: Path) -> None:

@@ -6,23 +6,30 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
-from dstore.model.errors import DStoreError
+from dstore.model.errors import DStoreError, Unavailable
 from dstore.replication.replica import Replica
 from dstore.service.cluster.assignments import Assignments
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.topology import keyspace as keys
+from dstore.topology import values
 from dstore.topology.embedded import EmbeddedCoordinator
 from tests.support.cluster_nodes import (
+    ME,
+    OTHER,
     TENANT,
     LivingNode,
     Placement,
     ScriptedControl,
     a_definition,
+    keys_of,
     living,
+    uuid,
 )
 
 ORDERS = a_definition("orders")
@@ -85,3 +92,43 @@ async def test_a_read_before_a_range_is_a_replica_does_not_part_its_file_from_it
         assert shipped == [1]
         [range_id] = node.held()
         await read_eventually(node, range_id)
+
+
+async def test_who_has_everything_alone_is_read_after_a_restart(
+    tmp_path: Path, placement: Placement
+) -> None:
+    """The others have lost their disks, which is no reason to lose the last one's data as well."""
+    data = tmp_path / "data"
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        items = node.node.items
+        key = items.locate(TENANT, "orders", "a")
+        await items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
+    await be_left(placement)
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        items = node.node.items
+        key = items.locate(TENANT, "orders", "a")
+        assert await items.read(key) is not None
+        key = items.locate(TENANT, "orders", "b")
+        with pytest.raises(Unavailable, match="Fewer replicas"):
+            await items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
+
+
+async def be_left(placement: Placement) -> None:
+    """Let the node be the only one in sync of a range of three."""
+    disk = await placement.incarnation(ME)
+    [(path, value)] = [
+        (path, value)
+        for path, value in keys_of(ORDERS, disks={ME: disk})
+        if isinstance(value, values.RangePlacement)
+    ]
+    assert isinstance(path, keys.RangePath)
+    other = values.Replica(
+        node=OTHER,
+        incarnation=uuid("d", 7),
+        uri="https://other:8001",
+        state=values.ReplicaState.LEARNER,
+    )
+    replicas = (*value.replicas, other)
+    await placement.put(path, msgspec.structs.replace(value, replicas=replicas, factor=3))
