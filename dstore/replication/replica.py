@@ -18,7 +18,7 @@ import msgspec
 
 from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
 from dstore.base.logging import get_logger
-from dstore.model.errors import Corrupt, DStoreError, NotMine
+from dstore.model.errors import Corrupt, NotMine
 from dstore.replication import placements
 from dstore.replication.copying import no_such_copy, take_piece
 from dstore.replication.handing_over import pass_on, passed_on

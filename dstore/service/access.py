@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.service.catalog import Catalog
     from dstore.service.directory import Directory
-    from dstore.service.holdings import Tenant
+    from dstore.service.held_tenant import Tenant
     from dstore.storage.node_database import NodeDatabase
     from dstore.storage.node_keys import NodeKeys
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from dstore.model.table_settings import TableSettings
     from dstore.service.access import Principal
     from dstore.service.disk_space import DiskSpace
-    from dstore.service.holdings import Holdings, Tenant
+    from dstore.service.held_tenant import Tenant
+    from dstore.service.holdings import Holdings
 
 
 class Catalog:

@@ -15,7 +15,7 @@ them lie.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,7 @@ from dstore.model.errors import (
 )
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
+from dstore.service.held_tenant import Tenant
 from dstore.service.range_counts import RangeCounts
 from dstore.service.refusals import no_such
 from dstore.service.tenant_keys import Shares
@@ -42,12 +43,12 @@ if TYPE_CHECKING:
 
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
-    from dstore.security.keys import ControlShare, Key256
+    from dstore.security.keys import ControlShare
     from dstore.service.shredding import Shredder
     from dstore.service.tenant_keys import TenantKeys
     from dstore.storage.log_records import Standing
     from dstore.storage.node_database import NodeDatabase
-    from dstore.storage.node_records import NodeContents, TenantRecord
+    from dstore.storage.node_records import NodeContents
     from dstore.storage.placement_records import NotedPlacement
     from dstore.storage.range_file import RangeFile
     from dstore.storage.range_files import RangeFiles
@@ -57,49 +58,6 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 Result = TypeVar("Result")
-
-
-@dataclass(slots=True, kw_only=True)
-class Tenant:
-    """A tenant with its tables by name; `share` is its (tenant, node) key, in memory only."""
-
-    record: TenantRecord
-    share: Key256 = field(repr=False)
-    control: ControlShare | None = None
-    tables: dict[str, Table] = field(default_factory=dict)
-    table_names: list[str] = field(default_factory=list)  # sorted
-
-    @property
-    def name(self) -> str:
-        """What the tenant is called."""
-        return self.record.name
-
-    @property
-    def uuid(self) -> str:
-        """The tenant's UUID: control's, or this node's own where there is no control."""
-        return self.record.tenant_id or self.record.uuid
-
-    @property
-    def created_at_us(self) -> int:
-        """When it was made, wall time in microseconds since 1970."""
-        return self.record.created_at_us
-
-    @property
-    def shares(self) -> Shares:
-        """What is at hand of its keys."""
-        return Shares(node=self.share, control=self.control)
-
-    def put(self, table: Table) -> None:
-        """Take a table in, or what it has become."""
-        name = table.definition.name
-        if name not in self.tables:
-            insort(self.table_names, name)
-        self.tables[name] = table
-
-    def remove(self, name: str) -> None:
-        """Drop a table."""
-        del self.tables[name]
-        del self.table_names[bisect_left(self.table_names, name)]
 
 
 class Holdings:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.security.keys import ControlShare
     from dstore.service.disk_space import DiskSpace
-    from dstore.service.holdings import Holdings, Tenant
+    from dstore.service.held_tenant import Tenant
+    from dstore.service.holdings import Holdings
     from dstore.storage.orphans import Orphans
 
 

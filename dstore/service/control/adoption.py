@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.model.tables import TableDefinition
     from dstore.service.control.sites import Site
-    from dstore.service.holdings import Tenant
+    from dstore.service.held_tenant import Tenant
     from dstore.service.node import Node
     from dstore.storage.control.store import Transaction
 
