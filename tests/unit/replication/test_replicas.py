@@ -32,7 +32,7 @@ from dstore.storage.replica_copy import CopyPage
 from tests.support.topology import uuid
 
 RANGE, PRIMARY, DISK = uuid(500), uuid(1), uuid(900)
-OF = {"range_id": RANGE, "epoch": 1, "primary": PRIMARY, "incarnation": DISK}
+OF: dict[str, Any] = {"range_id": RANGE, "epoch": 1, "primary": PRIMARY, "incarnation": DISK}
 POINT = LogPoint(seq=0, digest=bytes(32))
 ASKED = [
     (APPEND_RECORDS, AppendRecords(**OF, after=POINT, records=(), committed_seq=0)),
