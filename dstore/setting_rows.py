@@ -166,6 +166,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         help="Free bytes under `data` below which writes are refused and reads go on.",
     ),
     Setting(
+        name="copy_bytes_per_s",
+        kind=bytes_count(0),
+        default=limits.REPLICA_COPY_BYTES_PER_S,
+        help="What a node sends of copies of ranges in a second, all together; 0 is no limit.",
+    ),
+    Setting(
         name="admin.host",
         kind=text,
         default="127.0.0.1",

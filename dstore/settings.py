@@ -47,6 +47,7 @@ class Settings:
     entry_cache_bytes: int
     open_files_max: int
     wal_pages_checkpoint: int
+    copy_bytes_per_s: int
     free_disk_bytes_min: int
     peer_host: str
     peer_port: int

@@ -219,10 +219,12 @@ REPLICA_BATCH_BYTES: Final = 1 * MIB  # of records in one message to a replica t
 REPLICA_BATCH_RECORDS_MAX: Final = 1_024
 REPLICA_EPOCHS_TOLD: Final = 64  # the newest of a log's epochs, by which two logs find their fork
 REPLICA_EPOCHS_KEPT: Final = 256  # in a file
-REPLICA_COPY_BYTES: Final = 512 * KIB  # of rows in one message of a copy: ~10 ms of a core
-REPLICA_COPY_PAUSE_MS: Final = 5  # between two messages of a copy: foreground work goes first
+REPLICA_COPY_BYTES: Final = 1 * MIB  # of rows in one message of a copy
+REPLICA_COPY_PART_ROWS: Final = 256  # written by one statement, without the interpreter
+# What a node sends of copies, all together, unless `copy_bytes_per_s` says otherwise.
+REPLICA_COPY_BYTES_PER_S: Final = 64 * MIB
 REPLICA_COPY_TIMEOUT_S: Final = 10.0  # for one of them to be taken
-REPLICA_COPY_ROWS: Final = 2_048  # entries, or requests, in one message of a copy
+REPLICA_COPY_ROWS: Final = 2_048  # requests in one message of a copy
 REPLICA_WIPED_ROWS: Final = 8_192  # deleted at a time where a copy is to come: ~50 ms of a core
 # A learner within so many records is fed as fast as the others, and joins when it has all.
 REPLICA_LAG_JOINING_MAX: Final = 256
@@ -417,6 +419,8 @@ PLAN_REPLICA_BYTES: Final = 1 * MIB  # that a replica weighs beside what it stor
 # asks for spread by their number; and small differences between those that are asked do not count.
 PLAN_PRIMARY_REQUESTS: Final = 50
 PLAN_UNEVEN_REQUESTS_PERCENT: Final = 25  # of a node's part of all requests, that stays as it is
+REASONS_SHOWN: Final = 10  # against stopping a node
+PLAN_TOKEN_CHARS: Final = 16  # of 4 bits: enough to tell a plan from the one before
 PLAN_CHANGES_MAX: Final = 256  # in one plan; the rest comes when these are done
 MOVES_AT_ONCE: Final = 8  # ranges whose replicas change at the same time, over all nodes
 MOVES_PLANNED: Final = 32  # changes of a kind in the plan of which those are taken
@@ -424,6 +428,8 @@ MOVES_ONTO_NODE: Final = 2  # replicas that one node learns at the same time
 MOVES_INTERVAL_S: Final = 5.0  # between two looks at what is to be moved, if nothing changes
 MOVES_PAUSE_S: Final = 0.2  # the same, if something does
 MOVES_LEAVING_MAX: Final = 1_000  # replicas that are looked at on their way out
+MOVES_FOLLOWED_S: Final = 2.0  # between two looks at how far they are, which are written down
+MOVES_PACE_S: Final = 60.0  # over which their pace is measured
 MOVE_HAND_OVER_S: Final = 5.0  # for a primary to hand over, in answer to control
 REPLACED_AFTER_S: Final = 600.0  # that a node is gone before its replicas are made anew elsewhere
 

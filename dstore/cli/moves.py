@@ -7,11 +7,13 @@ from typing import Any, Final
 import click
 
 from dstore.cli.answers import OF_CONTROL, document
-from dstore.cli.client import Request, client, json_request, path_of
-from dstore.cli.command import Leaf
+from dstore.cli.client import Client, Request, client, json_request, path_of
+from dstore.cli.command import TEXT, Leaf
 from dstore.cli.component_list import short_id
 from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
+from dstore.cli.failures import Failure
+from dstore.cli.following import await_end, progress_text, wait_option
 from dstore.cli.options import calls_admin, yes_option
 from dstore.cli.output import Column, emit, is_json, print_result, print_rows, print_thing
 from dstore.cli.sizes import size_text
@@ -34,22 +36,67 @@ def plan() -> None:
     """Show the replicas that are moved now, and those that will be.
 
     They are moved by themselves: to replace those on nodes that are gone, and to spread bytes and
-    primaries evenly over nodes and zones.
+    primaries evenly over nodes and zones. While that is paused, dstore placement apply carries out
+    a plan that was shown.
     """
+    _show(_planned(client(Surface.ADMIN)))
+
+
+def _planned(server: Client) -> dict[str, Any]:
     path = path_of("admin", "v1", "placement", "plan")
-    request = Request(method="GET", path=path, hints=OF_CONTROL)
-    found = document(client(Surface.ADMIN).call(request))
+    return document(server.call(Request(method="GET", path=path, hints=OF_CONTROL)))
+
+
+def _show(found: dict[str, Any]) -> None:
     moves = found.get("moves") or ()
     under_way = sum(bool(each.get("isUnderWay")) for each in moves)
+    told = [progress_text(each) for each in found.get("tasks") or ()]
     shown = {
         "under way": str(under_way),
         "to come": str(len(moves) - under_way),
+        "progress": "; ".join(filter(None, told)),
         "paused": "yes: dstore placement resume ends it" if found.get("isPaused") else "no",
+        "plan": found.get("token") if len(moves) > under_way else None,
     }
-    print_thing("MovePlan", found, shown)
+    print_thing("MovePlan", found, {name: value for name, value in shown.items() if value})
     if moves and not is_json():
         emit("\n")
         print_rows(_COLUMNS, map(_for_people, moves))
+
+
+@click.command(cls=Leaf, example="dstore placement apply 5f0c2ab99e31d870 --wait")
+@click.argument(
+    "plan_token",
+    metavar="PLAN",
+    required=False,
+    type=TEXT,
+    help="What dstore placement plan named.",
+)
+@wait_option
+@yes_option
+@calls_admin
+def apply(*, plan_token: str | None, wait: bool, yes: bool) -> None:
+    """Carry out a plan that was shown, even while moves are paused.
+
+    Refused if nodes or replicas have changed since it was shown. Without PLAN it is shown, and
+    carried out if you say so.
+    """
+    server = client(Surface.ADMIN)
+    if plan_token is None:
+        found = _planned(server)
+        if all(each.get("isUnderWay") for each in found.get("moves") or ()):
+            raise Failure("There is nothing to move.")
+        if not is_json():
+            _show(found)
+        confirm("carry out this plan", yes=yes)
+        plan_token = str(found.get("token"))
+    path = path_of("admin", "v1", "placement", "apply")
+    answer = document(server.call(json_request("POST", path, {"token": plan_token})))
+    task = answer.get("task")
+    sentence = f"The plan is carried out: dstore tasks show {task} says how far it is."
+    print_result("MovePlan", answer, sentence=sentence)
+    if wait:
+        await_end(server, task, what=f"Plan {plan_token}")
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

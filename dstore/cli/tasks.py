@@ -2,23 +2,22 @@
 
 import json
 import re
-import time
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from dstore.cli.answers import document, pages_of_control
-from dstore.cli.client import Client, Request, UrlPath, client, path_of
+from dstore.cli.client import Client, Request, client
 from dstore.cli.command import TEXT, Noun, Word
 from dstore.cli.connection import Surface
 from dstore.cli.failures import ExitCode, Failure, usage
+from dstore.cli.following import followed, found_task, progress_text, task_path
 from dstore.cli.options import asked, calls_admin
-from dstore.cli.output import Column, note, print_list, print_result, print_thing
+from dstore.cli.output import Column, Page, is_json, print_list, print_result, print_thing
 
-_POLL_S: Final = 0.5
 _WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
-_FINAL: Final = frozenset({"done", "failed", "cancelled"})
 
 _COLUMNS: Final = (
     Column(heading="ID", key="id"),
@@ -27,6 +26,7 @@ _COLUMNS: Final = (
     Column(heading="TRIES", key="attempts"),
     Column(heading="CHANGED", key="changedAt"),
     Column(heading="SUBJECT", key="subject"),
+    Column(heading="PROGRESS", key="progressText", is_data=True),
     Column(heading="ERROR", key="error", is_data=True),
 )
 
@@ -42,6 +42,7 @@ class State(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @click.group(cls=Noun)
@@ -58,8 +59,16 @@ def tasks() -> None:
 def list_(*, state: State | None) -> None:
     """List tasks, those that changed last first."""
     query = {} if state is None else {"state": state.value}
-    found = pages_of_control(client(Surface.ADMIN), _path(), key="tasks", query=query)
-    print_list("TaskList", _COLUMNS, found)
+    found = pages_of_control(client(Surface.ADMIN), task_path(), key="tasks", query=query)
+    print_list("TaskList", _COLUMNS, found if is_json() else _for_people(found))
+
+
+def _for_people(pages: Iterator[Page]) -> Iterator[Page]:
+    """Spell each task's progress."""
+    for page in pages:
+        tasks_ = [json.loads(row) for row in page.rows]
+        rows = [{**each, "progressText": progress_text(each) or None} for each in tasks_]
+        yield Page(rows=[json.dumps(row).encode() for row in rows], after=page.after)
 
 
 @tasks.command(example="dstore tasks show delete_table-5d0f --follow")
@@ -70,13 +79,13 @@ def show(*, task_id: str, follow: bool) -> None:
     """Show a task; with --follow the exit status tells whether it succeeded."""
     server = client(Surface.ADMIN)
     task_id = _resolved(server, task_id)
-    found = _followed(server, task_id) if follow else _found(server, task_id)
+    found = followed(server, task_id) if follow else found_task(server, task_id)
     shown = {
         "task": found.get("id"),
         "kind": found.get("kind"),
         "subject": found.get("subject"),
         "state": found.get("state"),
-        "progress": _progress(found),
+        "progress": progress_text(found),
         "error": found.get("error"),
         "tries": found.get("attempts"),
         "due": found.get("dueAt") if found.get("state") == State.QUEUED else None,
@@ -96,7 +105,7 @@ def retry(*, task_id: str) -> None:
     """Have a task that waits, or that failed, begin at once."""
     server = client(Surface.ADMIN)
     task_id = _resolved(server, task_id)
-    answer = server.call(Request(method="POST", path=_path(task_id, "retry")))
+    answer = server.call(Request(method="POST", path=task_path(task_id, "retry")))
     print_result("Task", document(answer), sentence=f"Task {task_id} is begun again.")
 
 
@@ -107,7 +116,7 @@ def _resolved(server: Client, given: str) -> str:
     """
     if _WHOLE_ID.search(given) or asked().print_curl:
         return given
-    pages = pages_of_control(server, _path(), key="tasks")
+    pages = pages_of_control(server, task_path(), key="tasks")
     ids = [str(json.loads(row).get("id")) for page in pages for row in page.rows]
     found = [each for each in ids if each.startswith(given)]
     if len(found) == 1:
@@ -118,45 +127,3 @@ def _resolved(server: Client, given: str) -> str:
         f"There is no task {given}; dstore tasks list shows those there are.",
         exit_code=ExitCode.NOT_FOUND,
     )
-
-
-def _followed(server: Client, task_id: str) -> dict[str, Any]:
-    """Ask until the task is finished, and say when something about it changed."""
-    said = ""
-    while True:
-        found = _found(server, task_id)
-        if found.get("state") in _FINAL:
-            return found
-        line = _line(found)
-        if line != said:
-            note(line)
-            said = line
-        time.sleep(_POLL_S)
-
-
-def _line(found: dict[str, Any]) -> str:
-    words = [str(found.get("state")), _progress(found), str(found.get("error") or "")]
-    return ", ".join(word for word in words if word)
-
-
-def _progress(found: dict[str, Any]) -> str:
-    """Spell the progress, whatever the task writes down of it."""
-    match found.get("progress"):
-        case dict() as progress:
-            return ", ".join(f"{name} {_plain(value)}" for name, value in progress.items())
-        case None | "":
-            return ""
-        case other:
-            return _plain(other)
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _found(server: Client, task_id: str) -> dict[str, Any]:
-    return document(server.call(Request(method="GET", path=_path(task_id))))
-
-
-def _path(*rest: str) -> UrlPath:
-    return path_of("admin", "v1", "task", *rest)

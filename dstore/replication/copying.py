@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dstore.base.limits import (
-    REPLICA_COPY_PAUSE_MS,
-    REPLICA_COPY_TIMEOUT_S,
-)
+from dstore.base.limits import REPLICA_COPY_TIMEOUT_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.replica_calls import BeginCopy, TakeCopy
-from dstore.replication.surroundings import pause_ms
 from dstore.storage import replica_copy, replica_log
 from dstore.storage.replica_copy import CopyEnd, CopyPlace
 
@@ -74,29 +71,35 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
     begun = await peer.call(begin, deadline_s=REPLICA_COPY_TIMEOUT_S)
     while begun.promised_epoch <= source.epoch and not begun.is_ready:
         begun = await peer.call(begin, deadline_s=REPLICA_COPY_TIMEOUT_S)
-    promised_epoch, place, index = begun.promised_epoch, CopyPlace(), 0
-    while promised_epoch <= source.epoch and not place.is_over:
-        page, place = await source.copy_page(place)
+    promised_epoch, index, size_bytes = begun.promised_epoch, 0, 0
+    page, place = await source.copy_page(CopyPlace())
+    while promised_epoch <= source.epoch:
         end = CopyEnd(start=copy.start, whole_seq=source.end.seq) if place.is_over else None
-        taken = await peer.call(
-            TakeCopy(
-                range_id=source.range_id,
-                epoch=source.epoch,
-                primary=around.node,
-                incarnation=replica.incarnation,
-                number=copy.number,
-                index=index,
-                page=page,
-                end=end,
-            ),
-            deadline_s=REPLICA_COPY_TIMEOUT_S,
+        piece = TakeCopy(
+            range_id=source.range_id,
+            epoch=source.epoch,
+            primary=around.node,
+            incarnation=replica.incarnation,
+            number=copy.number,
+            index=index,
+            page=page,
+            end=end,
+        )
+        await around.pace.wait(page.size_bytes, clock=around.clock)
+        size_bytes += page.size_bytes
+        if end is not None:
+            taken = await peer.call(piece, deadline_s=REPLICA_COPY_TIMEOUT_S)
+            promised_epoch, index = taken.promised_epoch, index + 1
+            break
+        # The next one is read while this one is on its way, and written.
+        taken, (page, place) = await asyncio.gather(
+            peer.call(piece, deadline_s=REPLICA_COPY_TIMEOUT_S), source.copy_page(place)
         )
         promised_epoch, index = taken.promised_epoch, index + 1
-        await pause_ms(REPLICA_COPY_PAUSE_MS)
     if promised_epoch > source.epoch:
         source.depose(promised_epoch)
         return False
-    _log.info("copy_done", range=source.range_id, node=replica.node, pages=index)
+    _log.info("copy_done", range=source.range_id, node=replica.node, pages=index, bytes=size_bytes)
     return True
 
 

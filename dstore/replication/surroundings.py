@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.clock import NS_PER_MS
 from dstore.model.errors import Corrupt, DStoreError
+from dstore.replication.pace import Pace
 from dstore.replication.turns import Turns
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Surroundings:
         tasks: own what runs in the background.
         began_ns: when this process began, on `clock`.
         turns: to open ranges.
+        pace: of what copies send.
     """
 
     node: str
@@ -56,6 +58,7 @@ class Surroundings:
     tasks: Tasks
     began_ns: int
     turns: Turns = field(default_factory=Turns)
+    pace: Pace = field(default_factory=Pace)
     note: Callable[[Placed], Awaitable[None]] = _noted_by_nobody
 
 

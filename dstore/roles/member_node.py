@@ -64,6 +64,7 @@ def node_options(settings: Settings) -> NodeOptions:
         open_files_max=settings.open_files_max,
         free_disk_bytes_min=settings.free_disk_bytes_min,
         wal_pages_checkpoint=settings.wal_pages_checkpoint,
+        copy_bytes_per_s=settings.copy_bytes_per_s,
     )
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dstore.base.clock import US_PER_S
+from dstore.base.limits import REPLICA_COPY_BYTES_PER_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unavailable
+from dstore.replication.pace import Pace
 from dstore.service.access import Access
 from dstore.service.catalog import Catalog
 from dstore.service.deferred import Deferred
@@ -72,6 +74,7 @@ class NodeOptions:
     open_files_max: int
     free_disk_bytes_min: int
     wal_pages_checkpoint: int
+    copy_bytes_per_s: int = REPLICA_COPY_BYTES_PER_S
 
 
 class Node:
@@ -91,6 +94,7 @@ class Node:
     ) -> None:
         """Wire the use cases; nothing is read yet."""
         self.replications = replications
+        self.pace = Pace(bytes_per_s=options.copy_bytes_per_s)  # of copies that are sent
         """Of ranges that are replicas, by id; noted before their files are opened."""
         self.uuid = keys.uuid
         self.control_planes = keys.control_planes  # that it is enrolled with

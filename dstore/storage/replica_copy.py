@@ -11,17 +11,22 @@ A copy is made in place: the file first says of itself, durably, that it is no r
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 
-from dstore.base.limits import REPLICA_COPY_BYTES, REPLICA_COPY_ROWS, REPLICA_WIPED_ROWS
+from dstore.base.limits import (
+    REPLICA_COPY_BYTES,
+    REPLICA_COPY_PART_ROWS,
+    REPLICA_COPY_ROWS,
+    REPLICA_WIPED_ROWS,
+)
 from dstore.model.errors import Corrupt
-from dstore.model.keys import HASH_BYTES
-from dstore.storage import brief_names, entries
+from dstore.storage import brief_names
 from dstore.storage.brief_names import NameRow
+from dstore.storage.entries import HEAD
 from dstore.storage.log_records import Epoch, History, LogPoint, Sequence64
-from dstore.storage.range_scan import Span
 from dstore.storage.replica_log import NEVER_WHOLE
 
 if TYPE_CHECKING:
@@ -33,28 +38,36 @@ _REQUESTS: Final = (
     "ORDER BY PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST LIMIT ?"
 )
 _TAKE_REQUEST: Final = "INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ROWS: Final = (
+    "SELECT RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID > ? "
+    "ORDER BY RID_ID, C_COL"
+)
+_COLUMNS: Final = 5  # of them
+_IS_HERE: Final = "SELECT 1 FROM v1 WHERE RID_ID = ? LIMIT 1"
+_TAKE_ROWS: Final = "INSERT INTO v1 (RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA) VALUES "
 _encode: Final = msgspec.msgpack.Encoder().encode
+_decode_part: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 RequestKey = tuple[str, str, int, bytes]
 RequestRow = tuple[str, str, int, bytes, int, bytes, int]
-Cell = tuple[str, str | None]
-
-
-class CopiedEntry(msgspec.Struct, frozen=True, array_like=True):
-    """An entry's rows: its key, its version, and name → (type, data)."""
-
-    rid_id: bytes
-    version: str
-    cells: dict[str, Cell]
 
 
 class CopyPage(msgspec.Struct, frozen=True, array_like=True):
-    """A piece of a copy, and its SHA-256; entries come first, then requests, then brief names."""
+    """A piece of a copy, and its SHA-256; entries come first, then requests, then brief names.
 
-    entries: tuple[CopiedEntry, ...]
+    `parts` are rows of whole entries as they are stored, one behind another, some hundred of them
+    in each; encoded by the thread that reads them, and decoded by the one that writes them.
+    """
+
+    parts: tuple[bytes, ...]
     requests: tuple[RequestRow, ...]
     digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     names: tuple[NameRow, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs on its way, about: of what is not rows there is little."""
+        return sum(map(len, self.parts))
 
 
 class CopyPlace(msgspec.Struct, frozen=True, array_like=True):
@@ -95,16 +108,36 @@ def read_page(connection: apsw.Connection, place: CopyPlace) -> tuple[CopyPage, 
         if not rows:
             return _page((), ()), CopyPlace(names_seq=0)
         return _page((), tuple(rows)), CopyPlace(request=cast("RequestKey", rows[-1][:4]))
-    found: list[CopiedEntry] = []
-    size_bytes = 0
-    walked = entries.scan_entries(connection, Span().behind(place.rid_id))
-    for rid_id, entry in walked:
-        found.append(CopiedEntry(rid_id, entry.version, entry.cells))
-        size_bytes += entry.data_bytes + len(rid_id)
-        if size_bytes >= REPLICA_COPY_BYTES or len(found) == REPLICA_COPY_ROWS:
-            walked.close()
-            return _page(tuple(found), ()), CopyPlace(rid_id=rid_id)
-    return _page(tuple(found), ()), CopyPlace(request=("", "", -1, b""))
+    parts, rid_id = _read_parts(connection, place.rid_id)
+    after = CopyPlace(request=("", "", -1, b"")) if rid_id is None else CopyPlace(rid_id=rid_id)
+    return _page(parts, ()), after
+
+
+def _read_parts(
+    connection: apsw.Connection, after: bytes
+) -> tuple[tuple[bytes, ...], bytes | None]:
+    """Read whole entries behind one. Returns: the last one's RID_ID too; None: there is no more."""
+    parts: list[bytes] = []
+    part: list[Any] = []
+    last, size_bytes = after, 0
+    with closing(connection.execute(_ROWS, (after,))) as rows:
+        for row in rows:
+            rid_id, name, _, _, data = row
+            if name == HEAD:
+                if size_bytes >= REPLICA_COPY_BYTES:
+                    parts.append(_encode(part))
+                    return tuple(parts), last
+                last = rid_id
+            elif rid_id != last:
+                raise Corrupt("An entry has no head row.", file=connection.filename, where="v1")
+            if len(part) == REPLICA_COPY_PART_ROWS * _COLUMNS:
+                parts.append(_encode(part))
+                part = []
+            part += row
+            size_bytes += len(rid_id) + len(name) + len(data or "")
+    if part:
+        parts.append(_encode(part))
+    return tuple(parts), None
 
 
 def begin(connection: apsw.Connection) -> None:
@@ -132,24 +165,32 @@ def wipe_some(connection: apsw.Connection) -> bool:
 
 def take_page(connection: apsw.Connection, page: CopyPage) -> None:
     """Write a piece of a copy; the same one may come again. Raises: Corrupt: it was harmed."""
-    if _page(page.entries, page.requests, page.names).digest != page.digest:
-        name = connection.filename.rpartition("/")[2]
-        raise Corrupt("A piece of a copy is not what was sent.", file=name, where="copy")
-    added = 0
-    for copied in page.entries:
-        before = entries.read_entry(connection, copied.rid_id)
-        entries.write_cells(
-            connection,
-            copied.rid_id,
-            entry_hash=int.from_bytes(copied.rid_id[:HASH_BYTES], "big"),
-            before=None if before is None else before.cells,
-            after=copied.cells,
-            version=copied.version,
-        )
-        added += before is None
+    if _page(page.parts, page.requests, page.names).digest != page.digest:
+        raise _harmed(connection)
+    added = _take_parts(connection, page.parts)
     connection.executemany(_TAKE_REQUEST, page.requests)
     brief_names.take_rows(connection, page.names)
     connection.execute("UPDATE meta SET QUANTITY = QUANTITY + ?", (added,))
+
+
+def _take_parts(connection: apsw.Connection, parts: tuple[bytes, ...]) -> int:
+    """Write rows of whole entries. Returns: how many entries there are more.
+
+    A piece is written as a whole: who has its first entry has all of it.
+    """
+    added = 0
+    for number, part in enumerate(parts):
+        row_values = _decode_part(part)
+        count, rest = divmod(len(row_values), _COLUMNS)
+        if rest or not count:
+            raise _harmed(connection)
+        if not number and connection.execute(_IS_HERE, (row_values[0],)).fetchall():
+            return 0
+        # One statement for all: a thread that runs one for each waits for the interpreter as often.
+        sql = _TAKE_ROWS + ", ".join(["(?, ?, ?, ?, ?)"] * count)
+        connection.execute(sql, row_values, can_cache=count == REPLICA_COPY_PART_ROWS)
+        added += row_values[1::_COLUMNS].count(HEAD)
+    return added
 
 
 def finish(connection: apsw.Connection, end: CopyEnd) -> None:
@@ -169,7 +210,15 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
 
 
 def _page(
-    found: tuple[CopiedEntry, ...], rows: tuple[Any, ...], names: tuple[NameRow, ...] = ()
+    parts: tuple[bytes, ...], rows: tuple[Any, ...], names: tuple[NameRow, ...] = ()
 ) -> CopyPage:
-    digest = hashlib.sha256(_encode((found, rows, names))).digest()
-    return CopyPage(found, rows, digest, names)
+    digest = hashlib.sha256(_encode((rows, names)))
+    for part in parts:
+        digest.update(len(part).to_bytes(4))
+        digest.update(part)
+    return CopyPage(parts, rows, digest.digest(), names)
+
+
+def _harmed(connection: apsw.Connection) -> Corrupt:
+    name = connection.filename.rpartition("/")[2]
+    return Corrupt("A piece of a copy is not what was sent.", file=name, where="copy")

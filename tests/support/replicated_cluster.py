@@ -229,12 +229,19 @@ class ReplicatedCluster:
 
 
 @contextmanager
-def replicated_cluster(shape: Shape | None = None) -> Iterator[ReplicatedCluster]:
-    """Start one in a scratch directory; at the end kill what runs and remove it."""
+def replicated_cluster(
+    shape: Shape | None = None, *, ranges: int | None = None
+) -> Iterator[ReplicatedCluster]:
+    """Start one in a scratch directory; at the end kill what runs and remove it.
+
+    `ranges` is in how many of them a table is made.
+    """
     directory = Path(tempfile.mkdtemp(prefix="dstore-cluster-"))
     cluster = Cluster(directory, shape or Shape(nodes=3, proxies=1))
     try:
         made = ReplicatedCluster(cluster)
+        for control in cluster.of_role("control") if ranges is not None else ():
+            control.settings["ranges-per-table"] = str(ranges)
         made.start()
         yield made
     finally:

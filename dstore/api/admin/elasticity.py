@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from dstore.api.admin import rows
 from dstore.api.admin.door import receive, record_change
 from dstore.api.http.answer import JSON, Answer, json_answer
 from dstore.api.http.json_body import decode_object
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dstore.service.control.status import MoveRow, Placing
 
 PLAN = "/admin/v1/placement/plan"
+APPLY = "/admin/v1/placement/apply"
 PAUSE = "/admin/v1/placement/pause"
 ABORT = "/admin/v1/placement/abort"
 INTENT = "/admin/v1/node/{id}/intent"
@@ -38,7 +40,26 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
         """Show what is moved, and what will be."""
         await receive(request, door)
         found = await placing.plan()
-        return json_answer({"isPaused": found.is_paused, "moves": list(map(_move, found.moves))})
+        return json_answer(
+            {
+                "token": found.token,
+                "isPaused": found.is_paused,
+                "moves": list(map(_move, found.moves)),
+                "tasks": list(map(rows.task, found.following)),
+            }
+        )
+
+    async def apply(request: web.Request) -> Answer:
+        """Carry out a plan that was shown."""
+        principal, body = await receive(request, door)
+        media_type(request, JSON)
+        decoded = decode_object(body, what="apply")
+        token = decoded.get("token")
+        if decoded.keys() != {"token"} or type(token) is not str:
+            raise invalid('The body is {"token": the token of the plan that was shown}.')
+        task = await placing.apply(token, actor=principal.credential)
+        record_change("apply_plan", principal, task=task)
+        return json_answer({"task": task})
 
     async def pause(request: web.Request) -> Answer:
         """Let no move begin, or let them again."""
@@ -59,6 +80,18 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
         record_change("abort_moves", principal, ranges=ranges)
         return json_answer({"isPaused": True, "ranges": ranges})
 
+    return (
+        Route(method="GET", path=PLAN, handler=plan, operation="plan_moves"),
+        Route(method="POST", path=APPLY, handler=apply, operation="apply_plan"),
+        Route(method="PUT", path=PAUSE, handler=pause, operation="pause_moves"),
+        Route(method="POST", path=ABORT, handler=abort, operation="abort_moves"),
+        *_node_routes(placing, door),
+    )
+
+
+def _node_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
+    """Bind what is said of single nodes."""
+
     async def intend(request: web.Request) -> Answer:
         """Drain or decommission a node, or have it stay."""
         principal, body = await receive(request, door)
@@ -68,20 +101,24 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
         if decoded.keys() != {"intent"} or not isinstance(intent, str) or intent not in _INTENTS:
             raise invalid(f'The body is {{"intent": one of {", ".join(_INTENTS)}}}.')
         node = NodeUuid(request.match_info["id"])
-        await placing.intend(node, _INTENTS[intent], actor=principal.credential)
+        task = await placing.intend(node, _INTENTS[intent], actor=principal.credential)
         record_change("intend_of_node", principal, node=node, intent=intent)
-        return json_answer({"id": node, "intent": intent})
+        return json_answer({"id": node, "intent": intent, "task": task})
 
     async def ok_to_stop(request: web.Request) -> Answer:
         """Say whether all ranges go on without a node."""
         await receive(request, door)
         found = await placing.ok_to_stop(NodeUuid(request.match_info["id"]))
-        return json_answer({"isOkay": found.is_okay, "losing": found.losing, "why": found.why})
+        return json_answer(
+            {
+                "isOkay": found.is_okay,
+                "losing": found.losing,
+                "why": found.why,
+                "reasons": list(found.reasons),
+            }
+        )
 
     return (
-        Route(method="GET", path=PLAN, handler=plan, operation="plan_moves"),
-        Route(method="PUT", path=PAUSE, handler=pause, operation="pause_moves"),
-        Route(method="POST", path=ABORT, handler=abort, operation="abort_moves"),
         Route(method="PUT", path=INTENT, handler=intend, operation="intend_of_node"),
         Route(method="GET", path=OK_TO_STOP, handler=ok_to_stop, operation="ok_to_stop"),
     )

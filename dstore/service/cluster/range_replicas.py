@@ -82,6 +82,7 @@ class RangeReplicas:
                 note=self._notes.note,
                 tasks=self._tasks,
                 began_ns=member.began_ns,
+                pace=node.pace,
             )
         )
         self._of_files = node.replications

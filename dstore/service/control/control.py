@@ -29,6 +29,7 @@ from dstore.service.control.deletions import Deletions
 from dstore.service.control.elasticity import Elasticity
 from dstore.service.control.failover import Failovers
 from dstore.service.control.leader import Leader
+from dstore.service.control.move_tasks import MoveTasks
 from dstore.service.control.moves import Moves
 from dstore.service.control.notices import NoticeTaker
 from dstore.service.control.observer import Observer
@@ -133,7 +134,6 @@ class Control:
         self.credentials = ControlCredentials(self.realm)
         self.survey = Survey(self.realm)
         self.recovery = Recovery(self.realm, coordinator)
-        self._tasks = TaskRunner(self.realm, Deletions(self.realm).handlers)
         self._observer = Observer(self.realm)
         self._addresses = Addresses(self.realm, coordinator)
         self._failovers = Failovers(self.realm, coordinator, peer_of=nodes.peer)
@@ -145,6 +145,11 @@ class Control:
             replaced_after_s=settings.replaced_after_s,
         )
         self.elasticity = Elasticity(self.realm, self.moves)
+        self._tasks = TaskRunner(
+            self.realm,
+            Deletions(self.realm).handlers,
+            followers=MoveTasks(self.realm, self.moves).handlers,
+        )
         self._moves_replicas = settings.moves_replicas
         self._notices = NoticeTaker(self.realm, coordinator)
         self._presence = Presence(

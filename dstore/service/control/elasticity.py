@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING
 
 from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
-from dstore.service.control.held import is_alive
+from dstore.service.control.move_plans import (
+    APPLY_PLAN,
+    MOVE_REPLICAS,
+    OF_INTENT,
+    PLACEMENT,
+    add_task,
+    approval,
+    end_tasks,
+    plan_token,
+)
 from dstore.service.control.planner import Why
+from dstore.service.control.sparing import not_to_drain, not_to_spare, reported_bytes, stoppable
 from dstore.service.control.status import MovePlan, MoveRow, Stoppable
 from dstore.service.refusals import no_such
-from dstore.storage.control import pauses, tables
+from dstore.storage.control import pauses, tables, tasks
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import (
     ComponentState,
@@ -23,11 +33,11 @@ from dstore.storage.control.records import (
     NodeUuid,
     RangeId,
     ReplicaRecord,
+    TaskId,
 )
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
-    from dstore.replication.placements import Placed
     from dstore.service.control.balancing import Outlook
     from dstore.service.control.moves import Moves, Planned
     from dstore.service.control.planner import RangeSite
@@ -37,6 +47,10 @@ if TYPE_CHECKING:
 _INTENTS = frozenset(
     {ComponentState.ACTIVE, ComponentState.DRAINING, ComponentState.DECOMMISSIONING}
 )
+_CHECKED = {
+    ComponentState.DRAINING: not_to_drain,
+    ComponentState.DECOMMISSIONING: not_to_spare,
+}
 _RETRY_MS = 1_000
 
 
@@ -51,11 +65,44 @@ class Elasticity:
     async def plan(self) -> MovePlan:
         """See `Placing.plan`."""
         found = await self._planned()
+        async with self._realm.plane.store.snapshot() as tx:
+            following = [
+                task
+                for kind in (APPLY_PLAN, MOVE_REPLICAS)
+                for task in await tasks.unfinished_of(tx, kind)
+            ]
         view = self._realm.watcher.view
         return MovePlan(
+            token=plan_token(found),
             is_paused=found.is_paused,
             moves=(*_under_way(found.outlook, view), *_to_come(found)),
+            following=tuple(following),
         )
+
+    async def apply(self, token: str, *, actor: str) -> TaskId:
+        """See `Placing.apply`."""
+        realm = self._realm
+        found = await self._planned()
+        if plan_token(found) != token:
+            raise Refused(
+                RefusalKind.CONFLICT,
+                "The plan is another one by now, since nodes or replicas have changed: look at it "
+                "again. Nothing was begun.",
+            )
+        if not found.changes:
+            raise Refused(RefusalKind.CONFLICT, "There is nothing to move.")
+        async with realm.plane.store.transaction() as tx:
+            task = await add_task(
+                tx, realm, APPLY_PLAN, subject=PLACEMENT, parameters=approval(found.changes)
+            )
+            if task.parameters != approval(found.changes):
+                raise Refused(
+                    RefusalKind.CONFLICT,
+                    f"Another plan is being carried out: dstore tasks show {task.id}.",
+                )
+            await realm.audit(tx, actor=actor, action="apply_plan", subject=token)
+        realm.tasks_due.set()
+        return task.id
 
     async def pause(self, *, is_on: bool, actor: str) -> None:
         """See `Placing.pause`."""
@@ -72,20 +119,22 @@ class Elasticity:
         marks = [mark for site in found.outlook.ranges for mark in _undone(site)]
         async with realm.plane.store.transaction() as tx:
             await pauses.pause(tx, is_on=True)
+            for task in await tasks.unfinished_of(tx, APPLY_PLAN):
+                await tasks.cancel(tx, task.id, now_us=realm.clock.wall_us())
             for mark in marks:
                 if await tables.get_replica(tx, mark.range_id, mark.node) is not None:
                     await tables.mark_replica(tx, mark)
             await realm.audit(tx, actor=actor, action="abort_moves", subject="placement")
         return len({mark.range_id for mark in marks})
 
-    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> None:
+    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> TaskId | None:
         """See `Placing.intend`."""
         assert state in _INTENTS, state
         realm = self._realm
-        if state is ComponentState.DECOMMISSIONING:
+        if state in _CHECKED:
             found = await self._planned()
-            why = await in_thread(partial(_not_to_spare, found.outlook, str(node)))
-            if why:
+            check = partial(_CHECKED[state], found.outlook, realm.watcher.view, str(node))
+            if why := await in_thread(check):
                 raise Refused(RefusalKind.CONFLICT, why)
         async with realm.plane.store.transaction() as tx:
             record = await NODES.get(tx, node)
@@ -94,6 +143,11 @@ class Elasticity:
             if record.state is not state:
                 await NODES.set_state(tx, node, state, now_us=realm.clock.wall_us())
                 await realm.audit(tx, actor=actor, action=f"node_{state}", subject=str(node))
+            kind = OF_INTENT.get(state, "")
+            await end_tasks(tx, realm, node, but=kind)
+            task = await add_task(tx, realm, kind, subject=str(node)) if kind else None
+        realm.tasks_due.set()
+        return None if task is None else task.id
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
         """See `Placing.ok_to_stop`."""
@@ -115,48 +169,6 @@ class Elasticity:
                 "This control process does not know the topology as it is now; ask again.",
                 retry_after_ms=_RETRY_MS,
             )
-
-
-def stoppable(view: TopologyView, node: str) -> Stoppable:
-    """Say whether all ranges go on without a node: enough of the others are in sync and alive."""
-    losing, why = 0, ""
-    for tenant in view.tenants.values():
-        for table in tenant.tables.values():
-            for placed in table.ranges:
-                value = placed.placement
-                on = [each.node for each in value.in_sync]
-                if node not in on:
-                    continue
-                left = sum(each != node and is_alive(view, each) for each in on)
-                if left >= value.min_in_sync:
-                    continue
-                losing += 1
-                why = why or (
-                    f"Range {value.range_id} of {tenant.name}/{table.definition.name} would have "
-                    f"{left} living replicas in sync, and a write needs {value.min_in_sync}."
-                )
-    return Stoppable(is_okay=not losing, losing=losing, why=why)
-
-
-def _not_to_spare(outlook: Outlook, node: str) -> str:
-    """Say in a sentence why a node can't be emptied; "" if it can."""
-    keeping = {each.node for each in outlook.nodes if each.keeps and each.node != node}
-    taking = {each.node for each in outlook.nodes if each.takes and each.node != node}
-    lacking = 0
-    first: RangeSite | None = None
-    for site in outlook.ranges:
-        on = {each.node for each in site.copies}
-        if node in on and len((on & keeping) | taking) < site.factor:
-            lacking += 1
-            first = first or site
-    if first is None:
-        return ""
-    some = "1 range" if lacking == 1 else f"{lacking} ranges"
-    return (
-        f"{some} would fall below the factor: range {first.range_id} has a factor of "
-        f"{first.factor}, and {len(taking)} other nodes take replicas now. Add a node first, or "
-        "end the maintenance of one."
-    )
 
 
 def _undone(site: RangeSite) -> list[ReplicaRecord]:
@@ -184,7 +196,7 @@ def _under_way(outlook: Outlook, view: TopologyView) -> list[MoveRow]:
         add = [each.node for each in site.copies if not each.is_in_sync and not each.is_leaving]
         remove = [each.node for each in site.copies if each.is_leaving]
         done = (
-            _reported_bytes(view, add[0], outlook.placed[site.range_id]) if add else site.size_bytes
+            reported_bytes(view, add[0], outlook.placed[site.range_id]) if add else site.size_bytes
         )
         rows.append(
             _row(
@@ -198,17 +210,6 @@ def _under_way(outlook: Outlook, view: TopologyView) -> list[MoveRow]:
             )
         )
     return rows
-
-
-def _reported_bytes(view: TopologyView, node: str, placed: Placed) -> int:
-    """Say how much of a range a node says it has."""
-    path, range_id = placed.path, placed.value.range_id
-    seen = view.node(node)
-    reported = None if seen is None else seen.reported.get(f"{path.tenant}/{path.table}")
-    if reported is None:
-        return 0
-    sizes = [each.stored_bytes for each in reported.value.ranges if each.range_id == range_id]
-    return sum(sizes)
 
 
 def _to_come(found: Planned) -> list[MoveRow]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -42,11 +42,19 @@ from dstore.replication.whereabouts import primary_of
 from dstore.service.control.balancing import Outlook, StepKind, look, node_sites
 from dstore.service.control.held import is_alive
 from dstore.service.control.leader import NotLeading, Term
+from dstore.service.control.move_plans import (
+    APPLY_PLAN,
+    MOVE_REPLICAS,
+    PLACEMENT,
+    add_task,
+    approved,
+)
+from dstore.service.control.move_progress import can_begin
 from dstore.service.control.planner import Change, Why, plan
 from dstore.service.control.publications import held_publication
 from dstore.service.control.realm import append
 from dstore.service.control.whereabouts import where
-from dstore.storage.control import pauses, tables
+from dstore.storage.control import pauses, tables, tasks
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import HolderState, NodeUuid, RangeId, ReplicaRecord
 from dstore.topology import keyspace as keys
@@ -54,7 +62,7 @@ from dstore.topology import values
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
@@ -72,12 +80,13 @@ _log: Final = get_logger(__name__)
 class Planned:
     """What there is to do: `changes` that have not begun, beside the steps of those that have.
 
-    `is_paused`: an operator wants none to begin.
+    `is_paused`: an operator wants none to begin, but those that are `approved`.
     """
 
     outlook: Outlook
     changes: tuple[Change, ...]
     is_paused: bool
+    approved: tuple[Change, ...] = ()
 
 
 class Moves:
@@ -105,6 +114,7 @@ class Moves:
         self._replaced_after_s = replaced_after_s
         self._absent_since_ns: dict[str, int] = {}
         self._woken = asyncio.Event()
+        self._is_followed = False  # by a task
 
     async def run(self, term: Term) -> None:
         """Move for as long as the term lasts. Raises: NotLeading: another leads."""
@@ -138,12 +148,33 @@ class Moves:
             records = await NODES.every(tx)
             on_their_way = await tables.replicas_on_their_way(tx)
             is_paused = await pauses.is_paused(tx)
+            applied = await tasks.unfinished_of(tx, APPLY_PLAN)
         sites = node_sites(view, records, self._gone())
         outlook = await in_thread(
             partial(look, view, sites, on_their_way, replication_factor=realm.replication_factor)
         )
         changes = await in_thread(partial(plan, outlook.nodes, outlook.ranges, limit=limit))
-        return Planned(outlook=outlook, changes=changes, is_paused=is_paused)
+        sites_of = {site.range_id: site for site in outlook.ranges}
+        return Planned(
+            outlook=outlook,
+            changes=changes,
+            is_paused=is_paused,
+            approved=tuple(
+                change
+                for task in applied
+                for change in approved(task)
+                if change.range_id in sites_of and can_begin(sites_of[change.range_id], change)
+            ),
+        )
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Know that a task follows what is moved."""
+        self._is_followed = True
+        try:
+            yield
+        finally:
+            self._is_followed = False
 
     # ------------------------------------------------------------------------------ who is gone
 
@@ -190,7 +221,7 @@ class Moves:
             )
             if each is not None
         ]
-        if not found.is_paused:
+        if found.approved or not found.is_paused:
             reached += await self._begin(term, found)
         if reached:
             self._woken.set()
@@ -205,7 +236,7 @@ class Moves:
         onto, room = Counter(outlook.onto), MOVES_AT_ONCE - len(outlook.moving)
         reached: list[Revision] = []
         begun: dict[str, Change] = {}
-        for change in found.changes:
+        for change in (*found.approved, *(() if found.is_paused else found.changes)):
             if room <= 0:
                 break
             if change.range_id in begun or (change.range_id in busy and not _mends(change)):
@@ -284,10 +315,16 @@ class Moves:
             change.remove: HolderState.RETIRING,
         }
         states = {NodeUuid(node): state for node, state in wanted.items() if node is not None}
-        return await self._mark(term, placed, states)
+        is_followed = self._is_followed or change.add is None
+        return await self._mark(term, placed, states, is_followed=is_followed)
 
     async def _mark(
-        self, term: Term, placed: Placed, states: Mapping[NodeUuid, HolderState]
+        self,
+        term: Term,
+        placed: Placed,
+        states: Mapping[NodeUuid, HolderState],
+        *,
+        is_followed: bool = True,
     ) -> Revision | None:
         realm, value = self._realm, placed.value
         async with term.transaction() as tx:
@@ -303,6 +340,9 @@ class Moves:
                 held_publication(record, node, ranges=ranges, replicas=replicas) for node in states
             ]
             sequence = await append(tx, published)
+            if not is_followed:
+                await add_task(tx, realm, MOVE_REPLICAS, subject=PLACEMENT)
+                realm.tasks_due.set()
         return await realm.shown(sequence)
 
     async def _forget(self, term: Term, placed: Placed, node: NodeUuid) -> None:

@@ -343,10 +343,19 @@ class MoveRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovePlan:
-    """What is moved, and what will be; at most PLAN_CHANGES_MAX of those that have not begun."""
+    """What is moved, and what will be; at most PLAN_CHANGES_MAX of those that have not begun.
 
+    Attributes:
+        token: names the plan; see `Placing.apply`.
+        is_paused: whether none begins by itself.
+        moves: those under way first.
+        following: the tasks that say how far it all is.
+    """
+
+    token: str
     is_paused: bool
     moves: tuple[MoveRow, ...]
+    following: tuple[TaskRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,11 +366,13 @@ class Stoppable:
         is_okay: no range would lose writes or reads by it.
         losing: the ranges that would.
         why: a sentence about one of them; "" if there is none.
+        reasons: such a sentence about each of them, REASONS_SHOWN at the most.
     """
 
     is_okay: bool
     losing: int
     why: str
+    reasons: tuple[str, ...] = ()
 
 
 class Placing(Protocol):
@@ -374,6 +385,13 @@ class Placing(Protocol):
     async def plan(self) -> MovePlan:
         """Say what is moved, and what will be."""
 
+    async def apply(self, token: str, *, actor: str) -> TaskId:
+        """Carry a plan out that was shown, even while moves are paused. Returns: the task.
+
+        Raises: Refused(CONFLICT): nodes or replicas have changed since, and the plan with them;
+            there is nothing to do, or another plan is being carried out.
+        """
+
     async def pause(self, *, is_on: bool, actor: str) -> None:
         """Let no move begin, or let them again; what is under way comes to its end."""
 
@@ -384,11 +402,13 @@ class Placing(Protocol):
         were to go stay. Returns: of how many ranges.
         """
 
-    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> None:
+    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> TaskId | None:
         """Drain (DRAINING) or decommission a node, or have it stay (ACTIVE).
 
+        Returns: the task that says how far it is; None if the node stays.
         Raises: Refused(NOT_FOUND): there is no such node. Refused(CONFLICT): others could not take
-            what it has without a range falling below its factor; nothing was changed.
+            what it has: a range would fall below its factor, have no primary, or not fit their
+            disks; nothing was changed.
         """
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:

@@ -24,6 +24,8 @@ from dstore.service.control.counts import (
     node_loads,
     survival,
 )
+from dstore.service.control.held import is_alive
+from dstore.service.control.move_plans import end_tasks
 from dstore.service.control.realm import Realm, append
 from dstore.service.control.sites import all_nodes
 from dstore.service.control.status import (
@@ -215,6 +217,7 @@ class Survey:
             record = await NODES.get(tx, node)
             if record is None:
                 raise _no_component("node", node)
+            await end_tasks(tx, realm, node)
             if record.state is not state:
                 await NODES.set_state(tx, node, state, now_us=realm.clock.wall_us())
                 await realm.audit(tx, actor=actor, action=f"node_{state}", subject=str(node))
@@ -230,9 +233,12 @@ class Survey:
             record = await NODES.get(tx, node)
             if record is None:
                 raise _no_component("node", node)
-            kept = (await tables.replicas_by_node(tx)).get(node, 0)
-            if kept or named.ranges:
-                raise _still_in_use(named, kept=kept)
+            kept, leaving = await tables.replicas_of_node(tx, node)
+            if leaving and not is_alive(realm.watcher.view, node):
+                # It can't say that it has given them up, and is asked for them by nobody.
+                leaving -= await tables.forget_left(tx, node)
+            if kept or leaving or named.ranges:
+                raise _still_in_use(named, kept=kept, leaving=leaving)
             if record.state is not ComponentState.REMOVED:
                 now_us = realm.clock.wall_us()
                 await NODES.set_state(tx, node, ComponentState.REMOVED, now_us=now_us)
@@ -394,18 +400,18 @@ def _continues(after: Key | None) -> tuple[int, str] | None:
     return None if after is None else (int(after[0]), str(after[1]))
 
 
-def _still_in_use(named: NodeLoad, *, kept: int) -> Refused:
+def _still_in_use(named: NodeLoad, *, kept: int, leaving: int) -> Refused:
     """Say why a node can't be removed."""
     if not kept:
         return Refused(
             RefusalKind.CONFLICT,
-            f"The node still has ranges: {named.ranges} that it is to give up and has not yet; "
-            "wait until it has.",
+            f"The node still has ranges: {max(named.ranges, leaving)} that it is to give up and "
+            "has not yet; wait until it has.",
         )
     return Refused(
         RefusalKind.CONFLICT,
         f"The node still has ranges: replicas of {kept}, and of {named.primaries} it is the "
-        "primary; delete their tables first.",
+        "primary; decommission it first, or delete their tables.",
     )
 
 

@@ -77,10 +77,23 @@ def new_task(
 class TaskRunner:
     """Runs what is due, TASKS_AT_ONCE at a time. `begin` and `run` are a leader's jobs."""
 
-    def __init__(self, realm: Realm, handlers: Mapping[str, Handler]) -> None:
-        """Run tasks of the kinds that `handlers` names."""
+    def __init__(
+        self,
+        realm: Realm,
+        handlers: Mapping[str, Handler],
+        *,
+        followers: Mapping[str, Handler] | None = None,
+    ) -> None:
+        """Run tasks of the kinds that `handlers` names.
+
+        Those of `followers` only look at what others do, for as long as that takes; there are few,
+        and they take nobody's place.
+        """
+        followers = followers or {}
         self._realm = realm
-        self._handlers = handlers
+        self._handlers = {**handlers, **followers}
+        self._follower_kinds = frozenset(followers)
+        self._following: set[TaskId] = set()  # of those that run
         self._running: set[TaskId] = set()
         self._doubtful: set[TaskId] = set()  # begun or ended, or not: an answer was lost
 
@@ -101,6 +114,7 @@ class TaskRunner:
 
         running = Tasks(failed)
         self._running.clear()
+        self._following.clear()
         self._doubtful.clear()
         try:
             running.spawn(self._look(term, running), name="task_runner", critical=True)
@@ -115,6 +129,8 @@ class TaskRunner:
             try:
                 for task in await self._begun(term):
                     self._running.add(task.id)
+                    if task.kind in self._follower_kinds:
+                        self._following.add(task.id)
                     running.spawn(self._attempt(term, task), name=f"task_{task.kind}")
             except NotLeading:
                 raise
@@ -127,7 +143,7 @@ class TaskRunner:
 
     async def _begun(self, term: Term) -> list[TaskRecord]:
         """Take what is due and fits. Returns: the tasks that are ours now."""
-        room = TASKS_AT_ONCE - len(self._running)
+        room = TASKS_AT_ONCE - len(self._running) + len(self._following)
         if room <= 0:
             return []
         realm = self._realm
@@ -158,6 +174,7 @@ class TaskRunner:
             pass  # the next leader queues it again
         finally:
             self._running.discard(task.id)
+            self._following.discard(task.id)
             self._realm.tasks_due.set()
 
     async def _error_of(self, term: Term, task: TaskRecord) -> str:

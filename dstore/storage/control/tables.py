@@ -215,6 +215,22 @@ async def replicas_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
     return {NodeUuid(node): count for node, count in counted}
 
 
+async def replicas_of_node(tx: Transaction, node: NodeUuid) -> tuple[int, int]:
+    """Count a node's replicas: those that it is to have, and those that it is leaving."""
+    counted = await tx.rows(
+        "SELECT COUNT(*), COUNT(CASE WHEN state = 'leaving' THEN 1 END) "
+        "FROM range_replica WHERE node = $1",
+        node,
+    )
+    count, leaving = counted[0]
+    return count - leaving, leaving
+
+
+async def forget_left(tx: Transaction, node: NodeUuid) -> int:
+    """Forget all replicas that a node is leaving. Returns: how many."""
+    return await _REPLICAS.delete(tx, node=node, state=HolderState.LEAVING)
+
+
 async def primaries_by_node(tx: Transaction) -> Mapping[NodeUuid, int]:
     """Count the ranges that were made with each node as their primary."""
     counted = await tx.rows("SELECT node, COUNT(*) FROM table_range GROUP BY node")

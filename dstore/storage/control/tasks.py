@@ -147,6 +147,16 @@ async def hasten(tx: Transaction, task_id: TaskId, *, now_us: int) -> bool:
     return changed == 1
 
 
+async def unfinished_of(tx: Transaction, kind: str) -> tuple[TaskRecord, ...]:
+    """List the tasks of a kind that wait or run, by subject, CONTROL_PAGE_MAX at the most."""
+    return await _TASKS.select(
+        tx,
+        "WHERE kind = $1 AND state IN ('queued', 'running') "
+        f"ORDER BY subject LIMIT {CONTROL_PAGE_MAX}",
+        kind,
+    )
+
+
 async def unfinished(tx: Transaction) -> int:
     """Count the tasks that wait or run."""
     counted = await tx.rows("SELECT COUNT(*) FROM task WHERE state IN ('queued', 'running')")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from dstore.cli import following
 from dstore.cli.failures import ExitCode
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_server import FakeServer, problem
 
 ONE = "3f2a0000-0000-4000-8000-000000000001"
 TWO = "3f2b0000-0000-4000-8000-000000000002"
+TASK = "decommission_node-3f2c0000-0000-4000-8000-000000000003"
+APPLY = "/admin/v1/placement/apply"
 PLAN = "/admin/v1/placement/plan"
 MOVE = {
     "tenant": "acme",
@@ -80,6 +85,66 @@ def test_a_node_is_drained_or_decommissioned(server: FakeServer, run: Run) -> No
     assert said == ["drain", "stay", "decommission"]
 
 
+def _task(state: str, **progress: object) -> dict[str, object]:
+    return {"id": TASK, "kind": "decommission_node", "state": state, "progress": progress}
+
+
+def test_waiting_tells_how_far_it_is(
+    server: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes, pace and the time left, a line for each change; the end is the task's."""
+    monkeypatch.setattr(following, "_POLL_S", 0.001)
+    server.on("PUT", f"/admin/v1/node/{ONE}/intent", {"id": ONE, "task": TASK})
+    progress = {
+        "movesDone": 1,
+        "movesTotal": 4,
+        "doneBytes": 1 << 20,
+        "totalBytes": 4 << 20,
+        "bytesPerS": 1 << 19,
+        "leftS": 6,
+        "isPaused": False,
+    }
+    server.on("GET", f"/admin/v1/task/{TASK}", _task("running", **progress))
+    server.on("GET", f"/admin/v1/task/{TASK}", _task("done"))
+    waited = run("node", "decommission", ONE, "--wait")
+    assert waited.exit_code == 0
+    assert waited.stderr.splitlines()[1:] == [
+        "running, 1 of 4 moves, 1.0 MiB of 4.0 MiB (25 %), 512.0 KiB/s, 6 s left",
+        f"Node {ONE}, decommission: done.",
+    ]
+    shown = {"isPaused": False, "moves": [MOVE], "tasks": [_task("running", **progress)]}
+    server.on("GET", PLAN, shown)
+    assert "1.0 MiB of 4.0 MiB" in run("placement", "plan").stdout
+
+
+def test_waiting_for_what_was_taken_back_fails(server: FakeServer, run: Run) -> None:
+    """An abort, or another word about the node, ends its task."""
+    server.on("PUT", f"/admin/v1/node/{ONE}/intent", {"id": ONE, "task": TASK})
+    server.on("GET", f"/admin/v1/task/{TASK}", _task("cancelled"))
+    waited = run("node", "drain", ONE, "--wait")
+    assert waited.exit_code == ExitCode.FAILED
+    assert "taken back" in waited.stderr
+
+
+def test_a_plan_is_applied_as_it_was_shown(server: FakeServer, run: Run) -> None:
+    """By its token; without one it is shown first, and asked for."""
+    to_come = {**MOVE, "isUnderWay": False, "doneBytes": None, "why": "spread"}
+    for moves in ([to_come], [to_come], [to_come], []):
+        server.on("GET", PLAN, {"token": "5f0c", "isPaused": True, "moves": moves})
+    server.on("POST", APPLY, {"task": TASK})
+    assert "5f0c" in run("placement", "plan").stdout
+    assert TASK in run("placement", "apply", "5f0c").stderr
+    unsaid = run("placement", "apply")
+    assert unsaid.exit_code == ExitCode.UNSAFE
+    assert "spread" in unsaid.stdout
+    assert run("placement", "apply", "--yes").exit_code == 0
+    tokens = [json.loads(seen.body)["token"] for seen in server.seen if seen.method == "POST"]
+    assert tokens == ["5f0c", "5f0c"]
+    nothing = run("placement", "apply", "--yes")
+    assert nothing.exit_code == ExitCode.FAILED
+    assert "nothing to move" in nothing.stderr
+
+
 def test_a_node_that_is_needed_is_not_decommissioned(server: FakeServer, run: Run) -> None:
     """Control's reason is shown as it is."""
     reply = problem(409, "2 ranges would fall below the factor.", name="conflict")
@@ -93,8 +158,14 @@ def test_the_exit_status_says_whether_a_node_may_be_stopped(server: FakeServer, 
     """A script needs no more."""
     path = f"/admin/v1/node/{ONE}/ok-to-stop"
     server.on("GET", path, {"isOkay": True, "losing": 0, "why": ""})
-    server.on("GET", path, {"isOkay": False, "losing": 2, "why": "A write needs 2."})
+    reasons = ["A write needs 2.", "Another one needs 2."]
+    found = {"isOkay": False, "losing": 3, "why": reasons[0], "reasons": reasons}
+    server.on("GET", path, found)
     assert run("node", "ok-to-stop", ONE).exit_code == 0
     needed = run("node", "ok-to-stop", ONE)
-    assert needed.exit_code == ExitCode.FAILED
-    assert "2 ranges need node" in needed.stderr
+    assert needed.exit_code == ExitCode.UNSAFE
+    assert needed.stderr.splitlines() == [
+        *reasons,
+        "And 1 more.",
+        f"dstore: 3 ranges need node {ONE}.",
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dstore.cli import tasks
+from dstore.cli import following
 from dstore.cli.failures import ExitCode
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_server import FakeServer, problem
@@ -34,7 +34,7 @@ def a_task(state: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_POLL_S", 0.001)
+    monkeypatch.setattr(following, "_POLL_S", 0.001)
 
 
 def test_tasks_are_listed_by_state(server: FakeServer, run: Run) -> None:

@@ -292,6 +292,6 @@ async def test_a_harmed_piece_of_a_copy_is_refused(tmp_path: Path) -> None:
         page, _ = await one.look(
             lambda connection: replica_copy.read_page(connection, replica_copy.CopyPlace())
         )
-        harmed = msgspec.structs.replace(page, entries=page.entries[1:])
+        harmed = msgspec.structs.replace(page, parts=page.parts[1:])
         with pytest.raises(Corrupt):
             await two.change(lambda connection: replica_copy.take_page(connection, harmed))

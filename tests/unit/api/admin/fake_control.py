@@ -253,7 +253,11 @@ class FakePlacing:
     asked: list[Any] = field(default_factory=list)
 
     async def plan(self) -> MovePlan:
-        return MovePlan(is_paused=False, moves=(A_MOVE,))
+        return MovePlan(token="abc", is_paused=False, moves=(A_MOVE,), following=(A_TASK,))
+
+    async def apply(self, token: str, *, actor: str) -> TaskId:
+        self.asked.append(("apply", token, actor))
+        return A_TASK.id
 
     async def pause(self, *, is_on: bool, actor: str) -> None:
         self.asked.append(("pause", is_on, actor))
@@ -262,13 +266,15 @@ class FakePlacing:
         self.asked.append(("abort", actor))
         return 2
 
-    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> None:
+    async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> TaskId | None:
         _known(node, NODE)
         self.asked.append((node, state, actor))
+        return None if state is ComponentState.ACTIVE else A_TASK.id
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
         _known(node, NODE)
-        return Stoppable(is_okay=False, losing=1, why="A range needs it.")
+        why = "A range needs it."
+        return Stoppable(is_okay=False, losing=1, why=why, reasons=(why,))
 
 
 A_MOVE = MoveRow(

@@ -33,6 +33,7 @@ GUARDED = [
     ("POST", "/admin/v1/topology/recovery"),
     ("GET", "/admin/v1/placement"),
     ("GET", "/admin/v1/placement/plan"),
+    ("POST", "/admin/v1/placement/apply"),
     ("PUT", "/admin/v1/placement/pause"),
     ("POST", "/admin/v1/placement/abort"),
     ("PUT", f"/admin/v1/node/{NODE}/intent"),

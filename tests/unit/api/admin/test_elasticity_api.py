@@ -7,9 +7,10 @@ import json
 import pytest
 
 from dstore.storage.control.records import ComponentState
-from tests.unit.api.admin.fake_control import NODE, FakeControl
+from tests.unit.api.admin.fake_control import A_TASK, NODE, FakeControl
 
 PLAN = "/admin/v1/placement/plan"
+APPLY = "/admin/v1/placement/apply"
 PAUSE = "/admin/v1/placement/pause"
 INTENT = f"/admin/v1/node/{NODE}/intent"
 
@@ -23,6 +24,17 @@ async def test_the_plan_says_what_is_moved(control: FakeControl) -> None:
     assert (move["add"], move["remove"], move["primary"]) == (NODE, None, None)
     assert (move["doneBytes"], move["sizeBytes"], move["isUnderWay"]) == (50, 100, True)
     assert found["isPaused"] is False
+    assert found["token"] == "abc"
+    assert [each["id"] for each in found["tasks"]] == [A_TASK.id]
+
+
+async def test_a_plan_that_was_shown_is_carried_out(control: FakeControl) -> None:
+    """It is named by its token, and a task says how far it is."""
+    reply = await control.ask("POST", APPLY, {"token": "abc"})
+    assert json.loads(reply.body) == {"task": A_TASK.id}
+    assert control.placing.asked[0][:2] == ("apply", "abc")
+    for body in ({}, {"token": 7}, {"token": "abc", "more": 1}):
+        assert (await control.ask("POST", APPLY, body)).problem == "invalid"
 
 
 async def test_moves_are_paused_and_undone(control: FakeControl) -> None:
@@ -48,8 +60,9 @@ async def test_a_pause_is_said_in_full(control: FakeControl, body: dict[str, obj
 
 async def test_what_a_node_is_to_do(control: FakeControl) -> None:
     """It stays, is drained or goes; nothing else is understood."""
-    for intent in ("drain", "decommission", "stay"):
-        assert (await control.ask("PUT", INTENT, {"intent": intent})).status == 200
+    for intent, task in (("drain", A_TASK.id), ("decommission", A_TASK.id), ("stay", None)):
+        reply = await control.ask("PUT", INTENT, {"intent": intent})
+        assert (reply.status, json.loads(reply.body)["task"]) == (200, task)
     assert [each[1] for each in control.placing.asked] == [
         ComponentState.DRAINING,
         ComponentState.DECOMMISSIONING,
@@ -64,4 +77,9 @@ async def test_what_a_node_is_to_do(control: FakeControl) -> None:
 async def test_whether_a_node_may_be_stopped(control: FakeControl) -> None:
     """With the reason if not."""
     reply = await control.ask("GET", f"/admin/v1/node/{NODE}/ok-to-stop")
-    assert json.loads(reply.body) == {"isOkay": False, "losing": 1, "why": "A range needs it."}
+    assert json.loads(reply.body) == {
+        "isOkay": False,
+        "losing": 1,
+        "why": "A range needs it.",
+        "reasons": ["A range needs it."],
+    }
