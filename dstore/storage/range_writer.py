@@ -129,8 +129,7 @@ class RangeWriter:
         residency = self._residency
         residency.required = residency.defers_sync = True
         try:
-            until_ns = self._clock.monotonic_ns() + LOOP_BATCH_MS_MAX * NS_PER_MS
-            answers = self._commit_together(writes, until_ns=until_ns)
+            answers = self._commit_together(writes, until_ns=self._until_ns())
         except Unknown:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, `commit` meets it again and names it
@@ -152,11 +151,15 @@ class RangeWriter:
             return self._prepare(self._batch.evaluate_apart, writes)
 
     def prepare_at_once(self, writes: Sequence[Write]) -> Prepared | None:
-        """Prepare a short batch on the event loop; None if it belongs into a thread."""
+        """Prepare a short batch on the event loop, its first writes as `commit_unsynced`.
+
+        Returns: None if it belongs into a thread.
+        """
         residency = self._residency
         residency.required = True
         try:
-            return self._prepare(partial(self._batch.evaluate, on_loop=True), writes)
+            evaluate = partial(self._batch.evaluate, on_loop=True)
+            return self._prepare(evaluate, writes, until_ns=self._until_ns())
         except Exception:  # noqa: BLE001 - whatever it is, `prepare` meets it again and names it
             return None
         finally:
@@ -166,6 +169,8 @@ class RangeWriter:
         self,
         evaluate: Callable[[Write], Applied | Exception],
         writes: Sequence[Write],
+        *,
+        until_ns: int | None = None,
     ) -> Prepared:
         batch, end = self._batch, self.end.copy()
         before = LogPoint(seq=end.seq, digest=end.digest)
@@ -174,7 +179,7 @@ class RangeWriter:
         batch.begin(end, time_us=self._clock.wall_us())
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            answers = [evaluate(write) for write in writes]
+            answers = self._evaluated(evaluate, writes, until_ns=until_ns)
             if end.seq == before.seq:
                 self._roll_back()
             else:
@@ -272,11 +277,8 @@ class RangeWriter:
         batch.begin(end, time_us=self._clock.wall_us())
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            answers = []
-            for write in writes:
-                answers.append(batch.evaluate(write, on_loop=until_ns is not None))
-                if until_ns is not None and self._clock.monotonic_ns() >= until_ns:
-                    break
+            evaluate = partial(batch.evaluate, on_loop=until_ns is not None)
+            answers = self._evaluated(evaluate, writes, until_ns=until_ns)
             if end.seq != self.end.seq:
                 batch.finish()
             is_committing = True
@@ -293,6 +295,25 @@ class RangeWriter:
             raise
         self.end = end
         batch.committed()
+        return answers
+
+    def _until_ns(self) -> int:
+        """Until when the event loop may evaluate a batch, monotonic."""
+        return self._clock.monotonic_ns() + LOOP_BATCH_MS_MAX * NS_PER_MS
+
+    def _evaluated(
+        self,
+        evaluate: Callable[[Write], Applied | Exception],
+        writes: Sequence[Write],
+        *,
+        until_ns: int | None,
+    ) -> list[Applied | Exception]:
+        """Evaluate all writes, or, until a monotonic time, the first of them."""
+        answers = []
+        for write in writes:
+            answers.append(evaluate(write))
+            if until_ns is not None and self._clock.monotonic_ns() >= until_ns:
+                break
         return answers
 
     def _roll_back(self) -> None:

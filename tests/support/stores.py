@@ -18,6 +18,7 @@ from dstore.storage.node_keys import new_file_key
 from dstore.storage.range_file import RangeFile
 from dstore.storage.range_files import RangeFiles
 from dstore.storage.range_writer import Apply, Put, Write
+from dstore.storage.replication_port import Replication
 from dstore.storage.requests import RequestName
 from dstore.storage.surroundings import Surroundings
 from dstore.storage.vault.layout import FileKey
@@ -54,8 +55,12 @@ async def store(
     open_files_max: int = 8,
     wal_pages_checkpoint: int = 8_000,
     fdatasync: Callable[[int], None] = os.fdatasync,
+    replication: Replication | None = None,
 ) -> AsyncIterator[Store]:
-    """Open storage, and close it with all its files at the end."""
+    """Open storage, and close it with all its files at the end.
+
+    `replication` is every file's.
+    """
     fatal: list[BaseException] = []
     with ThreadPoolExecutor(4) as executor:
         around = Surroundings(
@@ -66,6 +71,7 @@ async def store(
             clock=SystemClock(),
             on_fatal=fatal.append,
             wal_pages_checkpoint=wal_pages_checkpoint,
+            replication_of=lambda _range_id: replication,
         )
         files = RangeFiles(directory, around, open_files_max=open_files_max)
         try:

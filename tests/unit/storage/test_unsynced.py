@@ -15,6 +15,7 @@ from dstore.storage.entries import Entry
 from dstore.storage.range_file import RangeFile
 from dstore.storage.range_scan import Span
 from dstore.storage.range_writer import Outcome, Put
+from tests.support.replications import OnlyReplica
 from tests.support.stores import Store, put, rid, store, write
 
 ITEM = {"name": {"S": "new"}}
@@ -226,13 +227,14 @@ def _note(order: list[int], number: int, _done: object) -> None:
     order.append(number)
 
 
+@pytest.mark.parametrize("replication", [None, OnlyReplica()], ids=["alone", "replicated"])
 async def test_a_batch_that_takes_too_long_is_cut_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replication: OnlyReplica | None
 ) -> None:
     """Small requests may touch large entries; the loop commits what it has, and goes on after."""
     monkeypatch.setattr("dstore.storage.range_writer.LOOP_BATCH_MS_MAX", 0)
     disk = Disk()
-    async with store(tmp_path, fdatasync=disk.fdatasync) as it:
+    async with store(tmp_path, fdatasync=disk.fdatasync, replication=replication) as it:
         file = await opened(it)
         before = disk.syncs
         order: list[int] = []
