@@ -25,9 +25,10 @@ import uvloop
 from dstore import __version__
 from dstore.api.http.admission import Admission
 from dstore.api.http.listener import CannotListen, Listener
-from dstore.base.clock import SystemClock
+from dstore.base.clock import NS_PER_S, SystemClock
 from dstore.base.ending import Ending
 from dstore.base.entropy import SystemEntropy
+from dstore.base.limits import DEPARTURE_PART
 from dstore.base.logging import configure, get_logger
 from dstore.base.loop_lag import measure_lag
 from dstore.base.metrics import create_metrics
@@ -163,6 +164,7 @@ async def _serve_composed(
     composition: Composition, runtime: Runtime, *, stopping: asyncio.Event
 ) -> None:
     settings = runtime.settings
+    timeout_s = settings.drain_timeout_s
     listeners = {
         surface: _listener(surface, composition, settings) for surface in composition.applications
     }
@@ -188,9 +190,11 @@ async def _serve_composed(
             _print_banner(settings, addresses, files[0] if files else None, runtime=runtime)
         await stopping.wait()
         _log.info("draining")
+        began_ns = runtime.clock.monotonic_ns()
+        await composition.depart(DEPARTURE_PART * timeout_s)
+        timeout_s -= min(timeout_s, (runtime.clock.monotonic_ns() - began_ns) / NS_PER_S)
     finally:
         # At once, so that all of them end within one time limit.
-        timeout_s = settings.drain_timeout_s
         await asyncio.gather(
             *(listener.stop(timeout_s=timeout_s) for listener in listeners.values()),
             composition.drain(timeout_s),

@@ -105,6 +105,7 @@ class Follower:
         self.answered_sent_ns = -1  # when that was sent which it answered last
         self.lease_until_ns = -1
         self.needs_copy = False
+        self.is_leaving = False  # it has asked not to be counted on
         self.is_required = False  # for an acknowledgement; then it keeps what it holds
         self.kept_after_seq: int | None = None  # of the log, while a copy is made
 
@@ -129,6 +130,7 @@ class Follower:
 
     def rouse(self) -> None:
         """Go on behind a time when nobody asked for anything: silence counts from now on."""
+        self.is_leaving = False  # by now it may be back
         if self.is_required:
             self.heard_ns = max(self.heard_ns, self._now_ns())
         self._roused.set()
@@ -202,7 +204,7 @@ class Follower:
         if answer.promised_epoch > feed.epoch:
             feed.depose(answer.promised_epoch)
             return True
-        self.heard_ns = self._now_ns()
+        self.heard_ns, self.is_leaving = self._now_ns(), answer.is_leaving
         # Any answer has the lease in it, counted from when its request was sent (B1).
         self.answered_sent_ns, self.lease_until_ns = sent_ns, lease_until_ns(sent_ns)
         if answer.matched is not None:

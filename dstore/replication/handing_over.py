@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
 
-from dstore.base.limits import REPLICA_CALL_TIMEOUT_S
+from dstore.base.limits import REPLICA_CALL_TIMEOUT_S, REPLICA_TAKEN_OVER_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication.placements import Placed
@@ -18,8 +20,28 @@ if TYPE_CHECKING:
 _log: Final = get_logger(__name__)
 
 
+class Heir(Protocol):
+    """A replica that is to be primary next; `replica.Replica` is one.
+
+    `has_begun` is set whenever it begins to serve, or ends.
+    """
+
+    has_begun: asyncio.Event
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the range's value names it primary."""
+
+    @property
+    def serving_epoch(self) -> int | None:
+        """The epoch in which it serves."""
+
+
 async def pass_on(placed: Placed, around: Surroundings, *, epoch: int) -> None:
-    """Tell the primary of `placed` that this node's, of `epoch`, has ended; else its watch does."""
+    """Tell the primary of `placed` that this node's, of `epoch`, has ended; else its watch does.
+
+    Returns once that one serves, if it soon does.
+    """
     heir = next(each for each in placed.value.replicas if each.node == placed.value.node)
     request = TakeOver(
         range_id=placed.value.range_id,
@@ -30,9 +52,20 @@ async def pass_on(placed: Placed, around: Surroundings, *, epoch: int) -> None:
         revision=placed.revision,
     )
     try:
-        await around.peer_of(heir.node).call(request, deadline_s=REPLICA_CALL_TIMEOUT_S)
+        deadline_s = REPLICA_TAKEN_OVER_S + REPLICA_CALL_TIMEOUT_S
+        await around.peer_of(heir.node).call(request, deadline_s=deadline_s)
     except DStoreError as error:
         _log.info("heir_not_told", node=heir.node, reason=error.message)
+
+
+async def taken_over(replica: Heir, *, epoch: int) -> None:
+    """Return once an heir serves behind `epoch`, or has had REPLICA_TAKEN_OVER_S for it."""
+    replica.has_begun.clear()
+    if not replica.is_named or (replica.serving_epoch or 0) > epoch:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REPLICA_TAKEN_OVER_S):
+            await replica.has_begun.wait()
 
 
 def passed_on(request: TakeOver, before: Placed) -> Placed:

@@ -36,6 +36,7 @@ class Promise:
         self._now_ns = clock.monotonic_ns
         self._primary: str | None = None
         self._epoch = 0  # in which that one had the last promise
+        self._ended = (0, "")  # the epoch of the primary that ended last, and which one that is
         self._until_ns = began_ns + LEASE_NS
         self._others_until_ns = self._until_ns
         self._released = asyncio.Event()
@@ -45,7 +46,12 @@ class Promise:
         self._until_ns = self._others_until_ns = self._now_ns()
 
     def give(self, primary: str, *, epoch: int) -> None:
-        """Promise it to a primary, counted from now: later than it sent what is answered."""
+        """Promise it to a primary, counted from now: later than it sent what is answered.
+
+        One that has ended needs none: what it sent before may be answered behind `release`.
+        """
+        if primary == self._ended[1] and epoch <= self._ended[0]:
+            return
         if primary != self._primary:
             self._others_until_ns = max(self._others_until_ns, self._until_ns)
             self._primary = primary
@@ -54,6 +60,7 @@ class Promise:
 
     def release(self, primary: str, *, epoch: int) -> None:
         """Hear that a primary has ended in an epoch, for good; of a later one that says nothing."""
+        self._ended = max(self._ended, (epoch, primary))
         if primary == self._primary and self._epoch <= epoch:
             self._until_ns = self._now_ns()
         self._released.set()

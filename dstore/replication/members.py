@@ -33,7 +33,7 @@ from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.values import Malformed, ReplicaState
 
 if TYPE_CHECKING:
-    from dstore.replication.placements import Placed
+    from dstore.replication.placements import Placed, Swapper
     from dstore.replication.surroundings import Surroundings
     from dstore.topology.values import RangePlacement
 
@@ -118,21 +118,21 @@ class Members:
             each.ask()
         while heirs and since_ms(self._around.clock, asked_ns) < REPLICA_CALL_TIMEOUT_S * 1_000:
             for each in heirs:
-                if each.answered_sent_ns >= asked_ns and not each.needs_copy:
+                if each.answered_sent_ns >= asked_ns and not (each.needs_copy or each.is_leaving):
                     return each
             await pause_ms(REPLICA_COMMIT_TOLD_MS)
+            heirs = [each for each in heirs if not each.is_leaving]
         return None
 
-    async def swap(self, value: RangePlacement) -> None:
+    async def swap(self, value: RangePlacement, *, by: Swapper | None = None) -> None:
         """Change the set, and know the outcome before this returns; the old set counts till then.
 
-        The caller holds `changing`.
+        The caller holds `changing`. `by` swaps as `placements.swap` does; it is None for all that
+        changes who counts.
         """
         leader = self._leader
         try:
-            placed = await placements.swap(
-                self._around.coordinator, self.placed, value, pause=pause_ms
-            )
+            placed = await (by or self._swapped)(self.placed, value)
         except Overtaken as error:
             now = error.now
             if (
@@ -154,6 +154,9 @@ class Members:
                 leader.depose(leader.epoch)
                 return
         self._take(placed)
+
+    async def _swapped(self, before: Placed, value: RangePlacement) -> Placed:
+        return await placements.swap(self._around.coordinator, before, value, pause=pause_ms)
 
     def _take(self, placed: Placed) -> None:
         self.placed = placed
@@ -209,7 +212,7 @@ class Members:
             self._leader.depose(self._leader.epoch)
 
     async def _tend(self) -> None:
-        """Let go of who is silent, and take in who has caught up, one after another."""
+        """Let go of who is silent or leaves, and take in who has caught up, one after another."""
         while True:
             self._stirred.clear()
             if self._may_rest():
@@ -226,7 +229,9 @@ class Members:
         """Tell whether there is nothing to tend until somebody asks, or answers."""
         if not self._leader.is_idle or any(each.needs_copy for each in self.required()):
             return False
-        return all(each.is_silent(REPLICA_SILENT_MS) for each in self._learners())
+        return all(
+            each.is_leaving or each.is_silent(REPLICA_SILENT_MS) for each in self._learners()
+        )
 
     async def _tend_once(self) -> bool:
         """Change the set, if it is to be changed. Returns: whether that was tried."""
@@ -236,6 +241,9 @@ class Members:
             for each in self.required()
             if each.needs_copy or (not is_idle and each.is_silent(REPLICA_SILENT_MS))
         }
+        leaving = next((one.node for one in self.required() if one.is_leaving), None)
+        if leaving is not None and await self._drop({*lost, leaving}):
+            return True
         if lost:
             return await self._drop(lost)
         ready = next(filter(self._is_ready, self._learners()), None)
@@ -250,7 +258,7 @@ class Members:
     def _is_ready(self, learner: Follower) -> bool:
         lag = self._leader.target.seq - learner.matched_seq
         is_close = learner.matched_seq >= 0 and lag <= REPLICA_LAG_JOINING_MAX
-        return is_close and not learner.is_silent(REPLICA_SILENT_MS)
+        return is_close and not (learner.is_leaving or learner.is_silent(REPLICA_SILENT_MS))
 
     async def _drop(self, nodes: set[str]) -> bool:
         """Go on without some replicas, if enough are left; they learn from now on."""
@@ -273,7 +281,7 @@ class Members:
         try:
             target_seq, asked_ns = self._leader.target.seq, self._around.clock.monotonic_ns()
             while learner.matched_seq < target_seq or learner.answered_sent_ns < asked_ns:
-                if learner.is_silent(REPLICA_SILENT_MS) or learner.needs_copy:
+                if learner.is_silent(REPLICA_SILENT_MS) or learner.needs_copy or learner.is_leaving:
                     return
                 learner.ask()
                 await pause_ms(REPLICA_COMMIT_TOLD_MS)

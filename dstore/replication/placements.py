@@ -6,6 +6,7 @@ happened since is never read first and then overwritten.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,6 @@ from dstore.topology.coordinator import (
 from dstore.topology.values import ReplicaState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from dstore.topology.coordinator import Coordinator, Revision
     from dstore.topology.keyspace import RangePath
     from dstore.topology.values import RangePlacement, Replica
@@ -48,6 +47,10 @@ class Placed:
     def is_newer(self, other: Placed) -> bool:
         """Tell whether it came later; a coordinator that lost all raises epochs, not revisions."""
         return (self.value.epoch, self.revision) > (other.value.epoch, other.revision)
+
+
+Swapper = Callable[[Placed, "RangePlacement"], Awaitable[Placed]]
+"""Changes a range's value as `swap` does, with its errors."""
 
 
 class Overtaken(DStoreError):

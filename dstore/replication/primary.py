@@ -40,7 +40,7 @@ from dstore.storage.replica_copy import CopyStart
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dstore.replication.placements import Placed
+    from dstore.replication.placements import Placed, Swapper
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord
     from dstore.storage.replica_copy import CopyPage, CopyPlace
@@ -318,7 +318,7 @@ class Primary:
 
     # --------------------------------------------------------------------------- handing it over
 
-    async def hand_over(self, node: str | None) -> Placed:
+    async def hand_over(self, node: str | None, *, swap: Swapper | None = None) -> Placed:
         """Make an in-sync replica the primary; this has ended when it is.
 
         What is written meanwhile waits, and is refused when the other one is the primary. Reads go
@@ -326,6 +326,7 @@ class Primary:
 
         Args:
             node: which one; None: whichever of them answers first.
+            swap: changes the range's value; None: alone, and at once.
 
         Returns: the range's value.
         Raises: Unavailable: no such replica answers, or the coordinator does not; this is the
@@ -341,7 +342,8 @@ class Primary:
             self._is_handing_over = True
             try:
                 await self._rest()
-                await members.swap(placements.with_primary(members.placed.value, heir.node))
+                heired = placements.with_primary(members.placed.value, heir.node)
+                await members.swap(heired, by=swap)
                 if members.placed.value.epoch > self.epoch:
                     self.close()
             finally:

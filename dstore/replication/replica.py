@@ -30,7 +30,6 @@ from dstore.replication.replica_calls import (
     Appended,
     CopyTaken,
     Fetched,
-    HandedOver,
     ReplicaTold,
     Sealed,
     TookOver,
@@ -41,13 +40,12 @@ from dstore.storage import replica_copy, replica_log
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dstore.replication.placements import Placed
+    from dstore.replication.placements import Placed, Swapper
     from dstore.replication.replica_calls import (
         AppendRecords,
         AskReplica,
         BeginCopy,
         FetchRecords,
-        HandOver,
         SealReplica,
         TakeCopy,
         TakeOver,
@@ -81,10 +79,12 @@ class Replica:
         self._news = asyncio.Event()
         self._primary: Primary | None = None
         self._serving: Primary | None = None
+        self.has_begun = asyncio.Event()  # to serve; cleared by who waits for it
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         # The copy that is being made here, (epoch, number), and the piece of it that comes next.
         self._copying: tuple[tuple[int, int], int] = ((0, 0), 0)
         self.fault: Corrupt | None = None  # what it holds does not let it be opened
+        self.is_damaged = False  # something that it holds can't be read
         self._standing: Standing | None = None  # as of the last change, while it is a secondary
 
     @property
@@ -97,6 +97,11 @@ class Replica:
     def is_named(self) -> bool:
         """Whether the range's value, as it was heard of last, names this replica its primary."""
         return self.placed is not None and self._is_mine(self.placed)
+
+    @property
+    def has_promised(self) -> bool:
+        """Whether another node may hold a lease of this replica's now, so that it is in use."""
+        return self._promise.wait_ns(self._around.node) > 0
 
     # ---------------------------------------------------------------------- the file's replication
 
@@ -149,8 +154,12 @@ class Replica:
                     self._around.on_fault(self.range_id, error)
                     raise
             self._promise.give(request.primary, epoch=request.epoch)
-            standing = None if matched is not None else await self._look()
-            return Appended(promised_epoch=self._promised_epoch, matched=matched, standing=standing)
+            return Appended(
+                promised_epoch=self._promised_epoch,
+                matched=matched,
+                standing=None if matched is not None else await self._look(),
+                is_leaving=self.is_damaged or self._around.leaving.is_set(),
+            )
 
     async def seal(self, request: SealReplica) -> Sealed:
         """Promise an epoch. Raises: NotMine: another disk is meant."""
@@ -185,7 +194,7 @@ class Replica:
         if name > self._copying[0]:
             if (await self._look()).end != request.found:
                 raise no_such_copy()
-            self._copying, self._standing = (name, _WIPING), None
+            self._copying, self._standing, self.is_damaged = (name, _WIPING), None, False
             _log.warning("replica_learns_anew", range=self.range_id)
             await self._change(replica_copy.begin)
         if self._copying == (name, _WIPING) and not await self._change(replica_copy.wipe_some):
@@ -218,26 +227,15 @@ class Replica:
             await self._load()
             return ReplicaTold(standing=await self._look(), is_serving=is_serving)
 
-    async def hand_over(self, node: str | None) -> int:
-        """Make another in-sync replica the primary; None: whichever answers first.
-
-        Returns: its epoch.
-        Raises: NotMine: this is not the primary. Unavailable: it can't be now, and this is still.
-        """
+    async def hand_over(self, node: str | None, *, swap: Swapper | None = None) -> int:
+        """Make another in-sync replica the primary, as `Primary.hand_over`. Returns: its epoch."""
         primary = self._served()
-        placed = await primary.hand_over(node)
+        placed = await primary.hand_over(node, swap=swap)
         # In the turn of the event loop in which the primary has ended.
         self._be_served_by(None)
         self.follow(placed)
         await pass_on(placed, self._around, epoch=primary.epoch)
         return placed.value.epoch
-
-    async def be_told_to_hand_over(self, request: HandOver) -> HandedOver:
-        """Do it as control says. Raises: as `hand_over`; NotMine: another epoch is meant."""
-        self._check(request.incarnation)
-        if request.epoch != self.serving_epoch:
-            raise NotMine(self.range_id, self._promised_epoch)
-        return HandedOver(epoch=await self.hand_over(request.node))
 
     async def take_over(self, request: TakeOver) -> TookOver:
         """Hear from a primary that it has ended, and who comes next. Raises: NotMine, Malformed."""
@@ -384,7 +382,7 @@ class Replica:
         async with self._turn:
             self._step_down()
         if self._is_mine(placed):
-            async with self._around.turns.one():
+            async with self._around.turns.one(self.range_id):
                 await self._open(placed)
 
     def _is_mine(self, placed: Placed) -> bool:
@@ -423,6 +421,7 @@ class Replica:
             raise Superseded(self._promised_epoch)
         if primary is not self._serving:
             self._serving = primary
+            self.has_begun.set()
             self._around.on_serving(self.range_id, None if primary is None else primary.epoch)
 
     async def _own_epoch(self, placed: Placed) -> Placed:

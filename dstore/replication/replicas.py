@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dstore.base.limits import REPLICAS_TOLD_S
 from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused
 from dstore.replication import replica_calls
+from dstore.replication.handing_over import taken_over
 from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica import Replica
-from dstore.replication.replica_calls import ReplicasTold
+from dstore.replication.replica_calls import HandedOver, ReplicasTold
 
 if TYPE_CHECKING:
     from dstore.replication.peers.port import Received
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         CopyTaken,
         Fetched,
         FetchRecords,
-        HandedOver,
         HandOver,
         ReplicaTold,
         Sealed,
@@ -71,6 +71,10 @@ class Replicas:
             found = self._replicas[range_id] = Replica(range_id, self._around, began_ns=began_ns)
             self._runs[range_id] = self._around.tasks.spawn(found.run(), name="be_replica")
         return found
+
+    def all(self) -> tuple[Replica, ...]:
+        """List them."""
+        return tuple(self._replicas.values())
 
     def follow(self, placed: Placed) -> None:
         """Hear of a range's value as the topology shows it."""
@@ -131,10 +135,18 @@ class Replicas:
             return None
 
     async def _hand_over(self, request: HandOver, _received: Received) -> HandedOver:
-        return await self._find(request.range_id).be_told_to_hand_over(request)
+        """Hand over as control says, unless it means another disk or epoch."""
+        replica = self._find(request.range_id)
+        epoch = replica.serving_epoch
+        if request.incarnation != self._around.incarnation or request.epoch != epoch:
+            raise NotMine(request.range_id, epoch or 0)
+        return HandedOver(epoch=await replica.hand_over(request.node))
 
     async def _take_over(self, request: TakeOver, received: Received) -> TookOver:
-        return await self._find_for(request, received).take_over(request)
+        replica = self._find_for(request, received)
+        answer = await replica.take_over(request)
+        await taken_over(replica, epoch=request.epoch)
+        return answer
 
     def _find_for(self, request: _OfPrimary, received: Received) -> Replica:
         """Find the replica that a primary means. Raises: Refused: another node speaks for it."""

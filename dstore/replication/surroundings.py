@@ -45,6 +45,7 @@ class Surroundings:
         began_ns: when this process began, on `clock`.
         turns: to open ranges.
         pace: of what copies send.
+        leaving: set when the node is about to stop: its replicas ask not to be counted on.
     """
 
     node: str
@@ -59,6 +60,7 @@ class Surroundings:
     began_ns: int
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=Pace)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
     note: Callable[[Placed], Awaitable[None]] = _noted_by_nobody
 
 

@@ -68,6 +68,10 @@ async def _announce_nothing(_addresses: Addresses) -> None:
     return None
 
 
+async def _nothing_to_give_away(_timeout_s: float) -> None:
+    return None
+
+
 async def _nothing_under_way(_timeout_s: float) -> None:
     return None
 
@@ -86,6 +90,8 @@ class Mounted:
         ready: whether the role can do what it is there for.
         announce: is called once the addresses are known and before the process is ready; returns
             the file that tells clients, if the role writes one.
+        depart: is called before the listeners stop, with the seconds that it has: let others do
+            what only this process does, while it is answered as ever.
         drain: is called while the listeners stop, with the seconds that they have: let what other
             components have asked for end, and tell them to go elsewhere (`PeerServer.drain`).
         close: is called when nothing is served any more.
@@ -97,6 +103,7 @@ class Mounted:
     ready: Callable[[], Readiness]
     prepare: Callable[[], Awaitable[None]] = field(default=_nothing_before)
     announce: Callable[[Addresses], Awaitable[Path | None]] = field(default=_announce_nothing)
+    depart: Callable[[float], Awaitable[None]] = field(default=_nothing_to_give_away)
     drain: Callable[[float], Awaitable[None]] = field(default=_nothing_under_way)
     close: Callable[[], Awaitable[None]]
 

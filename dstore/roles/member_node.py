@@ -182,6 +182,7 @@ class _Member:
             ),
             ready=self._readiness,
             announce=self._announce,
+            depart=self.node.depart,
             drain=self._drain,
             close=close,
         )

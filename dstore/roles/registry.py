@@ -64,6 +64,7 @@ class Composition:
         prepare: has the roles do what comes before anybody is served; see `Mounted`.
         announce: tells the roles where they are; returns the files that tell clients.
         begin: starts the roles' jobs.
+        depart: lets others do what only this process does, within some seconds; it serves on.
         drain: lets what other components have asked for end, within some seconds.
         close: ends the roles one by one, each with its tasks; also after `compose` alone.
     """
@@ -73,6 +74,7 @@ class Composition:
     prepare: Callable[[], Awaitable[None]]
     announce: Callable[[Addresses], Awaitable[Sequence[Path]]]
     begin: Callable[[], None]
+    depart: Callable[[float], Awaitable[None]]
     drain: Callable[[float], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
 
@@ -127,6 +129,9 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
             for job in one.jobs:
                 tasks.spawn(job.run(), name=job.name, critical=True)
 
+    async def depart(timeout_s: float) -> None:
+        await gather(*(one.depart(timeout_s) for one in values))
+
     async def drain(timeout_s: float) -> None:
         await gather(*(one.drain(timeout_s) for one in values))
 
@@ -147,6 +152,7 @@ async def compose(roles: Sequence[Role], runtime: Runtime) -> Composition:
         prepare=prepare,
         announce=announce,
         begin=begin,
+        depart=depart,
         drain=drain,
         close=ending.aclose,
     )

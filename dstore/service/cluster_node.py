@@ -174,6 +174,13 @@ class ClusterNode:
         """Learn where others reach its peer listener; call it before `run`."""
         self._details.uri = uri
 
+    async def depart(self, timeout_s: float) -> None:
+        """Give away the ranges that others can take, within so many seconds; it serves on."""
+        self._is_draining = True
+        if self._is_serving and self._replicas is not None:
+            self._details.say()
+            await self._replicas.depart(timeout_s)
+
     async def drain(self) -> None:
         """Say that it is about to stop, if it can be said within OWN_KEYS_LAST_S."""
         self._is_draining = True
@@ -296,13 +303,17 @@ class ClusterNode:
 
     def _damaged(self, range_id: str, error: Corrupt) -> None:
         self._notices.tell_of_damage(range_id, error)
-        if self._reports is not None:
-            self._reports.note_damage(range_id)
+        self._note_damage(range_id)
 
     def _faulty(self, range_id: str, error: Corrupt) -> None:
         self._notices.tell_of_fault(range_id, error.message)
+        self._note_damage(range_id)
+
+    def _note_damage(self, range_id: str) -> None:
         if self._reports is not None:
             self._reports.note_damage(range_id)
+        if self._replicas is not None:
+            self._replicas.retreat(range_id)
 
     def _serve(self, node: Node, replicas: RangeReplicas) -> None:
         server = RangeServer(

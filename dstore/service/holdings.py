@@ -60,6 +60,10 @@ _log = get_logger(__name__)
 Result = TypeVar("Result")
 
 
+def _nobody_waits(_range_id: str) -> None:
+    """Take note of a range that was asked for where there is nothing to hurry."""
+
+
 class Holdings:
     """The node's tenants, tables and ranges. Used from one event loop."""
 
@@ -77,6 +81,7 @@ class Holdings:
         self._epochs: dict[str, int] = {}  # in which ranges are served; every request looks here
         self._faults: dict[str, Corrupt] = {}  # of ranges that nobody can serve
         self._replicas: Container[str] | None = None  # of a node of a cluster: by their ranges' ids
+        self._on_wanted: Callable[[str], None] = _nobody_waits
         self._peek = files.peek
         self.changes = Changes()
         self.counts = RangeCounts(files)
@@ -128,6 +133,8 @@ class Holdings:
         epoch = self._epochs.get(range_id)  # None is no epoch that anybody asks for
         if epoch != ref.epoch:
             self._check_fault(range_id)
+            if epoch is None:
+                self._on_wanted(range_id)
             raise NotMine(range_id, epoch or 0)
         return self._peek(range_id)
 
@@ -189,13 +196,16 @@ class Holdings:
 
     # -------------------------------------------------------------------------------- serving
 
-    def replicate(self, replicas: Container[str]) -> None:
+    def replicate(
+        self, replicas: Container[str], *, on_wanted: Callable[[str], None] = _nobody_waits
+    ) -> None:
         """Serve a range from now on only while its replica is the primary, as `serve` tells (I6).
 
         Call it before anything is served. Otherwise every range is, in the epoch of its record.
-        `replicas` has the ids of the ranges whose files may be opened, as they are.
+        `replicas` has the ids of the ranges whose files may be opened, as they are. `on_wanted` is
+        told of a range, by its id, that was asked for and is not served.
         """
-        self._replicas = replicas
+        self._replicas, self._on_wanted = replicas, on_wanted
         self._epochs.clear()
 
     def serve(self, range_id: str, epoch: int | None) -> None:

@@ -101,13 +101,23 @@ class PeerPool:
         await asyncio.gather(*(peer.close() for peer in peers))
 
     def _follow(self, update: Update) -> None:
-        """Leave a node that has gone, or has another address by now."""
+        """Leave a node that has gone, or has another address by now; dial one that is back."""
         for path in update.paths:
+            if isinstance(path, keys.NodeBootPath):
+                self._hurry(path.node)
             if isinstance(path, keys.DetailsPath) and path.role is ComponentRole.NODE:
                 dialled = self._dialled.get(path.component)
                 if dialled is not None and self._uri_of(path.component) != dialled.uri:
                     del self._dialled[path.component]
                     self._tasks.spawn(dialled.peer.close(), name="leave_node")
+                else:
+                    self._hurry(path.component)
+
+    def _hurry(self, node: str) -> None:
+        """Reach a node that has just said something, if it could not be reached before."""
+        dialled = self._dialled.get(node)
+        if dialled is not None and hasattr(dialled.peer, "hurry"):
+            dialled.peer.hurry()
 
     def _uri_of(self, node: str) -> str | None:
         shown = self._watcher.view.node(node)

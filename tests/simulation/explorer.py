@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.departures import DEPARTING, ROLLING
 from tests.simulation.focused import DEPOSED, LONELY
 from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 SCENARIOS: Final = {
-    scenario.name: scenario for scenario in (PLAIN, CROWDED, WHOLE, REPLICATED, LONELY, DEPOSED)
+    scenario.name: scenario
+    for scenario in (
+        PLAIN,
+        CROWDED,
+        WHOLE,
+        REPLICATED,
+        LONELY,
+        DEPOSED,
+        DEPARTING,
+        ROLLING,
+    )
 }
 _MUTANTS: Final = {mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS)}
 _SEED_S_MAX: Final = 120.0  # of real time: whoever takes longer blocks for real

@@ -8,6 +8,7 @@ another component rather than wait.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn, Protocol, TypeVar
@@ -129,6 +130,7 @@ class RemotePeer:
         self._line: Line | None = None
         self._lines: set[Line] = set()  # those included that finish what is under way
         self._redial = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._problem = ""
         self._told: str | None = None
         self._retry_ms = RETRY_AFTER_MS
@@ -188,6 +190,10 @@ class RemotePeer:
         """Move to a new connection, as after a renewal of a certificate; calls under way finish."""
         if self._line is not None:
             self._line.leave(reason)
+
+    def hurry(self) -> None:
+        """Dial now, if it waits to: the other side has said elsewhere that it is there."""
+        self._hurried.set()
 
     async def close(self) -> None:
         """End; calls under way fail as if the connection were lost. Safe to call twice."""
@@ -281,7 +287,10 @@ class RemotePeer:
         self._problem, self._told = problem, told
         self._retry_ms = max(1, int(delay_s * NS_PER_S) // NS_PER_MS)
         self._room.wake_all()
-        await asyncio.sleep(delay_s)
+        self._hurried.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._hurried.wait()
 
     def _jittered_s(self, attempts: int) -> float:
         """Draw a delay between half of the step that is due and the whole of it."""

@@ -16,6 +16,7 @@ from dstore.replication.placements import Placed
 from dstore.replication.replicas import Replicas
 from dstore.replication.surroundings import Surroundings
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
+from dstore.service.cluster.departure import Departure
 from dstore.service.cluster.placement_notes import PlacementNotes
 from dstore.topology import keyspace as keys
 
@@ -69,24 +70,31 @@ class RangeReplicas:
         self._notes = PlacementNotes(
             node.holdings, incarnation=member.incarnation, tasks=self._tasks
         )
-        self._replicas = Replicas(
-            Surroundings(
-                node=member.uuid,
-                incarnation=member.incarnation,
-                clock=member.clock,
-                coordinator=member.coordinator,
-                peer_of=member.peer_of,
-                open_file=node.holdings.open_held,
-                on_serving=self._serving,
-                on_fault=self._faulty,
-                note=self._notes.note,
-                tasks=self._tasks,
-                began_ns=member.began_ns,
-                pace=node.pace,
-            )
+        self._around = Surroundings(
+            node=member.uuid,
+            incarnation=member.incarnation,
+            clock=member.clock,
+            coordinator=member.coordinator,
+            peer_of=member.peer_of,
+            open_file=node.holdings.open_held,
+            on_serving=self._serving,
+            on_fault=self._faulty,
+            note=self._notes.note,
+            tasks=self._tasks,
+            began_ns=member.began_ns,
+            pace=node.pace,
+        )
+        self._replicas = Replicas(self._around)
+        self._departure = Departure(
+            member.uuid,
+            self._replicas,
+            watcher=member.watcher,
+            coordinator=member.coordinator,
+            clock=member.clock,
+            tasks=self._tasks,
         )
         self._of_files = node.replications
-        node.holdings.replicate(self._of_files)
+        node.holdings.replicate(self._of_files, on_wanted=self._around.turns.want)
         self._unsubscribe = member.watcher.subscribe(keys.TENANTS, self._changed)
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:
@@ -136,6 +144,15 @@ class RangeReplicas:
         if replica is None or replica.fault is not None:
             return False
         return replica.is_named and replica.serving_epoch is None
+
+    def retreat(self, range_id: str) -> None:
+        """Be primary of a damaged range only for as long as nobody else can be."""
+        self._departure.retreat(range_id)
+
+    async def depart(self, timeout_s: float) -> None:
+        """Give all ranges away, within so many seconds, since the node is about to stop."""
+        self._around.leaving.set()
+        await self._departure.run(timeout_s)
 
     async def close(self) -> None:
         """End all of them; writes under way are answered as unknown. Safe to call twice."""

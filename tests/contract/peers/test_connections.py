@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from dstore.base.clock import US_PER_S, SystemClock
 from dstore.base.limits import PEER_PAYLOAD_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused, Unknown
+from dstore.replication.peers import remote as remote_peers
 from dstore.replication.peers.errors import Unreachable
 from dstore.replication.peers.port import PeerRequest
 from dstore.replication.peers.remote import RemotePeer
@@ -38,6 +39,7 @@ from tests.support.peers import (
     served,
     until,
 )
+from tests.support.ports import lasting_ports
 
 HOUR_US = 3_600 * US_PER_S
 
@@ -199,6 +201,38 @@ async def test_draining(at: Served, peer: RemotePeer, node: Node) -> None:
     node.finish()
     assert [reply.data for reply in await asyncio.gather(*calls)] == [b"a", b"written"]
     await draining
+
+
+async def test_a_call_on_its_way_to_one_that_drains(
+    at: Served, peer: RemotePeer, node: Node
+) -> None:
+    """Whoever calls before it has heard of the end is answered: its write's fate is known."""
+    assert (await peer.call(Echo(b"first"), deadline_s=5)).data == b"first"
+    draining = asyncio.get_running_loop().create_task(at.server.drain(timeout_s=5))
+    (late,) = spawn(peer, Write(b"late"))
+    await until(lambda: node.begun == 2)
+    node.finish()
+    assert (await late).data == b"written"
+    await draining
+
+
+async def test_one_that_is_back_is_dialled_at_once(
+    contexts: dict[Identity, TlsContexts], node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who hears that it is back need not wait for the next attempt, which may be seconds away."""
+    monkeypatch.setattr(remote_peers, "PEER_BACKOFF_S_MIN", 60.0)
+    monkeypatch.setattr(remote_peers, "PEER_BACKOFF_S_MAX", 60.0)
+    (port,) = lasting_ports(1)
+    peer = remote(f"https://127.0.0.1:{port}", contexts[PROXY])
+    try:
+        with pytest.raises(Unreachable):
+            await peer.call(Echo(b"away"), deadline_s=5)
+        async with served(node.methods, contexts[NODE].server, port=port):
+            peer.hurry()
+            await until(lambda: peer.state.is_connected, within_s=5)
+            assert (await peer.call(Echo(b"back"), deadline_s=5)).data == b"back"
+    finally:
+        await peer.close()
 
 
 async def test_renewal(

@@ -69,3 +69,15 @@ def test_an_earlier_primary_is_not_forgotten() -> None:
     given.give("b", epoch=4)
     given.release("b", epoch=4)
     assert given.wait_ns("c") == LEASE_NS
+
+
+def test_what_an_ended_primary_had_sent_promises_it_nothing() -> None:
+    """Its last message may be answered behind its word that it has ended; a later term counts."""
+    given = promise(SetClock())
+    given.give("a", epoch=3)
+    given.release("a", epoch=3)
+    given.release("z", epoch=1)  # an old message
+    given.give("a", epoch=3)
+    assert given.wait_ns("b") == 0
+    given.give("a", epoch=5)
+    assert given.wait_ns("b") == LEASE_NS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.base.limits import COORDINATOR_TIMEOUT_S, SWAPS_PACKED_MAX
-from dstore.replication import placements
-from dstore.replication.packed_swaps import Swap, swap_all
+from dstore.base.tasks import Tasks
+from dstore.replication import packed_swaps, placements
+from dstore.replication.packed_swaps import PackedSwaps, Swap, swap_all
 from dstore.replication.placements import Overtaken, Placed
 from dstore.topology import keyspace as keys
 from dstore.topology import values
@@ -178,3 +180,31 @@ async def test_a_range_of_a_table_made_anew_is_no_newer_value(
 
 async def _no_pause(_duration_ms: float) -> None:
     return None
+
+
+async def test_swaps_of_many_callers_are_packed(coordinator: EmbeddedCoordinator) -> None:
+    """While one is under way the next ones gather; each caller hears of its own alone."""
+    counting, tasks = _Counting(coordinator), Tasks(_raise)
+    packed = PackedSwaps(counting, tasks)
+    swaps = await _swaps(coordinator, 12)
+    theirs = msgspec.structs.replace(VALUE, epoch=9)
+    await coordinator.put(swaps[5].before.path.path, values.encode(theirs))
+    done = await asyncio.gather(
+        *(packed.swap(each.before, each.value) for each in swaps), return_exceptions=True
+    )
+    assert [isinstance(each, Placed) for each in done] == [at != 5 for at in range(12)]
+    assert isinstance(done[5], Overtaken)
+    assert await _epochs(coordinator, swaps) == [2] * 5 + [9] + [2] * 6
+    assert counting.sizes[0] == 12
+    await tasks.close()
+
+
+async def test_a_pack_that_may_be_on_its_way_is_not_given_up(
+    coordinator: EmbeddedCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator that goes away behind an unknown outcome says nothing about it (B6)."""
+    monkeypatch.setattr(packed_swaps, "REPLICA_BACKOFF_MS_MAX", 1)
+    swaps = await _swaps(coordinator, 2)
+    swapped = await swap_all(_Counting(coordinator, "done, unknown", "away", "away"), swaps)
+    assert all(isinstance(each, Placed) for each in swapped)
+    assert await _epochs(coordinator, swaps) == [2, 2]

@@ -309,3 +309,17 @@ async def test_equal_first_writes_of_two_tables_are_two_items(tmp_path: Path) ->
             item = {**key, "v": {"N": "1"}}
             assert (await called(node, "GetItem", TableName=name, Key=key))["Item"] == item
             assert (await called(node, "Scan", TableName=name))["Items"] == [item]
+
+
+async def test_what_is_asked_for_and_not_served_is_told_of(tmp_path: Path) -> None:
+    """Replicated ranges that somebody waits for are opened first, so their node hears of them."""
+    wanted: list[str] = []
+    async with a_table(tmp_path / "data", 2) as node:
+        first, second = node.catalog.table(TENANT, "plain").ranges.refs
+        node.holdings.replicate((), on_wanted=wanted.append)
+        node.holdings.serve(second.range_id, 4)
+        for ref in (first, replace(second, epoch=3)):
+            with pytest.raises(NotMine):
+                node.holdings.peek(ref)
+        assert node.holdings.peek(replace(second, epoch=4)) is None
+    assert wanted == [first.range_id]
