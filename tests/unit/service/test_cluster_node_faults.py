@@ -13,7 +13,7 @@ import pytest
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
-from dstore.model.errors import NotMine, Refused, Unknown
+from dstore.model.errors import Corrupt, Refused, Unknown
 from dstore.replication.peers.calls import Methods
 from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.range_calls import ReadEntry
@@ -274,7 +274,7 @@ async def test_notices_are_told(
         proxy = Identity(control_plane=PLANE, role=ComponentRole.PROXY, uuid=OTHER)
         peer = direct(Methods(node.cluster.answered()), here=proxy)
         key = node.node.items.locate(TENANT, "orders", "k1")
-        with pytest.raises(NotMine):  # its log can't be read, so it can't be opened
+        with pytest.raises(Corrupt):  # its log can't be read, and nobody else has it
             await peer.call(ReadEntry(range_id, 1, key.rid_id), deadline_s=5.0)
         monkeypatch.setattr(node.node.disk, "_free_bytes_min", 1 << 60)
         kinds: list[str] = []
