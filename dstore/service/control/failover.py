@@ -1,4 +1,4 @@
-"""Ranges whose primary's node is dead, or has come back with another disk, get another primary.
+"""Ranges whose primary's node is dead, or has another disk or a ruined file, get another primary.
 
 Control follows its view: it is told when a node's `alive` key goes, waits for FAILOVER_GRACE_S, and
 hears the other in-sync replicas; which of them is to be primary `replication.failover` decides. A
@@ -36,12 +36,14 @@ from dstore.replication.packed_swaps import Swap, swap_all
 from dstore.replication.placements import Placed
 from dstore.replication.replica_calls import AskReplica, AskReplicas
 from dstore.replication.whereabouts import has_other_disk, primary_of
+from dstore.service.control.held import held_status
 from dstore.service.control.whereabouts import is_alive, where
 from dstore.topology import keyspace as keys
 from dstore.topology.status import TopologyState
+from dstore.topology.values import HeldStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from dstore.replication.peers.port import Peer
     from dstore.replication.replica_calls import ReplicaTold
@@ -127,9 +129,13 @@ class Failovers:
                 case keys.AlivePath(component=node) | keys.NodeBootPath(node=node):
                     self._nodes.setdefault(node, self._after_grace())
                     self._woken.set()
+                case keys.NodeTablePath():
+                    for ruined in _ruined_of(update.view, path):
+                        self._due.setdefault(ruined, _Due(at_ns=self._after_grace()))
+                        self._woken.set()
                 case keys.RangePath() if path not in self._due:
                     placed = _shown(update.view, path)
-                    if placed is not None and _is_lost(update.view, placed.value):
+                    if placed is not None and _is_lost(update.view, placed):
                         self._due[path] = _Due(at_ns=self._after_grace())
                         self._woken.set()
                 case _:
@@ -203,7 +209,7 @@ class Failovers:
         """Returns: the ranges that need nothing any more."""
         view = self._watcher.view
         shown = {path: _shown(view, path) for path in paths}
-        lost = [each for each in shown.values() if each and _is_lost(view, each.value)]
+        lost = [each for each in shown.values() if each and _is_lost(view, each)]
         done = set(paths).difference(each.path for each in lost)
         heard = await self._hear(view, lost)
         swaps: list[Swap] = []
@@ -266,21 +272,57 @@ def _shown(view: TopologyView, path: keys.RangePath) -> Placed | None:
     return Placed(path=path, value=found.placement, revision=found.mod_revision)
 
 
-def _is_lost(view: TopologyView, value: RangePlacement) -> bool:
-    """Tell whether a range has no primary, and somebody who could be."""
-    if len(value.in_sync) == 1 or not value.is_settled:
-        return False
-    return not is_alive(view, value.node) or has_other_disk(
-        primary_of(value), where(view, value.node)
+def _is_lost(view: TopologyView, placed: Placed) -> bool:
+    """Tell whether a range has no primary, or one that can't open it, and somebody who could be."""
+    return _is_without_primary(view, placed.value) or (
+        _has_others(placed.value) and _is_ruined(view, placed.path, placed.value)
     )
+
+
+def _is_without_primary(view: TopologyView, value: RangePlacement) -> bool:
+    return _has_others(value) and (
+        not is_alive(view, value.node) or has_other_disk(primary_of(value), where(view, value.node))
+    )
+
+
+def _has_others(value: RangePlacement) -> bool:
+    return len(value.in_sync) > 1 and value.is_settled
+
+
+def _is_ruined(view: TopologyView, path: keys.RangePath, value: RangePlacement) -> bool:
+    """Tell whether a range's primary says that its file is damaged; it may serve all the same."""
+    status = held_status(
+        view, node=value.node, tenant=path.tenant, table=path.table, range_id=value.range_id
+    )
+    return status is HeldStatus.DAMAGED
+
+
+def _ruined_of(view: TopologyView, report: keys.NodeTablePath) -> Iterator[keys.RangePath]:
+    """Find the ranges of a table that a node is the primary of, and says to be damaged."""
+    node, tenant, table = report.node, report.tenant, report.table
+    seen, shown = view.node(node), view.table(tenant, table)
+    told = None if seen is None else seen.reported.get(keys.held_name(tenant, table))
+    if shown is None or told is None or told.value.status is not HeldStatus.DAMAGED:
+        return
+    for placed in shown.ranges:
+        path = keys.RangePath(tenant, table, placed.low_hash)
+        if placed.placement.node == node and _is_ruined(view, path, placed.placement):
+            yield path
 
 
 def _lost(view: TopologyView, nodes: Collection[str] | None) -> list[keys.RangePath]:
     """Find the ranges without a primary; about 1 µs each."""
-    return [
+    found = [
         keys.RangePath(tenant.name, table.definition.name, placed.low_hash)
         for tenant in view.tenants.values()
         for table in tenant.tables.values()
         for placed in table.ranges
-        if (nodes is None or placed.placement.node in nodes) and _is_lost(view, placed.placement)
+        if (nodes is None or placed.placement.node in nodes)
+        and _is_without_primary(view, placed.placement)
     ]
+    for node, seen in view.nodes.items() if nodes is None else ():
+        for name in seen.reported:
+            tenant_name, _, table_name = name.partition("/")
+            report = keys.NodeTablePath(keys.ComponentId(node), tenant_name, table_name)
+            found += _ruined_of(view, report)
+    return found

@@ -228,6 +228,49 @@ async def test_the_only_replica_comes_back_with_another_disk(place: Place) -> No
         ]
 
 
+async def test_a_primary_whose_file_is_ruined_is_replaced(place: Place) -> None:
+    """Its node lives, and can't open the range; the others have all of it."""
+    async with _cluster(place, THREE) as cluster:
+        await cluster.rest()
+        assert await cluster.value() == VALUE
+        cluster.telling[1].says = None
+        await _report(cluster, 1, values.HeldStatus.DAMAGED)
+        after = await cluster.until(lambda value: value.epoch == 2)
+        assert after.node != uuid(1)
+        assert {each.node for each in after.in_sync} == {uuid(2), uuid(3)}
+
+
+async def test_a_new_leader_finds_ruined_files(place: Place) -> None:
+    """What was reported while nobody led is found at the beginning of a term."""
+    path = keys.NodeTablePath(keys.ComponentId(uuid(1)), "acme", "orders")
+    await place.coordinator.put(path.path, _reported(values.HeldStatus.DAMAGED))
+    async with _cluster(place, THREE, silent=(1,)) as cluster:
+        assert (await cluster.until(lambda value: value.epoch == 2)).node != uuid(1)
+
+
+async def test_a_primary_that_serves_what_is_left_is_left_alone(place: Place) -> None:
+    """A page is damaged, and it answers for the others: that is for repairs, not for a failover."""
+    async with _cluster(place, THREE) as cluster:
+        cluster.telling[1].says = told(is_serving=True)
+        await _report(cluster, 1, values.HeldStatus.DAMAGED)
+        await eventually(lambda: len(cluster.telling[1].calls) >= 2)
+        assert await cluster.value() == VALUE
+        await _report(cluster, 1, values.HeldStatus.OKAY)
+        await cluster.rest()
+        asked = len(cluster.telling[1].calls)
+        await cluster.rest()
+        assert len(cluster.telling[1].calls) == asked
+
+
+async def test_a_ruined_file_of_a_secondary_moves_nothing(place: Place) -> None:
+    """Whoever leads goes on, and nobody is asked."""
+    async with _cluster(place, THREE) as cluster:
+        await _report(cluster, 2, values.HeldStatus.DAMAGED)
+        await cluster.rest()
+        assert cluster.telling[2].calls == []
+        assert await cluster.value() == VALUE
+
+
 async def test_every_replica_follows_its_node(place: Place) -> None:
     """Addresses of secondaries are corrected as the primary's, in the same epoch."""
     async with _cluster(place, THREE) as cluster:
@@ -320,6 +363,16 @@ async def test_two_controls_that_both_believe_they_lead(place: Place) -> None:
 
 def _disks(value: RangePlacement) -> list[str]:
     return [each.incarnation for each in value.replicas]
+
+
+def _reported(status: values.HeldStatus) -> bytes:
+    report = values.HeldReport(range_id=VALUE.range_id, status=status)
+    return values.encode(values.NodeTableDetails(status=status, ranges=(report,)))
+
+
+async def _report(cluster: _Cluster, number: int, status: values.HeldStatus) -> None:
+    path = keys.NodeTablePath(keys.ComponentId(uuid(number)), "acme", "orders")
+    await cluster.place.coordinator.put(path.path, _reported(status))
 
 
 async def _boot(cluster: _Cluster, number: int, disk: int) -> None:
