@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.departures import DEPARTING, ROLLING
-from tests.simulation.focused import DEPOSED, LONELY
+from tests.simulation.focused import DEPOSED, LONELY, SEVERED
 from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
@@ -38,6 +38,7 @@ SCENARIOS: Final = {
         REPLICATED,
         LONELY,
         DEPOSED,
+        SEVERED,
         DEPARTING,
         ROLLING,
     )
