@@ -296,6 +296,9 @@ WAL_BYTES_SUM_MAX: Final = 2_048 * MIB
 FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
 FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
 # 7 days: a weekend and more, to notice that the wrong node.db was restored.
+# That a node keeps a range which neither coordinator nor control know of, before it tells of it; an
+# operator may discard it from then on, and nobody else ever does.
+UNKNOWN_RANGE_GRACE_S: Final = 3_600
 ORPHAN_GRACE_S: Final = 7 * 24 * 3_600
 
 # ---------------------------------------------------------------------------------- the topology

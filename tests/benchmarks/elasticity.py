@@ -43,6 +43,7 @@ _POLL_S: Final = 0.5
 _QUIET: Final = 4  # looks in a row that find nothing to move
 _GIVEN_UP_S: Final = 3_600.0
 _NODES: Final = 3
+_ZONE: Final = "one"  # with a zone each, the fourth could only take from the one of its own
 _BYTES_A_GB: Final = 1_000_000_000
 _PUT_SHARE: Final = 0.5
 
@@ -50,7 +51,8 @@ _PUT_SHARE: Final = 0.5
 def main() -> None:
     """Load, measure, let a node join, and one go."""
     options = _options()
-    with replicated_cluster(Shape(nodes=_NODES, proxies=1), ranges=options.ranges) as replicated:
+    shape = Shape(nodes=_NODES, proxies=1)
+    with replicated_cluster(shape, ranges=options.ranges, zone=_ZONE) as replicated:
         _fill(replicated, options)
         nodes = list(replicated.cluster.of_role("node"))
         held = _held_bytes(replicated, nodes)
@@ -76,6 +78,7 @@ def _join(
     before: _Figures,
 ) -> None:
     cluster = replicated.cluster
+    fourth.settings["zone"] = _ZONE
     fourth.give_token(cluster.join_token("node"))
     began_s = time.monotonic()
     fourth.start()
