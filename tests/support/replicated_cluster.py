@@ -242,8 +242,9 @@ def replicated_cluster(
         made = ReplicatedCluster(cluster)
         for control in cluster.of_role("control") if ranges is not None else ():
             control.settings["ranges-per-table"] = str(ranges)
-        for node in cluster.of_role("node") if zone is not None else ():
-            node.settings["zone"] = zone
+        if zone is not None:
+            for node in cluster.of_role("node"):
+                node.settings["zone"] = zone
         made.start()
         yield made
     finally:
