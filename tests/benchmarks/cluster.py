@@ -54,6 +54,8 @@ IDLE_S: Final = 5
 SETTLES_S: Final = 3
 ANSWER_TIMEOUT_S: Final = 10  # hundreds of requests are under way on few cores
 FLAT: Final = 0.15
+# Else one node would have one replica of each range, and eight nodes three, which cost more.
+_SETTINGS: Final = {"replication-factor": "1"}
 _OPERATIONS: Final = ("put", "get")
 _TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
 _US: Final = 1e6
@@ -111,7 +113,8 @@ def main() -> None:
         for nodes in options.nodes:
             print(f"{nodes} node(s): starting; {_machine()}", flush=True)
             shape = Shape(nodes=nodes, proxies=nodes)
-            measured.append(_Measured(ending.enter_context(running_cluster(shape))))
+            running = running_cluster(shape, control_settings=_SETTINGS)
+            measured.append(_Measured(ending.enter_context(running)))
         for one in measured:
             one.measure_idle()
         costs: dict[tuple[str, int], list[Cost]] = {}

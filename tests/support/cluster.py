@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -301,7 +301,10 @@ def eventually(
 
 @contextmanager
 def running_cluster(
-    shape: Shape | None = None, *, say: Callable[[str], None] | None = None
+    shape: Shape | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+    control_settings: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """Start a cluster in a scratch directory; at the end kill what runs and remove it.
 
@@ -309,6 +312,8 @@ def running_cluster(
     """
     directory = Path(tempfile.mkdtemp(prefix="dstore-cluster-"))
     cluster = Cluster(directory, shape or Shape(), say=say)
+    for control in cluster.of_role("control"):
+        control.settings.update(control_settings or {})
     try:
         cluster.start()
         yield cluster
