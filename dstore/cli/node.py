@@ -138,10 +138,5 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"{row.get('health')}: {why}" if why else str(row.get("health"))
 
 
-for _command in (
-    node_intents.drain,
-    node_intents.decommission,
-    node_intents.ok_to_stop,
-    node_intents.discard,
-):
+for _command in (node_intents.drain, node_intents.decommission, node_intents.ok_to_stop):
     node.add_command(_command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from asyncio import Task, get_running_loop, shield, wait
 from collections import OrderedDict
 from contextlib import closing, suppress
@@ -19,6 +18,7 @@ from dstore.storage import rewriting
 from dstore.storage.failures import gone, translated
 from dstore.storage.node_keys import sync_directory
 from dstore.storage.range_file import RangeFile
+from dstore.storage.replica_log import beginning_of
 from dstore.storage.schema import Schema, upgrade
 from dstore.storage.vault.layout import FRAME_BYTES
 
@@ -326,8 +326,7 @@ class RangeFiles:
             upgrade(connection, Schema.RANGE)
             # The log's chain begins with the range's id: no two ranges ever give one version, not
             # even to the same first write (`entry_cache` shares entries among all of them).
-            beginning = hashlib.sha256(range_id.encode()).digest()
-            connection.execute(_NEW_META, (range_id, epoch, beginning))
+            connection.execute(_NEW_META, (range_id, epoch, beginning_of(range_id).digest))
 
     def _open_path(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         path = self._path(range_id)

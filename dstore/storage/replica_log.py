@@ -23,6 +23,7 @@ from dstore.base.limits import (
     REPLICA_EPOCHS_KEPT,
     REPLICA_EPOCHS_TOLD,
 )
+from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt
 from dstore.model.keys import HASH_BYTES
 from dstore.storage import brief_names, entries, range_log, requests
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     import apsw
 
     from dstore.storage.brief_names import NamedAnswer
+
+_log: Final = get_logger(__name__)
 
 NEVER_WHOLE: Final = (1 << 63) - 1  # WHOLE_SEQ of a copy whose end is not known
 _STATE = (
@@ -324,6 +327,7 @@ def _cut(
     digest = _digest_at(connection, state, last_seq)
     if digest is None:
         raise Diverged("The log parts from the primary's where it begins.", file=name, where="log")
+    _log.info("log_tail_cut", file=name, after_seq=last_seq, end_seq=state.end.seq, epoch=epoch)
     connection.execute("DELETE FROM log WHERE SEQ > ?", (last_seq,))
     connection.execute("DELETE FROM epoch WHERE FIRST_SEQ > ?", (last_seq,))
     # Of an empty log the epoch says nothing; 0 is below every epoch there is.

@@ -160,6 +160,8 @@ class SimDisk:
         self._life.is_off = True
         shutil.rmtree(self._root)
         self._vfs.unregister()
+        # APSW holds the VFS for the vaults above it, where the collector of garbage sees no cycle.
+        del self._vfs._disk
 
     def fdatasync(self, descriptor: int) -> None:
         """Sync the file behind a descriptor, as `os.fdatasync` does."""

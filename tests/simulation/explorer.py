@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import sys
 import time
 from collections import Counter
@@ -14,12 +15,14 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.departures import DEPARTING, ROLLING
-from tests.simulation.focused import DEPOSED, LONELY, SEVERED
+from tests.simulation.elastic import ELASTIC
+from tests.simulation.focused import DEPOSED, LONELY, UNSEEN
 from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.replicated import REPLICATED
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
+from tests.simulation.returned import RETURNED
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.whole_cluster import WHOLE
 
@@ -35,10 +38,12 @@ SCENARIOS: Final = {
         PLAIN,
         CROWDED,
         WHOLE,
+        ELASTIC,
         REPLICATED,
         LONELY,
         DEPOSED,
-        SEVERED,
+        RETURNED,
+        UNSEEN,
         DEPARTING,
         ROLLING,
     )
@@ -106,6 +111,7 @@ def _played(work: tuple[str, int, str | None]) -> Outcome:
 def _played_in_time(work: tuple[str, int, str | None]) -> Outcome:
     """Play a seed in a process of its own, which ends with a traceback if the seed blocks."""
     faulthandler.dump_traceback_later(_SEED_S_MAX, exit=True)
+    gc.freeze()  # as in `main`
     try:
         return _played(work)
     finally:
@@ -115,6 +121,7 @@ def _played_in_time(work: tuple[str, int, str | None]) -> Outcome:
 def main(arguments: list[str]) -> int:
     """Run the command. Returns: its exit code: 1 if something is wrong with the product."""
     options = _parser().parse_args(arguments)
+    gc.freeze()  # what is there already is not looked through after each seed
     scenario = SCENARIOS[options.scenario]
     mutant = None if options.mutant is None else _MUTANTS[options.mutant]
     if options.seed is not None:

@@ -73,24 +73,6 @@ class Intrigues:
             if away is not None:
                 away.mend()
 
-    async def sever(self, random: Random) -> None:
-        """Cut a primary off from the other nodes and nobody else, until another one serves."""
-        machine = next(filter(self._is_serving, self.cluster.nodes), None)
-        if machine is None:
-            return
-        others = [node for node in self.cluster.nodes if node is not machine]
-        parting = self.cluster.world.network.part([machine.name], [node.name for node in others])
-        try:
-            async with asyncio.timeout(random.uniform(2.0, 20.0)):
-                while not any(map(self._is_serving, others)):  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(0.1)
-            self.cluster.world.trace.event("taken_over_unheard", machine.name)
-            await asyncio.sleep(random.uniform(0.0, 3.0))
-        except TimeoutError:
-            pass
-        finally:
-            parting.mend()
-
     async def depose_unheard(self, random: Random) -> None:
         """Have another primary within a moment, while readers stay with the one that is cut off.
 
@@ -124,18 +106,16 @@ class Intrigues:
         """End the next two primaries, each a moment after it has begun to serve."""
         for _ in range(2):
             serving = await self._next_serving()
-            await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 1.5))))
+            await asyncio.sleep(random.uniform(0.0, random.choice((0.002, 0.05, 1.5))))
             if serving.is_up:
                 serving.kill()
 
     async def _next_serving(self) -> Machine:
-        opened = self.cluster.world.trace.counts["log.range_opened"]
         for machine in self.cluster.nodes:
             replica = self._replica(machine)
             if machine.is_up and replica is not None and replica.serving_epoch is not None:
                 machine.kill()
-        while self.cluster.world.trace.counts["log.range_opened"] == opened:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.001)
+        await self.cluster.world.trace.next("log.range_opened")
         for machine in self.cluster.nodes:
             replica = self._replica(machine)
             if replica is not None and replica.serving_epoch is not None:
@@ -241,6 +221,7 @@ class Intrigues:
         try:
             async with asyncio.timeout(20.0):
                 machine = await asked
+                self.cluster.world.trace.event("swap_unknown", machine)
         except TimeoutError:
             return
         finally:

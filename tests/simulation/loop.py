@@ -68,7 +68,6 @@ class SimLoop(asyncio.BaseEventLoop):
     """An event loop in virtual time; `steps` counts the callbacks that ran."""
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
     _timer_cancelled_count: int
 
     def __init__(self, random: Random) -> None:
@@ -77,6 +76,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self._random = random
         self._now_s = 0.0
         self._clock_resolution = 1e-9
+        # (time, number, timer): the base's heap compares timers, which takes much of a seed's time.
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_number = 0
         self._numbers: dict[asyncio.Task[Any], int] = {}
         self._next_number = 0
         self._prune_at = _KEPT_TASKS_MIN
@@ -106,8 +108,8 @@ class SimLoop(asyncio.BaseEventLoop):
         if not self._ready:
             self._jump()
         self._take_due()
-        handles = self._in_drawn_order()
-        for handle in handles:
+        steps = 0
+        for handle in self._in_drawn_order():
             if handle._cancelled:
                 continue
             owner: Owner | None = handle._context.get(OWNER)  # type: ignore[attr-defined]
@@ -115,34 +117,35 @@ class SimLoop(asyncio.BaseEventLoop):
                 if owner.state is State.PAUSED:
                     owner.stash(handle)
                 continue
-            self.steps += 1
+            steps += 1
             handle._run()
+        self.steps += steps
         if self.steps - self._steps_at_jump > STEPS_AT_ONCE_MAX:
             raise Livelock(f"{STEPS_AT_ONCE_MAX} callbacks at {self._now_s:.6f} s")
 
     def _jump(self) -> None:
         """Go to the time of the next timer that is still wanted."""
         self._forget_cancelled()
-        scheduled = self._scheduled
-        while scheduled and scheduled[0]._cancelled:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
             self._pop()
-        if not scheduled:
+        if not timers:
             raise Deadlock(f"nothing is scheduled after {self._now_s:.6f} s")
-        if scheduled[0]._when > self._now_s:  # type: ignore[attr-defined]
-            self._now_s = scheduled[0]._when  # type: ignore[attr-defined]
+        if timers[0][0] > self._now_s:
+            self._now_s = timers[0][0]
             self._steps_at_jump = self.steps
         if self._now_s > self.ends_at_s:
             raise Overrun(f"at work after {self.ends_at_s:.0f} s")
 
     def _take_due(self) -> None:
-        scheduled, now_s = self._scheduled, self._now_s
-        while scheduled and scheduled[0]._when <= now_s:  # type: ignore[attr-defined]
+        timers, now_s = self._timers, self._now_s
+        while timers and timers[0][0] <= now_s:
             handle = self._pop()
             if not handle._cancelled:
                 self._ready.append(handle)
 
     def _pop(self) -> asyncio.TimerHandle:
-        handle = heapq.heappop(self._scheduled)
+        handle = heapq.heappop(self._timers)[2]
         handle._scheduled = False  # type: ignore[attr-defined]
         if handle._cancelled:
             self._timer_cancelled_count -= 1
@@ -150,17 +153,49 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _forget_cancelled(self) -> None:
         cancelled = self._timer_cancelled_count
-        if cancelled < _CANCELLED_TIMERS_MIN or cancelled * 2 < len(self._scheduled):
+        if cancelled < _CANCELLED_TIMERS_MIN or cancelled * 2 < len(self._timers):
             return
         kept = []
-        for handle in self._scheduled:
-            if handle._cancelled:
-                handle._scheduled = False  # type: ignore[attr-defined]
+        for timer in self._timers:
+            if timer[2]._cancelled:
+                timer[2]._scheduled = False  # type: ignore[attr-defined]
             else:
-                kept.append(handle)
+                kept.append(timer)
         heapq.heapify(kept)
-        self._scheduled = kept
+        self._timers = kept
         self._timer_cancelled_count = 0
+
+    def call_later(  # type: ignore[override] # typed by use
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call something after so many seconds."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override] # as above
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call something at a time of this loop; of two at one time, the older one first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        self._timer_number += 1
+        heapq.heappush(self._timers, (when, self._timer_number, timer))
+        return timer
+
+    def call_soon(  # type: ignore[override] # as above
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Call something in the next round."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def _in_drawn_order(self) -> list[asyncio.Handle]:
         """Take what is ready; deal the steps of tasks anew among their places.
@@ -226,7 +261,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 _unwind(task.get_coro())
             self._numbers.clear()
             self._ready.clear()
-            self._scheduled.clear()
+            self._timers.clear()
             self.close()
         finally:
             sys.unraisablehook = hook

@@ -6,6 +6,7 @@ seeds would not notice a mistake of ours either. `seed` is the lowest one that i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from dstore.service.proxy.remote_registrar import RemoteRegistrar
 from dstore.storage import requests
 from dstore.storage.range_file import RangeFile
 from dstore.storage.vault.file_state import LogState
+from dstore.topology.leases import LeasedKey
+from dstore.topology.watcher import TopologyWatcher
 from tests.simulation import peers
+from tests.simulation.focused import UNSEEN
 from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.whole_cluster import WHOLE
 
@@ -120,6 +124,28 @@ def _takes_unseen_for_failed() -> Patches:
     return ((RemoteRegistrar, "_shown", seen),)
 
 
+def _jumps_over_a_gap() -> Patches:
+    """Go on watching behind a gap without reading what is there (B13)."""
+    resynced = TopologyWatcher._resynced
+
+    async def read(self: TopologyWatcher, kvs: Any) -> Any:
+        return [] if self.view.revision else await resynced(self, kvs)
+
+    return ((TopologyWatcher, "_resynced", read),)
+
+
+def _gives_a_lost_lease_up() -> Patches:
+    """Take the loss of a lease for the end: nobody takes it up again (B14)."""
+    hold = LeasedKey._hold_once
+
+    async def held(self: LeasedKey) -> bool:
+        await hold(self)
+        await asyncio.get_running_loop().create_future()
+        return True
+
+    return ((LeasedKey, "_hold_once", held),)
+
+
 MUTANTS: Final = (
     Mutant(
         name="acknowledges_before_sync",
@@ -132,25 +158,27 @@ MUTANTS: Final = (
         name="shows_what_is_not_durable",
         patches=_shows_what_is_not_durable,
         scenario=CROWDED,
-        seed=28,
+        seed=7,
     ),
     Mutant(
         name="takes_lost_for_never_sent",
         patches=_takes_lost_for_never_sent,
         scenario=PLAIN,
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="takes_unknown_for_failed",
         patches=_takes_unknown_for_failed,
         scenario=PLAIN,
-        seed=1,
+        seed=0,
     ),
     Mutant(name="forgets_requests", patches=_forgets_requests, scenario=PLAIN, seed=6),
     Mutant(
         name="takes_unseen_for_failed",
         patches=_takes_unseen_for_failed,
         scenario=WHOLE,
-        seed=11,
+        seed=5,
     ),
+    Mutant(name="jumps_over_a_gap", patches=_jumps_over_a_gap, scenario=UNSEEN, seed=1),
+    Mutant(name="gives_a_lost_lease_up", patches=_gives_a_lost_lease_up, scenario=WHOLE, seed=0),
 )

@@ -8,9 +8,9 @@ start. A range is away while its node is; nothing that was acknowledged may be l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dstore.base.tasks import Tasks
 from dstore.model.errors import DStoreError
@@ -33,6 +33,7 @@ from dstore.service.calls.key_calls import (
     TenantShares,
 )
 from dstore.service.calls.range_calls import RANGE_CALLS
+from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.cluster.node_details import NodePlace
 from dstore.service.cluster_node import ClusterNode
 from dstore.service.enrolment.control_link import ControlLink
@@ -44,7 +45,7 @@ from dstore.topology import values
 from dstore.topology.scopes import routing, routing_and
 from dstore.topology.watcher import TopologyWatcher
 from tests.simulation.faults import Fault, Faults
-from tests.simulation.history import Call, Read
+from tests.simulation.history import Call, Put, Read, Value
 from tests.simulation.scenario import Scenario
 from tests.simulation.store import ItemStore
 from tests.support.cluster_nodes import PLANE, TENANT, TENANT_ID, Placement
@@ -56,12 +57,13 @@ if TYPE_CHECKING:
     from tests.simulation.peers import SimPeer
     from tests.simulation.world import World
 
+Result = TypeVar("Result")
 TABLE: Final = "things"
 CONTROL: Final = "control"
 PROXY: Final = "proxy"
 PROXY_ID: Final = "b0000000-0000-4000-8000-000000000001"
 _CONTROL_CALLS: Final = Calls((*KEY_CALLS, *CONTROL_CALLS))
-_NODE_CALLS: Final = Calls((*RANGE_CALLS, *REPLICA_CALLS))
+_NODE_CALLS: Final = Calls((*RANGE_CALLS, *REPLICA_CALLS, ASK_REMEMBERED))
 _PAGE_CACHE_BYTES: Final = 1 << 20
 _RESTARTS_IN_S: Final = (0.1, 6.0)
 _READY_S: Final = 30.0
@@ -81,6 +83,14 @@ def _definition() -> TableDefinition:
         door=Door.DYNAMODB,
         created_at_us=1,
     )
+
+
+@dataclass(slots=True)
+class Living:
+    """A life of a node."""
+
+    process: Process
+    node: ClusterNode
 
 
 @dataclass(slots=True)
@@ -109,6 +119,7 @@ class PlainCluster:
             self.nodes.append(machine)
         for machine in (self.proxy, *self.nodes):
             machine.restarts_in_s = _RESTARTS_IN_S
+        self.living: dict[int, Living] = {}
         self._serving: _Serving | None = None
         self.plane = PLANE  # the control plane's UUID
 
@@ -136,10 +147,27 @@ class PlainCluster:
 
     async def do(self, client: int, key: str, call: Call) -> Hashable:
         """Have the proxy do it; without one nothing is done."""
+        return await self._by_proxy(lambda store: store.do(key, call), client)
+
+    async def put_all(self, client: int, puts: Mapping[str, Put]) -> Sequence[DStoreError | None]:
+        """Put values as one batch; see `scenario.Bulk`."""
+        return await self._by_proxy(lambda store: store.put_all(puts), client)
+
+    async def read_all(self, client: int, keys: Sequence[str]) -> Sequence[Value]:
+        """Read values as one batch; see `scenario.Bulk`."""
+        return await self._by_proxy(lambda store: store.read_all(keys), client)
+
+    async def scan(self, client: int) -> Mapping[str, Value]:
+        """Read the whole table; see `scenario.Bulk`."""
+        return await self._by_proxy(lambda store: store.scan(), client)
+
+    async def _by_proxy(
+        self, work: Callable[[ItemStore], Coroutine[Any, Any, Result]], client: int
+    ) -> Result:
         serving = self._serving
         if serving is None or not serving.process.is_alive:
             raise unreachable("is down")
-        return await serving.process.run(serving.store.do(key, call), name=f"client {client}")
+        return await serving.process.run(work(serving.store), name=f"client {client}")
 
     def faults(self) -> Sequence[Fault]:
         """Whatever can befall a node, its links, the proxy and the coordinator."""
@@ -213,6 +241,7 @@ class PlainCluster:
             clock=process.clock,
             entropy=process.entropy,
         )
+        self.living[number] = Living(process, node)
         node.announce(f"https://{process.name}:8001")
         self.world.board.listen(process, Methods(node.answered()))
         tasks = Tasks(process.fatal)
@@ -232,7 +261,7 @@ class PlainCluster:
             Surroundings(
                 watcher=watcher,
                 control=self._control_link(process, identity),
-                dial=lambda _uuid, uri: self._peer(process, _machine_of(uri), identity),
+                dial=lambda _uuid, uri: self._peer(process, machine_of(uri), identity),
                 clock=process.clock,
                 entropy=process.entropy,
                 metrics=self.world.metrics,
@@ -242,9 +271,7 @@ class PlainCluster:
         tasks = Tasks(process.fatal)
         tasks.spawn(watcher.run(), name="watch_topology", critical=True)
         await watcher.known()
-        store = ItemStore(
-            proxy.items, proxy.directory, tenant=TENANT, table=TABLE, entropy=process.entropy
-        )
+        store = ItemStore(proxy, tenant=TENANT, table=TABLE, entropy=process.entropy)
         self._serving = _Serving(process, proxy, watcher, store)
         await tasks.drain()
 
@@ -255,7 +282,7 @@ class PlainCluster:
         """Make the way to control, which tries again where that does no harm."""
         return ControlLink(
             [f"https://{CONTROL}:8002"],
-            dial=lambda uri: self._peer(process, _machine_of(uri), identity),
+            dial=lambda uri: self._peer(process, machine_of(uri), identity),
             calls=_CONTROL_CALLS,
             clock=process.clock,
         )
@@ -313,7 +340,8 @@ def _machine_named(node: str) -> str:
     return f"node-{int(node[-12:])}"
 
 
-def _machine_of(uri: str) -> str:
+def machine_of(uri: str) -> str:
+    """Find the machine at an address."""
     return uri.removeprefix("https://").partition(":")[0]
 
 

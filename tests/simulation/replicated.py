@@ -26,7 +26,7 @@ from dstore.storage import range_log, replica_log
 from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.keyspace import AlivePath, ComponentId
-from dstore.topology.values import Malformed, RangePlacement
+from dstore.topology.values import Malformed, RangePlacement, Replica
 from tests.simulation.checkers import Primaries, diverged
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import Call, Read
@@ -43,6 +43,7 @@ from tests.simulation.replicated_node import (
     TABLE_ID,
     Log,
     Node,
+    incarnation,
     node_id,
     number_of,
     read_all,
@@ -52,10 +53,12 @@ from tests.simulation.scenario import Scenario
 from tests.simulation.workloads import mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from random import Random
 
     from dstore.replication.peers.port import Peer
+    from dstore.replication.placements import Placed
+    from dstore.topology.coordinator import Coordinator
     from tests.simulation.machines import Machine, Process
     from tests.simulation.workloads import Draw
     from tests.simulation.world import World
@@ -121,7 +124,7 @@ class ReplicatedCluster:
         """Start everything, place the range, and wait until it answers."""
         self.world.ensure_up()
         await self.world.coordination.started.wait()
-        replicas = tuple(map(replica_on, self.numbers[:_REPLICAS]))
+        replicas = self._first_replicas()
         value = RangePlacement(
             node=replicas[0].node,
             high_hash=HASH_MAX,
@@ -136,6 +139,9 @@ class ReplicatedCluster:
         async with asyncio.timeout(_READY_S):
             while not await self._answers():  # noqa: ASYNC110 - the cluster tells nobody
                 await asyncio.sleep(0.05)
+
+    def _first_replicas(self) -> tuple[Replica, ...]:
+        return tuple(map(replica_on, self.numbers[:_REPLICAS]))
 
     async def do(self, client: int, key: str, call: Call) -> Hashable:
         """Ask one node after the other until one has done it, or nobody knows."""
@@ -176,6 +182,9 @@ class ReplicatedCluster:
             replica = life.replicas.of(RANGE_ID)
             if replica is not None and replica.serving_epoch != life.served:
                 told.append(f"node-{number} was told {life.served}: {replica.serving_epoch}")
+            serving = None if replica is None else replica._serving
+            if serving is not None and not serving._members.is_writable:
+                self.world.trace.counts["in_sync_stall"] += 1
         return told
 
     async def work(self) -> None:
@@ -210,11 +219,21 @@ class ReplicatedCluster:
         if epoch is not None:
             self._told += self._primaries.acknowledged(RANGE_ID, epoch, f"node-{number}")
 
+    def tell(self, violation: str) -> None:
+        """Note what must never be."""
+        self._told.append(violation)
+
     # --------------------------------------------------------------------------------- programs
 
     async def _node(self, number: int, process: Process) -> None:
-        node = self.lives[number] = Node(self, process, number)
+        disk_id = await self._disk_of(process, number)
+        node = self.lives[number] = Node(self, process, number, disk_id=disk_id)
         await node.live()
+
+    async def _disk_of(self, process: Process, number: int) -> str:
+        """Tell which disk a node has: here none is ever exchanged."""
+        del process
+        return incarnation(number)
 
     async def _control(self, process: Process) -> None:
         """Fail the range over when its primary's life has ended."""
@@ -231,11 +250,23 @@ class ReplicatedCluster:
                 placed = await placements.read(coordinator, PATH)
                 if placed is None:
                     continue
-                alive = AlivePath(ComponentRole.NODE, ComponentId(placed.value.node))
-                if (await coordinator.get(alive.path)).kv is None:
-                    await fail_over(placed, coordinator, peer_of=peers.__getitem__)
+                placed, is_lost = await self._looked_after(placed, coordinator)
+                if is_lost:
+                    await self._fail_over(placed, coordinator, peers)
             except (CoordinatorError, placements.Overtaken, Malformed):
                 continue
+
+    async def _looked_after(self, placed: Placed, coordinator: Coordinator) -> tuple[Placed, bool]:
+        """Do what else is to be done. Returns: the value, and whether its primary is lost."""
+        alive = AlivePath(ComponentRole.NODE, ComponentId(placed.value.node))
+        return placed, (await coordinator.get(alive.path)).kv is None
+
+    async def _fail_over(
+        self, placed: Placed, coordinator: Coordinator, peers: Mapping[str, Peer]
+    ) -> None:
+        done = await fail_over(placed, coordinator, peer_of=peers.__getitem__)
+        if done is not None and len(placed.value.in_sync) < len(placed.value.replicas):
+            self.world.trace.event("failover_during_join")
 
     async def _client(self, process: Process) -> None:
         identity = Identity(control_plane=PLANE, role=ComponentRole.PROXY, uuid=PLANE)
@@ -255,13 +286,17 @@ class ReplicatedCluster:
         loop = asyncio.get_running_loop()
         request = request_of(key, call, request_id=process.entropy.uuid())
         until_s, is_open = loop.time() + _TRIES_S, False
+        asked: set[int] = set()  # who may have shipped it
         while True:
             number = self.believed[client]
             try:
                 done = await self._peers[number].call(request, deadline_s=5.0)
+                if asked - {number}:
+                    self.world.trace.event("takeover_in_mid_write")
                 return answer_of(call, done)
             except Unknown:
                 is_open = not isinstance(call, Read)  # asked again under its name (I9)
+                asked.update([number] if is_open else ())
                 failure: DStoreError = Unknown("nobody knows")
             except Unavailable as error:
                 failure = error
@@ -314,8 +349,14 @@ REPLICATED: Final = Scenario(
             "log.stepped_down",
             "log.handed_over",
             "log.copy_done",
+            "log.log_tail_cut",
             "members_changed",
             "given_up",
+            "takeover_in_mid_write",
+            "swap_unknown",
+            "failover_during_join",
+            "watch_resynced",
+            "in_sync_stall",
         }
     ),
 )

@@ -21,6 +21,7 @@ from dstore.replication.surroundings import Surroundings
 from dstore.security.identity import ComponentRole, Identity
 from dstore.storage import range_log, replica_log
 from dstore.storage.range_files import RangeFiles
+from dstore.storage.range_writer import Put as Stored
 from dstore.storage.range_writer import Write
 from dstore.storage.requests import RequestName
 from dstore.storage.surroundings import Surroundings as FileSurroundings
@@ -30,7 +31,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
 from dstore.topology.leases import LeasedKey
-from dstore.topology.values import Malformed, Replica, ReplicaState
+from dstore.topology.values import Malformed, RangePlacement, Replica, ReplicaState
 from tests.simulation.replicated_calls import (
     DO,
     READ,
@@ -43,6 +44,7 @@ from tests.simulation.replicated_calls import (
 
 if TYPE_CHECKING:
     from dstore.replication.peers.port import Peer
+    from dstore.replication.replica import Replica as ReplicaHere
     from dstore.storage.range_file import RangeFile
     from tests.simulation.machines import Process
     from tests.simulation.replicated import ReplicatedCluster
@@ -85,8 +87,10 @@ def incarnation(number: int) -> str:
 class Node:
     """One life of a node."""
 
-    def __init__(self, cluster: ReplicatedCluster, process: Process, number: int) -> None:
-        """Put it together as `roles` would."""
+    def __init__(
+        self, cluster: ReplicatedCluster, process: Process, number: int, *, disk_id: str
+    ) -> None:
+        """Put it together as `roles` would; `disk_id` is its disk's incarnation."""
         self.cluster = cluster
         self.process = process
         self.number = number
@@ -107,7 +111,7 @@ class Node:
         self.replicas = Replicas(
             Surroundings(
                 node=node_id(number),
-                incarnation=incarnation(number),
+                incarnation=disk_id,
                 clock=process.clock,
                 coordinator=self.coordinator,
                 peer_of=self._peers.__getitem__,
@@ -169,6 +173,8 @@ class Node:
             match batch:
                 case Resync():
                     kvs = [*batch.listing.kvs]
+                    if self._latest is not None:
+                        self.cluster.world.trace.event("watch_resynced", self.process.name)
                 case Events():
                     kvs = [event.kv for event in batch.events if event.kv is not None]
                 case _:
@@ -242,14 +248,23 @@ class Node:
             apply=partial(outcome_of, request),
             request=name,
         )
-        epoch = replica.serving_epoch
+        epoch, before = replica.serving_epoch, _set_of(replica)
         try:
             applied = await file.submit(write)
         except ConditionFailed:
             self.cluster.acknowledged(epoch, self.number)
             return Done(held=False)
         self.cluster.acknowledged(epoch, self.number)
+        is_few = before is not None and len(before.in_sync) < before.min_in_sync
+        if is_few and before is _set_of(replica) and isinstance(applied.outcome, Stored):
+            self.cluster.tell(f"{self.process.name} acknowledges where too few are in sync")
         return done_of(applied)
+
+
+def _set_of(replica: ReplicaHere) -> RangePlacement | None:
+    """Find by which value a replica acknowledges, if it is the primary."""
+    serving = replica._serving
+    return None if serving is None or serving.is_closed else serving.placed.value
 
 
 async def read_all(node: Node) -> tuple[Log, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -15,6 +15,7 @@ from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
 from dstore.storage import brief_names, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
+from dstore.topology.coordinator import CoordinatorUnavailable, OutcomeUnknown
 from dstore.topology.values import ReplicaState
 from tests.simulation import replicated
 from tests.simulation.focused import DEPOSED, LONELY
@@ -218,12 +219,63 @@ def _takes_any_answer_for_a_lease() -> Patches:
     """Take an answer that refuses for one that renews: it is alive, so one is primary (B2)."""
 
     def depose(self: Primary, _epoch: int) -> None:
-        for follower in self._members.followers.values():
-            follower.answered_sent_ns = self._now_ns()
-            follower.lease_until_ns = leases.lease_until_ns(follower.answered_sent_ns)
+        for each in self._members.followers.values():
+            each.answered_sent_ns = self._now_ns()
+            each.lease_until_ns = leases.lease_until_ns(each.answered_sent_ns)
         self.look()
 
     return ((Primary, "depose", depose),)
+
+
+def _takes_an_unknown_swap_for_failed() -> Patches:
+    """Believe that a swap whose answer was lost has not happened (B6)."""
+
+    async def swap(coordinator: Any, before: Placed, value: Any, *, pause: Any) -> Placed:
+        return await original(cast("Any", _Hasty(coordinator)), before, value, pause=pause)
+
+    original = placements.swap
+    return ((placements, "swap", swap),)
+
+
+class _Hasty:
+    """A coordinator of which nobody waits to hear."""
+
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+
+    async def commit(self, transaction: Any) -> Any:
+        try:
+            return await self._coordinator.commit(transaction)
+        except OutcomeUnknown as error:
+            raise CoordinatorUnavailable("It has not answered.") from error
+
+
+def _ends_at_what_is_applied() -> Patches:
+    """Forget in a new epoch what is not known to be committed (B8)."""
+
+    def promise(connection: Any, epoch: int) -> None:
+        state = replica_log.read_state(connection)
+        if epoch > state.promised_epoch and state.is_whole:
+            _end_log_at(connection, state.applied_seq)
+        original(connection, epoch)
+
+    original = replica_log.promise
+    return ((replica_log, "promise", promise),)
+
+
+def _end_log_at(connection: Any, seq: int) -> None:
+    """Forget the records behind one, which stays if it is there."""
+    state = replica_log.read_state(connection)
+    point = replica_log.point_at(connection, seq)
+    rows = connection.execute("SELECT EPOCH FROM log WHERE SEQ = ?", (seq,)).fetchall()
+    if point is None or not rows:
+        return
+    connection.execute("DELETE FROM log WHERE SEQ > ?", (seq,))
+    connection.execute("DELETE FROM epoch WHERE FIRST_SEQ > ?", (seq,))
+    connection.execute(
+        "UPDATE meta SET SEQ = ?, DIGEST = ?, EPOCH = ?, APPLIED_SEQ = ?",
+        (seq, point.digest, rows[0][0], state.applied_seq),
+    )
 
 
 _SEEDS: Final = {
@@ -247,6 +299,8 @@ _SEEDS: Final = {
     _fails_over_to_anybody: (LONELY, 3),
     _does_not_wait_out_its_promise: (DEPOSED, 2),
     _takes_any_answer_for_a_lease: (DEPOSED, 2),
+    _takes_an_unknown_swap_for_failed: (LONELY, 9),
+    _ends_at_what_is_applied: (LONELY, 0),
 }
 
 REPLICATION_MUTANTS: Final = tuple(

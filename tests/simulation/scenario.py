@@ -7,15 +7,16 @@ To prove something new, say how it is put together and what may befall it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from dstore.model.errors import DStoreError
 from tests.simulation.checkers import unconserved
 from tests.simulation.faults import Fault, Nemesis
-from tests.simulation.history import Add, Call, Fate, History, Read, Value, fate_of
+from tests.simulation.history import Add, Call, Fate, History, Put, Read, Value, fate_of
 from tests.simulation.linearizability import violations
 from tests.simulation.machines import Died
 from tests.simulation.workloads import Workload, mixed
@@ -23,11 +24,17 @@ from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Awaitable
+    from random import Random
+
+    from tests.simulation.workloads import Draw
 
 DURATION_S: Final = 60.0  # of faults and load
 HEALED_S_MAX: Final = 60.0  # after which every key must answer again
 LOOK_S: Final = 0.5  # between two looks at the invariants
 OPERATION_S_MAX: Final = 30.0  # then a client gives up: its operation is of unknown fate
+_SCANS: Final = 0.3  # of what is asked for at once
+_AT_ONCE_MAX: Final = 8
 
 
 class Cluster(Protocol):
@@ -55,6 +62,20 @@ class Cluster(Protocol):
         """Judge the end: faults are over, and every key has answered. Returns: what is wrong."""
 
 
+@runtime_checkable
+class Bulk(Protocol):
+    """A `Cluster` that does several things at once. Whatever it raises is of all of them."""
+
+    async def put_all(self, client: int, puts: Mapping[str, Put]) -> Sequence[DStoreError | None]:
+        """Put values as one batch. Returns: of each why it is certain that it was not put."""
+
+    async def read_all(self, client: int, keys: Sequence[str]) -> Sequence[Value]:
+        """Read values as one batch."""
+
+    async def scan(self, client: int) -> Mapping[str, Value]:
+        """Read everything; each value is one that its key had meanwhile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """A kind of cluster, its load, and what has to happen to it in enough seeds.
@@ -72,6 +93,7 @@ class Scenario:
     duration_s: float = DURATION_S
     fault_pause_s: float = 3.0  # between two faults, on average
     workload: Workload = mixed
+    bulk: float = 0.0  # of what clients ask for is batches and scans, of a `Bulk`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +113,11 @@ class Outcome:
 def simulate(scenario: Scenario, seed: int, *, keeps_trace: bool = False) -> Outcome:
     """Play a seed to its end."""
     history = History()
-    with World(seed, keeps_trace=keeps_trace) as world:
+    with _collected_behind(), World(seed, keeps_trace=keeps_trace) as world:
         try:
             world.run(lambda world: _Play(scenario, world, history).run())
-        except AssertionError as error:  # a deadlock, an escape, or an assertion of the product's
+        # A deadlock, an escape, an assertion of the product's; or what was waited for never came.
+        except (AssertionError, TimeoutError) as error:
             world.violate(f"{type(error).__name__}: {error}")
         return Outcome(
             seed=seed,
@@ -104,8 +127,21 @@ def simulate(scenario: Scenario, seed: int, *, keeps_trace: bool = False) -> Out
             fates={fate: history.count(fate) for fate in Fate},
             seconds=world.loop.time(),
             steps=world.loop.steps,
-            lines=tuple(world.trace.lines),
+            lines=tuple(world.trace.lines) if keeps_trace or world.violations else (),
         )
+
+
+@contextmanager
+def _collected_behind() -> Iterator[None]:
+    """Let the garbage of a seed lie until its end, which is quicker than to look for it often."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
+        gc.collect()
 
 
 class _Play:
@@ -145,27 +181,79 @@ class _Play:
         loop, random = self._world.loop, self._world.random(f"client {number}")
         draw = self._scenario.workload(number, random, self._keys)
         while loop.time() < ends_s:
-            key, call = draw()
-            await self._ask(number, key, call)
+            if self._scenario.bulk and random.random() < self._scenario.bulk:
+                await self._ask_at_once(number, draw, random)
+            else:
+                key, call = draw()
+                await self._ask(number, key, call)
             await asyncio.sleep(random.expovariate(1.0 / self._scenario.think_s))
 
     async def _ask(self, number: int, key: str, call: Call) -> Fate:
+        (fate,) = await self._asked(
+            number, {key: call}, self._one(self._cluster.do(number, key, call))
+        )
+        return fate
+
+    async def _one(self, work: Awaitable[Hashable]) -> Sequence[Hashable]:
+        return [await work]
+
+    async def _ask_at_once(self, number: int, draw: Draw, random: Random) -> None:
+        """Ask for a scan, or for batches of what is drawn, and singly for what fits in none."""
+        cluster = self._cluster
+        assert isinstance(cluster, Bulk)
+        if random.random() < _SCANS:
+            self._world.trace.event("scan")
+            calls: dict[str, Call] = {key: Read() for key in self._keys}
+            await self._asked(number, calls, self._scanned(cluster, number))
+            return
+        self._world.trace.event("batch")
+        drawn = dict(draw() for _ in range(random.randrange(2, _AT_ONCE_MAX + 1)))
+        puts = {key: call for key, call in drawn.items() if isinstance(call, Put)}
+        reads = [key for key, call in drawn.items() if isinstance(call, Read)]
+        asked: list[Awaitable[Any]] = [
+            self._ask(number, key, call)
+            for key, call in drawn.items()
+            if not isinstance(call, Put | Read)
+        ]
+        if puts:
+            asked.append(self._asked(number, puts, cluster.put_all(number, puts)))
+        if reads:
+            asked.append(
+                self._asked(number, dict.fromkeys(reads, Read()), cluster.read_all(number, reads))
+            )
+        await asyncio.gather(*asked)
+
+    async def _scanned(self, cluster: Bulk, number: int) -> Sequence[Value]:
+        found = await cluster.scan(number)
+        return [found.get(key) for key in self._keys]
+
+    async def _asked(
+        self, number: int, calls: Mapping[str, Call], work: Awaitable[Sequence[Hashable]]
+    ) -> list[Fate]:
+        """Note what came of calls that are asked for together, one for a key."""
         history, trace = self._history, self._world.trace
-        operation = history.invoke(f"c{number}", key, call)
-        trace.note(f"c{number} {key} {call}")
-        answer: Hashable = None
+        operations = [history.invoke(f"c{number}", key, call) for key, call in calls.items()]
+        for key, call in calls.items():
+            trace.note(f"c{number} {key} {call}")
+        answers: Sequence[Hashable] = [None] * len(operations)
+        fate = Fate.OK
         try:
             async with asyncio.timeout(OPERATION_S_MAX):
-                answer = await self._cluster.do(number, key, call)
-            fate = Fate.OK
+                answers = await work
         except (TimeoutError, Died):
             fate = Fate.UNKNOWN
         except DStoreError as error:
-            fate, answer = fate_of(error), type(error).__name__
-        history.end(operation, fate, answer)
-        trace.note(f"c{number} {key} {call} {fate} {answer!r}")
-        trace.counts[f"operation.{fate}"] += 1
-        return fate
+            fate, answers = fate_of(error), [type(error).__name__] * len(operations)
+        fates = []
+        for operation, told in zip(operations, answers, strict=True):
+            its, answer = fate, told
+            if isinstance(told, DStoreError):
+                its, answer = fate_of(told), type(told).__name__
+            history.end(operation, its, answer)
+            trace.note(f"c{number} {operation.key} {operation.call} {its} {answer!r}")
+            trace.counts[f"operation.{its}"] += 1
+            fates.append(its)
+        return fates
 
     async def _look(self) -> None:
         """Hold the invariants against the cluster again and again."""

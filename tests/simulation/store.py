@@ -1,4 +1,4 @@
-"""A client's calls, done by the product's use cases: reads and writes of one table's items."""
+"""A client's calls, done by the product's use cases: reads, writes, batches, scans of one table."""
 
 from __future__ import annotations
 
@@ -8,35 +8,40 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dstore.expressions import Expressions
-from dstore.model.errors import ConditionFailed
+from dstore.model.errors import ConditionFailed, Unavailable
 from dstore.model.keys import KeyKind, encode_key
+from dstore.service.batches import BatchedRead, BatchedWrite, read_batch, write_batch
 from dstore.service.item_writes import DeleteItem, Guard, PutItem, UpdateItem
-from dstore.service.items import ItemKey, Items, key_attributes
+from dstore.service.items import ItemKey, key_attributes
+from dstore.service.queries import PageAsk, segment_span
+from dstore.service.read_answers import WHOLE_ITEM
 from dstore.service.write_answers import ReturnValues, WriteAsk
 from dstore.storage.requests import RequestName
 from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping, Sequence
 
     from dstore.base.entropy import Entropy
+    from dstore.model.errors import DStoreError
     from dstore.model.values import Attribute, Item
-    from dstore.service.directory import Directory
     from dstore.service.mutations import Mutation
+    from dstore.service.use_cases import UseCases
 
 _NAME: Final = "v"
+_KEY: Final = "p"
 _NEW: Final = WriteAsk(returns=ReturnValues.UPDATED_NEW)
+_WRITE_BYTES: Final = 100
 
 
 class ItemStore:
     """One table, whose items hold one value each. A write is done once, by its request's name."""
 
-    def __init__(
-        self, items: Items, directory: Directory, *, tenant: str, table: str, entropy: Entropy
-    ) -> None:
+    def __init__(self, cases: UseCases, *, tenant: str, table: str, entropy: Entropy) -> None:
         """Use a proxy's or a node's use cases."""
-        self._items = items
-        self._directory = directory
+        self._items = cases.items
+        self._walks = cases.walks
+        self._directory = cases.directory
         self._tenant = tenant
         self._table = table
         self._entropy = entropy
@@ -48,11 +53,7 @@ class ItemStore:
             found = await self._items.read(item)
             return None if found is None else _value_in(msgspec.json.decode(found.body))
         mutation = _mutation(call, item.attributes)
-        request = RequestName(
-            principal=self._tenant,
-            request_id=self._entropy.uuid(),
-            digest=sha256(repr((key, call)).encode()).digest(),
-        )
+        request = self._named(key, call)
         ask = _NEW if isinstance(call, Add) else None
         try:
             written = await self._items.write(item, mutation, request=request, ask=ask)
@@ -67,6 +68,47 @@ class ItemStore:
                 return ANYTHING if told is None else _value_in(msgspec.json.decode(told))
             case _:
                 return None
+
+    async def put_all(self, puts: Mapping[str, Put]) -> Sequence[DStoreError | None]:
+        """Put values as one batch. Returns: of each why it is not put."""
+        writes = []
+        for key, call in puts.items():
+            item = self._item(key)
+            writes.append(
+                BatchedWrite(
+                    key=item,
+                    apply=_mutation(call, item.attributes),
+                    size_bytes=_WRITE_BYTES,
+                    request=self._named(key, call),
+                )
+            )
+        written = await write_batch(self._items, writes)
+        return [each if isinstance(each, Unavailable) else None for each in written]
+
+    async def read_all(self, keys: Sequence[str]) -> Sequence[Value]:
+        """Read values as one batch. Raises: as `read_batch`."""
+        reads = [BatchedRead(key=self._item(key), ask=WHOLE_ITEM) for key in keys]
+        return [
+            None if each.item is None else _value_in(msgspec.json.decode(each.item))
+            for each in await read_batch(self._items, reads)
+        ]
+
+    async def scan(self) -> Mapping[str, Value]:
+        """Read the whole table. Raises: as `RangeWalks.page`."""
+        table = self._directory.table(self._tenant, self._table)
+        page = await self._walks.page(table, PageAsk(span=segment_span(0, 1)))
+        assert page.last is None, "the table fits into a page"
+        items = msgspec.json.decode(b"[" + b",".join(map(bytes, page.items or ())) + b"]")
+        keys = [item[_KEY]["S"] for item in items]
+        assert len(set(keys)) == len(keys), f"a scan has read an item twice: {keys}"
+        return {key: _value_in(item) for key, item in zip(keys, items, strict=True)}
+
+    def _named(self, key: str, call: Call) -> RequestName:
+        return RequestName(
+            principal=self._tenant,
+            request_id=self._entropy.uuid(),
+            digest=sha256(repr((key, call)).encode()).digest(),
+        )
 
     def _item(self, key: str) -> ItemKey:
         table = self._directory.table(self._tenant, self._table)

@@ -21,6 +21,7 @@ class Trace:
         self._hash = sha256()
         self.lines: deque[str] = deque(maxlen=None if keeps_all else _LAST_LINES)
         self.counts: Counter[str] = Counter()
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
 
     def note(self, line: str, detail: str = "") -> None:
         """Note a step of the run; the `detail` is shown, but may differ between runs."""
@@ -30,8 +31,21 @@ class Trace:
 
     def event(self, name: str, told: str = "") -> None:
         """Note something of interest, and count it by name."""
-        self.counts[name] += 1
+        self.count(name)
         self.note(f"* {name} {told}")
+
+    def count(self, name: str) -> None:
+        """Count something, and wake whoever waits for it."""
+        self.counts[name] += 1
+        for waiter in self._waiters.pop(name, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def next(self, name: str) -> None:
+        """Return when something has happened once more."""
+        waiter = self._loop.create_future()
+        self._waiters.setdefault(name, []).append(waiter)
+        await waiter
 
     def digest(self) -> str:
         """Return the hash of all lines so far, 16 hexadecimal digits."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from dstore.base.limits import REPLACED_AFTER_S
 from dstore.base.tasks import Tasks
 from dstore.model.errors import DStoreError
 from dstore.model.keys import KeyKind
@@ -31,6 +32,7 @@ from dstore.service.control.roster import Roster
 from dstore.service.control.shares import TenantShareGiver
 from dstore.service.control.verdicts import HoldingVerdicts
 from dstore.service.directory import Declared
+from dstore.service.peer_pool import PeerPool
 from dstore.storage.control.components import NODES, PROXIES
 from dstore.storage.control.vaulted import open_own_store
 from dstore.topology import keyspace as keys
@@ -46,6 +48,7 @@ from tests.simulation.plain_cluster import (
     PROXY_ID,
     TABLE,
     PlainCluster,
+    machine_of,
     node_id,
     vault_on,
 )
@@ -59,21 +62,34 @@ if TYPE_CHECKING:
     from tests.simulation.machines import Process
     from tests.simulation.world import World
 
-_RANGES: Final = 3
 _CHURNED: Final = ("come-and-go", "go-and-come")
 _THERE: Final = "there"
-_CHURN_S: Final = (0.5, 4.0)
 _SETTLED_S_MAX: Final = 60.0
 _KEY: Final = KeyAttribute(name="p", kind=KeyKind.STRING)
+
+
+@dataclass(slots=True)
+class Ruling:
+    """A control process at work."""
+
+    process: Process
+    plane: ControlPlane
+    control: Control
 
 
 class WholeCluster(PlainCluster):
     """A `Cluster` of a control, two nodes and a proxy, all of them real."""
 
-    def __init__(self, world: World) -> None:
+    ranges_per_table = 3
+    churn_s = (0.5, 4.0)  # between two changes of a table
+    replaced_after_s = REPLACED_AFTER_S
+
+    def __init__(self, world: World, *, nodes: int = 2) -> None:
         """Set the machines up, all off."""
-        super().__init__(world, nodes=2, has_control_disk=True)
+        super().__init__(world, nodes=nodes, has_control_disk=True)
         self.control.restarts_in_s = (0.1, 4.0)
+        self.admitted = set(self._numbers.values())  # the nodes that control knows
+        self.ruling: Ruling | None = None
         self._planned = asyncio.Event()
         self._tables = History()
         self._random = world.random("churn")
@@ -120,7 +136,7 @@ class WholeCluster(PlainCluster):
         """Make and delete tables."""
         random = self._random
         while True:
-            await asyncio.sleep(random.uniform(*_CHURN_S))
+            await asyncio.sleep(random.uniform(*self.churn_s))
             await self._change(random.choice(_CHURNED))
 
     async def settled(self) -> Sequence[str]:
@@ -209,7 +225,7 @@ class WholeCluster(PlainCluster):
             clock=clock,
             entropy=entropy,
         )
-        await self._admit(plane, process)
+        await self.admit(plane, process)
         uri = f"https://{CONTROL}:8002"
         await register_control(
             plane, uri=uri, version="1", certificate_serial="0a", now_us=clock.wall_us()
@@ -221,9 +237,26 @@ class WholeCluster(PlainCluster):
             metrics=self.world.metrics,
             recoveries=partial(count_recoveries, store),
         )
-        settings = ControlSettings(uri=uri, version="1", ranges_per_table=_RANGES)
+        settings = ControlSettings(
+            uri=uri,
+            version="1",
+            ranges_per_table=self.ranges_per_table,
+            replaced_after_s=self.replaced_after_s,
+        )
+        tasks = Tasks(process.fatal)
+        nodes = PeerPool(
+            watcher,
+            dial=lambda _, uri: self._peer(process, machine_of(uri), plane.identity),
+            tasks=tasks,
+        )
         control = Control(
-            plane, coordinator, watcher, settings=settings, clock=clock, entropy=entropy
+            plane,
+            coordinator,
+            watcher,
+            settings=settings,
+            clock=clock,
+            entropy=entropy,
+            nodes=nodes,
         )
         roster = Roster(store, clock=clock)
         await roster.refresh()
@@ -237,16 +270,16 @@ class WholeCluster(PlainCluster):
         self.world.board.listen(process, Methods([*control.answered, *answers.answered()]))
         self.plane = plane.uuid
         self._planned.set()
-        tasks = Tasks(process.fatal)
+        self.ruling = Ruling(process, plane, control)
         for job in (watcher.run(), control.run(), roster.run()):
             tasks.spawn(job, name="control_job", critical=True)
         await tasks.drain()
 
-    async def _admit(self, plane: ControlPlane, process: Process) -> None:
+    async def admit(self, plane: ControlPlane, process: Process) -> None:
         """Enter nodes and proxy into control's store, as their joining would."""
         entropy = process.entropy
         async with plane.store.transaction() as tx:
-            for number in self._numbers.values():
+            for number in sorted(self.admitted):
                 record = control_records.node(node_id(number))
                 if await NODES.get(tx, record.uuid) is None:
                     sealed = plane.control_key.seal_key(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import contextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -126,7 +125,6 @@ class World:
                 with suppress(Exception):
                     connection.close(True)
         self.machines.clear()
-        gc.collect(1)
         for disk in self._disks:
             disk.remove()
 
@@ -137,7 +135,7 @@ class World:
         def taken(_logger: Any, method: str, fields: MutableMapping[str, Any]) -> Any:
             owner = OWNER.get()
             event = str(fields.pop("event", ""))
-            self.trace.counts[f"log.{event}"] += 1
+            self.trace.count(f"log.{event}")
             self.trace.note(f"{getattr(owner, 'name', '-')}: {method} {event}", str(fields))
             raise structlog.DropEvent
 
