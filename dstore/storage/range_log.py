@@ -133,6 +133,17 @@ def insert(connection: apsw.Connection, records: Iterable[LogRecord]) -> None:
     connection.executemany(_INSERT, map(_row, records))
 
 
+def begin_behind(connection: apsw.Connection, *, epoch: int, seq: int, digest: bytes) -> None:
+    """Note where a log begins that does not hold what was before: behind a record, by its digest.
+
+    So whoever stands at that very point finds that the logs are equal up to there. The row is no
+    record: nothing reads it as one, since who asks for records has to know the point before them.
+    """
+    connection.execute(
+        _INSERT, (seq, epoch, 0, None, RecordKind.NOTHING.value, b"", None, digest, None, None)
+    )
+
+
 def read(
     connection: apsw.Connection, *, after_seq: int, last_seq: int, bytes_max: int | None = None
 ) -> list[LogRecord]:

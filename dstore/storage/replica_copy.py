@@ -23,7 +23,7 @@ from dstore.base.limits import (
     REPLICA_WIPED_ROWS,
 )
 from dstore.model.errors import Corrupt
-from dstore.storage import brief_names
+from dstore.storage import brief_names, range_log
 from dstore.storage.brief_names import NameRow
 from dstore.storage.entries import HEAD
 from dstore.storage.log_records import Epoch, History, LogPoint, Sequence64
@@ -203,10 +203,14 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
         [(each.epoch, each.first_seq) for each in start.history],
     )
     connection.execute(
-        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, APPLIED_SEQ = ?, WHOLE_SEQ = ?, "
-        "THIN_SEQ = 0",
-        (start.epoch, start.point.seq, start.point.digest, start.point.seq, end.whole_seq),
+        "UPDATE meta SET EPOCH = ?1, SEQ = ?2, DIGEST = ?3, APPLIED_SEQ = ?2, WHOLE_SEQ = ?4, "
+        "THIN_SEQ = ?2",
+        (start.epoch, start.point.seq, start.point.digest, end.whole_seq),
     )
+    if start.point.seq:
+        range_log.begin_behind(
+            connection, epoch=start.epoch, seq=start.point.seq, digest=start.point.digest
+        )
 
 
 def _page(

@@ -285,6 +285,27 @@ async def test_a_copy_becomes_a_replica(tmp_path: Path) -> None:
         assert await content(two) == await content(one)
 
 
+@pytest.mark.parametrize("count", [1, 6])
+async def test_a_copy_knows_the_point_at_which_its_log_begins(tmp_path: Path, count: int) -> None:
+    """Who stands there joins it, also when it has gone on alone and has been restarted since."""
+    async with two_files(tmp_path) as (one, two):
+        for number in range(count):
+            await one.submit(put("k", {"n": {"N": str(number)}}))
+        point = (await state_of(one)).end
+        start = replica_copy.CopyStart(
+            epoch=1, point=point, history=await one.look(replica_log.history)
+        )
+        end = replica_copy.CopyEnd(start=start, whole_seq=point.seq)
+        await two.change(replica_copy.begin)
+        await two.change(lambda connection: replica_copy.finish(connection, end))
+        opening = await opened(two, 2)
+        assert await two.look(partial(replica_log.point_at, seq=point.seq)) == point
+        assert await two.look(partial(replica_log.records_behind, after=point)) == (opening,)
+        for seq in (0, point.seq - 1):
+            assert await two.look(partial(replica_log.point_at, seq=seq)) is None
+        assert await append(one, [opening], committed_seq=0, epoch=2) == opening.point
+
+
 async def test_a_harmed_piece_of_a_copy_is_refused(tmp_path: Path) -> None:
     """A page carries its digest from the source's disk to the destination's."""
     async with two_files(tmp_path) as (one, two):
