@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dstore.replication.whereabouts import Whereabouts, corrected
-from dstore.topology.values import UNSETTLED, RangeState
+from dstore.topology.values import UNSETTLED, RangeState, ReplicaState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def recollected(created: RangePlacement, told: Mapping[str, Recollection]) -> Ra
         # It never had several replicas; but who has not answered may know better.
         is_settled = all(each.node in told for each in created.replicas)
         value = replace(created, epoch=max(created.epoch, promised_epoch + 1))
-        return _placed(value, told) if is_settled else _unsettled(value)
+        return _placed(_as_held(value, told), told) if is_settled else _unsettled(value)
     newest, _ = max(known, key=lambda each: (each[0].epoch, each[1]))
     epoch = max(created.epoch, newest.epoch + 1)
     value = replace(newest, epoch=max(epoch, promised_epoch + 1), status=created.status)
@@ -72,6 +72,28 @@ def recollected(created: RangePlacement, told: Mapping[str, Recollection]) -> Ra
         each.promised_epoch > newest.epoch for each in told.values()
     )
     return _placed(value, told) if is_heard and not is_hidden else _unsettled(value)
+
+
+def _as_held(value: RangePlacement, told: Mapping[str, Recollection]) -> RangePlacement:
+    """Count only who has held the range before, if anybody has, of those that are to hold it.
+
+    A node that has never promised a primary anything has nothing of its log: it was about to get a
+    replica, beside the only one.
+    """
+    held = {
+        each.node: told[each.node].promised_epoch
+        for each in value.replicas
+        if told[each.node].promised_epoch > 0
+    }
+    if not held:
+        return value  # nobody has opened it yet
+    node = value.node if value.node in held else max(held, key=lambda each: (held[each], each))
+    replicas = tuple(
+        each if each.node in held else replace(each, state=ReplicaState.LEARNER)
+        for each in value.replicas
+    )
+    uri = next(each.uri for each in replicas if each.node == node)
+    return replace(value, node=node, uri=uri, replicas=replicas)
 
 
 def _placed(value: RangePlacement, told: Mapping[str, Recollection]) -> RangePlacement:

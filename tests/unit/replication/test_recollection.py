@@ -139,6 +139,15 @@ def test_what_was_promised_is_older_than_the_next_epoch() -> None:
     assert recollected(alone, _all(n1=_told(promised=9))).epoch == 10
 
 
+def test_who_was_about_to_get_a_replica_beside_the_only_one_learns() -> None:
+    """It holds nothing: if it counted, the range could never be opened, or would begin empty."""
+    told = _all(n1=_told(), n2=_told(promised=6), n3=_told())
+    after = _checked(recollected(CREATED, told))
+    assert (after.node, after.uri, after.epoch) == (uuid(2), replica(2).uri, 7)
+    assert [each.node for each in after.in_sync] == [uuid(2)]
+    assert [each.node for each in after.replicas] == [uuid(1), uuid(2), uuid(3)]
+
+
 def test_what_is_remembered_of_another_range() -> None:
     """It says nothing."""
     other = replace(SMALLER, range_id=uuid(999))
