@@ -193,6 +193,7 @@ DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes aft
 # Nobody reads the log of a stand-alone node yet; what is kept serves diagnosis: ~1 s of full load.
 LOG_RECORDS_KEPT: Final = 4_096
 LOG_RECORDS_TRIMMED: Final = 64  # at a time, so that trimming is a small part of any one batch
+LOG_RECORDS_TRIMMED_MAX: Final = 256  # where more were kept for a reader: ~1 ms of a core
 REQUESTS_TRIMMED: Final = 4  # past their time, whenever one is remembered: more go than come
 
 # --------------------------------------------------------------------------------- replication
@@ -233,6 +234,7 @@ REPLICA_LAG_JOINING_MAX: Final = 256
 REPLICA_TENDED_MS: Final = 100  # how often a primary looks whether a replica is silent, or ready
 # A replica further behind is given a copy of the rows; the log is not kept for it.
 REPLICA_LAG_RECORDS_MAX: Final = 131_072
+REPLICA_COPY_LAG_RECORDS_MAX: Final = 1_048_576  # while it gets one, and reads on behind it: ~1 GB
 REPLICA_MADE_S: Final = 10.0  # a new range's replicas are waited for so long before one is left out
 REPLICAS_ASKED_MAX: Final = 40  # in one question of control's to a node: what one swap packs
 REPLICAS_TOLD_S: Final = 0.4  # for a node to look at them; of one that takes longer it says nothing

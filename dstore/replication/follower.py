@@ -17,6 +17,7 @@ from dstore.base.limits import (
     REPLICA_BACKOFF_MS_MIN,
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_HEARTBEAT_MS,
+    REPLICA_SILENT_MS,
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
@@ -108,6 +109,7 @@ class Follower:
         self.is_leaving = False  # it has asked not to be counted on
         self.is_required = False  # for an acknowledgement; then it keeps what it holds
         self.kept_after_seq: int | None = None  # of the log, while a copy is made
+        self._has_copy = False  # of the rows, behind which it reads on
 
     @property
     def incarnation(self) -> str:
@@ -240,6 +242,7 @@ class Follower:
             self.heard_ns = self._now_ns()
             if is_done:
                 self.needs_copy, self._matched, self._next = False, None, start.point
+                self._has_copy = True
         except DStoreError:
             # It may be something else by now than what it was when the copy was begun.
             self._forget()
@@ -251,10 +254,20 @@ class Follower:
         """What it is still going to read of the log."""
         return self.matched_seq if self.kept_after_seq is None else self.kept_after_seq
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether a copy is made, or was, and it still comes from there: else all was for nothing.
+
+        A copy takes long, and meanwhile the log grows.
+        """
+        if self.kept_after_seq is not None:
+            return True
+        return self._has_copy and not (self.is_required or self.is_silent(REPLICA_SILENT_MS))
+
     def _forget(self) -> None:
         """Know nothing of it any more: its next answer says where it stands."""
         self._matched = self._next = self.kept_after_seq = None
-        self.needs_copy = False
+        self.needs_copy = self._has_copy = False
 
     def is_silent(self, limit_ms: int) -> bool:
         """Tell whether it has not answered for longer than that."""

@@ -18,6 +18,7 @@ from dstore.base.limits import (
     REPLICA_BACKOFF_MS_MAX,
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_COMMIT_TOLD_MS,
+    REPLICA_COPY_LAG_RECORDS_MAX,
     REPLICA_LAG_JOINING_MAX,
     REPLICA_LAG_RECORDS_MAX,
     REPLICA_SILENT_MS,
@@ -202,8 +203,11 @@ class Members:
     def _keep_log(self) -> None:
         """Note how much of the log is still wanted, unless that is too much."""
         end_seq = self._leader.end.seq
-        wanted = [each.wanted_after_seq for each in self.followers.values()]
-        kept = max(end_seq - REPLICA_LAG_RECORDS_MAX, min(wanted, default=0), 0)
+        followers = self.followers.values()
+        wanted = [each.wanted_after_seq for each in followers]
+        is_copied = any(each.is_copied for each in followers)
+        most = REPLICA_COPY_LAG_RECORDS_MAX if is_copied else REPLICA_LAG_RECORDS_MAX
+        kept = max(end_seq - most, min(wanted, default=0), 0)
         self.wanted_after_seq = kept if self.followers else None
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED
+from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED, LOG_RECORDS_TRIMMED_MAX
 from dstore.model.errors import Corrupt
 from dstore.storage.log_records import (
     LogRecord,
@@ -182,14 +182,18 @@ def version_of(digest: bytes) -> str:
 def trim(connection: apsw.Connection, end: LogEnd, *, wanted_after_seq: int | None = None) -> None:
     """Drop the oldest records once there are LOG_RECORDS_TRIMMED more than are kept.
 
-    What is behind `wanted_after_seq` stays: somebody is going to read it.
+    What is behind `wanted_after_seq` stays: somebody is going to read it. When he has, what was
+    kept for him goes bit by bit: no write is to wait for all of it.
     """
     if end.seq % LOG_RECORDS_TRIMMED or end.seq <= LOG_RECORDS_KEPT:
         return
     last_seq = end.seq - LOG_RECORDS_KEPT
     if wanted_after_seq is not None:
         last_seq = min(last_seq, wanted_after_seq - 1)  # its own digest is wanted too
-    connection.execute("DELETE FROM log WHERE SEQ <= ?", (last_seq,))
+    connection.execute(
+        "DELETE FROM log WHERE SEQ <= ? AND SEQ < (SELECT min(SEQ) FROM log) + ?",
+        (last_seq, LOG_RECORDS_TRIMMED_MAX),
+    )
 
 
 def _marked(request: RequestMark) -> tuple[str, bytes]:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from dstore.base.clock import SystemClock
+from dstore.base.limits import REPLICA_LAG_RECORDS_MAX
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Unavailable
 from dstore.replication.members import Members
@@ -233,3 +234,24 @@ def test_the_range_of_a_table_made_anew_is_another(around: Surroundings) -> None
     one.follow(own)
     one.follow(placed(9, placement(replica(ME), epoch=7, range_number=501)))
     assert one.placed is own
+
+
+async def test_the_log_is_kept_for_a_copy_that_takes_long(around: Surroundings) -> None:
+    """Else a large range that is written to all the time would be copied again and again."""
+    primary = Primary(
+        placed(1, placement(replica(ME), learner(OTHER), factor=1)),
+        around,
+        end=LogPoint(seq=900_000, digest=bytes(32)),
+        history=(),
+        on_deposed=lambda _: None,
+    )
+    [follower] = primary._members.followers.values()
+    primary._members._keep_log()
+    assert primary.wanted_after_seq == 900_000 - REPLICA_LAG_RECORDS_MAX
+    follower.kept_after_seq = 20
+    primary._members._keep_log()
+    assert primary.wanted_after_seq == 20
+    follower._forget()
+    primary._members._keep_log()
+    assert primary.wanted_after_seq == 900_000 - REPLICA_LAG_RECORDS_MAX
+    primary.close()
