@@ -225,8 +225,9 @@ REPLICA_EPOCHS_KEPT: Final = 256  # in a file
 REPLICA_COPY_BYTES: Final = 1 * MIB  # of rows in one message of a copy
 REPLICA_COPY_PART_ROWS: Final = 256  # written by one statement, without the interpreter
 # What a node sends of copies, all together, unless `copy_bytes_per_s` says otherwise.
-REPLICA_COPY_BYTES_PER_S: Final = 64 * MIB
+REPLICA_COPY_BYTES_PER_S: Final = 32 * MIB
 REPLICA_COPY_TIMEOUT_S: Final = 10.0  # for one of them to be taken
+REPLICA_COPY_GIVEN_UP_S: Final = 20.0  # that one is sent again, before all of the copy is
 REPLICA_COPY_ROWS: Final = 2_048  # requests in one message of a copy
 REPLICA_WIPED_ROWS: Final = 8_192  # deleted at a time where a copy is to come: ~50 ms of a core
 # A learner within so many records is fed as fast as the others, and joins when it has all.

@@ -6,14 +6,21 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dstore.base.limits import REPLICA_COPY_TIMEOUT_S
+from dstore.base.limits import (
+    REPLICA_BACKOFF_MS_MAX,
+    REPLICA_COPY_GIVEN_UP_S,
+    REPLICA_COPY_TIMEOUT_S,
+)
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.replica_calls import BeginCopy, TakeCopy
+from dstore.replication.surroundings import pause_ms, since_ms
 from dstore.storage import replica_copy, replica_log
 from dstore.storage.replica_copy import CopyEnd, CopyPlace
 
 if TYPE_CHECKING:
+    from dstore.replication.peers.port import Peer
+    from dstore.replication.replica_calls import CopyTaken
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import LogPoint
     from dstore.storage.replica_copy import CopyPage, CopyStart
@@ -88,12 +95,12 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
         await around.pace.wait(page.size_bytes, clock=around.clock)
         size_bytes += page.size_bytes
         if end is not None:
-            taken = await peer.call(piece, deadline_s=REPLICA_COPY_TIMEOUT_S)
+            taken = await _sent(peer, piece, around)
             promised_epoch, index = taken.promised_epoch, index + 1
             break
         # The next one is read while this one is on its way, and written.
         taken, (page, place) = await asyncio.gather(
-            peer.call(piece, deadline_s=REPLICA_COPY_TIMEOUT_S), source.copy_page(place)
+            _sent(peer, piece, around), source.copy_page(place)
         )
         promised_epoch, index = taken.promised_epoch, index + 1
     if promised_epoch > source.epoch:
@@ -101,6 +108,23 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
         return False
     _log.info("copy_done", range=source.range_id, node=replica.node, pages=index, bytes=size_bytes)
     return True
+
+
+async def _sent(peer: Peer, piece: TakeCopy, around: Surroundings) -> CopyTaken:
+    """Send a piece until it is taken: a moment without an answer shall not cost the whole copy.
+
+    The last piece may come again. Raises: DStoreError: it is of no copy, or not taken for
+        REPLICA_COPY_GIVEN_UP_S.
+    """
+    began_ns = around.clock.monotonic_ns()
+    while True:
+        try:
+            return await peer.call(piece, deadline_s=REPLICA_COPY_TIMEOUT_S)
+        except Unavailable as error:
+            is_late = since_ms(around.clock, began_ns) > REPLICA_COPY_GIVEN_UP_S * 1_000
+            if is_late or error.kind is UnavailableKind.MOVED:
+                raise
+        await pause_ms(REPLICA_BACKOFF_MS_MAX)
 
 
 def take_piece(connection: Any, request: TakeCopy) -> None:
