@@ -181,6 +181,10 @@ class Holdings:
                 retry_after_ms=RETRY_AFTER_MS,
             )
 
+    async def close_file(self, range_id: str) -> None:
+        """Have the file of a range closed: it asks the replica that it was opened with."""
+        await self._files.shut(range_id)
+
     async def standing(self, range_id: str) -> Standing:
         """Say where the replica in a range's file stands. Raises: as `open_held`."""
         file = await self.open_held(range_id)

@@ -153,6 +153,13 @@ class RangeFiles:
         if error is not None:
             raise error
 
+    async def shut(self, range_id: str) -> None:
+        """Close a range's file, if it is open, once its writes are answered."""
+        while (moving := self._moving.get(range_id)) is not None:
+            await shield(moving)
+        if range_id in self._open:
+            await shield(self._move(range_id, self._shut(range_id)))
+
     async def rewrite(
         self,
         range_id: str,

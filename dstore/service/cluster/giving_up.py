@@ -131,6 +131,7 @@ class GivingUp:
             await self._duties.drop_range(ref.range_id)
         except DStoreError as error:
             _log.warning("range_not_dropped", range=ref.range_id, reason=error.message)
+            await self._holdings.close_file(ref.range_id)  # it may be given to the node again
             return False
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
+from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.service.calls.key_calls import AskOfRange, AskOfTenant, Verdict
+from dstore.service.entry_writes import create
+from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.service.range_duties import RangeDuties
 from dstore.topology import keyspace as keys
 from dstore.topology.coordinator import Delete
 from dstore.topology.embedded import EmbeddedCoordinator
@@ -17,6 +22,7 @@ from tests.support.cluster_nodes import (
     ME,
     TENANT,
     TENANT_ID,
+    LivingNode,
     Placement,
     ScriptedControl,
     a_definition,
@@ -128,3 +134,34 @@ async def test_what_is_asked_names_the_range_and_its_table(
             (TENANT, TENANT_ID, "orders")
         }
         assert {(one.epoch, one.created_at_us) for one in asks} == {(1, ORDERS.created_at_us)}
+
+
+async def test_what_could_not_be_deleted_is_written_to_when_it_is_given_again(
+    tmp_path: Path, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file, open as it was, must not go on asking the replica that has ended."""
+    refused: list[str] = []
+
+    async def refuse(_duties: RangeDuties, range_id: str) -> None:
+        refused.append(range_id)
+        await asyncio.sleep(0)
+        raise Unavailable(UnavailableKind.NO_SPACE, "The disk is full.")
+
+    async with living(tmp_path / "data", placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        await write_all(node, "a")
+        with monkeypatch.context() as full:
+            full.setattr(RangeDuties, "drop_range", refuse)
+            await forget(placement)
+            await node.until(lambda: len(set(refused)) == 2)
+            await placement.add_table(ORDERS, [ME, ME])
+            await node.settled()
+        await write_all(node, "b")
+
+
+async def write_all(node: LivingNode, prefix: str) -> None:
+    """Write something to every range."""
+    items = node.node.items
+    for number in range(20):
+        key = items.locate(TENANT, "orders", f"{prefix}{number}")
+        await items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
