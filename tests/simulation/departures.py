@@ -91,11 +91,13 @@ class DepartingCluster(ReplicatedCluster):
         process, node = machine.process, self.lives.get(self.nodes.index(machine) + 1)
         if process is None or node is None or node.process is not process:
             return
-        with suppress(DStoreError, Died):
-            await process.run(depart(node), name="depart")
-        self.world.trace.event("departed", machine.name)
-        if machine.process is process:
-            machine.kill()
+        try:
+            with suppress(DStoreError, Died):
+                await process.run(depart(node), name="depart")
+            self.world.trace.event("departed", machine.name)
+        finally:  # who has begun to leave does not stay
+            if machine.process is process:
+                machine.kill()
 
 
 class RollingCluster(DepartingCluster):
