@@ -213,6 +213,7 @@ REPLICA_CALL_TIMEOUT_S: Final = 1.0  # of one message; it is sent again, since a
 REPLICA_BACKOFF_MS_MIN: Final = 20  # before a replica that failed is asked again, doubled up to
 REPLICA_BACKOFF_MS_MAX: Final = 500
 REPLICA_BACKOFF_IDLE_MS_MAX: Final = 10_000  # of a range that nobody uses
+REPLICAS_ROUSED: Final = 64  # looked at in one turn of the loop when a node is back
 REPLICAS_OPENED_AT_ONCE: Final = 8  # ranges, as their primary; their files are open meanwhile
 REPLICA_TURN_S: Final = 1.0  # after which one that still waits for others holds nobody up
 REPLICA_SURE_S: Final = 0.2  # for an idle primary to find out that it is one, if control asks

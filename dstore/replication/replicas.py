@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dstore.base.limits import REPLICAS_TOLD_S
+from dstore.base.limits import REPLICA_COMMIT_TOLD_MS, REPLICAS_ROUSED, REPLICAS_TOLD_S
 from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused
 from dstore.replication import replica_calls
 from dstore.replication.handing_over import taken_over
@@ -13,6 +13,7 @@ from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import HandedOver, ReplicasTold
+from dstore.replication.surroundings import pause_ms
 
 if TYPE_CHECKING:
     from dstore.replication.peers.port import Received
@@ -81,6 +82,16 @@ class Replicas:
         found = self._replicas.get(placed.value.range_id)
         if found is not None:
             found.follow(placed)
+
+    async def rouse(self, node: str) -> None:
+        """Ask a node's replicas that learn from here, since it may be back; some at a time."""
+        for number, replica in enumerate(self.all(), start=1):
+            primary = replica.serving
+            follower = None if primary is None else primary.follower(node)
+            if follower is not None and not follower.is_required:
+                follower.rouse()
+            if number % REPLICAS_ROUSED == 0:
+                await pause_ms(REPLICA_COMMIT_TOLD_MS)
 
     def remove(self, range_id: str) -> None:
         """Let go of a range that is about to be deleted here; `Replica.leave` comes first."""

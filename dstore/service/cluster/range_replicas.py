@@ -19,6 +19,7 @@ from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.cluster.departure import Departure
 from dstore.service.cluster.placement_notes import PlacementNotes
 from dstore.topology import keyspace as keys
+from dstore.topology.values import ComponentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,10 @@ class RangeReplicas:
         )
         self._of_files = node.replications
         node.holdings.replicate(self._of_files, on_wanted=self._around.turns.want)
-        self._unsubscribe = member.watcher.subscribe(keys.TENANTS, self._changed)
+        self._subscriptions = (
+            member.watcher.subscribe(keys.TENANTS, self._changed),
+            member.watcher.subscribe(keys.NODES, self._nodes_changed),
+        )
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:
         """List the calls that replicas answer, and their handlers."""
@@ -156,7 +160,8 @@ class RangeReplicas:
 
     async def close(self) -> None:
         """End all of them; writes under way are answered as unknown. Safe to call twice."""
-        self._unsubscribe()
+        for end in self._subscriptions:
+            end()
         await self._tasks.close()
 
     def _serving(self, range_id: str, epoch: int | None) -> None:
@@ -170,6 +175,15 @@ class RangeReplicas:
         if placed is not None and len(placed.value.in_sync) == 1:
             self._holdings.fail(range_id, error)
         self._member.on_fault(range_id, error)
+
+    def _nodes_changed(self, update: Update) -> None:
+        """Ask those at once that are back: of ranges that nobody uses they are asked seldom."""
+        for path in update.paths:
+            if isinstance(path, keys.DetailsPath) and path.component != self._member.uuid:
+                seen = update.view.node(path.component)
+                details = None if seen is None else seen.details
+                if details is not None and details.value.status is ComponentStatus.OKAY:
+                    self._tasks.spawn(self._replicas.rouse(path.component), name="rouse_learners")
 
     def _changed(self, update: Update) -> None:
         for path in update.paths:

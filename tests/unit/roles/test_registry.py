@@ -64,6 +64,9 @@ def a_role(name: str, path: str, closed: list[str], *, surface: Surface = Surfac
         finally:
             closed.append(f"job of {name}")
 
+    async def depart(timeout_s: float) -> None:
+        closed.append(f"{name} gives away for {timeout_s} s")
+
     async def drain(timeout_s: float) -> None:
         closed.append(f"{name} has {timeout_s} s")
 
@@ -72,6 +75,7 @@ def a_role(name: str, path: str, closed: list[str], *, surface: Surface = Surfac
         return Mounted(
             routes={surface: (route,)},
             jobs=(Job(name=f"work_{name}", run=work),),
+            depart=depart,
             drain=drain,
             ready=lambda: Readiness(is_ready=True),
             close=close,
@@ -149,9 +153,19 @@ async def test_who_asks_ends_before_who_answers(tmp_path: Path) -> None:
     composition = await compose(roles, a_runtime(tmp_path))
     composition.begin()
     await asyncio.sleep(0)
+    await composition.depart(4)
     await composition.drain(3)
     await composition.close()
-    assert ended == ["one has 3 s", "two has 3 s", "job of two", "two", "job of one", "one"]
+    assert ended == [
+        "one gives away for 4 s",
+        "two gives away for 4 s",
+        "one has 3 s",
+        "two has 3 s",
+        "job of two",
+        "two",
+        "job of one",
+        "one",
+    ]
 
 
 async def test_a_role_that_cannot_be_closed_leaves_none_open(tmp_path: Path) -> None:
