@@ -23,7 +23,7 @@ from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication.copying import Copy, copy_to
 from dstore.replication.forks import last_common_seq
-from dstore.replication.leases import lease_until_ns
+from dstore.replication.leases import LEASE_NS, lease_until_ns
 from dstore.replication.replica_calls import AppendRecords
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Follower:
         self.lease_until_ns = -1
         self.needs_copy = False
         self.is_leaving = False  # it has asked not to be counted on
+        self._bound_until_ns = -1
         self.is_required = False  # for an acknowledgement; then it keeps what it holds
         self.kept_after_seq: int | None = None  # of the log, while a copy is made
         self._has_copy = False  # of the rows, behind which it reads on
@@ -115,6 +116,11 @@ class Follower:
     def incarnation(self) -> str:
         """Of its disk."""
         return self._replica.incarnation
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it has promised others something, as far as is known: it would serve late."""
+        return self._now_ns() < self._bound_until_ns
 
     @property
     def matched_seq(self) -> int:
@@ -207,6 +213,7 @@ class Follower:
             feed.depose(answer.promised_epoch)
             return True
         self.heard_ns, self.is_leaving = self._now_ns(), answer.is_leaving
+        self._bound_until_ns = self.heard_ns + LEASE_NS if answer.is_bound else -1
         # Any answer has the lease in it, counted from when its request was sent (B1).
         self.answered_sent_ns, self.lease_until_ns = sent_ns, lease_until_ns(sent_ns)
         if answer.matched is not None:

@@ -15,6 +15,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import Revision
 
 if TYPE_CHECKING:
+    from dstore.replication.primary import Primary
     from dstore.replication.surroundings import Surroundings
 
 _log: Final = get_logger(__name__)
@@ -56,6 +57,24 @@ async def pass_on(placed: Placed, around: Surroundings, *, epoch: int) -> None:
         await around.peer_of(heir.node).call(request, deadline_s=deadline_s)
     except DStoreError as error:
         _log.info("heir_not_told", node=heir.node, reason=error.message)
+
+
+class Led(Protocol):
+    """A replica that may be the primary; `replica.Replica` is one."""
+
+    @property
+    def serving(self) -> Primary | None:
+        """The primary that answers here, if this is one."""
+
+
+def is_bound(replica: Led, node: str) -> bool:
+    """Tell whether a node could take a range over only after what it has promised others is over.
+
+    That takes REPLICA_LEASE_MS at most, in which this one had better go on.
+    """
+    primary = replica.serving
+    follower = None if primary is None else primary.follower(node)
+    return follower is not None and follower.is_bound
 
 
 async def taken_over(replica: Heir, *, epoch: int) -> None:

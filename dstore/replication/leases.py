@@ -72,6 +72,11 @@ class Promise:
             until_ns = max(until_ns, self._until_ns)
         return max(0, until_ns - self._now_ns())
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the primary that was promised last is not the only one that was."""
+        return self._others_until_ns > self._now_ns()
+
     async def wait_out(self, primary: str) -> None:
         """Return when `primary` may serve."""
         while (wait_ns := self.wait_ns(primary)) > 0:

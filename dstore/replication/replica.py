@@ -159,6 +159,7 @@ class Replica:
                 matched=matched,
                 standing=None if matched is not None else await self._look(),
                 is_leaving=self.is_damaged or self._around.leaving.is_set(),
+                is_bound=self._promise.is_bound,
             )
 
     async def seal(self, request: SealReplica) -> Sealed:

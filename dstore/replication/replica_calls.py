@@ -34,13 +34,15 @@ class Appended(msgspec.Struct, frozen=True, array_like=True):
     `promised_epoch` above the request's: the sender is no primary any more, and nothing was done.
     `matched` is up to where the replica holds the primary's log, durably; None if its log is not at
     the place the request names, and then `standing` says where it is. `is_leaving`: it is about to
-    stop, or damaged, and is not to be counted on if that is possible.
+    stop, or damaged, and is not to be counted on if that is possible. `is_bound`: it has promised
+    something to a primary before this one, and could not serve at once.
     """
 
     promised_epoch: Sequence64
     matched: LogPoint | None = None
     standing: Standing | None = None
     is_leaving: bool = False
+    is_bound: bool = False
 
 
 class AppendRecords(PeerRequest[Appended], frozen=True, array_like=True):

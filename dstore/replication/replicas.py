@@ -6,9 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dstore.base.limits import REPLICA_COMMIT_TOLD_MS, REPLICAS_ROUSED, REPLICAS_TOLD_S
-from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused
+from dstore.model.errors import (
+    DStoreError,
+    NotMine,
+    RefusalKind,
+    Refused,
+    Unavailable,
+    UnavailableKind,
+)
 from dstore.replication import replica_calls
-from dstore.replication.handing_over import taken_over
+from dstore.replication.handing_over import is_bound, taken_over
 from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica import Replica
@@ -151,6 +158,10 @@ class Replicas:
         epoch = replica.serving_epoch
         if request.incarnation != self._around.incarnation or request.epoch != epoch:
             raise NotMine(request.range_id, epoch or 0)
+        if request.node is not None and is_bound(replica, request.node):
+            raise Unavailable(
+                UnavailableKind.UNREACHABLE, "That replica could not serve at once; retry."
+            )
         return HandedOver(epoch=await replica.hand_over(request.node))
 
     async def _take_over(self, request: TakeOver, received: Received) -> TookOver:

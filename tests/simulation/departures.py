@@ -17,10 +17,10 @@ from dstore.topology.values import ComponentStatus
 from tests.simulation.faults import Fault
 from tests.simulation.machines import Died
 from tests.simulation.replicated import REPLICATED, ReplicatedCluster
-from tests.simulation.replicated_node import node_id, number_of
+from tests.simulation.replicated_node import node_id
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Sequence
     from random import Random
 
     from dstore.topology.watcher import TopologyWatcher
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _DRAIN_S: Final = 6.0
-_STARTING_S: Final = (2.0, 3.0)  # that a process takes before it does anything
 _WHOLE_S: Final = 0.2  # between two looks whether the next one may be stopped
 
 
@@ -37,7 +36,6 @@ _WHOLE_S: Final = 0.2  # between two looks whether the next one may be stopped
 class _Seen:
     """What the view says of a node, or of its details."""
 
-    started_at_us: int
     alive: bool = True
     status: ComponentStatus = ComponentStatus.OKAY
 
@@ -50,18 +48,15 @@ class _Seen:
         return self
 
 
-@dataclass(frozen=True, slots=True)
 class _AllStay:
     """A watcher, and its view, in which every node lives and stays."""
-
-    lives: Mapping[int, Node]
 
     @property
     def view(self) -> _AllStay:
         return self
 
-    def node(self, node: str) -> _Seen:
-        return _Seen(self.lives[number_of(node)].started_at_us)
+    def node(self, _node: str) -> _Seen:
+        return _Seen()
 
 
 async def depart(node: Node) -> None:
@@ -70,9 +65,8 @@ async def depart(node: Node) -> None:
     departure = Departure(
         node_id(node.number),
         node.replicas,
-        watcher=cast("TopologyWatcher", _AllStay(node.cluster.lives)),
+        watcher=cast("TopologyWatcher", _AllStay()),
         coordinator=node.coordinator,
-        clock=node.process.clock,
         tasks=node.tasks,
     )
     await departure.run(_DRAIN_S)
@@ -130,7 +124,7 @@ class RollingCluster(DepartingCluster):
             for machine in self.nodes:
                 while not await self._may_stop_one():  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(_WHOLE_S)
-                await asyncio.sleep(random.uniform(*_STARTING_S))
+                await asyncio.sleep(random.uniform(0.0, 1.0))
                 await self._restart(machine.name)
 
     async def _may_stop_one(self) -> bool:

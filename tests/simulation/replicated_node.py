@@ -99,7 +99,6 @@ class Node:
         self.tasks = Tasks(process.fatal)
         identity = Identity(control_plane=PLANE, role=ComponentRole.NODE, uuid=node_id(number))
         calls = Calls(REPLICA_CALLS)
-        self.started_at_us = process.clock.wall_us()
         self.served: int | None = None  # in which epoch, as it was told
         self._peers: dict[str, Peer] = {
             node_id(other): world.board.peer(

@@ -12,18 +12,17 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from dstore.base.clock import US_PER_MS
 from dstore.base.limits import (
     DEPARTURE_LAST_S,
     DEPARTURE_LOOK_S,
     DEPARTURE_PAUSE_S,
     DEPARTURES_AT_ONCE,
-    REPLICA_LEASE_MS,
     RETREAT_PAUSE_S,
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication import placements
+from dstore.replication.handing_over import is_bound
 from dstore.replication.packed_swaps import PackedSwaps
 from dstore.topology import keyspace as keys
 from dstore.topology.coordinator import CoordinatorError
@@ -32,7 +31,6 @@ from dstore.topology.values import ComponentStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dstore.base.clock import Clock
     from dstore.base.tasks import Tasks
     from dstore.replication.placements import Placed
     from dstore.replication.replica import Replica
@@ -53,11 +51,9 @@ class Departure:
         *,
         watcher: TopologyWatcher,
         coordinator: Coordinator,
-        clock: Clock,
         tasks: Tasks,
     ) -> None:
         """Give away what `replicas`, of `node`, are primary of; `watcher` shows who stays."""
-        self._clock = clock
         self._node = node
         self._replicas = replicas
         self._watcher = watcher
@@ -149,7 +145,7 @@ class Departure:
         placed = replica.placed
         if placed is None or not replica.is_named:
             return True
-        for heir in self._heirs(placed):
+        for heir in self._heirs(replica, placed):
             self._given[heir] += 1
             try:
                 if replica.serving_epoch is None:
@@ -177,10 +173,14 @@ class Departure:
         value = placements.with_primary(placed.value, heir)
         replica.follow(await self._swaps.swap(placed, value))
 
-    def _heirs(self, placed: Placed) -> list[str]:
-        """Order the nodes that can take a range at once."""
-        able = [each.node for each in placed.value.in_sync if self._stays(each.node)]
-        return sorted(able, key=lambda node: (not self._is_quick(node), self._given[node], node))
+    def _heirs(self, replica: Replica, placed: Placed) -> list[str]:
+        """Order the nodes that can take a range at once; a damaged one anybody may."""
+        able = [
+            each.node
+            for each in placed.value.in_sync
+            if self._stays(each.node) and (replica.is_damaged or not is_bound(replica, each.node))
+        ]
+        return sorted(able, key=lambda node: (not self._is_okay(node), self._given[node], node))
 
     def _may_go(self, replica: Replica) -> bool:
         """Tell whether anybody has a replica of a range, or is getting one, who stays."""
@@ -194,14 +194,7 @@ class Departure:
             return False
         return seen.details is None or seen.details.value.status is not ComponentStatus.DRAINING
 
-    def _is_quick(self, node: str) -> bool:
-        """Tell whether a node is well, and has not only just started.
-
-        One that has waits out what its process before it may have promised (`leases.Promise`).
-        """
+    def _is_okay(self, node: str) -> bool:
         seen = self._watcher.view.node(node)
-        if seen is None or seen.details is None:
-            return False
-        details = seen.details.value
-        ready_us = details.started_at_us + REPLICA_LEASE_MS * US_PER_MS
-        return details.status is ComponentStatus.OKAY and ready_us < self._clock.wall_us()
+        details = None if seen is None else seen.details
+        return details is not None and details.value.status is ComponentStatus.OKAY

@@ -91,7 +91,6 @@ class RangeReplicas:
             self._replicas,
             watcher=member.watcher,
             coordinator=member.coordinator,
-            clock=member.clock,
             tasks=self._tasks,
         )
         self._of_files = node.replications

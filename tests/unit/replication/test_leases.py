@@ -81,3 +81,16 @@ def test_what_an_ended_primary_had_sent_promises_it_nothing() -> None:
     assert given.wait_ns("b") == 0
     given.give("a", epoch=5)
     assert given.wait_ns("b") == LEASE_NS
+
+
+def test_who_is_bound_to_another_primary_says_so() -> None:
+    """A primary had better wait before it hands over to one that could not serve at once."""
+    clock = SetClock()
+    given = promise(clock)
+    bound = []
+    for primary, later_ns in (("a", 0), ("b", 0), ("b", LEASE_NS)):
+        clock.now_ns += later_ns
+        given.give(primary, epoch=4)
+        bound.append(given.is_bound)
+    assert bound == [False, True, False]
+    assert Promise(clock, began_ns=clock.now_ns).is_bound

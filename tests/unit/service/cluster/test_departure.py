@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -37,7 +38,6 @@ class _Seen:
 
     alive: object | None = field(default_factory=object)
     status: ComponentStatus = ComponentStatus.OKAY
-    started_at_us: int = 0
 
     @property
     def details(self) -> _Seen:
@@ -64,7 +64,10 @@ class _View:
 
 @dataclass
 class _Replica:
-    """A replica that hands over as it is told; `cannot` are the nodes that can't take it."""
+    """A replica that hands over as it is told.
+
+    `cannot` are the nodes that can't take it, `bound` those that could not serve at once.
+    """
 
     range_id: str
     placed: Placed
@@ -72,6 +75,7 @@ class _Replica:
     has_promised: bool = False
     is_damaged: bool = False
     cannot: set[str] = field(default_factory=set)
+    bound: set[str] = field(default_factory=set)
     asked: list[str | None] = field(default_factory=list)
     at_work: Counter[str] = field(default_factory=Counter)
 
@@ -82,6 +86,13 @@ class _Replica:
     @property
     def led_by(self) -> str:
         return self.placed.value.node
+
+    @property
+    def serving(self) -> _Replica:
+        return self
+
+    def follower(self, node: str) -> SimpleNamespace:
+        return SimpleNamespace(is_bound=node in self.bound)
 
     def follow(self, placed: Placed) -> None:
         self.placed = placed
@@ -133,7 +144,6 @@ class _Node:
             cast("Any", self),
             watcher=cast("Any", self.view),
             coordinator=self.coordinator,
-            clock=SystemClock(),
             tasks=self.tasks,
         )
 
@@ -195,15 +205,18 @@ async def test_who_does_not_take_it_is_not_the_last_one_asked(node: _Node) -> No
     assert found == unopened.placed
 
 
-async def test_one_that_has_only_just_started_is_the_last_choice(node: _Node) -> None:
-    """It would have to wait until what it may have promised in its former life is over."""
-    node.view.nodes[uuid(3)] = _Seen(started_at_us=SystemClock().wall_us())
-    for _ in range(3):
-        await node.add(replica(1), replica(3), replica(2))
-    only_it = await node.add(replica(1), replica(3))
+async def test_nobody_gets_a_range_who_could_not_serve_it_at_once(node: _Node) -> None:
+    """One that has promised something to others is waited for, but not where the file is ruined."""
+    several = await node.add(replica(1), replica(2), replica(3), bound={uuid(2)})
+    kept = await node.add(replica(1), replica(2), bound={uuid(2)})
+    ruined = await node.add(replica(1), replica(2), bound={uuid(2)}, is_damaged=True)
+    await node.depart(within_s=0.1)
+    assert several.asked == [uuid(3)]
+    assert kept.asked == []
+    assert ruined.asked == [uuid(2)]
+    kept.bound.clear()
     await node.depart()
-    assert [each.led_by for each in node.replicas] == 3 * [uuid(2)] + [uuid(3)]
-    assert only_it.asked == [uuid(3)]
+    assert kept.led_by == uuid(2)
 
 
 @pytest.mark.parametrize(
