@@ -82,7 +82,11 @@ class Process:
         task = self.spawn(work, name=name)
         task.add_done_callback(lambda _: _wake(waiter))
         self.on_death(lambda: _wake(waiter))
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            task.add_done_callback(_pass_over)
+            raise
         if not task.done():
             raise Died
         return task.result()
@@ -136,6 +140,12 @@ class Process:
             self.failure = error
             self.machine.trace.event("process_failed", f"{self.name} {error!r}")
         self.machine.loop.call_soon(self._end, context=Context())
+
+
+def _pass_over(task: asyncio.Task[Any]) -> None:
+    """Take note of how work has ended that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
