@@ -238,6 +238,10 @@ class Primary:
             return False
         return True
 
+    def follower(self, node: str) -> Follower | None:
+        """Find another replica, in sync or not."""
+        return self._members.followers.get(node)
+
     def _use(self) -> None:
         """Note that somebody asks for something."""
         is_idle, self._used_ns = self.is_idle, self._now_ns()

@@ -90,8 +90,12 @@ class Replica:
     @property
     def serving_epoch(self) -> int | None:
         """The epoch in which this is the primary and answers; None if it is not."""
-        serving = self._serving
-        return None if serving is None or serving.is_closed else serving.epoch
+        return None if self.serving is None else self.serving.epoch
+
+    @property
+    def serving(self) -> Primary | None:
+        """The primary that answers here, if this is one."""
+        return None if self._serving is None or self._serving.is_closed else self._serving
 
     @property
     def is_named(self) -> bool:
@@ -232,8 +236,7 @@ class Replica:
         """Make another in-sync replica the primary, as `Primary.hand_over`. Returns: its epoch."""
         primary = self._served()
         placed = await primary.hand_over(node, swap=swap)
-        # In the turn of the event loop in which the primary has ended.
-        self._be_served_by(None)
+        self._be_served_by(None)  # in the turn of the loop in which the primary has ended
         self.follow(placed)
         await pass_on(placed, self._around, epoch=primary.epoch)
         return placed.value.epoch
@@ -249,8 +252,7 @@ class Replica:
     def leave(self) -> None:
         """Answer no other replica from now on: what is here is about to be deleted.
 
-        It may have been counted on by whoever heard it last. So who deletes it reads the range's
-        value behind this, linearizably: if it is named there after all, `stay`.
+        Who deletes it reads the range's value behind this, linearizably: named after all, it stays.
         """
         self._is_leaving = True
 
