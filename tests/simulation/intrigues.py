@@ -130,7 +130,7 @@ class Intrigues:
                 replica, process = self._replica(machine), machine.process
                 if process is None or replica is None or replica.serving_epoch is None:
                     continue
-                with suppress(DStoreError, Died):
+                with suppress(Died):
                     await process.run(self._hand_over(replica, random), name="hand_over")
                 break
 
@@ -198,7 +198,8 @@ class Intrigues:
     async def _hand_over(self, replica: ReplicaHere, random: Random) -> None:
         assert replica.serving_epoch is not None
         node = random.choice((None, *self.cluster.ids))
-        await replica.hand_over(node)
+        with suppress(DStoreError):  # here: whoever asks may have gone when it fails
+            await replica.hand_over(node)
 
     def _replica(self, machine: Machine) -> ReplicaHere | None:
         life = self.cluster.lives.get(int(machine.name[-1]))

@@ -31,6 +31,7 @@ What it raises ends the process."""
 _WORK_S: Final = (0.000_05, 0.002)  # of a piece of work in a thread: mostly a sync
 _LONG_WORK_S: Final = (0.002, 0.2)
 _LONG_WORK_CHANCE: Final = 0.02
+_WORK_S_MAX: Final = 20.0  # however slow: what began in time is done before all must be healed
 _LAST_BREATH_S: Final = 0.02  # between a fatal error and the end of its process
 
 
@@ -110,9 +111,8 @@ class Process:
     def work_s(self) -> float:
         """Draw the duration of work in a thread."""
         random = self.machine.random
-        if random.random() < _LONG_WORK_CHANCE:
-            return random.uniform(*_LONG_WORK_S) * self.machine.slowness
-        return random.uniform(*_WORK_S) * self.machine.slowness
+        usual_s = _LONG_WORK_S if random.random() < _LONG_WORK_CHANCE else _WORK_S
+        return min(random.uniform(*usual_s) * self.machine.slowness, _WORK_S_MAX)
 
     def go_on(self) -> None:
         """Give back the callbacks that were kept, in their order."""

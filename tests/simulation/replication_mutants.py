@@ -13,14 +13,17 @@ from dstore.replication.members import Members
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
+from dstore.service.cluster import boot_counter
 from dstore.storage import brief_names, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
+from dstore.storage.shipments import Shipment
 from dstore.topology.coordinator import CoordinatorUnavailable, OutcomeUnknown
 from dstore.topology.values import ReplicaState
 from tests.simulation import replicated
 from tests.simulation.focused import DEPOSED, LONELY
 from tests.simulation.mutants import Mutant
 from tests.simulation.replicated import REPLICATED
+from tests.simulation.returned import RETURNED
 
 if TYPE_CHECKING:
     from dstore.replication.placements import Placed
@@ -138,7 +141,7 @@ def _forgets_requests_elsewhere() -> Patches:
     return ((replica_log, "_remember", lambda *_: None),)
 
 
-def _forgets_requests() -> Patches:
+def _forgets_names_of_requests() -> Patches:
     """Do a named request again as if it were another one (I9)."""
     return tuple((names, "find", lambda *_, **__: None) for names in (requests, brief_names))
 
@@ -278,6 +281,40 @@ def _end_log_at(connection: Any, seq: int) -> None:
     )
 
 
+def _trusts_every_directory() -> Patches:
+    """Go on with whatever lies on the disk, an old copy or nothing, as the one of before."""
+    return ((boot_counter, "_agrees", lambda *_, **__: True),)
+
+
+def _trims_what_is_not_applied() -> Patches:
+    """Trim the log early: what a replica has still to apply goes too."""
+
+    def apply(connection: Any, state: Any, *, up_to_seq: int) -> None:
+        original(connection, state, up_to_seq=up_to_seq)
+        connection.execute("DELETE FROM log WHERE SEQ <= ?", (up_to_seq + 1,))
+
+    original = replica_log.apply
+    return ((replica_log, "apply", apply),)
+
+
+def _refuses_at_once() -> Patches:
+    """Tell of a condition that failed without making certain of being the primary."""
+
+    def begin(self: Shipment, prepared: Any, replication: Any, **others: Any) -> None:
+        one = replication if prepared.records else cast("Any", _Certain())
+        original(self, prepared, one, **others)
+
+    original = Shipment.__init__
+    return ((Shipment, "__init__", begin),)
+
+
+class _Certain:
+    """A replication that is always certain."""
+
+    def certain(self) -> None:
+        return None
+
+
 _SEEDS: Final = {
     _acknowledges_alone: (REPLICATED, 0),
     _serves_without_a_lease: (REPLICATED, 0),
@@ -291,7 +328,7 @@ _SEEDS: Final = {
     _applies_what_is_not_committed: (REPLICATED, 7),
     _acknowledges_what_is_not_durable: (REPLICATED, 44),
     _forgets_requests_elsewhere: (REPLICATED, 1),
-    _forgets_requests: (REPLICATED, 8),
+    _forgets_names_of_requests: (REPLICATED, 8),
     _takes_a_copy_for_whole: (REPLICATED, 5),
     _opens_with_who_is_there: (LONELY, 0),
     _joins_who_lags: (LONELY, 0),
@@ -301,6 +338,9 @@ _SEEDS: Final = {
     _takes_any_answer_for_a_lease: (DEPOSED, 2),
     _takes_an_unknown_swap_for_failed: (LONELY, 9),
     _ends_at_what_is_applied: (LONELY, 0),
+    _trusts_every_directory: (RETURNED, 15),
+    _trims_what_is_not_applied: (LONELY, 0),
+    _refuses_at_once: (REPLICATED, 11),
 }
 
 REPLICATION_MUTANTS: Final = tuple(

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import apsw
 import pytest
 
 from tests.simulation.explorer import SCENARIOS, Exploration, explore, main, replay_command
+from tests.simulation.focused import LONELY
+from tests.simulation.machines import Process
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
-from tests.simulation.scenario import simulate
+from tests.simulation.scenario import HEALED_S_MAX, simulate
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 ROOT: Final = Path(__file__).parents[2]
 FEW: Final = 4  # seeds of each scenario in every run
-MANY: Final = 14
+MANY: Final = 12
 PART: Final = 4
 # The order in which seeds draw may change with the code, and a mutant then dies a little later.
 PATIENCE: Final = 60
@@ -105,6 +110,29 @@ def test_a_failure_says_how_to_replay_it(capsys: pytest.CaptureFixture[str]) -> 
     assert f"replay: {line}\n" in told
     assert main(line.split()[1:]) == 1
     assert "VIOLATION" in capsys.readouterr().out
+
+
+def test_nothing_lasts_longer_than_healing() -> None:
+    """On the slowest disk work that began in time ends before everything must answer again."""
+    with World(1) as world:
+
+        async def program(_process: Process) -> None:
+            return None
+
+        machine = world.machine("slow", program)
+        machine.slowness = 1e6
+        process = Process(machine, life=1)
+        assert max(process.work_s() for _ in range(100)) < HEALED_S_MAX
+
+
+def test_a_seed_leaves_nothing_behind() -> None:
+    """An explorer plays thousands of seeds in one process."""
+    simulate(LONELY, 1)
+    before = len(apsw.vfs_names()), len(gc.get_objects())
+    for _ in range(2):
+        simulate(LONELY, 1)
+    assert len(apsw.vfs_names()) == before[0]
+    assert len(gc.get_objects()) < before[1] + 2_000
 
 
 def test_what_never_happened_fails_an_exploration() -> None:

@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 from unittest.mock import patch
+from uuid import UUID
 
 import apsw
 import pytest
@@ -21,14 +23,22 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from dstore.model.errors import Corrupt, Unknown
+from dstore.base.clock import NS_PER_S
+from dstore.model.errors import Corrupt, NotMine, Unknown
+from dstore.replication import leases
+from dstore.replication.follower import Follower
+from dstore.replication.primary import Primary
+from dstore.replication.replica import Replica
+from dstore.replication.replica_calls import Appended
 from dstore.security.page_cipher import PageCipher
-from dstore.storage import range_files, range_log, replica_log
+from dstore.storage import range_files, range_log, replica_copy, replica_log
 from dstore.storage.log_records import LogPoint, LogRecord
 from dstore.storage.range_file import RangeFile
 from dstore.storage.range_files import RangeFiles
+from dstore.storage.requests import RequestName
 from dstore.storage.vault import layout
 from dstore.storage.vault.layout import CONTENT_BYTES, PAGE_BYTES
+from dstore.topology import values
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.support.specimen import make_specimen, new_vault, read_all, snapshot
@@ -250,6 +260,120 @@ def _waits_in_a_thread() -> Patches:
     return ((RangeFile, "_ship", ship),)
 
 
+class _Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = NS_PER_S
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+
+async def _a_lease_counts_from_the_request(_path: Path) -> bool:
+    """Let an answer take a second: the lease that it gives is shorter by that (B3)."""
+    clock, nowhere = _Clock(), LogPoint(seq=0, digest=bytes(32))
+    asked_ns = clock.monotonic_ns()
+
+    async def call(request: Any, *, deadline_s: float) -> Appended:
+        del deadline_s
+        clock.now_ns += NS_PER_S
+        return Appended(promised_epoch=1, matched=request.after)
+
+    async def records_after(_point: LogPoint) -> tuple[()]:
+        return ()
+
+    node, peer = str(UUID(int=1)), SimpleNamespace(call=call)
+    feed = SimpleNamespace(
+        end=nowhere,
+        target=nowhere,
+        epoch=1,
+        committed_seq=0,
+        range_id=node,
+        records_after=records_after,
+        heard=lambda _: None,
+    )
+    around = SimpleNamespace(clock=clock, node=node, peer_of=lambda _: peer)
+    replica = values.Replica(node=node, incarnation=node, uri="", state=values.ReplicaState.IN_SYNC)
+    follower = Follower(replica, cast("Any", feed), cast("Any", around))
+    await follower._send()
+    return asked_ns < follower.lease_until_ns < asked_ns + leases.LEASE_NS
+
+
+def _counts_its_lease_from_the_answer() -> Patches:
+    async def send(self: Follower) -> bool:
+        result = await original(self)
+        self.lease_until_ns = self.heard_ns + leases.LEASE_NS
+        return result
+
+    original = Follower._send
+    return ((Follower, "_send", send),)
+
+
+async def _what_has_left_is_unknown(_path: Path) -> bool:
+    """End a primary while others may hold what it has shipped."""
+    primary = object.__new__(Primary)
+    shipping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    primary.range_id, primary.epoch = "", 1
+    primary._is_closed, primary._held, primary._asking = False, None, []
+    primary._shipping = shipping
+    primary._members = cast("Any", SimpleNamespace(close=lambda: None))
+    primary.close()
+    return isinstance(shipping.exception(), Unknown)
+
+
+def _takes_back_what_it_shipped() -> Patches:
+    def close(self: Primary) -> None:
+        if self._shipping is not None and not self._shipping.done():
+            self._shipping.set_exception(NotMine(self.range_id, self.epoch))
+        original(self)
+
+    original = Primary.close
+    return ((Primary, "close", close),)
+
+
+async def _another_disk_is_another_replica(_path: Path) -> bool:
+    """Ask a node for the replica that was on its former disk (B9)."""
+    replica = object.__new__(Replica)
+    replica.range_id, replica._is_leaving = "", False
+    replica._around = cast("Any", SimpleNamespace(incarnation="this"))
+    try:
+        replica._check("the former")
+    except NotMine:
+        return True
+    return False
+
+
+async def _a_copy_has_the_requests(tmp_path: Path) -> bool:
+    """Copy a range: what was done under a name is known to be done there as well (I9)."""
+    async with store(tmp_path) as made:
+        one = await made.open(await made.new_range())
+        two = await made.open(await made.new_range())
+        name = RequestName(principal="acme", request_id="r", digest=b"d" * 32)
+        await one.submit(put("a", {"n": {"N": "1"}}, request=name))
+        await two.change(replica_copy.begin)
+        place = replica_copy.CopyPlace()
+        while not place.is_over:
+            page, place = await one.look(partial(replica_copy.read_page, place=place))
+            await two.change(partial(replica_copy.take_page, page=page))
+        kept = [
+            await file.look(
+                lambda connection: connection.execute("SELECT count(*) FROM request").fetchall()
+            )
+            for file in (one, two)
+        ]
+        return bool(kept[0] == kept[1] != [(0,)])
+
+
+def _copies_rows_alone() -> Patches:
+    def read_page(connection: Any, place: Any) -> Any:
+        page, following = original(connection, place)
+        return (replica_copy._page((), ()) if page.requests else page), following
+
+    original = replica_copy.read_page
+    return ((replica_copy, "read_page", read_page),)
+
+
 def _begins_every_log_alike() -> Patches:
     nowhere = LogPoint(seq=0, digest=bytes(32))
     return (
@@ -272,6 +396,16 @@ _MUTANTS: Final[dict[str, tuple[Check, Callable[[], Patches]]]] = {
         _a_failed_sync_acknowledges_nothing,
         _does_without_a_failed_sync,
     ),
+    "counts_its_lease_from_the_answer": (
+        _a_lease_counts_from_the_request,
+        _counts_its_lease_from_the_answer,
+    ),
+    "takes_back_what_it_shipped": (_what_has_left_is_unknown, _takes_back_what_it_shipped),
+    "takes_any_disk_for_its_own": (
+        _another_disk_is_another_replica,
+        lambda: ((Replica, "_check", lambda _self, _incarnation: None),),
+    ),
+    "copies_rows_alone": (_a_copy_has_the_requests, _copies_rows_alone),
     "waits_in_a_thread": (_no_thread_waits_for_the_network, _waits_in_a_thread),
 }
 
