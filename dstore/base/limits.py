@@ -209,6 +209,10 @@ REPLICA_COMMIT_TOLD_MS: Final = 5  # after a commit, if no next batch has carrie
 # Without an answer for so long a replica leaves the in-sync set; less than a lease, so that strong
 # reads do not wait for it.
 REPLICA_SILENT_MS: Final = 1_500
+# Without an answer of so many that no write is acknowledged a primary gives the range to another
+# that lives; whoever can't open a range does so later, so that two that are cut off don't race.
+REPLICA_CUT_OFF_MS: Final = 4_000
+REPLICA_UNOPENED_MS: Final = 20_000
 REPLICA_CALL_TIMEOUT_S: Final = 1.0  # of one message; it is sent again, since all may be repeated
 REPLICA_BACKOFF_MS_MIN: Final = 20  # before a replica that failed is asked again, doubled up to
 REPLICA_BACKOFF_MS_MAX: Final = 500
@@ -223,7 +227,7 @@ REPLICA_BATCH_BYTES: Final = 1 * MIB  # of records in one message to a replica t
 REPLICA_BATCH_RECORDS_MAX: Final = 1_024
 REPLICA_EPOCHS_TOLD: Final = 64  # the newest of a log's epochs, by which two logs find their fork
 REPLICA_EPOCHS_KEPT: Final = 256  # in a file
-REPLICA_COPY_BYTES: Final = 1 * MIB  # of rows in one message of a copy
+REPLICA_COPY_BYTES: Final = 2 * MIB  # of rows in one message of a copy, which ends in a sync
 REPLICA_COPY_PART_ROWS: Final = 256  # written by one statement, without the interpreter
 # What a node sends of copies, all together, unless `copy_bytes_per_s` says otherwise.
 REPLICA_COPY_BYTES_PER_S: Final = 32 * MIB
@@ -296,6 +300,9 @@ WAL_BYTES_SUM_MAX: Final = 2_048 * MIB
 FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
 FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
 # 7 days: a weekend and more, to notice that the wrong node.db was restored.
+# That a node keeps a range which neither coordinator nor control know of, before it tells of it; an
+# operator may discard it from then on, and nobody else ever does.
+UNKNOWN_RANGE_GRACE_S: Final = 3_600
 ORPHAN_GRACE_S: Final = 7 * 24 * 3_600
 
 # ---------------------------------------------------------------------------------- the topology

@@ -138,5 +138,10 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"{row.get('health')}: {why}" if why else str(row.get("health"))
 
 
-for _command in (node_intents.drain, node_intents.decommission, node_intents.ok_to_stop):
+for _command in (
+    node_intents.drain,
+    node_intents.decommission,
+    node_intents.ok_to_stop,
+    node_intents.discard,
+):
     node.add_command(_command)

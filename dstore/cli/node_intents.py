@@ -8,10 +8,11 @@ from dstore.cli.answers import document
 from dstore.cli.client import Request, client, json_request, path_of
 from dstore.cli.command import TEXT, Leaf
 from dstore.cli.component_list import find_component
+from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
 from dstore.cli.failures import ExitCode, Failure
 from dstore.cli.following import await_end, wait_option
-from dstore.cli.options import calls_admin
+from dstore.cli.options import calls_admin, yes_option
 from dstore.cli.output import note, print_result
 
 _node_argument = click.argument(
@@ -90,3 +91,28 @@ def ok_to_stop(*, node_id: str) -> None:
             note(str(reason))
         raise Failure(f"{some} node {found_id}.", exit_code=ExitCode.UNSAFE)
     print_result("Stoppable", found, sentence=f"Node {found_id} may be stopped.")
+
+
+@click.command(
+    cls=Leaf, example="dstore node discard 3f2a 5d0fd2a6-9c1d-4a57-8a1e-0b1f3a2f9c11 --yes"
+)
+@_node_argument
+@click.argument(
+    "range_id", metavar="RANGE", type=TEXT, help="Its whole id, as the notice names it."
+)
+@yes_option
+@calls_admin
+def discard(*, node_id: str, range_id: str, yes: bool) -> None:
+    """Let a node delete a range of which nobody else knows, for good.
+
+    Such a range is left where control's store or etcd was put back from before it, or where a table
+    was deleted long ago without this node. It is kept for ever otherwise; the node tells of it
+    after an hour, see dstore notice list. What only it has is lost.
+    """
+    server = client(Surface.ADMIN)
+    found_id = find_component(server, "node", node_id, key="nodes")
+    confirm(f"delete range {range_id} of node {found_id} for good", yes=yes)
+    path = path_of("admin", "v1", "node", found_id, "discard")
+    answer = document(server.call(json_request("POST", path, {"rangeId": range_id})))
+    sentence = f"Node {found_id} deletes range {range_id} when it asks next."
+    print_result("Range", answer, sentence=sentence)

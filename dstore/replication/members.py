@@ -19,6 +19,7 @@ from dstore.base.limits import (
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_COMMIT_TOLD_MS,
     REPLICA_COPY_LAG_RECORDS_MAX,
+    REPLICA_CUT_OFF_MS,
     REPLICA_LAG_JOINING_MAX,
     REPLICA_LAG_RECORDS_MAX,
     REPLICA_SILENT_MS,
@@ -27,6 +28,7 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication import placements
+from dstore.replication.cut_off import heir_of_the_unheard
 from dstore.replication.follower import Feed, Follower
 from dstore.replication.placements import Overtaken
 from dstore.replication.surroundings import pause_ms, since_ms
@@ -249,7 +251,7 @@ class Members:
         if leaving is not None and await self._drop({*lost, leaving}):
             return True
         if lost:
-            return await self._drop(lost)
+            return await self._drop(lost) or await self._give_up()
         ready = next(filter(self._is_ready, self._learners()), None)
         if ready is not None:
             await self._join(ready)
@@ -272,6 +274,24 @@ class Members:
             return False
         _log.warning("replica_out_of_sync", range=value.range_id, nodes=sorted(nodes))
         await self.swap(dropped)
+        return True
+
+    async def _give_up(self) -> bool:
+        """Have another one lead, if too few of those that count have been heard for long."""
+        value, leader = self.placed.value, self._leader
+        heard = [each for each in self.required() if not each.is_silent(REPLICA_CUT_OFF_MS)]
+        if 1 + len(heard) >= value.min_in_sync:
+            return False
+        try:
+            heir = await heir_of_the_unheard(self.placed, self._around)
+        except CoordinatorError:
+            return False
+        if heir is None:
+            return False
+        _log.warning("replicas_not_heard", range=value.range_id, epoch=value.epoch, heir=heir)
+        await self.swap(placements.with_primary(value, heir))
+        if self.placed.value.epoch > leader.epoch:
+            leader.depose(self.placed.value.epoch)
         return True
 
     async def _join(self, learner: Follower) -> None:

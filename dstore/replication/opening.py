@@ -14,10 +14,12 @@ from dstore.base.limits import (
     REPLICA_MADE_S,
     REPLICA_SILENT_MS,
     REPLICA_TENDED_MS,
+    REPLICA_UNOPENED_MS,
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
 from dstore.replication import placements
+from dstore.replication.cut_off import give_to_another
 from dstore.replication.forks import last_common_seq
 from dstore.replication.placements import Overtaken
 from dstore.replication.replica_calls import FetchRecords, SealReplica
@@ -92,6 +94,8 @@ async def gather_log(
             return placed
         if missing and since_ms(around.clock, began_ns) > patience_ms:
             placed = await _leave_out(placed, missing, around)
+            if since_ms(around.clock, began_ns) > REPLICA_UNOPENED_MS:
+                await give_to_another(placed, around)
             continue
         await pause_ms(REPLICA_TENDED_MS)
         if own.placed is not None and own.placed.is_newer(placed):

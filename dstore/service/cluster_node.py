@@ -286,6 +286,7 @@ class ClusterNode:
             entropy=self._entropy,
             on_state=self._table_changed,
             on_conflict=self._notices.tell_of_conflict,
+            on_unknown=self._notices.tell_of_unknown,
             on_looked=self._details.say,
         )
         rewriting = (self._rewrite(node),) if self._rewrites_files else ()

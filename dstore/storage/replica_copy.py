@@ -43,6 +43,7 @@ _ROWS: Final = (
     "ORDER BY RID_ID, C_COL"
 )
 _COLUMNS: Final = 5  # of them
+_DIGEST_BYTES: Final = 32
 _IS_HERE: Final = "SELECT 1 FROM v1 WHERE RID_ID = ? LIMIT 1"
 _TAKE_ROWS: Final = "INSERT INTO v1 (RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA) VALUES "
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -53,7 +54,7 @@ RequestRow = tuple[str, str, int, bytes, int, bytes, int]
 
 
 class CopyPage(msgspec.Struct, frozen=True, array_like=True):
-    """A piece of a copy, and its SHA-256; entries come first, then requests, then brief names.
+    """A piece of a copy, and its BLAKE2b; entries come first, then requests, then brief names.
 
     `parts` are rows of whole entries as they are stored, one behind another, some hundred of them
     in each; encoded by the thread that reads them, and decoded by the one that writes them.
@@ -61,7 +62,7 @@ class CopyPage(msgspec.Struct, frozen=True, array_like=True):
 
     parts: tuple[bytes, ...]
     requests: tuple[RequestRow, ...]
-    digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    digest: Annotated[bytes, msgspec.Meta(min_length=_DIGEST_BYTES, max_length=_DIGEST_BYTES)]
     names: tuple[NameRow, ...] = ()
 
     @property
@@ -216,7 +217,7 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
 def _page(
     parts: tuple[bytes, ...], rows: tuple[Any, ...], names: tuple[NameRow, ...] = ()
 ) -> CopyPage:
-    digest = hashlib.sha256(_encode((rows, names)))
+    digest = hashlib.blake2b(_encode((rows, names)), digest_size=_DIGEST_BYTES)
     for part in parts:
         digest.update(len(part).to_bytes(4))
         digest.update(part)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.simulation.departures import DEPARTING, ROLLING
 from tests.simulation.elastic import ELASTIC
-from tests.simulation.focused import DEPOSED, LONELY, UNSEEN
+from tests.simulation.focused import DEPOSED, LONELY, SEVERED, UNSEEN
 from tests.simulation.history import Fate
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
@@ -42,6 +42,7 @@ SCENARIOS: Final = {
         REPLICATED,
         LONELY,
         DEPOSED,
+        SEVERED,
         RETURNED,
         UNSEEN,
         DEPARTING,

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.faults import Fault
+from tests.simulation.intrigues import Intrigues
 from tests.simulation.replicated import REPLICATED, ReplicatedCluster
 from tests.simulation.whole_cluster import WHOLE, WholeCluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.simulation.faults import Fault
     from tests.simulation.world import World
 
 
@@ -46,6 +47,19 @@ class DeposedCluster(LonelyCluster):
         self.factor = 3
 
 
+class SeveredCluster(LonelyCluster):
+    """A range whose primaries live, and do not hear the others."""
+
+    def __init__(self, world: World) -> None:
+        """Set the machines up, all off."""
+        super().__init__(world)
+        self.factor = 3
+
+    def faults(self) -> Sequence[Fault]:
+        """Cut primaries off from other nodes."""
+        return (Fault(name="sever", strike=Intrigues(self).sever),)
+
+
 LONELY: Final = replace(
     REPLICATED,
     name="lonely",
@@ -60,6 +74,13 @@ DEPOSED: Final = replace(
     name="deposed",
     build=DeposedCluster,
     interesting=frozenset({"log.handed_over", "log.failed_over"}),
+)
+SEVERED: Final = replace(
+    LONELY,
+    name="severed",
+    build=SeveredCluster,
+    duration_s=60.0,
+    interesting=frozenset({"log.replicas_not_heard", "taken_over_unheard"}),
 )
 
 

@@ -73,6 +73,24 @@ class Intrigues:
             if away is not None:
                 away.mend()
 
+    async def sever(self, random: Random) -> None:
+        """Cut a primary off from the other nodes and nobody else, until another one serves."""
+        machine = next(filter(self._is_serving, self.cluster.nodes), None)
+        if machine is None:
+            return
+        others = [node for node in self.cluster.nodes if node is not machine]
+        parting = self.cluster.world.network.part([machine.name], [node.name for node in others])
+        try:
+            async with asyncio.timeout(random.uniform(2.0, 20.0)):
+                while not any(map(self._is_serving, others)):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.1)
+            self.cluster.world.trace.event("taken_over_unheard", machine.name)
+            await asyncio.sleep(random.uniform(0.0, 3.0))
+        except TimeoutError:
+            pass
+        finally:
+            parting.mend()
+
     async def depose_unheard(self, random: Random) -> None:
         """Have another primary within a moment, while readers stay with the one that is cut off.
 

@@ -230,11 +230,11 @@ class ReplicatedCluster:
 
 @contextmanager
 def replicated_cluster(
-    shape: Shape | None = None, *, ranges: int | None = None
+    shape: Shape | None = None, *, ranges: int | None = None, zone: str | None = None
 ) -> Iterator[ReplicatedCluster]:
     """Start one in a scratch directory; at the end kill what runs and remove it.
 
-    `ranges` is in how many of them a table is made.
+    `ranges` is in how many of them a table is made, `zone` where all nodes are.
     """
     directory = Path(tempfile.mkdtemp(prefix="dstore-cluster-"))
     cluster = Cluster(directory, shape or Shape(nodes=3, proxies=1))
@@ -242,6 +242,9 @@ def replicated_cluster(
         made = ReplicatedCluster(cluster)
         for control in cluster.of_role("control") if ranges is not None else ():
             control.settings["ranges-per-table"] = str(ranges)
+        if zone is not None:
+            for node in cluster.of_role("node"):
+                node.settings["zone"] = zone
         made.start()
         yield made
     finally:

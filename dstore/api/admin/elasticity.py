@@ -11,7 +11,7 @@ from dstore.api.http.json_body import decode_object
 from dstore.api.http.request_checks import media_type
 from dstore.api.http.route import Route
 from dstore.model.errors import invalid
-from dstore.storage.control.records import ComponentState, NodeUuid
+from dstore.storage.control.records import ComponentState, NodeUuid, RangeId
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -24,6 +24,7 @@ APPLY = "/admin/v1/placement/apply"
 PAUSE = "/admin/v1/placement/pause"
 ABORT = "/admin/v1/placement/abort"
 INTENT = "/admin/v1/node/{id}/intent"
+DISCARD = "/admin/v1/node/{id}/discard"
 OK_TO_STOP = "/admin/v1/node/{id}/ok-to-stop"
 
 _INTENTS: Final = {
@@ -105,6 +106,19 @@ def _node_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
         record_change("intend_of_node", principal, node=node, intent=intent)
         return json_answer({"id": node, "intent": intent, "task": task})
 
+    async def discard(request: web.Request) -> Answer:
+        """Let a node delete a range that nobody else knows."""
+        principal, body = await receive(request, door)
+        media_type(request, JSON)
+        decoded = decode_object(body, what="discard")
+        range_id = decoded.get("rangeId")
+        if decoded.keys() != {"rangeId"} or type(range_id) is not str:
+            raise invalid('The body is {"rangeId": the id of the range}.')
+        node = NodeUuid(request.match_info["id"])
+        task = await placing.discard(node, RangeId(range_id), actor=principal.credential)
+        record_change("discard_range", principal, node=node, range=range_id)
+        return json_answer({"id": node, "rangeId": range_id, "task": task})
+
     async def ok_to_stop(request: web.Request) -> Answer:
         """Say whether all ranges go on without a node."""
         await receive(request, door)
@@ -120,6 +134,7 @@ def _node_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
 
     return (
         Route(method="PUT", path=INTENT, handler=intend, operation="intend_of_node"),
+        Route(method="POST", path=DISCARD, handler=discard, operation="discard_range"),
         Route(method="GET", path=OK_TO_STOP, handler=ok_to_stop, operation="ok_to_stop"),
     )
 

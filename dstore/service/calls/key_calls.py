@@ -124,6 +124,10 @@ class Verdict(StrEnum):
     """The store has nothing of it, which proves nothing: it may be an old copy of itself."""
 
 
+UNKNOWN_RANGE: Final = "unknown_range"
+"""The kind of a node's notice of a range of which control's store has had nothing for long."""
+
+
 class Judged(msgspec.Struct, frozen=True, array_like=True):
     """The verdict."""
 

@@ -83,6 +83,7 @@ class Assignments:
         on_state: Callable[[TableState], None],
         on_conflict: Callable[[Name, DStoreError], None],
         on_looked: Callable[[], None],
+        on_unknown: Callable[[str, str], None],
     ) -> None:
         """Prepare.
 
@@ -100,6 +101,7 @@ class Assignments:
             on_state: is told how each table is whenever it was looked at.
             on_conflict: is told what control decided and can't be done here.
             on_looked: is told when all that there was at the beginning was looked at once.
+            on_unknown: is told of a range, by its id and its table, that nobody else knows of.
         """
         self._node = node
         self._watcher = watcher
@@ -113,6 +115,7 @@ class Assignments:
             duties=duties,
             replicas=replicas,
             shares=shares,
+            on_unknown=on_unknown,
         )
         self._holdings = holdings
         self._replicas = replicas

@@ -19,7 +19,7 @@ from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dstore.model.ranges import RangeRef
     from dstore.replication.peers.port import Peer
@@ -55,8 +55,10 @@ class GivingUp:
         duties: RangeDuties,
         replicas: RangeReplicas,
         shares: TenantShareBook,
+        on_unknown: Callable[[str, str], None],
     ) -> None:
         """Work for `node`; see `assignments.Assignments` for the rest."""
+        self._on_unknown = on_unknown
         self._node = node
         self._control_plane = control_plane
         self._watcher = watcher
@@ -157,6 +159,8 @@ class GivingUp:
             epoch=ref.epoch,
         )
         if not await self._is_gone(asked, ref.range_id):
+            if self._kept.get(ref.range_id) == _REASONS[Verdict.UNKNOWN]:
+                self._on_unknown(ref.range_id, f"{definition.tenant}/{definition.name}")
             return False
         _log.info(
             "range_given_up", range=ref.range_id, tenant=definition.tenant, table=definition.name

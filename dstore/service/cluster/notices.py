@@ -8,8 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dstore.base.clock import NS_PER_S
-from dstore.base.limits import NOTICE_DETAILS_CHARS_MAX, NOTICE_REPEAT_S, NOTICES_WAITING_MAX
+from dstore.base.limits import (
+    NOTICE_DETAILS_CHARS_MAX,
+    NOTICE_REPEAT_S,
+    NOTICES_WAITING_MAX,
+    UNKNOWN_RANGE_GRACE_S,
+)
 from dstore.base.logging import get_logger
+from dstore.service.calls.key_calls import UNKNOWN_RANGE
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.backoff import Backoff
@@ -31,6 +37,7 @@ class NoticeKind(StrEnum):
     DAMAGED = "damaged"
     OLD_COPY = "old_copy"
     CONFLICT = "conflict"  # what control decided cannot be done here
+    UNKNOWN_RANGE = UNKNOWN_RANGE  # nobody else knows of it
 
 
 class NodeNotices:
@@ -51,6 +58,7 @@ class NodeNotices:
         self._backoff = Backoff(entropy)
         self._waiting: deque[values.Notice] = deque()
         self._told_ns: dict[tuple[NoticeKind, str], int] = {}
+        self._unknown_since_ns: dict[str, int] = {}  # of ranges that nobody else knows of
         self._last_us = 0
         self._is_due = asyncio.Event()
 
@@ -106,6 +114,20 @@ class NodeNotices:
         table = "/".join(name)
         details = f"Node {self._node} can't hold what it is given of {table}: {error.message}"
         self.tell(NoticeKind.CONFLICT, details, about=table)
+
+    def tell_of_unknown(self, range_id: str, table: str) -> None:
+        """Tell of a range that nobody else knows of, once that was so for UNKNOWN_RANGE_GRACE_S."""
+        now_ns = self._clock.monotonic_ns()
+        since_ns = self._unknown_since_ns.setdefault(range_id, now_ns)
+        if now_ns - since_ns < UNKNOWN_RANGE_GRACE_S * NS_PER_S:
+            return
+        self.tell(
+            NoticeKind.UNKNOWN_RANGE,
+            f"Node {self._node} keeps range {range_id} of {table}, of which neither the topology "
+            "nor control's store know: one of them may be older than it. If it is of no use, "
+            f"dstore node discard {self._node} {range_id} removes it.",
+            about=range_id,
+        )
 
     async def run(self) -> None:
         """Write what waits, until cancelled; a notice may be written twice, and is never lost."""

@@ -26,6 +26,7 @@ from dstore.service.calls.recovery_calls import RECOVERIES
 from dstore.service.control.addresses import Addresses
 from dstore.service.control.credentials import ControlCredentials
 from dstore.service.control.deletions import Deletions
+from dstore.service.control.discards import discard_handlers
 from dstore.service.control.elasticity import Elasticity
 from dstore.service.control.failover import Failovers
 from dstore.service.control.leader import Leader
@@ -147,7 +148,7 @@ class Control:
         self.elasticity = Elasticity(self.realm, self.moves)
         self._tasks = TaskRunner(
             self.realm,
-            Deletions(self.realm).handlers,
+            {**Deletions(self.realm).handlers, **discard_handlers()},
             followers=MoveTasks(self.realm, self.moves).handlers,
         )
         self._moves_replicas = settings.moves_replicas

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.service.control.discards import discard
 from dstore.service.control.move_plans import (
     APPLY_PLAN,
     MOVE_REPLICAS,
@@ -148,6 +149,10 @@ class Elasticity:
             task = await add_task(tx, realm, kind, subject=str(node)) if kind else None
         realm.tasks_due.set()
         return None if task is None else task.id
+
+    async def discard(self, node: NodeUuid, range_id: RangeId, *, actor: str) -> TaskId:
+        """See `Placing.discard`."""
+        return await discard(self._realm, node, range_id, actor=actor)
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
         """See `Placing.ok_to_stop`."""

@@ -16,6 +16,7 @@ from dstore.storage.control.records import (
     NodeUuid,
     NoticeRecord,
     ProxyUuid,
+    RangeId,
     TaskId,
     TaskRecord,
     TaskState,
@@ -409,6 +410,13 @@ class Placing(Protocol):
         Raises: Refused(NOT_FOUND): there is no such node. Refused(CONFLICT): others could not take
             what it has: a range would fall below its factor, have no primary, or not fit their
             disks; nothing was changed.
+        """
+
+    async def discard(self, node: NodeUuid, range_id: RangeId, *, actor: str) -> TaskId:
+        """Let a node delete a range that nobody else knows, for good.
+
+        Raises: Refused(NOT_FOUND): there is no such node. Refused(CONFLICT): control knows the
+            range, or the node has not told of it.
         """
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:

@@ -14,6 +14,7 @@ from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.service.calls.key_calls import AskOfRange, AskOfTenant, Verdict
 from dstore.service.control.deletions import table_task, tenant_task
+from dstore.service.control.discards import is_discarded
 from dstore.service.control.membership import find, require_admitted
 from dstore.storage.control import tables, tasks, tenants
 from dstore.storage.control.records import HolderState, NodeUuid, RangeId
@@ -41,6 +42,10 @@ class HoldingVerdicts:
         async with self._plane.store.snapshot() as tx:
             require_admitted(await find(tx, node), node)
             verdict = await _of_range(tx, node, asked)
+            if verdict is Verdict.UNKNOWN and await is_discarded(
+                tx, NodeUuid(node.uuid), RangeId(asked.range_id)
+            ):
+                verdict = Verdict.GONE
         if verdict is not Verdict.HELD:
             _log.info("range_judged", peer=node.uri, range=asked.range_id, verdict=verdict)
         return verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dstore.base.limits import CONTROL_PAGE_MAX, NOTICES_KEPT
-from dstore.storage.control.records import NoticeRecord
+from dstore.storage.control.records import NodeUuid, NoticeRecord
 from dstore.storage.control.relation import Relation
 from dstore.storage.control.store import Key, Page, Transaction
 
@@ -29,6 +29,17 @@ async def page(
 ) -> Page[NoticeRecord]:
     """List notices, the newest first; `after` is (at_us, node)."""
     return await _NOTICES.page(tx, after=after, limit=limit, order=("at_us", "node"), descends=True)
+
+
+async def has_told(tx: Transaction, node: NodeUuid, *, kind: str, about: str) -> bool:
+    """Tell whether a node has told something of a kind about something, a UUID."""
+    found = await tx.rows(
+        "SELECT 1 FROM notice WHERE node = $1 AND kind = $2 AND details LIKE $3 LIMIT 1",
+        node,
+        kind,
+        f"%{about}%",
+    )
+    return bool(found)
 
 
 async def trim(tx: Transaction, *, kept: int = NOTICES_KEPT) -> int:

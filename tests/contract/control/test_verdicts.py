@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,16 @@ from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.control_calls import DeleteTable, DeleteTenant
 from dstore.service.calls.key_calls import AskOfRange, AskOfTenant, Verdict
 from dstore.service.control.verdicts import HoldingVerdicts
-from dstore.storage.control import tables, tasks
+from dstore.storage.control import notices, tables, tasks
 from dstore.storage.control.components import NODES
-from dstore.storage.control.records import ComponentState, NodeUuid, RangeRecord
+from dstore.storage.control.records import (
+    ComponentState,
+    NodeUuid,
+    NoticeRecord,
+    RangeId,
+    RangeRecord,
+    TaskState,
+)
 from tests.contract.control.conftest import Place
 from tests.support.control import (
     ControlProcess,
@@ -160,3 +168,38 @@ async def test_a_node_that_was_removed_is_told_nothing(place: Place) -> None:
             with pytest.raises(Refused) as refused:
                 await judging
             assert refused.value.kind is RefusalKind.FORBIDDEN
+
+
+async def test_an_operator_discards_what_nobody_knows(place: Place) -> None:
+    """Only what a node has told of, and what control does not know; and only on that node."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store()) as nodes,
+        place.leader() as leader,
+    ):
+        asked, first = await placed(leader)
+        judge, discard = HoldingVerdicts(leader.plane).of_range, leader.control.elasticity.discard
+        one, other = (NodeUuid(str(node.node)) for node in nodes[:2])
+        unknown = changed(asked, range_id=uuid(7), table_id=uuid(8))
+        with pytest.raises(Refused, match="is known") as known:
+            await discard(one, first.range_id, actor="x")
+        assert known.value.kind is RefusalKind.CONFLICT
+        with pytest.raises(Refused, match="has not told"):
+            await discard(one, RangeId(uuid(7)), actor="x")
+        with pytest.raises(Refused) as nobody:
+            await discard(NodeUuid(uuid(99)), RangeId(uuid(7)), actor="x")
+        assert nobody.value.kind is RefusalKind.NOT_FOUND
+        async with leader.plane.store.transaction() as tx:
+            told = f'{{"details": "Node {one} keeps range {uuid(7)}."}}'
+            await notices.insert(
+                tx, NoticeRecord(node=one, at_us=1, kind="unknown_range", details=told)
+            )
+        assert await judge(identity(leader, nodes[0]), unknown) is Verdict.UNKNOWN
+        task = await discard(one, RangeId(uuid(7)), actor="x")
+        assert await discard(one, RangeId(uuid(7)), actor="x") == task
+        assert await judge(identity(leader, nodes[0]), unknown) is Verdict.GONE
+        assert await judge(identity(leader, nodes[1]), unknown) is Verdict.UNKNOWN
+        assert other != one
+        await eventually(lambda: leader.leads)
+        async with asyncio.timeout(10):
+            while (await leader.control.survey.task(task)).state is not TaskState.DONE:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)

@@ -169,3 +169,15 @@ def test_the_exit_status_says_whether_a_node_may_be_stopped(server: FakeServer, 
         "And 1 more.",
         f"dstore: 3 ranges need node {ONE}.",
     ]
+
+
+def test_a_range_that_nobody_knows_is_discarded_if_one_says_so(
+    server: FakeServer, run: Run
+) -> None:
+    """It is for good, so it asks."""
+    server.on("POST", f"/admin/v1/node/{ONE}/discard", {"id": ONE, "rangeId": "r", "task": TASK})
+    assert run("node", "discard", ONE, "r").exit_code == ExitCode.UNSAFE
+    said = run("node", "discard", ONE, "r", "--yes")
+    assert said.exit_code == 0
+    assert "deletes range r" in said.stderr
+    assert json.loads(server.seen[-1].body) == {"rangeId": "r"}

@@ -47,6 +47,7 @@ from dstore.storage.control.records import (
     NodeUuid,
     NoticeRecord,
     ProxyUuid,
+    RangeId,
     TaskId,
     TaskRecord,
     TaskState,
@@ -270,6 +271,11 @@ class FakePlacing:
         _known(node, NODE)
         self.asked.append((node, state, actor))
         return None if state is ComponentState.ACTIVE else A_TASK.id
+
+    async def discard(self, node: NodeUuid, range_id: RangeId, *, actor: str) -> TaskId:
+        _known(node, NODE)
+        self.asked.append(("discard", node, range_id, actor))
+        return A_TASK.id
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
         _known(node, NODE)

@@ -37,6 +37,7 @@ GUARDED = [
     ("PUT", "/admin/v1/placement/pause"),
     ("POST", "/admin/v1/placement/abort"),
     ("PUT", f"/admin/v1/node/{NODE}/intent"),
+    ("POST", f"/admin/v1/node/{NODE}/discard"),
     ("GET", f"/admin/v1/node/{NODE}/ok-to-stop"),
     ("GET", "/admin/v1/task"),
     ("GET", f"/admin/v1/task/{A_TASK.id}"),

@@ -83,3 +83,12 @@ async def test_whether_a_node_may_be_stopped(control: FakeControl) -> None:
         "why": "A range needs it.",
         "reasons": ["A range needs it."],
     }
+
+
+async def test_a_range_that_nobody_knows_is_discarded(control: FakeControl) -> None:
+    """By its id, and only so."""
+    path = f"/admin/v1/node/{NODE}/discard"
+    reply = await control.ask("POST", path, {"rangeId": "r"})
+    assert json.loads(reply.body) == {"id": NODE, "rangeId": "r", "task": A_TASK.id}
+    assert control.placing.asked[0][:3] == ("discard", NODE, "r")
+    assert (await control.ask("POST", path, {"rangeId": 7})).problem == "invalid"
