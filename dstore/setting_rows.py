@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from dstore.base import limits
+from dstore.base import limits, scrub_limits
 from dstore.base.logging import LogFormat, LogLevel
 from dstore.setting_kinds import (
     Choice,
@@ -170,6 +170,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         kind=bytes_count(0),
         default=limits.REPLICA_COPY_BYTES_PER_S,
         help="What a node sends of copies of ranges in a second, all together; 0 is no limit.",
+    ),
+    Setting(
+        name="scrub.period_s",
+        kind=seconds(60, 366 * limits.DAY_S),
+        default=scrub_limits.SCRUB_PERIOD_S,
+        help="Seconds in which every range's replicas are read whole and compared once.",
+    ),
+    Setting(
+        name="scrub.bytes_s",
+        kind=bytes_count(64 * 1_024),
+        default=scrub_limits.SCRUB_BYTES_S,
+        help="Bytes a second that a node's scrubs read, what its ranges' other replicas read too.",
     ),
     Setting(
         name="admin.host",

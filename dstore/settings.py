@@ -41,6 +41,8 @@ class Settings:
     workers: int
     ranges_per_table: int
     replication_factor: int
+    scrub_period_s: float
+    scrub_bytes_s: int
     insecure: bool
     drain_timeout_s: float
     page_cache_bytes: int

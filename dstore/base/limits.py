@@ -229,8 +229,7 @@ REPLICA_EPOCHS_TOLD: Final = 64  # the newest of a log's epochs, by which two lo
 REPLICA_EPOCHS_KEPT: Final = 256  # in a file
 REPLICA_COPY_BYTES: Final = 2 * MIB  # of rows in one message of a copy, which ends in a sync
 REPLICA_COPY_PART_ROWS: Final = 256  # written by one statement, without the interpreter
-# What a node sends of copies, all together, unless `copy_bytes_per_s` says otherwise.
-REPLICA_COPY_BYTES_PER_S: Final = 32 * MIB
+REPLICA_COPY_BYTES_PER_S: Final = 32 * MIB  # of all copies a node sends, unless a setting differs
 REPLICA_COPY_TIMEOUT_S: Final = 10.0  # for one of them to be taken
 REPLICA_COPY_GIVEN_UP_S: Final = 20.0  # that one is sent again, before all of the copy is
 REPLICA_COPY_ROWS: Final = 2_048  # requests in one message of a copy
@@ -299,10 +298,9 @@ WAL_PAGES_CHECKPOINT: Final = 32_000
 WAL_BYTES_SUM_MAX: Final = 2_048 * MIB
 FREE_DISK_BYTES_MIN: Final = 512 * MIB  # below it writes get 507; room for every checkpoint due
 FILE_IDLE_S: Final = 300.0  # a file nobody used for so long is closed
-# 7 days: a weekend and more, to notice that the wrong node.db was restored.
-# That a node keeps a range which neither coordinator nor control know of, before it tells of it; an
-# operator may discard it from then on, and nobody else ever does.
+# Before a node tells of a range that nobody else knows of; only an operator ever discards it.
 UNKNOWN_RANGE_GRACE_S: Final = 3_600
+# 7 days: a weekend and more, to notice that the wrong node.db was restored.
 ORPHAN_GRACE_S: Final = 7 * 24 * 3_600
 
 # ---------------------------------------------------------------------------------- the topology

@@ -13,7 +13,12 @@ from itertools import accumulate
 from typing import Final
 
 import prometheus_client as prometheus
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -96,6 +101,53 @@ class PeerMetrics:
         self.work_ns += self._at_work * (now_ns - self._since_ns)
         self._at_work -= 1
         self._since_ns = now_ns
+
+
+class ScrubMetrics:
+    """What is counted of scrubs; plain integers, since they are few and touched by one event loop.
+
+    `bytes_read` counts what primaries here had read, on all replicas; `oldest_s` is how long ago
+    the scrub of the range was that waits for the next one the longest.
+    """
+
+    __slots__ = ("bytes_read", "damaged", "different", "oldest_s", "ranges", "repairs")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.ranges = self.bytes_read = self.damaged = self.different = self.repairs = 0
+        self.oldest_s = 0.0
+
+
+class _ScrubCollector(Collector):
+    """Put the counts of scrubs on the page."""
+
+    def __init__(self, counts: ScrubMetrics) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts
+        return (
+            CounterMetricFamily("dstore_scrubs", "Ranges scrubbed.", value=counts.ranges),
+            CounterMetricFamily(
+                "dstore_scrub_bytes", "Bytes read by scrubs.", value=counts.bytes_read
+            ),
+            CounterMetricFamily(
+                "dstore_scrub_damaged", "Damaged replicas that scrubs found.", value=counts.damaged
+            ),
+            CounterMetricFamily(
+                "dstore_scrub_different",
+                "Entries that scrubs found not to be the same in all replicas.",
+                value=counts.different,
+            ),
+            CounterMetricFamily(
+                "dstore_scrub_repairs", "Replicas that were copied anew.", value=counts.repairs
+            ),
+            GaugeMetricFamily(
+                "dstore_scrub_oldest_seconds",
+                "Since the range was scrubbed whose scrub is the longest ago.",
+                value=counts.oldest_s,
+            ),
+        )
 
 
 class _PeerCollector(Collector):
@@ -194,6 +246,7 @@ class Metrics:
     tasks_failed: Counter
 
     peers: PeerMetrics
+    scrubs: ScrubMetrics
 
     registry: prometheus.CollectorRegistry = field(repr=False)
     _operations: dict[tuple[str, str], OperationMetrics] = field(repr=False)
@@ -230,10 +283,13 @@ def create_metrics() -> Metrics:
     registry.register(_RequestCollector(operations))
     peers = PeerMetrics()
     registry.register(_PeerCollector(peers))
+    scrubs = ScrubMetrics()
+    registry.register(_ScrubCollector(scrubs))
     return Metrics(
         registry=registry,
         _operations=operations,
         peers=peers,
+        scrubs=scrubs,
         requests_in_flight=gauge("requests_in_flight", "Requests being answered."),
         requests_refused=counter(
             "requests_refused", "Requests refused before they were read.", "reason"

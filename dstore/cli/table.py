@@ -13,6 +13,7 @@ from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
 from dstore.cli.options import calls_v1, dry_run_option, tenant_option, yes_option
 from dstore.cli.output import Column, print_list, print_result, print_thing
+from dstore.cli.scrub import scrub
 from dstore.model.replication import Outage
 from dstore.model.tables import IdType
 
@@ -125,6 +126,9 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
         {"table": name, "tenant": tenant, "deleted": True},
         sentence=f"Table {name} of tenant {tenant} is deleted.",
     )
+
+
+table.add_command(scrub)
 
 
 def _copies(found: dict[str, Any], wanted: int | None) -> str:

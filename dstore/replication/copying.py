@@ -51,12 +51,13 @@ class Copy:
     """One attempt at a copy.
 
     `number` is higher than of any attempt before in this epoch, `found` where the replica's log was
-    found to end, and `start` from where the log is to follow.
+    found to end, and `start` from where the log is to follow. `is_wrong` is as in `BeginCopy`.
     """
 
     number: int
     found: LogPoint
     start: CopyStart
+    is_wrong: bool = False
 
 
 async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surroundings) -> bool:
@@ -74,6 +75,7 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
         incarnation=replica.incarnation,
         number=copy.number,
         found=copy.found,
+        is_wrong=copy.is_wrong,
     )
     begun = await peer.call(begin, deadline_s=REPLICA_COPY_TIMEOUT_S)
     while begun.promised_epoch <= source.epoch and not begun.is_ready:

@@ -8,6 +8,7 @@ the primary's own log that was named in the request.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dstore.base.clock import NS_PER_MS
@@ -20,11 +21,11 @@ from dstore.base.limits import (
     REPLICA_SILENT_MS,
 )
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError
+from dstore.model.errors import Corrupt, DStoreError
 from dstore.replication.copying import Copy, copy_to
 from dstore.replication.forks import last_common_seq
 from dstore.replication.leases import LEASE_NS, lease_until_ns
-from dstore.replication.replica_calls import AppendRecords
+from dstore.replication.replica_calls import AppendRecords, SealReplica
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +109,7 @@ class Follower:
         self.needs_copy = False
         self.is_leaving = False  # it has asked not to be counted on
         self._bound_until_ns = -1
+        self.is_wrong = False  # what it holds is not what its log says: only a copy mends that
         self.is_required = False  # for an acknowledgement; then it keeps what it holds
         self.kept_after_seq: int | None = None  # of the log, while a copy is made
         self._has_copy = False  # of the rows, behind which it reads on
@@ -126,6 +128,13 @@ class Follower:
     def matched_seq(self) -> int:
         """Up to where it holds the primary's log, durably; -1: not known."""
         return -1 if self._matched is None else self._matched.seq
+
+    def condemn(self) -> None:
+        """Have it copied anew as soon as it does not count: its rows, or its file, are wrong."""
+        if not self.is_wrong:
+            self._around.files.condemned(self._feed.range_id, self.node)
+        self.is_wrong = self.needs_copy = True
+        self.wake()
 
     def wake(self) -> None:
         """Send what is new; if nothing is, the next heartbeat is early enough."""
@@ -197,27 +206,35 @@ class Follower:
             self._forget()
             return False
         sent_ns, committed_seq = self._now_ns(), feed.committed_seq
-        answer = await self._around.peer_of(self.node).call(
-            AppendRecords(
-                range_id=feed.range_id,
-                epoch=feed.epoch,
-                primary=self._around.node,
-                incarnation=self._replica.incarnation,
-                after=after,
-                records=tuple(records),
-                committed_seq=committed_seq,
-            ),
-            deadline_s=REPLICA_CALL_TIMEOUT_S,
+        append = AppendRecords(
+            range_id=feed.range_id,
+            epoch=feed.epoch,
+            primary=self._around.node,
+            incarnation=self._replica.incarnation,
+            after=after,
+            records=tuple(records),
+            committed_seq=committed_seq,
         )
+        try:
+            answer = await self._around.peer_of(self.node).call(
+                append, deadline_s=REPLICA_CALL_TIMEOUT_S
+            )
+        except Corrupt:
+            if not self.is_required:
+                self.condemn()  # it will not take this the next time either
+            raise
         if answer.promised_epoch > feed.epoch:
             feed.depose(answer.promised_epoch)
             return True
         self.heard_ns, self.is_leaving = self._now_ns(), answer.is_leaving
         self._bound_until_ns = self.heard_ns + LEASE_NS if answer.is_bound else -1
+        if answer.is_damaged and not self.is_wrong:
+            self.condemn()
         # Any answer has the lease in it, counted from when its request was sent (B1).
         self.answered_sent_ns, self.lease_until_ns = sent_ns, lease_until_ns(sent_ns)
         if answer.matched is not None:
             self._matched, self.kept_after_seq = answer.matched, None
+            self.needs_copy |= self.is_wrong
             self._told_seq = min(committed_seq, answer.matched.seq)
         elif answer.standing is not None:
             await self._look_for_fork(after, answer.standing)
@@ -239,8 +256,13 @@ class Follower:
     async def _copy(self) -> bool:
         """Let it learn anew, from the rows."""
         feed = self._feed
+        if self.is_wrong:
+            await self._find_end()
         copy = Copy(
-            number=feed.next_copy_number(), found=self._found, start=await feed.copy_start()
+            number=feed.next_copy_number(),
+            found=self._found,
+            start=await feed.copy_start(),
+            is_wrong=self.is_wrong,
         )
         start = copy.start
         self.kept_after_seq = start.point.seq
@@ -250,11 +272,25 @@ class Follower:
             if is_done:
                 self.needs_copy, self._matched, self._next = False, None, start.point
                 self._has_copy = True
+                self.is_wrong = False
         except DStoreError:
             # It may be something else by now than what it was when the copy was begun.
             self._forget()
             raise
         return is_done
+
+    async def _find_end(self) -> None:
+        """Ask where its log ends; of one that can't even tell that, it says nothing."""
+        request = SealReplica(
+            range_id=self._feed.range_id,
+            epoch=self._feed.epoch,
+            primary=self._around.node,
+            incarnation=self._replica.incarnation,
+        )
+        with suppress(Corrupt):
+            peer = self._around.peer_of(self.node)
+            sealed = await peer.call(request, deadline_s=REPLICA_CALL_TIMEOUT_S)
+            self._found = sealed.standing.end
 
     @property
     def wanted_after_seq(self) -> int:

@@ -113,6 +113,18 @@ class Members:
                 await self._around.note(placed)
                 self._take(placed)
 
+    def condemn(self, node: str) -> bool:
+        """Have a replica leave the set and copied anew, see `Follower.condemn`.
+
+        Returns: whether enough are in sync without it; until they are, it counts on.
+        """
+        follower = self.followers.get(node)
+        if follower is None:
+            return False
+        follower.condemn()
+        self._stirred.set()
+        return not follower.is_required or self._can_spare({node})
+
     async def heir(self, node: str | None) -> Follower | None:
         """Find an in-sync replica that answers now, on a certain node or on any."""
         asked_ns = self._around.clock.monotonic_ns()
@@ -245,13 +257,17 @@ class Members:
         lost = {
             each.node
             for each in self.required()
-            if each.needs_copy or (not is_idle and each.is_silent(REPLICA_SILENT_MS))
+            if (each.needs_copy and not each.is_wrong)
+            or (not is_idle and each.is_silent(REPLICA_SILENT_MS))
         }
         leaving = next((one.node for one in self.required() if one.is_leaving), None)
         if leaving is not None and await self._drop({*lost, leaving}):
             return True
         if lost:
             return await self._drop(lost) or await self._give_up()
+        wrong = {each.node for each in self.required() if each.is_wrong}
+        if wrong and await self._drop(wrong):
+            return True
         ready = next(filter(self._is_ready, self._learners()), None)
         if ready is not None:
             await self._join(ready)
@@ -264,14 +280,15 @@ class Members:
     def _is_ready(self, learner: Follower) -> bool:
         lag = self._leader.target.seq - learner.matched_seq
         is_close = learner.matched_seq >= 0 and lag <= REPLICA_LAG_JOINING_MAX
-        return is_close and not (learner.is_leaving or learner.is_silent(REPLICA_SILENT_MS))
+        is_away = learner.is_leaving or learner.is_silent(REPLICA_SILENT_MS)
+        return is_close and not learner.needs_copy and not is_away
 
     async def _drop(self, nodes: set[str]) -> bool:
         """Go on without some replicas, if enough are left; they learn from now on."""
+        if not self._can_spare(nodes):
+            return False
         value = self.placed.value
         dropped = placements.with_state(value, nodes, ReplicaState.LEARNER)
-        if len(dropped.in_sync) < value.min_in_sync:
-            return False
         _log.warning("replica_out_of_sync", range=value.range_id, nodes=sorted(nodes))
         await self.swap(dropped)
         return True
@@ -293,6 +310,10 @@ class Members:
         if self.placed.value.epoch > leader.epoch:
             leader.depose(self.placed.value.epoch)
         return True
+
+    def _can_spare(self, nodes: set[str]) -> bool:
+        value = self.placed.value
+        return len({each.node for each in value.in_sync} - nodes) >= value.min_in_sync
 
     async def _join(self, learner: Follower) -> None:
         """Take a learner in that holds everything up to the moment when it counts.

@@ -238,9 +238,18 @@ class Primary:
             return False
         return True
 
+    @property
+    def in_sync(self) -> Sequence[Follower]:
+        """The other replicas that count."""
+        return self._members.required()
+
     def follower(self, node: str) -> Follower | None:
         """Find another replica, in sync or not."""
         return self._members.followers.get(node)
+
+    def condemn(self, node: str) -> bool:
+        """Have another replica copied anew; see `Members.condemn`."""
+        return self._members.condemn(node)
 
     def _use(self) -> None:
         """Note that somebody asks for something."""

@@ -20,7 +20,7 @@ from dstore.base.limits import REPLICA_BACKOFF_MS_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, NotMine
 from dstore.replication import placements
-from dstore.replication.copying import no_such_copy, take_piece
+from dstore.replication.copying import no_such_copy
 from dstore.replication.handing_over import pass_on, passed_on
 from dstore.replication.leases import Promise
 from dstore.replication.opening import Superseded, gather_log, until_held
@@ -35,7 +35,8 @@ from dstore.replication.replica_calls import (
     TookOver,
 )
 from dstore.replication.surroundings import fault_of, pause_ms
-from dstore.storage import replica_copy, replica_log
+from dstore.replication.taking_copies import CopyTaker
+from dstore.storage import replica_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 _log: Final = get_logger(__name__)
 
 Result = TypeVar("Result")
-_WIPING: Final = -1
 
 
 class Replica:
@@ -81,8 +81,7 @@ class Replica:
         self._serving: Primary | None = None
         self.has_begun = asyncio.Event()  # to serve; cleared by who waits for it
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
-        # The copy that is being made here, (epoch, number), and the piece of it that comes next.
-        self._copying: tuple[tuple[int, int], int] = ((0, 0), 0)
+        self._copies = CopyTaker(self, around)
         self.fault: Corrupt | None = None  # what it holds does not let it be opened
         self.is_damaged = False  # something that it holds can't be read
         self._standing: Standing | None = None  # as of the last change, while it is a secondary
@@ -161,9 +160,10 @@ class Replica:
             return Appended(
                 promised_epoch=self._promised_epoch,
                 matched=matched,
-                standing=None if matched is not None else await self._look(),
+                standing=None if matched is not None else await self.look(),
                 is_leaving=self.is_damaged or self._around.leaving.is_set(),
                 is_bound=self._promise.is_bound,
+                is_damaged=self.is_damaged,
             )
 
     async def seal(self, request: SealReplica) -> Sealed:
@@ -172,7 +172,7 @@ class Replica:
         async with self._turn:
             if await self._bows_to(request.epoch, request.primary):
                 await self._promise_epoch(request.epoch)
-            return Sealed(standing=await self._look())
+            return Sealed(standing=await self.look())
 
     async def fetch(self, request: FetchRecords) -> Fetched:
         """Give a primary what it lacks. Raises: NotMine: another disk is meant."""
@@ -180,48 +180,34 @@ class Replica:
         async with self._turn:
             await self._load()
             if request.epoch != self._promised_epoch:
-                return Fetched(records=None, standing=await self._look())
+                return Fetched(records=None, standing=await self.look())
             records = await self._ask(partial(replica_log.records_behind, after=request.after))
-            return Fetched(records=records, standing=await self._look())
+            return Fetched(records=records, standing=await self.look())
 
     async def begin_copy(self, request: BeginCopy) -> CopyTaken:
         """Make room for a copy. Raises: NotMine: another disk is meant."""
         self._check(request.incarnation)
         async with self._turn:
-            if await self._bows_to(request.epoch, request.primary):
+            try:
+                if not await self._bows_to(request.epoch, request.primary):
+                    return CopyTaken(promised_epoch=self._promised_epoch)
                 await self._promise_epoch(request.epoch)
-                return await self._make_room(request)
-            return CopyTaken(promised_epoch=self._promised_epoch)
-
-    async def _make_room(self, request: BeginCopy) -> CopyTaken:
-        """Delete a part of what is here; the same request comes again until nothing is left."""
-        name = (request.epoch, request.number)
-        if name > self._copying[0]:
-            if (await self._look()).end != request.found:
-                raise no_such_copy()
-            self._copying, self._standing, self.is_damaged = (name, _WIPING), None, False
-            _log.warning("replica_learns_anew", range=self.range_id)
-            await self._change(replica_copy.begin)
-        if self._copying == (name, _WIPING) and not await self._change(replica_copy.wipe_some):
-            self._copying = (name, 0)
-        if self._copying[0] != name:
-            raise no_such_copy()
-        return CopyTaken(promised_epoch=self._promised_epoch, is_ready=self._copying[1] != _WIPING)
+                is_ready = await self._copies.make_room(request)
+            except Corrupt as error:  # it can't even be emptied
+                _log.warning("replica_ruined", range=self.range_id, reason=error.message)
+                await self._copies.begin_anew(request)
+                self._standing, self._promised_epoch, self.fault = None, request.epoch, None
+                is_ready = self._is_loaded = True
+            return CopyTaken(promised_epoch=self._promised_epoch, is_ready=is_ready)
 
     async def take_copy(self, request: TakeCopy) -> CopyTaken:
         """Take a piece of a copy. Raises: NotMine: another disk is meant. Corrupt."""
         self._check(request.incarnation)
         async with self._turn:
             if await self._bows_to(request.epoch, request.primary):
-                name, next_index = self._copying
-                if (request.epoch, request.number) != name or self._promised_epoch != name[0]:
+                if self._promised_epoch != request.epoch:
                     raise no_such_copy()
-                if request.index == next_index:
-                    self._standing = None
-                    await self._change(partial(take_piece, request=request))
-                    self._copying = (name, next_index + 1)
-                elif request.index != next_index - 1:
-                    raise no_such_copy()
+                await self._copies.take(request)
             return CopyTaken(promised_epoch=self._promised_epoch)
 
     async def tell(self, request: AskReplica) -> ReplicaTold:
@@ -230,7 +216,7 @@ class Replica:
         is_serving = self._serving is not None and await self._serving.is_certain()
         async with self._turn:
             await self._load()
-            return ReplicaTold(standing=await self._look(), is_serving=is_serving)
+            return ReplicaTold(standing=await self.look(), is_serving=is_serving)
 
     async def hand_over(self, node: str | None, *, swap: Swapper | None = None) -> int:
         """Make another in-sync replica the primary, as `Primary.hand_over`. Returns: its epoch."""
@@ -290,8 +276,7 @@ class Replica:
         return request.after
 
     async def _append(self, request: AppendRecords) -> LogPoint | None:
-        self._standing = None
-        matched, standing = await self._change(
+        matched, standing = await self.alter(
             lambda connection: (
                 replica_log.append(
                     connection,
@@ -309,14 +294,19 @@ class Replica:
     async def _promise_epoch(self, epoch: int) -> None:
         """Refuse every older epoch, durably before this returns."""
         if epoch > self._promised_epoch:
-            self._standing = None
-            await self._change(partial(replica_log.promise, epoch=epoch))
+            await self.alter(partial(replica_log.promise, epoch=epoch))
             self._promised_epoch = epoch
 
-    async def _look(self) -> Standing:
+    async def look(self) -> Standing:
+        """Say where it stands, in its turn."""
         if self._standing is None:
             self._standing = await self._ask(replica_log.standing)
         return self._standing
+
+    async def alter(self, work: Callable[[Any], Result]) -> Result:
+        """Change the file durably, in its turn, and forget where it stood."""
+        self._standing = None
+        return await self._change(work)
 
     async def _load(self) -> None:
         """Read what was promised before this process began."""
@@ -446,24 +436,20 @@ class Replica:
         epoch, time_us = placed.value.epoch, self._around.clock.wall_us()
         async with self._turn:
             self._require(epoch)
-            before = await self._look()
-            self._standing = None
-            record = await self._change(
-                partial(replica_log.open_epoch, epoch=epoch, time_us=time_us)
-            )
+            before = await self.look()
+            record = await self.alter(partial(replica_log.open_epoch, epoch=epoch, time_us=time_us))
             primary = self._primary = Primary(
                 placed,
                 self._around,
                 end=before.end,
-                history=(await self._look()).history,
+                history=(await self.look()).history,
                 on_deposed=self._deposed,
             )
         await until_held(primary, primary.ship([record]), self)
         await self._promise.wait_out(self._around.node)  # of any other primary
         async with self._turn:
             self._require(epoch)
-            self._standing = None
-            await self._change(partial(replica_log.serve, epoch=epoch))
+            await self.alter(partial(replica_log.serve, epoch=epoch))
             primary.committed()
         return primary
 
@@ -481,7 +467,7 @@ class Replica:
     async def standing(self) -> Standing:
         """Say where it stands."""
         async with self._turn:
-            return await self._look()
+            return await self.look()
 
     async def point_at(self, seq: int) -> LogPoint | None:
         """Find a point of the log."""
@@ -491,8 +477,7 @@ class Replica:
         """Append what another replica holds; nothing of it is known to be committed yet."""
         async with self._turn:
             self._require(epoch)
-            self._standing = None
-            matched = await self._change(
+            matched = await self.alter(
                 lambda connection: replica_log.append(
                     connection, epoch=epoch, after=after, records=records, committed_seq=0
                 )

@@ -19,6 +19,7 @@ from dstore.base.limits import (
 )
 from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
+from dstore.replication.scrub_calls import SCRUB_CALLS
 from dstore.security.identity import ComponentRole
 from dstore.storage.log_records import Epoch, LogPoint, LogRecord, Sequence64, Standing
 from dstore.storage.replica_copy import CopyEnd, CopyPage
@@ -43,6 +44,7 @@ class Appended(msgspec.Struct, frozen=True, array_like=True):
     standing: Standing | None = None
     is_leaving: bool = False
     is_bound: bool = False
+    is_damaged: bool = False
 
 
 class AppendRecords(PeerRequest[Appended], frozen=True, array_like=True):
@@ -106,7 +108,8 @@ class BeginCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
     """Become no replica, and empty, so that a copy can be made here; asked until that is done.
 
     `number` grows from copy to copy within an epoch. `found` is where the replica's log was found
-    to end: if that is not so any more, this is an old message, and nothing is done.
+    to end: if that is not so any more, this is an old message, and nothing is done. With `is_wrong`
+    what is there is not what its log says, so that its end tells nothing: the range's value does.
     """
 
     range_id: RangeId
@@ -115,6 +118,7 @@ class BeginCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
     incarnation: NodeId
     number: Sequence64
     found: LogPoint
+    is_wrong: bool = False
 
 
 class TakeCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
@@ -248,5 +252,6 @@ REPLICA_CALLS: Final = (
     ASK_REPLICAS,
     HAND_OVER,
     TAKE_OVER,
+    *SCRUB_CALLS,
 )
 """All may be repeated: a replica that holds a record already says so again."""

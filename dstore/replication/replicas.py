@@ -20,6 +20,7 @@ from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import HandedOver, ReplicasTold
+from dstore.replication.scrub_answers import ScrubAnswers
 from dstore.replication.surroundings import pause_ms
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Replicas:
         self._replicas: dict[str, Replica] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._removed_ns: dict[str, int] = {}  # when; its promise outlives a replica
+        self._scrubbed = ScrubAnswers(around, holds=self._replicas.__contains__)
 
     def of(self, range_id: str) -> Replica | None:
         """Find a range's replica: what its file asks for, `range_file.Surroundings`."""
@@ -120,6 +122,7 @@ class Replicas:
             Answered(call=replica_calls.ASK_REPLICAS, handler=self._tell_all),
             Answered(call=replica_calls.HAND_OVER, handler=self._hand_over),
             Answered(call=replica_calls.TAKE_OVER, handler=self._take_over),
+            *self._scrubbed.answered(),
         )
 
     async def _append(self, request: AppendRecords, received: Received) -> Appended:

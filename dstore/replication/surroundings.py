@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dstore.base.clock import NS_PER_MS
 from dstore.model.errors import Corrupt, DStoreError
@@ -17,8 +17,37 @@ if TYPE_CHECKING:
     from dstore.base.tasks import Tasks
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
+    from dstore.storage.examination import PagesSeen
     from dstore.storage.range_file import RangeFile
     from dstore.topology.coordinator import Coordinator
+
+
+class Files(Protocol):
+    """What replicas ask of their files beside opening them, each by its range's id."""
+
+    async def read_pages(self, range_id: str, *, first_page: int) -> PagesSeen:
+        """Read pages from the disk, see `examination`. Raises: as `open_file`."""
+
+    async def is_sound(self, range_id: str) -> bool:
+        """Read the whole file, see `examination`. Raises: as `open_file`."""
+
+    async def renew(self, range_id: str, *, promised_epoch: int) -> None:
+        """Put an empty file in its place that has promised an epoch, durably, and is no replica.
+
+        Raises: Unavailable: it is as it was. NotMine: it is not held here.
+        """
+
+    async def note_scrub(self, range_id: str, at_us: int) -> None:
+        """Remember when the range was scrubbed."""
+
+    def found_damaged(self, range_id: str, error: Corrupt) -> None:
+        """Hear that something in the file can't be read."""
+
+    def condemned(self, range_id: str, node: str) -> None:
+        """Hear that the primary here has another node's replica copied anew."""
+
+    def begins_anew(self, range_id: str) -> None:
+        """Hear that nothing is left of what was in it."""
 
 
 async def _noted_by_nobody(_placed: Placed) -> None:
@@ -41,6 +70,7 @@ class Surroundings:
         note: remembers a range's value, durably when it returns, should the coordinator lose it; a
             primary has it noted before it opens the range in it or acknowledges by its set. Raises:
             Unavailable, Unknown.
+        files: what is asked of them beside opening.
         tasks: own what runs in the background.
         began_ns: when this process began, on `clock`.
         turns: to open ranges.
@@ -56,6 +86,7 @@ class Surroundings:
     open_file: Callable[[str], Awaitable[RangeFile]]
     on_serving: Callable[[str, int | None], None]
     on_fault: Callable[[str, Corrupt], None]
+    files: Files
     tasks: Tasks
     began_ns: int
     turns: Turns = field(default_factory=Turns)

@@ -154,6 +154,7 @@ class ControlProcess:
             reports=control.survey,
             recovery=control.recovery,
             placing=control.elasticity,
+            scrubbing=control.scrubs,
         )
         report = Report(
             roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock

@@ -18,6 +18,7 @@ from dstore.base.threads import in_thread
 from dstore.replication.peers.calls import Calls, Methods
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.replication.replica_calls import REPLICA_CALLS
+from dstore.replication.scrub_calls import ASK_SCRUBS
 from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.identity import ComponentRole, Identity
@@ -26,6 +27,7 @@ from dstore.service.calls.range_calls import WRITE_ENTRY
 from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
 from dstore.service.cluster.forwarding import Forwarding
 from dstore.service.cluster.node_details import NodePlace
+from dstore.service.cluster.scrubs import ScrubSettings
 from dstore.service.cluster_node import ClusterNode
 from dstore.service.enrolment.membership import Membership
 from dstore.service.node import Node, NodeOptions, open_node
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from dstore.service.enrolment.records import Enrolment
     from dstore.settings import Settings
 
-_NODE_CALLS: Final = Calls((*REPLICA_CALLS, WRITE_ENTRY))  # of another node
+_NODE_CALLS: Final = Calls((*REPLICA_CALLS, ASK_SCRUBS, WRITE_ENTRY))  # of another node
 
 
 def node_options(settings: Settings) -> NodeOptions:
@@ -65,6 +67,15 @@ def node_options(settings: Settings) -> NodeOptions:
         free_disk_bytes_min=settings.free_disk_bytes_min,
         wal_pages_checkpoint=settings.wal_pages_checkpoint,
         copy_bytes_per_s=settings.copy_bytes_per_s,
+    )
+
+
+def scrub_settings(runtime: Runtime) -> ScrubSettings:
+    """Say what the settings decide about scrubs."""
+    return ScrubSettings(
+        period_s=runtime.settings.scrub_period_s,
+        bytes_s=runtime.settings.scrub_bytes_s,
+        counts=runtime.metrics.scrubs,
     )
 
 
@@ -136,6 +147,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             clock=clock,
             entropy=entropy,
             rewrites_files=True,
+            scrubs=scrub_settings(runtime),
         )
         ending.push_async_callback(node.close)
         peers = PeerServer(

@@ -32,7 +32,7 @@ from dstore.replication.peers.errors import unreachable
 from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
 from dstore.roles.control_process import ControlProcess
-from dstore.roles.member_node import node_jobs, node_options
+from dstore.roles.member_node import node_jobs, node_options, scrub_settings
 from dstore.roles.proxy_presence import proxy_presence
 from dstore.security.sealer import KeySealer
 from dstore.service.client_env import write_client_env
@@ -346,6 +346,7 @@ def _member(
         peer_of=_no_other_node,
         clock=runtime.clock,
         entropy=runtime.entropy,
+        scrubs=scrub_settings(runtime),
     )
 
 

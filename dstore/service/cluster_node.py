@@ -17,9 +17,9 @@ from dstore.base.limits import (
     CONTROL_ANSWER_S,
     LEASE_TTL_S,
     OWN_KEYS_LAST_S,
-    REWRITE_LOOK_S,
 )
 from dstore.base.logging import get_logger
+from dstore.base.metrics import ScrubMetrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused
 from dstore.service.calls.key_calls import AskComponentKey
@@ -29,11 +29,12 @@ from dstore.service.cluster.node_details import NodeDetails, NodePlace
 from dstore.service.cluster.notices import NodeNotices
 from dstore.service.cluster.own_keys import OwnKeys
 from dstore.service.cluster.range_replicas import Member, RangeReplicas
+from dstore.service.cluster.rewriting import rewrite_files
+from dstore.service.cluster.scrubs import ScrubSettings
 from dstore.service.cluster.table_reports import TableReports
 from dstore.service.cluster.tenant_shares import TenantShareBook
 from dstore.service.range_gate import RangeGate
 from dstore.service.range_server import RangeServer
-from dstore.storage.node_keys import STANDALONE
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.backoff import Backoff
@@ -85,6 +86,7 @@ class ClusterNode:
         clock: Clock,
         entropy: Entropy,
         rewrites_files: bool = False,
+        scrubs: ScrubSettings | None = None,
     ) -> None:
         """Put it together; `run` makes it live.
 
@@ -100,7 +102,9 @@ class ClusterNode:
             entropy: for sessions, nonces and retries.
             rewrites_files: write files anew whose keys were drawn before control had a share of
                 them (I4); of no use where control's keys lie in the same directory.
+            scrubs: how its ranges are scrubbed, and who counts that.
         """
+        self._scrubs = scrubs or ScrubSettings(counts=ScrubMetrics())
         self._began_ns = clock.monotonic_ns()
         self._peer_of = peer_of
         self._rewrites_files = rewrites_files
@@ -256,7 +260,12 @@ class ClusterNode:
                 peer_of=self._peer_of,
                 on_serving=self._serving_changed,
                 on_fault=self._faulty,
+                on_damage=self._found_damaged,
+                on_anew=self._begun_anew,
                 on_failure=_raised_by_run,
+                notices=self._notices,
+                scrubs=self._scrubs,
+                entropy=self._entropy,
             ),
         )
 
@@ -289,8 +298,8 @@ class ClusterNode:
             on_unknown=self._notices.tell_of_unknown,
             on_looked=self._details.say,
         )
-        rewriting = (self._rewrite(node),) if self._rewrites_files else ()
-        for job in (*self._jobs(node), reports.measure(), *rewriting):
+        rewriting = (rewrite_files(node),) if self._rewrites_files else ()
+        for job in (*self._jobs(node), reports.measure(), replicas.scrubs.run(), *rewriting):
             group.create_task(job, name="node_job")
         reports.found(await self._watcher.known())
         await assignments.run()
@@ -315,6 +324,17 @@ class ClusterNode:
             self._reports.note_damage(range_id)
         if self._replicas is not None:
             self._replicas.retreat(range_id)
+            self._replicas.scrubs.suspect(range_id)
+
+    def _found_damaged(self, range_id: str, error: Corrupt) -> None:
+        """Hear of damage that a scrub has found, which does about it what can be done."""
+        self._notices.tell_of_damage(range_id, error)
+        if self._reports is not None:
+            self._reports.note_damage(range_id)
+
+    def _begun_anew(self, range_id: str) -> None:
+        if self._reports is not None:
+            self._reports.note_anew(range_id)
 
     def _serve(self, node: Node, replicas: RangeReplicas) -> None:
         server = RangeServer(
@@ -451,35 +471,6 @@ class ClusterNode:
         self._details.say()
         if self._reports is not None:
             self._reports.say_all()
-
-    # ---------------------------------------------------------------------------- rewriting
-
-    async def _rewrite(self, node: Node) -> None:
-        """Write files anew that were made before control had a share of their keys (I4)."""
-        holdings = node.holdings
-        while True:
-            for range_id in holdings.to_be_rewritten():
-                held = holdings.ranges.get(range_id)
-                if held is None or holdings.tenants[held.tenant].control is None:
-                    continue
-                try:
-                    await holdings.turn(held.tenant, _renewed(node, range_id))
-                except DStoreError as error:
-                    _log.warning("range_not_rewritten", range=range_id, reason=error.message)
-                else:
-                    _log.info("range_rewritten", range=range_id)
-            await asyncio.sleep(REWRITE_LOOK_S)
-
-
-async def _renewed(node: Node, range_id: str) -> None:
-    """Put a range's key under control's share, then write its file under a fresh one."""
-    holdings = node.holdings
-    held = holdings.ranges.get(range_id)
-    if held is None:
-        return
-    if held.enrolment == STANDALONE:
-        await holdings.rewrap(range_id, holdings.tenants[held.tenant].control)
-    await holdings.rewrite(range_id)
 
 
 def _raised_by_run(error: BaseException) -> None:

@@ -151,7 +151,7 @@ class Holdings:
         file = self.peek(ref)
         if file is None:
             self._check_replica(ref.range_id)
-            file = await self._files.open(ref.range_id, self._file_key(ref.range_id))
+            file = await self._files.open(ref.range_id, self.file_key(ref.range_id))
             self.peek(ref)  # it may have been dropped meanwhile
         return file
 
@@ -165,7 +165,7 @@ class Holdings:
         if file is None:
             self.table_of(range_id)
             self._check_replica(range_id)
-            file = await self._files.open(range_id, self._file_key(range_id))
+            file = await self._files.open(range_id, self.file_key(range_id))
         return file
 
     def _check_replica(self, range_id: str) -> None:
@@ -189,6 +189,13 @@ class Holdings:
         """Say where the replica in a range's file stands. Raises: as `open_held`."""
         file = await self.open_held(range_id)
         return await file.look(replica_log.standing)
+
+    async def note_scrubs(self, times: Sequence[tuple[str, int]]) -> None:
+        """Remember when ranges were scrubbed: (range id, wall time in microseconds)."""
+        await self._database.run(partial(table_records.note_scrubs, times=times))
+        for held, at_us in ((self._ranges.get(range_id), at_us) for range_id, at_us in times):
+            if held is not None:
+                self._ranges[held.range_id] = replace(held, scrubbed_at_us=at_us)
 
     async def noted_placements(self, range_ids: Sequence[str]) -> Mapping[str, NotedPlacement]:
         """Read what was noted of ranges' values; who is not in it is not held here."""
@@ -387,10 +394,10 @@ class Holdings:
         if control is not None:
             tenant.control = control
 
-    async def rewrite(self, range_id: str) -> None:
+    async def rewrite(self, range_id: str, *, promised_epoch: int | None = None) -> None:
         """Write a range's file anew under a fresh key, wrapped with the shares at hand.
 
-        Requests for the range wait meanwhile: some seconds a gigabyte.
+        Requests wait meanwhile: some seconds a gigabyte. `promised_epoch`: see `RangeFiles`.
 
         Raises: Unavailable: a share is not at hand, or there is no room for a second copy; the file
             is as it was. Corrupt: a page of it is damaged; the same.
@@ -409,13 +416,12 @@ class Holdings:
                 coming, epoch=self._ranges[range_id].epoch, quantity=held.quantity
             )
 
-        await self._files.rewrite(range_id, before=before, after=after, record=record)
+        await self._files.rewrite(
+            range_id, before=before, after=after, record=record, promised_epoch=promised_epoch
+        )
 
     def to_be_rewritten(self) -> Sequence[str]:
-        """The ranges whose files have a key that was drawn without control's share.
-
-        On an enrolled node these are what keeps I4 pending; on a stand-alone one it is all of them.
-        """
+        """The ranges whose files have a key drawn without control's share: I4 is pending there."""
         return [held.range_id for held in self._ranges.values() if held.drawn_under == STANDALONE]
 
     async def remove_table(self, tenant_name: str, name: str) -> Table:
@@ -480,7 +486,7 @@ class Holdings:
             except (DStoreError, OSError) as error:
                 _log.warning("file_left", range=ref.range_id, error=type(error).__name__)
 
-    def _file_key(self, range_id: str) -> Callable[[], FileKey]:
+    def file_key(self, range_id: str) -> Callable[[], FileKey]:
         """Make what opens a range's key, in a thread; it may be a renewed one by then."""
 
         def key() -> FileKey:

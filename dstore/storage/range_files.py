@@ -14,11 +14,11 @@ from dstore.base.limits import FILE_IDLE_S, RETRY_AFTER_MS, WAL_BYTES_SUM_MAX
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
 from dstore.model.errors import DStoreError, Unavailable, UnavailableKind, Unknown
-from dstore.storage import rewriting
+from dstore.storage import examination, rewriting
 from dstore.storage.failures import gone, translated
 from dstore.storage.node_keys import sync_directory
 from dstore.storage.range_file import RangeFile
-from dstore.storage.replica_log import beginning_of
+from dstore.storage.replica_log import NEVER_WHOLE, beginning_of
 from dstore.storage.schema import Schema, upgrade
 from dstore.storage.vault.layout import FRAME_BYTES
 
@@ -41,6 +41,7 @@ _GONE_MAX: Final = 4_096  # deleted ranges remembered: more than requests can be
 _NEW_META: Final = (
     "INSERT INTO meta (ID, RANGE_ID, EPOCH, SEQ, DIGEST, QUANTITY) VALUES (1, ?, ?, 0, ?, 0)"
 )
+_NO_REPLICA: Final = "UPDATE meta SET PROMISED_EPOCH = ?, APPLIED_SEQ = 0, WHOLE_SEQ = ?"
 
 
 class RangeFiles:
@@ -160,6 +161,20 @@ class RangeFiles:
         if range_id in self._open:
             await shield(self._move(range_id, self._shut(range_id)))
 
+    async def read_pages(
+        self, range_id: str, key: Callable[[], FileKey], *, first_page: int
+    ) -> examination.PagesSeen:
+        """Read pages of a range's file from the disk. Raises: as `open`, and `read_pages`."""
+        file, vault = await self.open(range_id, key), self._around.vault
+        return await file.look(
+            lambda _: examination.read_pages(vault, file.path, first_page=first_page)
+        )
+
+    async def is_sound(self, range_id: str, key: Callable[[], FileKey]) -> bool:
+        """Read all of a range's file. Raises: as `open`, and `examination.is_sound`."""
+        file, vault = await self.open(range_id, key), self._around.vault
+        return await file.look(lambda _: examination.is_sound(vault, file.path))
+
     async def rewrite(
         self,
         range_id: str,
@@ -167,6 +182,7 @@ class RangeFiles:
         before: FileKey,
         after: FileKey,
         record: Callable[[], Awaitable[None]],
+        promised_epoch: int | None = None,
     ) -> None:
         """Write a range's file anew under another key; whoever opens it meanwhile waits.
 
@@ -176,6 +192,8 @@ class RangeFiles:
             after: of the next generation.
             record: makes `after` durable as the file's key, once its pages are. What it raises
                 undoes the rewrite, unless it is Unknown: then the next start tells.
+            promised_epoch: begin the file anew instead, with this promise, empty and no replica
+                until a copy is made in it. Nothing of the former one is read, which may be ruined.
 
         Raises: NotMine: the range was deleted. Unavailable, Corrupt: the file is as it was. What
             `record` raises.
@@ -184,7 +202,9 @@ class RangeFiles:
             await shield(moving)
         if range_id in self._gone:
             raise gone(range_id)
-        work = self._rewrite(range_id, before=before, after=after, record=record)
+        work = self._rewrite(
+            range_id, before=before, after=after, record=record, promised_epoch=promised_epoch
+        )
         error = await shield(self._move(range_id, work))
         if error is not None:
             raise error
@@ -278,12 +298,17 @@ class RangeFiles:
         before: FileKey,
         after: FileKey,
         record: Callable[[], Awaitable[None]],
+        promised_epoch: int | None,
     ) -> None:
-        if range_id not in self._open:  # a log that a crash has left is recovered by opening
-            await self._open_file(range_id, lambda: before)
-        await self._shut(range_id)
+        if promised_epoch is None and range_id not in self._open:
+            await self._open_file(range_id, lambda: before)  # recovers a log that a crash has left
+        if range_id in self._open:
+            await self._shut(range_id)
         path = self._path(range_id)
-        await self._in_thread(lambda: rewriting.stage(path, before=before, after=after))
+        if promised_epoch is None:
+            await self._in_thread(lambda: rewriting.stage(path, before=before, after=after))
+        else:
+            await self._in_thread(self._stage_empty, range_id, after, promised_epoch)
         try:
             await record()
         except Unknown:
@@ -330,10 +355,28 @@ class RangeFiles:
             sync_directory(self._directory)
         vault.register(path, key)
         with closing(vault.create(path)) as connection:
-            upgrade(connection, Schema.RANGE)
-            # The log's chain begins with the range's id: no two ranges ever give one version, not
-            # even to the same first write (`entry_cache` shares entries among all of them).
-            connection.execute(_NEW_META, (range_id, epoch, beginning_of(range_id).digest))
+            _begin_range(connection, range_id, epoch=epoch)
+
+    def _stage_empty(self, range_id: str, key: FileKey, promised_epoch: int) -> None:
+        """Make the file that takes the place of a ruined one; `rewriting` gives it its name."""
+        path, vault = self._path(range_id), self._around.vault
+        staged = rewriting.staged_path(path, key.generation)
+        vault.register(staged, key)
+        try:
+            with translated(str(path)):
+                for suffix in _SUFFIXES:
+                    staged.with_name(staged.name + suffix).unlink(missing_ok=True)
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                path.touch(mode=0o600)  # a file that is gone altogether is replaced as any other
+                with closing(vault.create(staged)) as connection:
+                    _begin_range(connection, range_id, epoch=1)
+                    connection.execute(_NO_REPLICA, (promised_epoch, NEVER_WHOLE))
+                sync_directory(path.parent)
+        except BaseException:
+            rewriting.discard(path, key.generation)
+            raise
+        finally:
+            vault.forget(staged)
 
     def _open_path(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
         path = self._path(range_id)
@@ -363,6 +406,16 @@ class RangeFiles:
 
     async def _in_thread(self, work: Callable[..., Result], *args: object) -> Result:
         return await get_running_loop().run_in_executor(self._around.executor, work, *args)
+
+
+def _begin_range(connection: apsw.Connection, range_id: str, *, epoch: int) -> None:
+    """Make the tables of an empty range.
+
+    The log's chain begins with the range's id: no two ranges ever give one version, not even to the
+    same first write (`entry_cache` shares entries among all of them).
+    """
+    upgrade(connection, Schema.RANGE)
+    connection.execute(_NEW_META, (range_id, epoch, beginning_of(range_id).digest))
 
 
 async def _failure_of(work: Coroutine[Any, Any, None]) -> Exception | None:

@@ -27,7 +27,7 @@ NODE_FILE: Final = "node.db"
 
 _RANGES = (
     "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
-    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER "
+    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER, SCRUBBED_AT_US "
     "FROM range_of_table"
 )
 
@@ -40,7 +40,8 @@ class RangeRecord:
     `enrolment` is the UUID of the control plane whose share is part of what wraps `file_key`;
     STANDALONE if there is none. `drawn_under` is the same at the time when the file's data key was
     drawn: a key that was once wrapped without control's share stays what a stolen copy of that time
-    can open, until the file is written anew (I4).
+    can open, until the file is written anew (I4). `scrubbed_at_us` is the wall time of the last
+    scrub, in microseconds since 1970; 0 if none is known.
     """
 
     tenant: str
@@ -57,6 +58,7 @@ class RangeRecord:
     file_key: bytes = field(repr=False)
     enrolment: str = STANDALONE
     drawn_under: str = STANDALONE
+    scrubbed_at_us: int = 0
 
     @property
     def ref(self) -> RangeRef:
@@ -154,6 +156,13 @@ def set_quantities(connection: apsw.Connection, counts: Sequence[tuple[str, int]
     connection.executemany("UPDATE range_of_table SET QUANTITY = ?2 WHERE RANGE_ID = ?1", counts)
 
 
+def note_scrubs(connection: apsw.Connection, times: Sequence[tuple[str, int]]) -> None:
+    """Note when ranges were scrubbed; `times` are (range id, us)."""
+    connection.executemany(
+        "UPDATE range_of_table SET SCRUBBED_AT_US = ?2 WHERE RANGE_ID = ?1", times
+    )
+
+
 def delete_table(connection: apsw.Connection, tenant: str, name: str) -> None:
     """Remove a table and its ranges, keys included; the caller notes that a shred is due."""
     connection.execute(
@@ -169,7 +178,7 @@ def delete_range(connection: apsw.Connection, range_id: str) -> None:
 
 def _range(row: tuple[Any, ...]) -> RangeRecord:
     tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
-    file_uuid, generation, file_key, enrolment, drawn_under = row[9:]
+    file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us = row[9:]
     return RangeRecord(
         tenant=tenant,
         table=table,
@@ -185,6 +194,7 @@ def _range(row: tuple[Any, ...]) -> RangeRecord:
         file_key=file_key,
         enrolment=enrolment,
         drawn_under=drawn_under,
+        scrubbed_at_us=scrubbed_at_us,
     )
 
 

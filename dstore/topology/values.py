@@ -166,6 +166,7 @@ class HeldReport(_Value, frozen=True, kw_only=True, gc=False):
     """How one range of a table is on a node; quantities are estimates.
 
     `requests_per_s` are those that the node was asked itself, rounded (`service.range_heat`).
+    `scrubbedAtUs` is when its replicas were last read whole and compared, as far as is known.
     """
 
     range_id: Uuid
@@ -173,6 +174,7 @@ class HeldReport(_Value, frozen=True, kw_only=True, gc=False):
     entries: Count = 0
     stored_bytes: Count = 0
     requests_per_s: Count = 0
+    scrubbed_at_us: Count = 0
 
 
 class NodeTableDetails(_Value, frozen=True, kw_only=True, gc=False):

@@ -147,7 +147,7 @@ DEPARTING: Final = replace(
     REPLICATED,
     name="departing",
     build=DepartingCluster,
-    duration_s=30.0,
+    duration_s=32.0,
     fault_pause_s=1.5,
     interesting=frozenset({"departed", "log.handed_over", "log.failed_over", "log.range_opened"}),
 )

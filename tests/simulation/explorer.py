@@ -24,6 +24,7 @@ from tests.simulation.replicated import REPLICATED
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.returned import RETURNED
 from tests.simulation.scenario import Outcome, simulate
+from tests.simulation.scrubbed import SCRUBBED
 from tests.simulation.whole_cluster import WHOLE
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ SCENARIOS: Final = {
         UNSEEN,
         DEPARTING,
         ROLLING,
+        SCRUBBED,
     )
 }
 _MUTANTS: Final = {mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS)}

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
     from random import Random
 
+    from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
     from dstore.topology.coordinator import Coordinator
@@ -213,6 +214,10 @@ class ReplicatedCluster:
             for number, content in contents.items()
             if content[1] != rows
         ]
+
+    def faulty(self, where: str, what: Corrupt) -> None:
+        """Hear that a replica's content is not what it should be."""
+        self.world.violate(f"{where} {what.message}")
 
     def acknowledged(self, epoch: int | None, number: int) -> None:
         """Note that a node has acknowledged a write in an epoch."""

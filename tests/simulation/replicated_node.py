@@ -41,11 +41,13 @@ from tests.simulation.replicated_calls import (
     outcome_of,
     value_of,
 )
+from tests.simulation.sim_files import SimFiles
 
 if TYPE_CHECKING:
     from dstore.replication.peers.port import Peer
     from dstore.replication.replica import Replica as ReplicaHere
     from dstore.storage.range_file import RangeFile
+    from dstore.storage.replication_port import Replication
     from tests.simulation.machines import Process
     from tests.simulation.replicated import ReplicatedCluster
 
@@ -107,20 +109,6 @@ class Node:
             for other in cluster.numbers
             if other != number
         }
-        self.replicas = Replicas(
-            Surroundings(
-                node=node_id(number),
-                incarnation=disk_id,
-                clock=process.clock,
-                coordinator=self.coordinator,
-                peer_of=self._peers.__getitem__,
-                open_file=self.open_file,
-                on_serving=self._be_told,
-                on_fault=lambda range_id, what: world.violate(f"{process.name}: {range_id} {what}"),
-                tasks=self.tasks,
-                began_ns=process.clock.monotonic_ns(),
-            )
-        )
         disk = process.machine.disk
         assert disk is not None
         around = FileSurroundings(
@@ -133,14 +121,32 @@ class Node:
             executor=None,  # type: ignore[arg-type] # the loop does all work itself
             clock=process.clock,
             on_fatal=process.fatal,
-            replication_of=self.replicas.of,
+            replication_of=self._replication_of,
         )
         self.directory = disk.directory
         self.files = RangeFiles(disk.directory, around, open_files_max=4)
-        self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
+        key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
         self._made = disk.directory / "made"
+        self.sim_files = SimFiles(self.files, key, self._made)
+        self.around = Surroundings(
+            node=node_id(number),
+            incarnation=disk_id,
+            clock=process.clock,
+            coordinator=self.coordinator,
+            peer_of=self._peers.__getitem__,
+            open_file=self.open_file,
+            on_serving=self._be_told,
+            on_fault=lambda range_id, what: cluster.faulty(f"{process.name}: {range_id}", what),
+            files=self.sim_files,
+            tasks=self.tasks,
+            began_ns=process.clock.monotonic_ns(),
+        )
+        self.replicas = Replicas(self.around)
         self._latest: placements.Placed | None = None
         self._is_giving_up = False
+
+    def _replication_of(self, range_id: str) -> Replication | None:
+        return self.replicas.of(range_id)
 
     def _be_told(self, _range_id: str, epoch: int | None) -> None:
         assert epoch != self.served, epoch
@@ -148,14 +154,21 @@ class Node:
 
     async def open_file(self, range_id: str) -> RangeFile:
         """Open the range's file."""
-        return await self.files.open(range_id, lambda: self.key)
+        return await self.files.open(range_id, lambda: self.sim_files.key)
 
     async def live(self) -> None:
         """Be a replica when the range's value says so."""
+        self.sim_files.settle()
         if self._made.exists():
             self.replicas.add(RANGE_ID)
         self.cluster.world.board.listen(
-            self.process, Methods([*self.replicas.answered(), Answered(call=DO, handler=self.do)])
+            self.process,
+            Methods(
+                [
+                    *self.replicas.answered(),
+                    Answered(call=DO, handler=self.do),
+                ]
+            ),
         )
         alive = LeasedKey(
             self.coordinator,
@@ -190,7 +203,7 @@ class Node:
         if self._is_giving_up:
             return
         if self._is_named(placed) and not self._made.exists():
-            await self.files.create(RANGE_ID, self.key)
+            await self.files.create(RANGE_ID, self.sim_files.key)
             self._made.touch()
             self.replicas.add(RANGE_ID)
         self.replicas.follow(placed)

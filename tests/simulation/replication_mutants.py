@@ -96,7 +96,7 @@ def _opens_without_sealing() -> Patches:
         self._check(request.incarnation)
         async with self._turn:
             await self._load()
-            return Sealed(standing=await self._look())
+            return Sealed(standing=await self.look())
 
     return ((Replica, "seal", seal),)
 

@@ -14,6 +14,7 @@ from dstore.api.admin.join_tokens import join_token_routes
 from dstore.api.admin.notices import notice_routes
 from dstore.api.admin.placement import placement_routes
 from dstore.api.admin.recovery import recovery_routes
+from dstore.api.admin.scrubs import scrub_routes
 from dstore.api.admin.status import NodeStatus, StatusHandlers
 from dstore.api.admin.tasks import task_routes
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from dstore.api.admin.status import Report, Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
+    from dstore.service.control.scrubs import Scrubbing
     from dstore.service.control.status import ClusterReports, Placing, TopologyRecovery
     from dstore.service.node import Node
 
@@ -43,6 +45,7 @@ class ControlAdmin:
     reports: ClusterReports
     recovery: TopologyRecovery
     placing: Placing
+    scrubbing: Scrubbing
 
 
 def admin_routes(node: Node, *, report: Report, metrics: Metrics) -> tuple[Route, ...]:
@@ -88,6 +91,7 @@ def control_routes(
         *component_routes(control.reports, control.door),
         *placement_routes(control.reports, control.door),
         *elasticity_routes(control.placing, control.door),
+        *scrub_routes(control.scrubbing, control.door),
         *task_routes(control.reports, control.door),
         *notice_routes(control.reports, control.door),
         *recovery_routes(control.recovery, control.door),

@@ -35,6 +35,8 @@ class NoticeKind(StrEnum):
 
     DISK_LOW = "disk_low"
     DAMAGED = "damaged"
+    DIFFERENT = "different"  # replicas of one range are not the same
+    REPAIRED = "repaired"
     OLD_COPY = "old_copy"
     CONFLICT = "conflict"  # what control decided cannot be done here
     UNKNOWN_RANGE = UNKNOWN_RANGE  # nobody else knows of it
@@ -108,6 +110,10 @@ class NodeNotices:
         """Tell that a replica of a range has another content than its primary."""
         details = f"Node {self._node}, its replica of range {range_id}: {why}"
         self.tell(NoticeKind.DAMAGED, details, about=range_id)
+
+    def tell_of_scrub(self, kind: NoticeKind, range_id: str, text: str) -> None:
+        """Tell what a scrub of a range has found, or that it is repaired."""
+        self.tell(kind, f"Range {range_id}: {text}", about=f"scrub of {range_id}")
 
     def tell_of_conflict(self, name: tuple[str, str], error: DStoreError) -> None:
         """Tell that what control decided of a table, by tenant and name, cannot be done here."""

@@ -18,6 +18,8 @@ from dstore.replication.surroundings import Surroundings
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.cluster.departure import Departure
 from dstore.service.cluster.placement_notes import PlacementNotes
+from dstore.service.cluster.replica_files import ReplicaFiles
+from dstore.service.cluster.scrubs import Scrubs
 from dstore.topology import keyspace as keys
 from dstore.topology.values import ComponentStatus
 
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
     from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer, Received
     from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered
+    from dstore.service.cluster.notices import NodeNotices
+    from dstore.service.cluster.scrubs import ScrubSettings
     from dstore.service.node import Node
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.view import PlacedRange
@@ -45,7 +50,12 @@ class Member:
         peer_of: finds another node. Raises: Unreachable.
         on_serving: told of each range, by its id, that is served from now on, or no longer.
         on_fault: told of a range whose content is not what it should be, and why.
+        on_damage: told of a range in whose file something can't be read, and what.
+        on_anew: told of a range whose file has nothing of what was in it any more.
         on_failure: told of what nobody foresaw; it ends the process.
+        notices: tell the operator.
+        scrubs: how ranges are scrubbed.
+        entropy: spreads the first scrubs.
     """
 
     uuid: str
@@ -57,7 +67,12 @@ class Member:
     peer_of: Callable[[str], Peer]
     on_serving: Callable[[str], None]
     on_fault: Callable[[str, Corrupt], None]
+    on_damage: Callable[[str, Corrupt], None]
+    on_anew: Callable[[str], None]
     on_failure: Callable[[BaseException], None]
+    notices: NodeNotices
+    scrubs: ScrubSettings
+    entropy: Entropy
 
 
 class RangeReplicas:
@@ -81,6 +96,13 @@ class RangeReplicas:
             on_serving=self._serving,
             on_fault=self._faulty,
             note=self._notes.note,
+            files=ReplicaFiles(
+                node.holdings,
+                node.files,
+                on_damage=member.on_damage,
+                on_anew=member.on_anew,
+                on_condemned=self._condemned,
+            ),
             tasks=self._tasks,
             began_ns=member.began_ns,
             pace=node.pace,
@@ -93,6 +115,14 @@ class RangeReplicas:
             coordinator=member.coordinator,
             tasks=self._tasks,
         )
+        self.scrubs = Scrubs(
+            self._replicas,
+            self._around,
+            node.holdings,
+            settings=member.scrubs,
+            notices=member.notices,
+            entropy=member.entropy,
+        )
         self._of_files = node.replications
         node.holdings.replicate(self._of_files, on_wanted=self._around.turns.want)
         self._subscriptions = (
@@ -104,6 +134,7 @@ class RangeReplicas:
         """List the calls that replicas answer, and their handlers."""
         return (
             *self._replicas.answered(),
+            *self.scrubs.answered(),
             Answered(call=ASK_REMEMBERED, handler=self._remembered),
         )
 
@@ -165,7 +196,12 @@ class RangeReplicas:
 
     def _serving(self, range_id: str, epoch: int | None) -> None:
         self._holdings.serve(range_id, epoch)
+        if epoch is not None:
+            self.scrubs.served(range_id)
         self._member.on_serving(range_id)
+
+    def _condemned(self, range_id: str, node: str) -> None:
+        self.scrubs.condemned(range_id, node)
 
     def _faulty(self, range_id: str, error: Corrupt) -> None:
         """Tell of damage; clients too, if there is no other replica to answer them."""

@@ -94,6 +94,12 @@ class TableReports:
         self._damaged.add(range_id)
         self.look_at(range_id)
 
+    def note_anew(self, range_id: str) -> None:
+        """Say that nothing is left of what was damaged in a range."""
+        if range_id in self._damaged:
+            self._damaged.discard(range_id)
+            self.look_at(range_id)
+
     def look_at(self, range_id: str) -> None:
         """Say how a range's table is, since something about the range has changed."""
         held = self._holdings.ranges.get(range_id)
@@ -134,6 +140,7 @@ class TableReports:
                 entries=counts.quantity(refs),
                 stored_bytes=counts.size_bytes(refs),
                 requests_per_s=self._heat.requests_per_s(range_id),
+                scrubbed_at_us=0 if held is None else held.scrubbed_at_us,
             )
 
     def _now(self, range_id: str, status: HeldStatus) -> HeldStatus:

@@ -38,6 +38,7 @@ from dstore.service.control.presence import Presence
 from dstore.service.control.publisher import Publisher
 from dstore.service.control.realm import Realm
 from dstore.service.control.recovery import Recovery
+from dstore.service.control.scrubs import TableScrubs
 from dstore.service.control.settling import Settling
 from dstore.service.control.survey import Survey
 from dstore.service.control.tables import ControlTables
@@ -146,6 +147,7 @@ class Control:
             replaced_after_s=settings.replaced_after_s,
         )
         self.elasticity = Elasticity(self.realm, self.moves)
+        self.scrubs = TableScrubs(self.realm, nodes)
         self._tasks = TaskRunner(
             self.realm,
             {**Deletions(self.realm).handlers, **discard_handlers()},

@@ -14,7 +14,8 @@ from dstore.storage.vault.layout import (
     RESERVED_BYTES,
     ZERO_RESERVED,
 )
-from dstore.storage.vault.residency import NotResident, Residency
+from dstore.storage.vault.page_cache import NO_CACHE
+from dstore.storage.vault.residency import Inspection, NotResident, Residency
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -43,11 +44,28 @@ class MainFile(apsw.VFSFile):
         """Open the file through `base_vfs`; bound methods are kept because they are hot."""
         super().__init__(base_vfs, name, flags)
         self._state = state
-        self._cache_get, self._cache_put = state.cache.get, state.cache.put
+        cache = NO_CACHE if isinstance(residency, Inspection) else state.cache
+        self._cache_get, self._cache_put = cache.get, cache.put
         self._space = state.main_space
         self._residency = residency
         self._unsynced_pages = 0  # counted only while it yields
         self._base_read, self._base_write = super().xRead, super().xWrite
+        if isinstance(residency, Inspection):
+            residency.pages = self
+
+    @property
+    def page_count(self) -> int:
+        """How many pages lie on the disk, see `Pages`."""
+        return -(-super().xFileSize() // PAGE_BYTES)
+
+    def is_authentic(self, index: int) -> bool:
+        """Read a page from the disk, see `Pages`.
+
+        One that is being folded in at this moment may be read in part, and is not.
+        """
+        with self._state.first_page if index == 0 else _NO_LOCK:
+            sealed = self._base_read(PAGE_BYTES, index * PAGE_BYTES)
+        return self._state.sealer.open_main(index, sealed) is not None
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
         """Answer authentic bytes, or raise `Corrupt`; beyond the end, nothing."""

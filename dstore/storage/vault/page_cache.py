@@ -60,3 +60,22 @@ class PageCache:
     def clear(self) -> None:
         """Forget all of them."""
         self._pages.clear()
+
+
+class _NoCache:
+    """Keeps nothing: what a connection has that examines what lies on the disk."""
+
+    __slots__ = ()
+
+    def get(self, _key: int) -> bytes | None:
+        """Return None: it has nothing."""
+        return None
+
+    def put(self, _key: int, _page: bytes) -> None:
+        """Remember nothing."""
+
+    def discard(self, _key: int) -> None:
+        """Forget nothing."""
+
+
+NO_CACHE: Final = _NoCache()

@@ -8,9 +8,12 @@ to a sync of the log that the caller starts in a thread (`LogState.sync`).
 A connection that folds a long log beside the writer `yields`: it syncs what it writes piece by
 piece. The disk then has no large sync to do at once, behind which those of commits would wait, and
 while it syncs, other threads have the interpreter.
+
+A connection that examines a file reads what lies on the disk, whatever is in memory (`Inspection`).
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 class NotResident(Exception):
@@ -24,3 +27,24 @@ class Residency:
     required: bool = False
     defers_sync: bool = False
     yields: bool = False
+
+
+class Pages(Protocol):
+    """A database file, page by page, as it lies on the disk."""
+
+    @property
+    def page_count(self) -> int:
+        """How many there are now."""
+
+    def is_authentic(self, index: int) -> bool:
+        """Read a page, which counts from 0, and see whether it is what was written there."""
+
+
+@dataclass(slots=True)
+class Inspection(Residency):
+    """Of a connection that takes nothing from the vault's cache, and leaves nothing there.
+
+    `pages` is set when the database file is opened.
+    """
+
+    pages: Pages | None = None

@@ -36,7 +36,8 @@ from dstore.storage.vault.layout import (
     frame_checksum,
     pack_note,
 )
-from dstore.storage.vault.residency import NotResident, Residency
+from dstore.storage.vault.page_cache import NO_CACHE
+from dstore.storage.vault.residency import Inspection, NotResident, Residency
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -68,8 +69,9 @@ class WalFile(apsw.VFSFile):
         self._state = state
         self._log = state.log
         self._seal = state.sealer.seal_frame
-        self._cache_get, self._cache_put = state.cache.get, state.cache.put
-        self._cache_discard = state.cache.discard
+        cache = NO_CACHE if isinstance(residency, Inspection) else state.cache
+        self._cache_get, self._cache_put = cache.get, cache.put
+        self._cache_discard = cache.discard
         self._base_read, self._base_write = super().xRead, super().xWrite
         self._residency = residency
         self._pending_index = -1

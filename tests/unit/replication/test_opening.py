@@ -46,6 +46,7 @@ def _surroundings() -> Surroundings:
         open_file=unused,
         on_serving=unused,
         on_fault=unused,
+        files=unused,
         tasks=unused,
         began_ns=0,
     )

@@ -79,6 +79,7 @@ async def around(others: Others, faults: list[str]) -> AsyncIterator[Surrounding
         open_file=unused,
         on_serving=lambda *_: None,
         on_fault=lambda _range_id, error: faults.append(error.message),
+        files=unused,
         tasks=tasks,
         began_ns=0,
     )

@@ -62,6 +62,7 @@ async def test_nobody_speaks_for_another_primary(call: Any, request_: Any) -> No
         open_file=unused,
         on_serving=unused,
         on_fault=unused,
+        files=unused,
         tasks=tasks,
         began_ns=0,
     )

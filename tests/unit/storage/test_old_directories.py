@@ -28,6 +28,7 @@ def _undo_steps(connection: apsw.Connection) -> None:
         "PLACEMENT",
         "PLACEMENT_EPOCH",
         "PLACEMENT_REVISION",
+        "SCRUBBED_AT_US",
     ):
         connection.execute(f"ALTER TABLE range_of_table DROP COLUMN {column}")
     connection.pragma("user_version", 1)

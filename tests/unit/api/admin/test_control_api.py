@@ -38,6 +38,8 @@ GUARDED = [
     ("POST", "/admin/v1/placement/abort"),
     ("PUT", f"/admin/v1/node/{NODE}/intent"),
     ("POST", f"/admin/v1/node/{NODE}/discard"),
+    ("POST", "/admin/v1/scrub/acme/orders"),
+    ("GET", "/admin/v1/scrub/acme/orders"),
     ("GET", f"/admin/v1/node/{NODE}/ok-to-stop"),
     ("GET", "/admin/v1/task"),
     ("GET", f"/admin/v1/task/{A_TASK.id}"),
