@@ -140,11 +140,13 @@ def _copy(replicated: ReplicatedCluster, node: Component, old: Path) -> None:
             if entries is None:
                 continue
             at_s = max(_at_s(each) for each in begun if each["range"] == done["range"])
-            rates.append((entries * ENTRY_BYTES, _at_s(done) - at_s))
+            rates.append((entries * ENTRY_BYTES, at_s, _at_s(done)))
     if not rates:
         print("no range was copied: what its log had was enough")
         return
-    size, took_s = sum(one for one, _ in rates), sum(took for _, took in rates)
+    size = sum(one for one, _, _ in rates)
+    # From the first one's beginning to the last one's end: they go on side by side.
+    took_s = max(end_s for _, _, end_s in rates) - min(begun_s for _, begun_s, _ in rates)
     print(
         f"{len(rates)} ranges copied to a new learner: {size / _MB:.1f} MB of entries at "
         f"{size / _MB / took_s:.1f} MB/s"
