@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -141,7 +142,12 @@ def _collected_behind() -> Iterator[None]:
     finally:
         if is_enabled:
             gc.enable()
-        gc.collect()
+        # Whoever is unwound only now belongs to a dead process; nobody can be told how that went.
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _told: None
+        try:
+            gc.collect()
+        finally:
+            sys.unraisablehook = hook
 
 
 class _Play:
