@@ -72,11 +72,6 @@ def _refuses_no_old_epoch() -> Patches:
     return ((Replica, "_bows_to", bows_to),)
 
 
-def _forgets_its_promise() -> Patches:
-    """Keep the promised epoch in memory only (I6)."""
-    return ((replica_log, "promise", lambda *_, **__: None),)
-
-
 def _reopens_in_its_old_epoch() -> Patches:
     """Go on after a restart in the epoch of before: what was shipped then is met again (B2)."""
 
@@ -320,7 +315,6 @@ _SEEDS: Final = {
     _serves_without_a_lease: (REPLICATED, 0),
     _counts_its_lease_too_long: (REPLICATED, 2),
     _refuses_no_old_epoch: (REPLICATED, 1),
-    _forgets_its_promise: (REPLICATED, 69),
     _reopens_in_its_old_epoch: (REPLICATED, 0),
     _opens_without_sealing: (REPLICATED, 1),
     _swaps_what_it_reads: (REPLICATED, 3),

@@ -260,6 +260,20 @@ def _waits_in_a_thread() -> Patches:
     return ((RangeFile, "_ship", ship),)
 
 
+async def _a_promise_outlives_its_process(tmp_path: Path) -> bool:
+    """Promise an epoch, and open the replica's file anew (I6)."""
+    async with store(tmp_path) as made:
+        range_id = await made.new_range()
+        file = await made.open(range_id)
+        await file.change(partial(replica_log.promise, epoch=5))
+        await made.files.close()
+        files = RangeFiles(tmp_path, made.around, open_files_max=8)
+        again = await files.open(range_id, lambda: made.keys[range_id])
+        promised_epoch = (await again.look(replica_log.standing)).promised_epoch
+        await files.close()
+        return promised_epoch == 5
+
+
 class _Clock:
     """A clock that goes when it is told to."""
 
@@ -404,6 +418,10 @@ _MUTANTS: Final[dict[str, tuple[Check, Callable[[], Patches]]]] = {
     "takes_any_disk_for_its_own": (
         _another_disk_is_another_replica,
         lambda: ((Replica, "_check", lambda _self, _incarnation: None),),
+    ),
+    "forgets_its_promise": (
+        _a_promise_outlives_its_process,
+        lambda: ((replica_log, "promise", lambda *_, **__: None),),
     ),
     "copies_rows_alone": (_a_copy_has_the_requests, _copies_rows_alone),
     "waits_in_a_thread": (_no_thread_waits_for_the_network, _waits_in_a_thread),
