@@ -157,6 +157,7 @@ class ReturnedCluster(ReplicatedCluster):
             await asyncio.sleep(random.uniform(*_BACKED_UP_S))
         if not self._may_be_lost(machine):
             return
+        self._is_disk_lost = True  # from now on no other's may be
         usual = machine.restarts_in_s
         before = self._boot(number)
         absent: Parting | None = None
@@ -165,7 +166,7 @@ class ReturnedCluster(ReplicatedCluster):
             await asyncio.sleep(random.uniform(*_LEAVES_S))
         try:
             # Whatever was decided while it was up is known when it comes back.
-            self._is_disk_lost, machine.restarts_in_s = True, None
+            machine.restarts_in_s = None
             machine.kill()
             await asyncio.sleep(random.uniform(*_AWAY_S))
             if machine.process is not None or before is None or not await self._is_spare(number):
