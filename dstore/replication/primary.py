@@ -31,6 +31,7 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind, Unknown
 from dstore.replication import placements
+from dstore.replication.copying import no_such_copy
 from dstore.replication.follower import Follower
 from dstore.replication.members import Members
 from dstore.storage import replica_copy, replica_log
@@ -144,12 +145,19 @@ class Primary:
         )
 
     async def copy_start(self) -> CopyStart:
-        """Say from where the log is to follow a copy that is begun now."""
-        point = self.end
+        """Say from where the log is to follow a copy that is begun now.
+
+        While the range is opened its rows may not show all of the log yet. Raises: Unavailable.
+        """
+        end = self.end
         file = await self._around.open_file(self.range_id)
-        standing = await file.look(replica_log.standing)
+        standing, applied = await file.look(replica_log.standing_applied)
+        point = end if standing.applied_seq >= end.seq else applied
+        if point is None:
+            raise no_such_copy()
         history = tuple(each for each in standing.history if each.first_seq <= point.seq)
-        return CopyStart(epoch=history[-1].epoch, point=point, history=history)
+        epoch = history[-1].epoch if history else self.epoch
+        return CopyStart(epoch=epoch, point=point, history=history)
 
     def next_copy_number(self) -> int:
         """Number a copy."""

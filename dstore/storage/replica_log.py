@@ -125,6 +125,12 @@ def standing(connection: apsw.Connection) -> Standing:
     )
 
 
+def standing_applied(connection: apsw.Connection) -> tuple[Standing, LogPoint | None]:
+    """Say where the replica stands, and what point its rows show; None: it is not known."""
+    now = standing(connection)
+    return now, point_at(connection, now.applied_seq)
+
+
 def records_behind(
     connection: apsw.Connection, after: LogPoint, *, last_seq: int | None = None
 ) -> tuple[LogRecord, ...] | None:

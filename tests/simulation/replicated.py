@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from dstore.base.clock import NS_PER_MS
+from dstore.base.limits import REPLICA_SILENT_MS
 from dstore.model.errors import DStoreError, Unavailable, Unknown
 from dstore.model.hashing import HASH_MAX
 from dstore.replication import members, placements, primary
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
+    from dstore.replication.primary import Primary
     from dstore.topology.coordinator import Coordinator
     from tests.simulation.machines import Machine, Process
     from tests.simulation.workloads import Draw
@@ -184,7 +186,7 @@ class ReplicatedCluster:
             if replica is not None and replica.serving_epoch != life.served:
                 told.append(f"node-{number} was told {life.served}: {replica.serving_epoch}")
             serving = None if replica is None else replica._serving
-            if serving is not None and not serving._members.is_writable:
+            if serving is not None and _is_stalled(serving):
                 self.world.trace.counts["in_sync_stall"] += 1
         return told
 
@@ -332,6 +334,16 @@ class ReplicatedCluster:
         """Read the applied part of a node's log, and its rows."""
         node = self.lives[number]
         return await node.process.run(read_all(node), name="look")
+
+
+def _is_stalled(primary: Primary) -> bool:
+    """Tell whether a write waits for a replica that is silent and can't be left out."""
+    members = primary._members
+    value = members.placed.value
+    if primary._shipping is None or len(value.in_sync) > value.min_in_sync:
+        return False
+    since_ns = primary._now_ns() - REPLICA_SILENT_MS * NS_PER_MS
+    return any(each.heard_ns < since_ns for each in members.required())
 
 
 def read_much(client: int, random: Random, keys: Sequence[str]) -> Draw:

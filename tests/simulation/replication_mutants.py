@@ -14,7 +14,7 @@ from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Sealed
 from dstore.service.cluster import boot_counter
-from dstore.storage import brief_names, replica_log, requests
+from dstore.storage import brief_names, replica_copy, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
 from dstore.storage.shipments import Shipment
 from dstore.topology.coordinator import CoordinatorUnavailable, OutcomeUnknown
@@ -144,6 +144,18 @@ def _forgets_names_of_requests() -> Patches:
 def _takes_a_copy_for_whole() -> Patches:
     """Append to a copy that is not finished as to any other replica."""
     return ((replica_log, "NEVER_WHOLE", -1), (replica_log.ReplicaState, "is_whole", True))
+
+
+def _copies_what_its_rows_lack() -> Patches:
+    """Let the log follow a copy from its end, whatever of it the rows show."""
+
+    async def copy_start(self: Primary) -> replica_copy.CopyStart:
+        file = await self._around.open_file(self.range_id)
+        history = (await file.look(replica_log.standing)).history
+        known = tuple(each for each in history if each.first_seq <= self.end.seq)
+        return replica_copy.CopyStart(epoch=known[-1].epoch, point=self.end, history=known)
+
+    return ((Primary, "copy_start", copy_start),)
 
 
 def _does_not_wait_out_its_promise() -> Patches:
@@ -324,6 +336,7 @@ _SEEDS: Final = {
     _forgets_requests_elsewhere: (REPLICATED, 1),
     _forgets_names_of_requests: (REPLICATED, 8),
     _takes_a_copy_for_whole: (REPLICATED, 5),
+    _copies_what_its_rows_lack: (REPLICATED, 20),
     _opens_with_who_is_there: (LONELY, 0),
     _joins_who_lags: (LONELY, 0),
     _joins_without_waiting_for_it: (LONELY, 2),
