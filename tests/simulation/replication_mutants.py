@@ -345,7 +345,7 @@ _SEEDS: Final = {
     _takes_any_answer_for_a_lease: (DEPOSED, 2),
     _takes_an_unknown_swap_for_failed: (LONELY, 9),
     _ends_at_what_is_applied: (LONELY, 0),
-    _trusts_every_directory: (RETURNED, 15),
+    _trusts_every_directory: (RETURNED, 0),
     _trims_what_is_not_applied: (LONELY, 0),
     _refuses_at_once: (REPLICATED, 11),
 }

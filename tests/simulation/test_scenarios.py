@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 FEW: Final = 4  # seeds of each scenario in every run
-MANY: Final = 12
+MANY: Final = 8
 PART: Final = 4
 # The order in which seeds draw may change with the code, and a mutant then dies a little later.
 PATIENCE: Final = 60

@@ -205,7 +205,9 @@ async def test_a_stopped_holder_of_the_lock_is_put_out(
     """A control that is stopped in mid-transaction must not stop the others for ever."""
     from dstore.storage.control import postgres
 
-    monkeypatch.setitem(postgres._SERVER_SETTINGS, "idle_in_transaction_session_timeout", "300")
+    async with opened(postgresql.address(database)):
+        pass  # its tables are made, which may take longer
+    monkeypatch.setitem(postgres._SERVER_SETTINGS, "idle_in_transaction_session_timeout", "1000")
     async with (
         opened(postgresql.address(database)) as stopped,
         opened(postgresql.address(database)) as other,
