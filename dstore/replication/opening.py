@@ -96,8 +96,8 @@ async def gather_log(
             placed = await _leave_out(placed, missing, around)
             if since_ms(around.clock, began_ns) > REPLICA_UNOPENED_MS:
                 await give_to_another(placed, around)
-            continue
-        await pause_ms(REPLICA_TENDED_MS)
+        else:
+            await pause_ms(REPLICA_TENDED_MS)
         if own.placed is not None and own.placed.is_newer(placed):
             raise Overtaken(own.placed)
 

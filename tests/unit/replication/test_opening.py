@@ -9,6 +9,7 @@ import pytest
 
 from dstore.base.clock import SystemClock
 from dstore.model.hashing import HASH_MAX
+from dstore.replication import opening
 from dstore.replication.opening import gather_log
 from dstore.replication.peers.errors import Unreachable
 from dstore.replication.placements import Overtaken, Placed
@@ -71,8 +72,12 @@ def _placed(revision: int, *states: ReplicaState) -> Placed:
     return Placed(path=path, value=value, revision=Revision(revision))
 
 
-async def test_nobody_is_waited_for_whose_disk_is_lost() -> None:
+@pytest.mark.parametrize("patience_ms", [50, 60_000])
+async def test_nobody_is_waited_for_whose_disk_is_lost(
+    monkeypatch: pytest.MonkeyPatch, patience_ms: int
+) -> None:
     """Who can't be left out is waited for, until the range's value says that he is not counted."""
+    monkeypatch.setattr(opening, "REPLICA_SILENT_MS", patience_ms)
     own, around = OwnHere(), _surroundings()
     begun = _placed(5, ReplicaState.IN_SYNC, ReplicaState.IN_SYNC)
     own.placed = begun
@@ -81,11 +86,11 @@ async def test_nobody_is_waited_for_whose_disk_is_lost() -> None:
         return await gather_log(begun, cast("OwnReplica", own), around, is_new=False)
 
     async with asyncio.TaskGroup() as group:
-        opening = group.create_task(_overtaken(open_range()))
+        gathering = group.create_task(_overtaken(open_range()))
         await asyncio.sleep(0.3)
-        assert not opening.done()
+        assert not gathering.done()
         own.placed = _placed(6, ReplicaState.IN_SYNC, ReplicaState.LEARNER)
-    assert opening.result() is own.placed
+    assert gathering.result() is own.placed
 
 
 async def _overtaken(opening: Any) -> Placed | None:
