@@ -13,6 +13,10 @@ import pytest
 from dstore.base.logging import configure
 from tests.support.scheduling import Scheduling, place_of
 
+# Programs are started from processes in which gRPC's threads run: its fork handlers, which are for
+# forks that go on without exec, can end the child before it is that program.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 # Where a skipped test is a failure: what can't be tested there is not known to work.
 _IS_STRICT = os.environ.get("CI") == "true" or os.environ.get("DSTORE_TEST_STRICT") == "1"
 
