@@ -26,17 +26,19 @@ from dstore.base.limits import (
     REPLICA_TENDED_MS,
 )
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError
+from dstore.model.errors import DStoreError, NotMine
 from dstore.replication import placements
 from dstore.replication.cut_off import heir_of_the_unheard
 from dstore.replication.follower import Feed, Follower
 from dstore.replication.placements import Overtaken
+from dstore.replication.splitting import children_of, not_cut
 from dstore.replication.surroundings import pause_ms, since_ms
 from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.values import Malformed, ReplicaState
 
 if TYPE_CHECKING:
     from dstore.replication.placements import Placed, Swapper
+    from dstore.replication.split_calls import Split
     from dstore.replication.surroundings import Surroundings
     from dstore.topology.values import RangePlacement
 
@@ -68,6 +70,7 @@ class Members:
         self._stirred = asyncio.Event()  # there may be something to tend
         self._tending: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._has_other_reader = False
 
     def start(self) -> None:
         """Begin to send, and to tend them."""
@@ -173,6 +176,43 @@ class Members:
     async def _swapped(self, before: Placed, value: RangePlacement) -> Placed:
         return await placements.swap(self._around.coordinator, before, value, pause=pause_ms)
 
+    async def swap_for_two(self, split: Split) -> list[Placed]:
+        """Put a range's children in its place, and know the outcome before this returns.
+
+        The caller holds `changing`, and every in-sync replica has ripe seeds.
+
+        Raises: Unavailable: surely they are not, and the set may be another one by now. NotMine:
+            there is another primary, or no such range any more.
+        """
+        leader, before = self._leader, self.placed
+        try:
+            return await placements.swap_for_two(
+                self._around.coordinator, before, children_of(before, split), pause=pause_ms
+            )
+        except Overtaken as error:
+            now = error.now
+            if (
+                now is None
+                or now.value.epoch != leader.epoch
+                or now.value.node != before.value.node
+            ):
+                leader.depose(leader.epoch + 1 if now is None else now.value.epoch)
+                raise NotMine(leader.range_id, leader.epoch) from None
+            try:
+                await self._around.note(now)
+            except DStoreError:
+                leader.depose(leader.epoch)
+                raise
+            self._take(now)
+        except (CoordinatorError, Malformed) as error:
+            _log.warning("range_not_cut", range=leader.range_id, reason=error.message)
+        raise not_cut()
+
+    def keep_images(self, *, is_on: bool) -> None:
+        """Have the log hold images even if there are no followers."""
+        self._has_other_reader = is_on
+        self._keep_log()
+
     def _take(self, placed: Placed) -> None:
         self.placed = placed
         if not self._is_closed:
@@ -222,7 +262,7 @@ class Members:
         is_copied = any(each.is_copied for each in followers)
         most = REPLICA_COPY_LAG_RECORDS_MAX if is_copied else REPLICA_LAG_RECORDS_MAX
         kept = max(end_seq - most, min(wanted, default=0), 0)
-        self.wanted_after_seq = kept if self.followers else None
+        self.wanted_after_seq = kept if self.followers or self._has_other_reader else None
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """End with a task that has failed in a way that nobody foresaw; its log says how."""

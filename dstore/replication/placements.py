@@ -6,7 +6,7 @@ happened since is never read first and then overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from dstore.base.limits import (
 from dstore.model.errors import DStoreError
 from dstore.topology import values
 from dstore.topology.coordinator import (
+    NO_REVISION,
     CoordinatorError,
     Found,
     Get,
@@ -92,11 +93,51 @@ async def swap(
         CoordinatorUnavailable, CoordinatorFull, CoordinatorRefused, RolledBack: it surely is not
             changed.
     """
-    encoded = values.encode(value)
+    return (await _swap(coordinator, before, [(before.path, value)], pause=pause))[0]
+
+
+async def swap_for_two(
+    coordinator: Coordinator,
+    before: Placed,
+    children: Sequence[tuple[RangePath, RangePlacement]],
+    *,
+    pause: Callable[[int], Awaitable[None]],
+) -> list[Placed]:
+    """Put two ranges in the place of one, in one transaction, as `swap`.
+
+    Args:
+        coordinator: has the value.
+        before: the range as the caller decided on it.
+        children: the lower one, at the path of `before`, and the upper one, where nothing is.
+        pause: waits for so many milliseconds.
+    Returns: both, as they are then.
+    Raises: as `swap`.
+    """
+    (low_path, low), (high_path, high) = children
+    assert low_path == before.path, low_path
+    assert (low.high_hash + 1, high.high_hash) == (high_path.low_hash, before.value.high_hash)
+    return await _swap(coordinator, before, children, pause=pause)
+
+
+async def _swap(
+    coordinator: Coordinator,
+    before: Placed,
+    changed: Sequence[tuple[RangePath, RangePlacement]],
+    *,
+    pause: Callable[[int], Awaitable[None]],
+) -> list[Placed]:
+    """Write the first value over `before`, and the others where nothing is."""
+    encoded = [values.encode(value) for _, value in changed]
     key = before.path.path
     transaction = Transaction(
-        compares=(ModRevisionIs(key=key, revision=before.revision),),
-        then=(Put(key=key, value=encoded),),
+        compares=(
+            ModRevisionIs(key=key, revision=before.revision),
+            *(ModRevisionIs(key=path.path, revision=NO_REVISION) for path, _ in changed[1:]),
+        ),
+        then=tuple(
+            Put(key=path.path, value=value)
+            for (path, _), value in zip(changed, encoded, strict=True)
+        ),
         otherwise=(Get(key=key),),
     )
     is_open = False  # one with an unknown outcome may be on its way
@@ -110,13 +151,14 @@ async def swap(
             if not is_open:
                 raise
         else:
-            if result.succeeded:
-                return Placed(path=before.path, value=value, revision=result.revision)
-            found = result.responses[0]
-            assert isinstance(found, Found)
-            if is_open and found.kv is not None and found.kv.value == encoded:
-                return Placed(path=before.path, value=value, revision=found.kv.mod_revision)
-            raise Overtaken(_same_range(before, _placed(before.path, found)))
+            revision = result.revision
+            if not result.succeeded:
+                found = result.responses[0]
+                assert isinstance(found, Found)
+                if not is_open or found.kv is None or found.kv.value != encoded[0]:
+                    raise Overtaken(_same_range(before, _placed(before.path, found)))
+                revision = found.kv.mod_revision
+            return [Placed(path=path, value=value, revision=revision) for path, value in changed]
         await pause(backoff_ms)
         backoff_ms = min(2 * backoff_ms, REPLICA_BACKOFF_MS_MAX)
 

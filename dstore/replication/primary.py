@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import (
@@ -34,20 +34,30 @@ from dstore.replication import placements
 from dstore.replication.copying import no_such_copy
 from dstore.replication.follower import Follower
 from dstore.replication.members import Members
+from dstore.replication.splitting import not_cut
 from dstore.storage import replica_copy, replica_log
 from dstore.storage.log_records import RecordKind
 from dstore.storage.replica_copy import CopyStart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dstore.replication.placements import Placed, Swapper
+    from dstore.replication.split_calls import Split
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord
     from dstore.storage.replica_copy import CopyPage, CopyPlace
+    from dstore.topology.values import Replica
 
 _log: Final = get_logger(__name__)
 _IDLE_NS: Final = REPLICA_IDLE_MS * NS_PER_MS
+
+
+class ServedOrNot(Protocol):
+    """Has a primary serve clients, or not."""
+
+    def __call__(self, *, is_on: bool) -> None:
+        """Do so, in this turn of the event loop."""
 
 
 class Primary:
@@ -125,6 +135,15 @@ class Primary:
     def wanted_after_seq(self) -> int | None:
         """What is behind it in the log is still wanted; None: nothing is."""
         return self._members.wanted_after_seq
+
+    @property
+    def in_sync(self) -> Sequence[Replica]:
+        """Who counts by the range's value, this node's replica among them."""
+        return self._members.placed.value.in_sync
+
+    def keep_images(self, *, is_on: bool) -> None:
+        """Have the log hold images even if no other replica wants them: something here does."""
+        self._members.keep_images(is_on=is_on)
 
     async def adopt(self, placed: Placed) -> None:
         """Take the range's value that the topology shows, if it is newer and of this epoch."""
@@ -373,6 +392,57 @@ class Primary:
             raise _not_handed_over()
         _log.info("handed_over", range=self.range_id, epoch=self.epoch, to=heir.node)
         return members.placed
+
+    async def cut(
+        self,
+        split: Split,
+        *,
+        ripen: Callable[[Placed, LogPoint], Awaitable[bool]],
+        be_served: ServedOrNot,
+    ) -> list[Placed]:
+        """Put two ranges in the place of this one; it has ended when they are (ADR 0018).
+
+        Args:
+            split: the attempt; all in-sync replicas have sown, and are near.
+            ripen: has every in-sync replica of a value make its seeds ripe, if its log ends at a
+                point. Returns: whether all have.
+            be_served: tells clients that this serves them, or no longer.
+
+        Returns: both, as the coordinator has them.
+        Raises: Unavailable: it is not split, and this is the primary still. NotMine: it is not.
+        """
+        members = self._members
+        async with members.changing:
+            if self._is_closed:
+                raise NotMine(self.range_id, self.epoch)
+            self._is_handing_over = True
+            try:
+                await self._rest()
+                await self._ripe(ripen)
+                # A lease is worth nothing against the children's primaries: not even reads go on.
+                be_served(is_on=False)
+                children = await members.swap_for_two(split)
+                self.close()
+            except DStoreError:
+                if not self._is_closed:
+                    be_served(is_on=True)
+                raise
+            except BaseException:
+                self.close()  # nobody knows whether there are children by now
+                raise
+            finally:
+                self._go_on()
+        _log.info("range_cut", range=self.range_id, epoch=self.epoch, at_hash=split.at_hash)
+        return children
+
+    async def _ripe(self, ripen: Callable[[Placed, LogPoint], Awaitable[bool]]) -> None:
+        """Have the seeds of all ripened. Raises: Unavailable: some are not. NotMine: this ended."""
+        members = self._members
+        is_ripe = members.is_writable and await ripen(members.placed, self.end)
+        if self._is_closed:
+            raise NotMine(self.range_id, self.epoch)
+        if not is_ripe:
+            raise not_cut()
 
     async def _rest(self) -> None:
         """Return when the batch that is under way is committed: those behind it are held."""

@@ -22,6 +22,7 @@ from dstore.model.errors import Corrupt, NotMine
 from dstore.replication import placements
 from dstore.replication.copying import no_such_copy
 from dstore.replication.handing_over import pass_on, passed_on
+from dstore.replication.heartbeats import matched_at_once
 from dstore.replication.leases import Promise
 from dstore.replication.opening import Superseded, gather_log, until_held
 from dstore.replication.placements import Overtaken
@@ -97,6 +98,11 @@ class Replica:
         return None if self._serving is None or self._serving.is_closed else self._serving
 
     @property
+    def serving(self) -> Primary | None:
+        """What it is as the primary that answers; None if it is not."""
+        return None if self.serving_epoch is None else self._serving
+
+    @property
     def is_named(self) -> bool:
         """Whether the range's value, as it was heard of last, names this replica its primary."""
         return self.placed is not None and self._is_mine(self.placed)
@@ -149,7 +155,7 @@ class Replica:
         async with self._turn:
             if not await self._bows_to(request.epoch, request.primary):
                 return Appended(promised_epoch=self._promised_epoch)
-            matched = self._heartbeat(request)
+            matched = matched_at_once(request, self._standing, promised_epoch=self._promised_epoch)
             if matched is None:
                 try:
                     matched = await self._append(request)
@@ -260,20 +266,6 @@ class Replica:
                 return False
             self._step_down()
         return True
-
-    def _heartbeat(self, request: AppendRecords) -> LogPoint | None:
-        """Answer from memory what changes nothing."""
-        standing = self._standing
-        if (
-            standing is None
-            or request.records
-            or request.epoch != self._promised_epoch
-            or request.after != standing.end
-            or not standing.is_whole
-            or min(request.committed_seq, request.after.seq) > standing.applied_seq
-        ):
-            return None
-        return request.after
 
     async def _append(self, request: AppendRecords) -> LogPoint | None:
         matched, standing = await self.alter(
@@ -408,6 +400,10 @@ class Replica:
             self._step_down()
             raise
         _log.info("range_opened", range=self.range_id, epoch=primary.epoch, node=self._around.node)
+
+    def be_served(self, primary: Primary, *, is_on: bool) -> None:
+        """Answer clients as a primary that was opened here and goes on, or for now not."""
+        self._be_served_by(primary if is_on else None)
 
     def _be_served_by(self, primary: Primary | None) -> None:
         if primary is not None and primary.is_closed:

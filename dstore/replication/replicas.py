@@ -15,6 +15,7 @@ from dstore.model.errors import (
     UnavailableKind,
 )
 from dstore.replication import replica_calls
+from dstore.replication.cuts import Cuts
 from dstore.replication.handing_over import is_bound, taken_over
 from dstore.replication.leases import LEASE_NS
 from dstore.replication.peers.calls import Answered
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         TakeOver,
         TookOver,
     )
+    from dstore.replication.seeds import SeedBed
     from dstore.replication.surroundings import Surroundings
 
 
@@ -61,9 +63,10 @@ class _OfPrimary(Protocol):
 class Replicas:
     """The replicas of this node. Used from one event loop."""
 
-    def __init__(self, around: Surroundings) -> None:
-        """Begin with none."""
+    def __init__(self, around: Surroundings, *, bed: SeedBed | None = None) -> None:
+        """Begin with none; without a `bed` for seeds no range is split."""
         self._around = around
+        self._cuts = None if bed is None else Cuts(around, bed, find=self._find)
         self._replicas: dict[str, Replica] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._removed_ns: dict[str, int] = {}  # when; its promise outlives a replica
@@ -106,6 +109,8 @@ class Replicas:
         """Let go of a range that is about to be deleted here; `Replica.leave` comes first."""
         if self._replicas.pop(range_id, None) is not None:
             self._runs.pop(range_id).cancel()
+            if self._cuts is not None:
+                self._cuts.end(range_id)
             now_ns = self._around.clock.monotonic_ns()
             recent = {key: ns for key, ns in self._removed_ns.items() if now_ns - ns < LEASE_NS}
             self._removed_ns = {**recent, range_id: now_ns}
@@ -123,6 +128,7 @@ class Replicas:
             Answered(call=replica_calls.HAND_OVER, handler=self._hand_over),
             Answered(call=replica_calls.TAKE_OVER, handler=self._take_over),
             *self._scrubbed.answered(),
+            *(() if self._cuts is None else self._cuts.answered()),
         )
 
     async def _append(self, request: AppendRecords, received: Received) -> Appended:

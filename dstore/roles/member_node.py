@@ -19,6 +19,7 @@ from dstore.replication.peers.calls import Calls, Methods
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.replication.scrub_calls import ASK_SCRUBS
+from dstore.replication.split_calls import SPLIT_CALLS
 from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.identity import ComponentRole, Identity
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from dstore.service.enrolment.records import Enrolment
     from dstore.settings import Settings
 
-_NODE_CALLS: Final = Calls((*REPLICA_CALLS, ASK_SCRUBS, WRITE_ENTRY))  # of another node
+_NODE_CALLS: Final = Calls((*REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, WRITE_ENTRY))  # of another node
 
 
 def node_options(settings: Settings) -> NodeOptions:

@@ -31,6 +31,7 @@ from dstore.model.errors import (
 )
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
+from dstore.service.held_seeds import HeldSeeds, Shared
 from dstore.service.held_tenant import Tenant
 from dstore.service.range_counts import RangeCounts
 from dstore.service.refusals import no_such
@@ -85,6 +86,12 @@ class Holdings:
         self._peek = files.peek
         self.changes = Changes()
         self.counts = RangeCounts(files)
+        self.seeds = HeldSeeds(
+            Shared(tenants=self._tenants, ranges=self._ranges, take=self._take, drop=self._drop),
+            database=database,
+            files=files,
+            keys=keys,
+        )
 
     # ------------------------------------------------------------------------------- looking
 
@@ -174,7 +181,8 @@ class Holdings:
         A file asks its replica from when it is opened, or nobody for as long as it is open: then
         what is written would be acknowledged by nobody else (I5).
         """
-        if self._replicas is not None and range_id not in self._replicas:
+        is_open = self._replicas is None or range_id in self._replicas
+        if not is_open and not self.seeds.is_seed(range_id):
             raise Unavailable(
                 UnavailableKind.LOCKED,
                 "The range is not taken up here yet; retry.",
@@ -303,7 +311,7 @@ class Holdings:
         await self._database.run(lambda db: node_records.delete_tenant(db, name))
         tenant = self._tenants.pop(name)
         del self._tenant_names[bisect_left(self._tenant_names, name)]
-        refs = [ref for table in tenant.tables.values() for ref in table.ranges.refs]
+        refs = [ref for table in tenant.tables.values() for ref in self.seeds.all_of(table)]
         self._drop(refs)
         then()
         await self._shredder.shred_if_due()
@@ -435,16 +443,16 @@ class Holdings:
         tenant = self.tenant(tenant_name)
         table = tenant.tables[name]
         tenant.remove(name)
-        self._drop(table.ranges.refs)
-        await self._delete_files(table.ranges.refs)
+        refs = self.seeds.all_of(table)
+        self._drop(refs)
+        await self._delete_files(refs)
         return table
 
     async def remove_range(self, range_id: str) -> None:
         """Remove a range with its file; with the last one of a table, the table's record too."""
         table = self.table_of(range_id)
         definition = table.definition
-        left = [ref for ref in table.ranges.refs if ref.range_id != range_id]
-        if not left:
+        if len(self.seeds.all_of(table)) == 1:
             await self.remove_table(definition.tenant, definition.name)
             return
 
@@ -464,7 +472,8 @@ class Holdings:
 
     def _take(self, held: RangeRecord) -> None:
         self._ranges[held.range_id] = held
-        if self._replicas is None:
+        self.seeds.note(held)
+        if self._replicas is None and held.is_shown:
             self._epochs[held.range_id] = held.epoch
         self.counts.count_in(held.range_id, held.quantity)
 
@@ -473,6 +482,7 @@ class Holdings:
             del self._ranges[ref.range_id]
             self._epochs.pop(ref.range_id, None)
             self._faults.pop(ref.range_id, None)
+            self.seeds.forget(ref.range_id)
             self.counts.count_out(ref.range_id)
 
     async def _delete_files(self, refs: Sequence[RangeRef]) -> None:

@@ -10,6 +10,7 @@ from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.replication.scrub_calls import ASK_SCRUBS
+from dstore.replication.split_calls import SPLIT_CALLS
 from dstore.service.calls.range_calls import RANGE_CALLS
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from dstore.replication.peers.calls import Handler
 
-GATED_CALLS: Final = (*RANGE_CALLS, *REPLICA_CALLS, ASK_SCRUBS, ASK_REMEMBERED)
+GATED_CALLS: Final = (*RANGE_CALLS, *REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, ASK_REMEMBERED)
 """What proxies ask of a node's ranges, and other nodes and control of its replicas."""
 
 

@@ -27,6 +27,7 @@ from dstore.storage import brief_names, range_log
 from dstore.storage.brief_names import NameRow
 from dstore.storage.entries import HEAD
 from dstore.storage.log_records import Epoch, History, LogPoint, Sequence64
+from dstore.storage.range_scan import Span
 from dstore.storage.replica_log import NEVER_WHOLE
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ _REQUESTS: Final = (
     "ORDER BY PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST LIMIT ?"
 )
 _TAKE_REQUEST: Final = "INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?, ?)"
-_ROWS: Final = (
-    "SELECT RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID > ? "
-    "ORDER BY RID_ID, C_COL"
-)
+_ROWS_BEHIND: Final = "SELECT RID_ID, C_COL, HASH, C_DATA_TYPE, C_DATA FROM v1 WHERE RID_ID > ? "
+_ROWS_ORDER: Final = "ORDER BY RID_ID, C_COL"
+_ROWS: Final = _ROWS_BEHIND + _ROWS_ORDER
+_ROWS_BEFORE: Final = f"{_ROWS_BEHIND}AND RID_ID < ? {_ROWS_ORDER}"
+_ALL: Final = Span()
 _COLUMNS: Final = 5  # of them
 _DIGEST_BYTES: Final = 32
 _IS_HERE: Final = "SELECT 1 FROM v1 WHERE RID_ID = ? LIMIT 1"
@@ -95,8 +97,13 @@ class CopyEnd(msgspec.Struct, frozen=True, array_like=True):
     whole_seq: Sequence64
 
 
-def read_page(connection: apsw.Connection, place: CopyPlace) -> tuple[CopyPage, CopyPlace]:
-    """Read on behind a place, about REPLICA_COPY_BYTES; give the page and the next place."""
+def read_page(
+    connection: apsw.Connection, place: CopyPlace, *, span: Span = _ALL
+) -> tuple[CopyPage, CopyPlace]:
+    """Read on behind a place, about REPLICA_COPY_BYTES; give the page and the next place.
+
+    Entries are those of `span`; requests and names are all there are, whosever entries they name.
+    """
     if place.names_seq is not None:
         names = brief_names.read_rows(
             connection, after_seq=place.names_seq, bytes_max=REPLICA_COPY_BYTES
@@ -109,19 +116,24 @@ def read_page(connection: apsw.Connection, place: CopyPlace) -> tuple[CopyPage, 
         if not rows:
             return _page((), ()), CopyPlace(names_seq=0)
         return _page((), tuple(rows)), CopyPlace(request=cast("RequestKey", rows[-1][:4]))
-    parts, rid_id = _read_parts(connection, place.rid_id)
+    parts, rid_id = _read_parts(connection, place.rid_id, span)
     after = CopyPlace(request=("", "", -1, b"")) if rid_id is None else CopyPlace(rid_id=rid_id)
     return _page(parts, ()), after
 
 
 def _read_parts(
-    connection: apsw.Connection, after: bytes
+    connection: apsw.Connection, after: bytes, span: Span
 ) -> tuple[tuple[bytes, ...], bytes | None]:
-    """Read whole entries behind one. Returns: the last one's RID_ID too; None: there is no more."""
+    """Read whole entries behind one. Returns: the last one's RID_ID too; None: there is no more.
+
+    A span's bounds are shorter than any RID_ID, and so never one.
+    """
+    after = max(after, span.low)
+    rows_behind = (_ROWS, (after,)) if span.high is None else (_ROWS_BEFORE, (after, span.high))
     parts: list[bytes] = []
     part: list[Any] = []
     last, size_bytes = after, 0
-    with closing(connection.execute(_ROWS, (after,))) as rows:
+    with closing(connection.execute(*rows_behind)) as rows:
         for row in rows:
             rid_id, name, _, _, data = row
             if name == HEAD:

@@ -10,7 +10,7 @@ Invariants kept here (REPLICATION.md):
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -232,12 +232,31 @@ def apply(connection: apsw.Connection, state: ReplicaState, *, up_to_seq: int) -
     """Make the rows what the records up to a sequence make of them; both only go forward."""
     if up_to_seq <= state.applied_seq:
         return
-    quantity = state.quantity
+    records = range_log.read(connection, after_seq=state.applied_seq, last_seq=up_to_seq)
+    change, last = replay(connection, records)
+    connection.execute(
+        "UPDATE meta SET QUANTITY = ?, APPLIED_SEQ = ?", (state.quantity + change, up_to_seq)
+    )
+    is_due = up_to_seq // LOG_RECORDS_TRIMMED > state.applied_seq // LOG_RECORDS_TRIMMED
+    if is_due and last is not None:
+        brief_names.trim(connection, seq=up_to_seq, time_us=last.time_us)
+    if is_due and up_to_seq > LOG_RECORDS_KEPT:
+        connection.execute("DELETE FROM log WHERE SEQ <= ?", (up_to_seq - LOG_RECORDS_KEPT,))
+
+
+def replay(
+    connection: apsw.Connection, records: Iterable[LogRecord]
+) -> tuple[int, LogRecord | None]:
+    """Do to the rows what records say, one after another, whatever log they are of.
+
+    Returns: by how many entries there are more, and the last record that has a brief name.
+    """
+    more = 0
     named: list[NamedAnswer] = []
-    last: LogRecord | None = None  # that has a name, of those that are not written yet
-    for record in range_log.read(connection, after_seq=state.applied_seq, last_seq=up_to_seq):
+    last: LogRecord | None = None
+    for record in records:
         change, name = _apply(connection, record)
-        quantity += change
+        more += change
         if name is not None:
             named.append(name)
             last = record
@@ -246,12 +265,7 @@ def apply(connection: apsw.Connection, state: ReplicaState, *, up_to_seq: int) -
                 named = []
     if last is not None and named:
         _keep(connection, named, last)
-    connection.execute("UPDATE meta SET QUANTITY = ?, APPLIED_SEQ = ?", (quantity, up_to_seq))
-    is_due = up_to_seq // LOG_RECORDS_TRIMMED > state.applied_seq // LOG_RECORDS_TRIMMED
-    if is_due and last is not None:
-        brief_names.trim(connection, seq=up_to_seq, time_us=last.time_us)
-    if is_due and up_to_seq > LOG_RECORDS_KEPT:
-        connection.execute("DELETE FROM log WHERE SEQ <= ?", (up_to_seq - LOG_RECORDS_KEPT,))
+    return more, last
 
 
 def open_epoch(connection: apsw.Connection, *, epoch: int, time_us: int) -> LogRecord:

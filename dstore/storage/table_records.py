@@ -27,7 +27,8 @@ NODE_FILE: Final = "node.db"
 
 _RANGES = (
     "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
-    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER, SCRUBBED_AT_US "
+    "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER, SCRUBBED_AT_US, "
+    "PARENT, PARENT_EPOCH, IS_CUT "
     "FROM range_of_table"
 )
 
@@ -42,6 +43,9 @@ class RangeRecord:
     drawn: a key that was once wrapped without control's share stays what a stolen copy of that time
     can open, until the file is written anew (I4). `scrubbed_at_us` is the wall time of the last
     scrub, in microseconds since 1970; 0 if none is known.
+
+    A seed of a range that is split has a `parent`, and its epoch then; it is no range of the table
+    yet. One that `is_cut` is none any more: its children are, and its file is still to go.
     """
 
     tenant: str
@@ -59,6 +63,14 @@ class RangeRecord:
     enrolment: str = STANDALONE
     drawn_under: str = STANDALONE
     scrubbed_at_us: int = 0
+    parent: str | None = None
+    parent_epoch: int = 0
+    is_cut: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is a range of its table."""
+        return self.parent is None and not self.is_cut
 
     @property
     def ref(self) -> RangeRef:
@@ -75,7 +87,8 @@ def load_tables(
     ranges = tuple(_range(row) for row in connection.execute(_RANGES))
     refs: defaultdict[tuple[str, str], list[RangeRef]] = defaultdict(list)
     for held in ranges:
-        refs[held.tenant, held.table].append(held.ref)
+        if held.is_shown:
+            refs[held.tenant, held.table].append(held.ref)
     tables = tuple(
         Table(
             definition=_definition(tenant, name, table_id, encoded=encoded),
@@ -104,7 +117,8 @@ def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) ->
     connection.executemany(
         "INSERT INTO range_of_table (RID_TENANT, RID_TABLE, HASH_START, HASH_END, QUANTITY, UUID, "
         "TABLE_VERSION, RANGE_ID, FILE_UUID, GENERATION, FILE_KEY, EPOCH, ENROLMENT, "
-        "DRAWN_UNDER) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "DRAWN_UNDER, PARENT, PARENT_EPOCH) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 held.tenant,
@@ -121,6 +135,8 @@ def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) ->
                 held.epoch,
                 held.enrolment,
                 held.drawn_under,
+                held.parent,
+                held.parent_epoch,
             )
             for held in ranges
         ],
@@ -140,6 +156,14 @@ def set_epoch(connection: apsw.Connection, range_id: str, epoch: int) -> None:
     connection.execute(
         "UPDATE range_of_table SET EPOCH = MAX(EPOCH, ?2) WHERE RANGE_ID = ?1", (range_id, epoch)
     )
+
+
+def begin_child(connection: apsw.Connection, held: RangeRecord) -> None:
+    """Make a range of a seed; its parent is none any more."""
+    connection.execute(
+        "UPDATE range_of_table SET PARENT = NULL WHERE RANGE_ID = ?", (held.range_id,)
+    )
+    connection.execute("UPDATE range_of_table SET IS_CUT = 1 WHERE RANGE_ID = ?", (held.parent,))
 
 
 def set_file_key(connection: apsw.Connection, held: RangeRecord) -> None:
@@ -178,7 +202,8 @@ def delete_range(connection: apsw.Connection, range_id: str) -> None:
 
 def _range(row: tuple[Any, ...]) -> RangeRecord:
     tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
-    file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us = row[9:]
+    file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us = row[9:15]
+    parent, parent_epoch, is_cut = row[15:]
     return RangeRecord(
         tenant=tenant,
         table=table,
@@ -195,6 +220,9 @@ def _range(row: tuple[Any, ...]) -> RangeRecord:
         enrolment=enrolment,
         drawn_under=drawn_under,
         scrubbed_at_us=scrubbed_at_us,
+        parent=parent,
+        parent_epoch=parent_epoch,
+        is_cut=bool(is_cut),
     )
 
 

@@ -25,6 +25,8 @@ from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.returned import RETURNED
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.scrubbed import SCRUBBED
+from tests.simulation.split_mutants import SPLIT_MUTANTS
+from tests.simulation.splitting import SPLIT
 from tests.simulation.whole_cluster import WHOLE
 
 if TYPE_CHECKING:
@@ -49,9 +51,12 @@ SCENARIOS: Final = {
         DEPARTING,
         ROLLING,
         SCRUBBED,
+        SPLIT,
     )
 }
-_MUTANTS: Final = {mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS)}
+_MUTANTS: Final = {
+    mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS)
+}
 _SEED_S_MAX: Final = 120.0  # of real time: whoever takes longer blocks for real
 _SEEDS_FOR_INTEREST: Final = 100  # fewer prove nothing about what never happened
 _CHARS_MAX: Final = 4_000  # of one violation

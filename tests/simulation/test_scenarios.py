@@ -19,6 +19,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.scenario import HEALED_S_MAX, simulate
+from tests.simulation.split_mutants import SPLIT_MUTANTS
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def test_a_seed_replays_exactly() -> None:
     assert simulate(PLAIN, 3).digest != here.digest
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *REPLICATION_MUTANTS], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize(
+    "mutant", [*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS], ids=lambda mutant: mutant.name
+)
 def test_broken_variants_are_caught(mutant: Mutant) -> None:
     """A simulation that finds no fault in a broken product would find none in ours."""
     with mutant.alive():

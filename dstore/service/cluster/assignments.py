@@ -288,8 +288,11 @@ class Assignments:
     async def _settle(self, view: TopologyView, name: Name, wanted: _Wanted | None) -> bool:
         """Make a table what it should be, and tell how it is. Returns: whether all is done."""
         tenant, table = name
+        await self._replicas.settle_seeds(tenant, table)
+        keeps = set() if wanted is None else {ref.range_id for ref in wanted.refs}
+        children = self._children(name, wanted)
+        keeps |= children
         try:
-            keeps = set() if wanted is None else {ref.range_id for ref in wanted.refs}
             extra = [ref for ref in self._refs(name) if ref.range_id not in keeps]
             is_done = await self._giving_up.ranges(view, extra)
             is_done &= await self._giving_up.tenant(view, tenant)
@@ -303,20 +306,43 @@ class Assignments:
             for ref in wanted.refs:
                 states[ref.range_id] = await self._hold(name, wanted, ref)
             is_done &= all(state is HeldStatus.OKAY for state in states.values())
+            for range_id in children:
+                states[range_id] = self._go_on_with(range_id)
         for ref in self._refs(name):  # what could not be given up yet is held all the same
             states.setdefault(ref.range_id, HeldStatus.OPENING)
         self._on_state(TableState(tenant=tenant, table=table, ranges=states))
         return is_done
 
+    def _go_on_with(self, range_id: str) -> HeldStatus:
+        """Be a replica of a child that control has not named to this node yet."""
+        self._replicas.add(range_id)
+        return HeldStatus.OKAY
+
+    def _children(self, name: Name, wanted: _Wanted | None) -> set[str]:
+        """Name the ranges that are here in the place of one that control still names instead."""
+        cut = [
+            ref
+            for ref in (() if wanted is None else wanted.refs)
+            if self._holdings.seeds.is_cut(ref.range_id)
+        ]
+        return {
+            ref.range_id
+            for ref in (self._refs(name) if cut else ())
+            if not self._holdings.seeds.is_cut(ref.range_id)
+            and any(each.low <= ref.low and ref.high <= each.high for each in cut)
+        }
+
     async def _hold(self, name: Name, wanted: _Wanted, ref: RangeRef) -> HeldStatus:
         """Hold one range, as a replica. Returns: how it is."""
         status = await self._held(name, wanted, ref)
-        if status is HeldStatus.OKAY:
+        if status is HeldStatus.OKAY and not self._holdings.seeds.is_cut(ref.range_id):
             self._replicas.add(ref.range_id)
         return status
 
     async def _held(self, name: Name, wanted: _Wanted, ref: RangeRef) -> HeldStatus:
         tenant, _ = name
+        if self._holdings.seeds.is_seed(ref.range_id):
+            return HeldStatus.OPENING  # it is settled as soon as the view shows the child
         if self._is_held(wanted, ref):
             return HeldStatus.OKAY
         share = self._shares.of(tenant, wanted.tenant_id)
@@ -357,7 +383,10 @@ class Assignments:
         tenant, table = name
         held = self._holdings.tenants.get(tenant)
         found = None if held is None else held.tables.get(table)
-        return () if found is None else found.ranges.refs
+        if found is None:
+            return ()
+        split = self._holdings.seeds.split(found.definition)
+        return (*found.ranges.refs, *split)
 
 
 def _status_of(error: Unavailable) -> HeldStatus:

@@ -18,6 +18,7 @@ from dstore.replication.surroundings import Surroundings
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.cluster.departure import Departure
 from dstore.service.cluster.placement_notes import PlacementNotes
+from dstore.service.cluster.range_seeds import RangeSeeds
 from dstore.service.cluster.replica_files import ReplicaFiles
 from dstore.service.cluster.scrubs import Scrubs
 from dstore.topology import keyspace as keys
@@ -86,6 +87,14 @@ class RangeReplicas:
         self._notes = PlacementNotes(
             node.holdings, incarnation=member.incarnation, tasks=self._tasks
         )
+        self._seeds = RangeSeeds(
+            node.holdings,
+            node=member.uuid,
+            tasks=self._tasks,
+            view=lambda: member.watcher.view,
+            end=self.remove,
+            follow=self._begin_child,
+        )
         self._around = Surroundings(
             node=member.uuid,
             incarnation=member.incarnation,
@@ -107,7 +116,7 @@ class RangeReplicas:
             began_ns=member.began_ns,
             pace=node.pace,
         )
-        self._replicas = Replicas(self._around)
+        self._replicas = Replicas(self._around, bed=self._seeds)
         self._departure = Departure(
             member.uuid,
             self._replicas,
@@ -148,6 +157,16 @@ class RangeReplicas:
         placed = None if shown is None else shown.range_of(held.hash_start)
         if placed is not None:
             self._follow(held.tenant, held.table, placed)
+
+    async def settle_seeds(self, tenant: str, table: str) -> None:
+        """Make ranges of the seeds that are some by now; let go of those that never will be."""
+        await self._seeds.settle((tenant, table))
+
+    def _begin_child(self, range_id: str, placed: Placed | None) -> None:
+        """Let a child be a replica, in the turn of the event loop in which it is a range."""
+        self.add(range_id)
+        if placed is not None:
+            self._replicas.follow(placed)
 
     def leave(self, range_id: str) -> None:
         """Answer no other replica of a range: whether it goes is looked at behind this."""
@@ -228,6 +247,7 @@ class RangeReplicas:
             placed = None if shown is None else shown.range_of(path.low_hash)
             if placed is not None and placed.low_hash == path.low_hash:
                 self._follow(path.tenant, path.table, placed)
+            self._seeds.look((path.tenant, path.table))
 
     def _follow(self, tenant: str, table: str, placed: PlacedRange) -> None:
         path = keys.RangePath(tenant, table, placed.low_hash)

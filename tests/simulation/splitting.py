@@ -1,0 +1,435 @@
+"""A table on simulated machines whose ranges are split under load, again and again.
+
+What runs is the product's: range files in the vault, `replication`, and control's choice of a
+primary. Two controls, of which both always believe that they lead, ask primaries to split.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+from uuid import UUID, uuid5
+
+from dstore.model.errors import DStoreError, Unavailable, Unknown
+from dstore.model.hashing import HASH_MAX
+from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
+from dstore.replication import placements, seeds
+from dstore.replication.failover import fail_over
+from dstore.replication.peers.calls import Calls
+from dstore.replication.placements import Placed
+from dstore.replication.split_calls import CutRange, Split
+from dstore.replication.whereabouts import primary_of
+from dstore.security.identity import ComponentRole, Identity
+from dstore.storage import range_log, replica_copy, replica_log
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.coordinator import CoordinatorError, Events, Resync
+from dstore.topology.keyspace import AlivePath, RangePath
+from dstore.topology.values import Malformed, RangePlacement
+from tests.simulation.checkers import Primaries, diverged, misplaced
+from tests.simulation.faults import Fault, Faults
+from tests.simulation.history import Call, Read
+from tests.simulation.machines import Died
+from tests.simulation.replicated_calls import DO, answer_of, request_of
+from tests.simulation.replicated_node import (
+    PLANE,
+    RANGE_ID,
+    TABLE_ID,
+    Log,
+    node_id,
+    number_of,
+    replica_on,
+)
+from tests.simulation.scenario import Scenario
+from tests.simulation.split_node import CALLS, PREFIX, TABLE, TENANT, SplitNode, read_range
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from random import Random
+
+    from dstore.replication.peers.port import Peer
+    from tests.simulation.machines import Machine, Process
+    from tests.simulation.world import World
+
+CLIENT: Final = "client"
+_RESTARTS_IN_S: Final = (0.1, 6.0)
+_LOOKS_S: Final = 0.5  # between two looks of a control
+_TRIES_S: Final = 12.0  # a client's patience with one operation
+_READY_S: Final = 120.0  # a file that is opened while its disk is slow is so until it is open
+_REPLICAS: Final = 3
+_RANGES_MAX: Final = 6
+_PAUSE_S: Final = (2.0, 14.0)  # between two splits, by a control
+_KEYS: Final = 24
+
+
+def hash_of(key: str) -> int:
+    """Give the hash of a key."""
+    return int.from_bytes(encode_key((KeyKind.STRING, key))[:HASH_BYTES], "big")
+
+
+class SplitCluster:
+    """A `Cluster`: a table on three nodes."""
+
+    def __init__(self, world: World, *, nodes: int = _REPLICAS) -> None:
+        """Set the machines up, all off."""
+        self.world = world
+        self.numbers = range(1, nodes + 1)
+        self.nodes: list[Machine] = []
+        for number in self.numbers:
+            machine = world.machine(f"node-{number}", partial(self._node, number), has_disk=True)
+            machine.restarts_in_s = _RESTARTS_IN_S
+            self.nodes.append(machine)
+        self.controls = [world.machine(f"control-{n}", self._control) for n in (1, 2)]
+        for machine in self.controls:
+            machine.restarts_in_s = _RESTARTS_IN_S
+        self.client = world.machine(CLIENT, self._client)
+        self._peers: dict[int, Peer] = {}
+        self.lives: dict[int, SplitNode] = {}
+        self.bounds: dict[str, tuple[int, int]] = {RANGE_ID: (0, HASH_MAX)}
+        self._believed: dict[tuple[int, str], int] = defaultdict(lambda: 1)
+        self._primaries = Primaries()
+        self._told: list[str] = []
+        self._is_over = False
+        world.board.repeatable = frozenset(call.name for call in CALLS)
+        self._patches = ExitStack()
+        shape = world.random("splits")
+        self.factor = shape.choice((_REPLICAS, _REPLICAS, 1))
+        self.replicas = tuple(self.numbers)
+        if self.factor == 1 and shape.random() < 0.5:
+            self.replicas = (1,)  # then its log holds no images, but for who splits it
+        if shape.random() < 0.7:  # so that filling seeds takes many turns
+            self._patches.enter_context(patch.object(replica_copy, "REPLICA_COPY_ROWS", 2))
+            self._patches.enter_context(patch.object(replica_copy, "REPLICA_COPY_BYTES", 40))
+        if shape.random() < 0.5:
+            self._patches.enter_context(patch.object(seeds, "SPLIT_TURN_MS", 120))
+        if shape.random() < 0.3:
+            for module in (range_log, replica_log):
+                self._patches.enter_context(patch.object(module, "LOG_RECORDS_KEPT", 12))
+                self._patches.enter_context(patch.object(module, "LOG_RECORDS_TRIMMED", 4))
+
+    # ------------------------------------------------------------------------------- a Cluster
+
+    async def start(self) -> None:
+        """Start everything, place the first range, and wait until it answers."""
+        self.world.ensure_up()
+        await self.world.coordination.started.wait()
+        replicas = tuple(map(replica_on, self.replicas))
+        value = RangePlacement(
+            node=replicas[0].node,
+            high_hash=HASH_MAX,
+            uri=replicas[0].uri,
+            table_id=TABLE_ID,
+            range_id=RANGE_ID,
+            epoch=1,
+            replicas=replicas,
+            factor=self.factor,
+        )
+        first = RangePath(TENANT, TABLE, 0)
+        await self.world.coordination.embedded.put(first.path, values.encode(value))
+        async with asyncio.timeout(_READY_S):
+            while not await self._answers():  # noqa: ASYNC110 - the cluster tells nobody
+                await asyncio.sleep(0.05)
+
+    async def do(self, client: int, key: str, call: Call) -> Hashable:
+        """Ask one node after the other until one has done it, or nobody knows."""
+        process = self.client.process
+        assert process is not None
+        return await process.run(self._do(client, key, call), name="client")
+
+    def faults(self) -> Sequence[Fault]:
+        """Whatever can befall a node, its links and the coordinator."""
+        faults, nodes = Faults(self.world), self.nodes
+        alive = [AlivePath(ComponentRole.NODE, node_id(number)).path for number in self.numbers]
+        return (
+            faults.kills(nodes),
+            faults.power_cuts(nodes),
+            faults.pauses(nodes),
+            faults.partitions(nodes, [*nodes, *self.controls, self.client]),
+            faults.storms(),
+            faults.resets(nodes, nodes),
+            faults.slow_machines(nodes),
+            faults.clock_jumps(nodes),
+            faults.coordinator_cut_off([*nodes, *self.controls]),
+            faults.coordinator_gaps(),
+            faults.lost_leases(alive),
+            faults.lost_decisions(),
+            Fault(name="end_cutter", strike=self._end_a_cutter, weight=3.0),
+            Fault(name="hand_over", strike=self._hand_over, weight=1.0),
+        )
+
+    def broken(self) -> Sequence[str]:
+        """One primary at most acknowledges in an epoch of a range (I6)."""
+        told, self._told = self._told, []
+        return told
+
+    async def work(self) -> None:
+        """Look at every state of the ranges that the coordinator ever shows (I8)."""
+        placed: dict[RangePath, RangePlacement] = {}
+        async for batch in self.world.coordination.embedded.watch(PREFIX):
+            match batch:
+                case Resync():
+                    kvs = [*batch.listing.kvs]
+                    placed.clear()
+                case Events():
+                    kvs = [event.kv for event in batch.events if event.kv is not None]
+                case _:
+                    continue
+            for kv in kvs:
+                path = keys.parse(kv.key)
+                assert isinstance(path, RangePath)
+                value = placed[path] = values.decode(path, kv.value)
+                self.note(path, value)
+            shown = sorted((path.low_hash, value.high_hash) for path, value in placed.items())
+            for complaint in misplaced(shown):
+                self.world.violate(complaint)
+            self.world.trace.event("ranges", str(len(shown)))
+            if len(shown) > 2:
+                self.world.trace.event("split_again")
+
+    def note(self, path: RangePath, value: RangePlacement) -> None:
+        """Note the bounds of a range; they never change."""
+        bounds = (path.low_hash, value.high_hash)
+        if self.bounds.setdefault(value.range_id, bounds) != bounds:
+            self.world.violate(f"range {value.range_id} has other bounds than it had")
+
+    async def settled(self) -> Sequence[str]:
+        """Wait until all replicas are in sync; then logs and rows of each range are equal."""
+        told: list[str] = []
+        self._is_over = True
+        self._patches.close()
+        if failed := self.world.trace.counts["log.task_failed"]:
+            told.append(f"{failed} tasks have failed")
+        try:
+            async with asyncio.timeout(_READY_S):
+                while not all(  # noqa: ASYNC110 - as above
+                    len(each.value.in_sync) == len(each.value.replicas)
+                    for each in await self._shown()
+                ):
+                    await asyncio.sleep(0.2)
+        except (TimeoutError, Malformed):
+            return [*told, "a replica does not come back into the set"]
+        await asyncio.sleep(3.0)
+        for placed in await self._shown():
+            told += await self._differences(placed)
+        return told
+
+    async def _differences(self, placed: Placed) -> list[str]:
+        value, contents = placed.value, dict[int, tuple[Log, Any]]()
+        for number in (number_of(each.node) for each in value.replicas):
+            node = self.lives[number]
+            contents[number] = await node.process.run(read_range(node, value.range_id), name="look")
+        first, *others = contents
+        told = diverged({f"node-{number}": log for number, (log, _) in contents.items()})
+        low, high = self.bounds[value.range_id]
+        rows = contents[first][1]
+        if not all(low <= int.from_bytes(row[0][:HASH_BYTES], "big") <= high for row in rows):
+            told.append(f"range {value.range_id} has rows of others")
+        return told + [
+            f"node-{number} has other rows of {value.range_id} than node-{first}"
+            for number in others
+            if contents[number][1] != rows
+        ]
+
+    def acknowledged(self, range_id: str, epoch: int, number: int) -> None:
+        """Note that a node has acknowledged a write."""
+        self._told += self._primaries.acknowledged(range_id, epoch, f"node-{number}")
+
+    # --------------------------------------------------------------------------------- troubles
+
+    async def _end_a_cutter(self, random: Random) -> None:
+        """End a primary, or cut it off, shortly behind a moment at which something was cut."""
+        counts = self.world.trace.counts
+        before = counts["log.range_cut"] + counts["cut_asked"]
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if counts["log.range_cut"] + counts["cut_asked"] > before:
+                break
+        await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 1.5))))
+        try:
+            placed = random.choice(await self._shown())
+        except (DStoreError, Malformed):
+            return
+        machine = self.nodes[number_of(placed.value.node) - 1]
+        match random.randrange(3):
+            case 0:
+                machine.kill()
+            case 1:
+                machine.cut_power()
+            case _:
+                others = [node.name for node in self.nodes if node is not machine]
+                parting = self.world.network.part([machine.name], others)
+                try:
+                    await asyncio.sleep(random.uniform(0.2, 6.0))
+                finally:
+                    parting.mend()
+
+    async def _hand_over(self, random: Random) -> None:
+        """Have some range handed over, as control does."""
+        try:
+            placed = random.choice(await self._shown())
+        except (DStoreError, Malformed):
+            return
+        life = self.lives.get(number_of(placed.value.node))
+        replica = None if life is None else life.replicas.of(placed.value.range_id)
+        if life is None or replica is None:
+            return
+        try:
+            await life.process.run(replica.hand_over(None), name="hand_over")
+        except (DStoreError, Died):
+            return
+
+    # --------------------------------------------------------------------------------- programs
+
+    async def _node(self, number: int, process: Process) -> None:
+        node = self.lives[number] = SplitNode(self, process, number)
+        await node.live()
+
+    async def _control(self, process: Process) -> None:
+        """Fail ranges over whose primary's life has ended, and have some split now and then."""
+        coordinator = self.world.coordination.client(process)
+        identity = Identity(control_plane=PLANE, role=ComponentRole.CONTROL, uuid=PLANE)
+        calls = Calls(CALLS)
+        peers: dict[str, Peer] = {
+            node_id(n): self.world.board.peer(process, f"node-{n}", calls=calls, identity=identity)
+            for n in self.numbers
+        }
+        random = self.world.random(f"control {process.name} {process.life}")
+        loop = asyncio.get_running_loop()
+        next_s, cutting = loop.time() + random.uniform(*_PAUSE_S), ""
+        while True:
+            await asyncio.sleep(_LOOKS_S)
+            try:
+                listing = await coordinator.list(PREFIX)
+                shown = [_placed(kv) for kv in listing.kvs]
+                for placed in shown:
+                    alive = AlivePath(ComponentRole.NODE, node_id(number_of(placed.value.node)))
+                    if (await coordinator.get(alive.path)).kv is None:
+                        await fail_over(placed, coordinator, peer_of=peers.__getitem__)
+                if (
+                    not cutting
+                    and not self._is_over
+                    and loop.time() > next_s
+                    and len(shown) < _RANGES_MAX
+                ):
+                    cutting = random.choice(shown).value.range_id
+                    self.world.trace.event("cut_asked", cutting)
+                found = next((each for each in shown if each.value.range_id == cutting), None)
+                if found is None:
+                    if cutting:
+                        next_s, cutting = loop.time() + random.uniform(*_PAUSE_S), ""
+                    continue
+                await self._ask_to_cut(found, peers)
+            except (CoordinatorError, placements.Overtaken, Malformed):
+                continue
+
+    async def _ask_to_cut(self, placed: Placed, peers: dict[str, Peer]) -> None:
+        """Ask a primary to split its range: under the same ids as long as its epoch lasts."""
+        value, low = placed.value, placed.path.low_hash
+        split = split_of(value, low)
+        if split is None:
+            return
+        ask = CutRange(
+            range_id=value.range_id,
+            epoch=value.epoch,
+            incarnation=primary_of(value).incarnation,
+            split=split,
+        )
+        try:
+            await peers[value.node].call(ask, deadline_s=1.0)
+        except DStoreError:
+            return
+
+    async def _client(self, process: Process) -> None:
+        identity = Identity(control_plane=PLANE, role=ComponentRole.PROXY, uuid=PLANE)
+        self._peers = {
+            number: self.world.board.peer(
+                process, f"node-{number}", calls=Calls([DO]), identity=identity
+            )
+            for number in self.numbers
+        }
+        await asyncio.get_running_loop().create_future()
+
+    # ---------------------------------------------------------------------------------- clients
+
+    async def _do(self, client: int, key: str, call: Call) -> Hashable:
+        process = self.client.process
+        assert process is not None
+        loop = asyncio.get_running_loop()
+        request = request_of(key, call, request_id=process.entropy.uuid())
+        until_s, is_open = loop.time() + _TRIES_S, False
+        while True:
+            number = self._believed[client, key]
+            try:
+                done = await self._peers[number].call(request, deadline_s=5.0)
+                return answer_of(call, done)
+            except Unknown:
+                is_open = not isinstance(call, Read)  # asked again under its name (I9)
+                failure: DStoreError = Unknown("nobody knows")
+            except Unavailable as error:
+                failure = error
+            self._believed[client, key] = number % len(self.nodes) + 1
+            if loop.time() > until_s:
+                if is_open:
+                    raise Unknown("nobody knows") from failure
+                raise failure
+            await asyncio.sleep(0.1)
+
+    async def _answers(self) -> bool:
+        try:
+            await self.do(0, "k0", Read())
+        except DStoreError:
+            return False
+        return True
+
+    async def _shown(self) -> list[Placed]:
+        listing = await self.world.coordination.embedded.list(PREFIX)
+        return [_placed(kv) for kv in listing.kvs]
+
+
+def split_of(value: RangePlacement, low: int) -> Split | None:
+    """Choose the point in the middle of the keys of a range; None: it has too few."""
+    hashes = sorted(
+        each for number in range(_KEYS) if low <= (each := hash_of(f"k{number}")) <= value.high_hash
+    )
+    if len(hashes) < 2:
+        return None
+    return Split(
+        low_id=_child_id(value, "low"),
+        high_id=_child_id(value, "high"),
+        at_hash=hashes[len(hashes) // 2],
+    )
+
+
+def _child_id(value: RangePlacement, which: str) -> str:
+    return str(uuid5(UUID(value.range_id), f"{which} {value.epoch}"))
+
+
+def _placed(kv: Any) -> Placed:
+    path = keys.parse(kv.key)
+    assert isinstance(path, RangePath)
+    return Placed(path=path, value=values.decode(path, kv.value), revision=kv.mod_revision)
+
+
+SPLIT: Final = Scenario(
+    name="split",
+    build=SplitCluster,
+    keys=_KEYS,
+    think_s=0.4,
+    interesting=frozenset(
+        {
+            "log.range_opened",
+            "log.failed_over",
+            "log.replica_out_of_sync",
+            "log.range_cut",
+            "log.range_not_cut",
+            "sprouted",
+            "uprooted",
+            "parent_gone",
+            "split_again",
+        }
+    ),
+)

@@ -1,0 +1,172 @@
+"""A node's range is split while it is written to: seeds become ranges, the parent's file goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dstore.base.clock import SystemClock
+from dstore.base.entropy import SystemEntropy
+from dstore.model.errors import DStoreError, NotMine, Unavailable
+from dstore.model.hashing import HASH_MAX
+from dstore.replication.peers.port import Received
+from dstore.replication.split_calls import CUT_RANGE, CutRange, Split
+from dstore.security.identity import ComponentRole, Identity
+from dstore.service.entry_writes import create
+from dstore.service.preconditions import NO_PRECONDITIONS
+from dstore.topology import keyspace as keys
+from dstore.topology import values
+from dstore.topology.embedded import EmbeddedCoordinator
+from tests.support.cluster_nodes import (
+    ME,
+    PLANE,
+    TENANT,
+    LivingNode,
+    Placement,
+    ScriptedControl,
+    a_definition,
+    living,
+    uuid,
+)
+
+ORDERS = a_definition("orders")
+AT_HASH = 1 << 31
+LOW_ID, HIGH_ID = uuid("5eed", 1), uuid("5eed", 2)
+NAMES = [f"n{number}" for number in range(60)]
+
+
+@pytest.fixture
+async def placement() -> AsyncIterator[Placement]:
+    failures: list[BaseException] = []
+    opened = await EmbeddedCoordinator.open(
+        None, clock=SystemClock(), entropy=SystemEntropy(), on_failure=failures.append
+    )
+    made = Placement(opened)
+    await made.add_tenant()
+    await made.add_table(ORDERS)
+    yield made
+    await opened.close()
+    assert failures == []
+
+
+async def _write(node: LivingNode, name: str) -> None:
+    """Write as a client does whose proxy looks again for what has moved."""
+    items = node.node.items
+    while True:
+        key = items.locate(TENANT, "orders", name)
+        try:
+            await items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
+        except (NotMine, Unavailable):
+            await asyncio.sleep(0.01)
+            continue
+        return
+
+
+async def _missing(node: LivingNode) -> list[str]:
+    items = node.node.items
+    return [
+        name for name in NAMES if await items.read(items.locate(TENANT, "orders", name)) is None
+    ]
+
+
+async def _cut(node: LivingNode, placement: Placement) -> None:
+    """Ask as control does, until the children stand there."""
+    listing = await placement.coordinator.list(keys.ranges_prefix(TENANT, "orders"))
+    path = keys.parse(listing.kvs[0].key)
+    assert isinstance(path, keys.RangePath)
+    value = values.decode(path, listing.kvs[0].value)
+    ask = CutRange(
+        range_id=value.range_id,
+        epoch=value.epoch,
+        incarnation=value.replicas[0].incarnation,
+        split=Split(low_id=LOW_ID, high_id=HIGH_ID, at_hash=AT_HASH),
+    )
+    replicas = node.cluster._replicas
+    assert replicas is not None
+    [handler] = [each.handler for each in replicas.answered() if each.call is CUT_RANGE]
+    control = Identity(control_plane=PLANE, role=ComponentRole.CONTROL, uuid=PLANE)
+    received = Received(caller=control, deadline_ns=0, request_id="")
+    async with asyncio.timeout(20):
+        while len(listing.kvs) == 1:
+            try:
+                await handler(ask, received)
+            except DStoreError:
+                await asyncio.sleep(0.02)
+            listing = await placement.coordinator.list(keys.ranges_prefix(TENANT, "orders"))
+
+
+async def _name_children(placement: Placement) -> None:
+    """Name the children to the node, as control does when it has seen them."""
+    held = (
+        values.HeldRange(low_hash=0, high_hash=AT_HASH - 1, range_id=LOW_ID),
+        values.HeldRange(low_hash=AT_HASH, high_hash=HASH_MAX, range_id=HIGH_ID),
+    )
+    await placement.put(
+        keys.NodeRangesPath(ME, TENANT, "orders"),
+        values.NodeRanges(low_hash=0, high_hash=AT_HASH - 1, table_id=ORDERS.table_id, ranges=held),
+    )
+
+
+async def test_a_range_is_split_under_load(tmp_path: Path, placement: Placement) -> None:
+    """Nothing is lost, and what is left in the end are the children, after a restart too."""
+    data = tmp_path / "data"
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        [parent] = node.held()
+        for name in NAMES[:30]:
+            await _write(node, name)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_cut(node, placement))
+            for name in NAMES[30:]:
+                await _write(node, name)
+                await asyncio.sleep(0.005)
+        await node.until(lambda: node.cluster.is_settled)
+        assert await _missing(node) == []
+        table = node.node.holdings.table(TENANT, "orders")
+        assert [ref.range_id for ref in table.ranges.refs] == [LOW_ID, HIGH_ID]
+        assert parent in node.held()
+        with pytest.raises(DStoreError):
+            await _write_as_to(node, parent)
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        assert await _missing(node) == []
+        await _name_children(placement)
+        await node.until(lambda: node.held() == {LOW_ID, HIGH_ID})
+        assert await _missing(node) == []
+        assert not list(data.glob(f"ranges/*/{parent}*"))
+        assert node.node.holdings.counts.sum() == len(NAMES)
+
+
+async def _write_as_to(node: LivingNode, parent: str) -> None:
+    """Ask the parent, as a proxy does that has not heard of its children."""
+    items = node.node.items
+    located = items.locate(TENANT, "orders", "late")
+    table = node.node.holdings.table(TENANT, "orders")
+    ref = table.ranges.refs[0]
+
+    await node.node.ranges.read(replace(ref, range_id=parent), located.rid_id)
+
+
+async def test_seeds_of_a_dead_attempt_go(tmp_path: Path, placement: Placement) -> None:
+    """The parent goes on in a later epoch: nothing will become of them."""
+    async with living(tmp_path / "data", placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        [parent] = node.held()
+        ref = node.node.holdings.ranges[parent].ref
+
+        seeds = [
+            replace(ref, range_id=LOW_ID, high=AT_HASH - 1),
+            replace(ref, range_id=HIGH_ID, low=AT_HASH),
+        ]
+        held = node.node.holdings
+        await held.turn(TENANT, held.seeds.plant(parent, seeds, epoch=1))
+        assert node.held() == {parent, LOW_ID, HIGH_ID}
+        await _write(node, "a")
+    async with living(tmp_path / "data", placement.coordinator, ScriptedControl()) as node:
+        await node.settled()  # and so in a later epoch
+        await _write(node, "b")
+        await node.until(lambda: node.held() == {parent})
