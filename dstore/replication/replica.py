@@ -98,11 +98,6 @@ class Replica:
         return None if self._serving is None or self._serving.is_closed else self._serving
 
     @property
-    def serving(self) -> Primary | None:
-        """What it is as the primary that answers; None if it is not."""
-        return None if self.serving_epoch is None else self._serving
-
-    @property
     def is_named(self) -> bool:
         """Whether the range's value, as it was heard of last, names this replica its primary."""
         return self.placed is not None and self._is_mine(self.placed)
