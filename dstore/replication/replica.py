@@ -397,7 +397,7 @@ class Replica:
         _log.info("range_opened", range=self.range_id, epoch=primary.epoch, node=self._around.node)
 
     def be_served(self, primary: Primary, *, is_on: bool) -> None:
-        """Answer clients as a primary that was opened here and goes on, or for now not."""
+        """Answer clients as a primary that was opened here and goes on, or answer them no more."""
         self._be_served_by(primary if is_on else None)
 
     def _be_served_by(self, primary: Primary | None) -> None:

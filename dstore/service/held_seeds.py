@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dstore.storage.table_records import RangeRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Shared:
     """What the holdings have too: tenants by name, records by range id, and what changes both."""
 
@@ -116,7 +116,7 @@ class HeldSeeds:
             self._take(seed)
 
     async def begin(self, child_id: str) -> None:
-        """Make a range of a ripe seed, in the place of its parent, whose file stays for now.
+        """Make a range of a ripe seed, in the place of its parent, whose file stays until control says so.
 
         Its file is closed, so that it finds its replica when it is opened next.
         """

@@ -86,12 +86,8 @@ class Holdings:
         self._peek = files.peek
         self.changes = Changes()
         self.counts = RangeCounts(files)
-        self.seeds = HeldSeeds(
-            Shared(tenants=self._tenants, ranges=self._ranges, take=self._take, drop=self._drop),
-            database=database,
-            files=files,
-            keys=keys,
-        )
+        own = Shared(self._tenants, self._ranges, take=self._take, drop=self._drop)
+        self.seeds = HeldSeeds(own, database=database, files=files, keys=keys)
 
     # ------------------------------------------------------------------------------- looking
 
@@ -181,8 +177,9 @@ class Holdings:
         A file asks its replica from when it is opened, or nobody for as long as it is open: then
         what is written would be acknowledged by nobody else (I5).
         """
-        is_open = self._replicas is None or range_id in self._replicas
-        if not is_open and not self.seeds.is_seed(range_id):
+        if self._replicas is None or range_id in self._replicas:
+            return
+        if not self.seeds.is_seed(range_id):
             raise Unavailable(
                 UnavailableKind.LOCKED,
                 "The range is not taken up here yet; retry.",
