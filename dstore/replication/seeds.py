@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dstore.base.limits import (
     REPLICA_BACKOFF_MS_MAX,
+    REPLICA_TENDED_MS,
     SPLIT_FORSAKEN_S,
-    SPLIT_LOOK_MS,
     SPLIT_TURN_MS,
 )
 from dstore.base.logging import get_logger
@@ -123,7 +123,7 @@ class Sower:
                 continue
             read_bytes, self._read_bytes = self._read_bytes, 0
             await self._around.pace.wait(read_bytes, clock=self._clock)
-            await pause_ms(SPLIT_LOOK_MS if is_level else SPLIT_TURN_MS)
+            await pause_ms(REPLICA_TENDED_MS if is_level else SPLIT_TURN_MS)
 
     async def ripen(self, point: LogPoint) -> bool:
         """Make both replicas, if the parent ended at `point` here too, and is applied that far.

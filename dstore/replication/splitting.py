@@ -13,9 +13,9 @@ import msgspec
 from dstore.base.limits import (
     REPLICA_CALL_TIMEOUT_S,
     REPLICA_COMMIT_TOLD_MS,
+    REPLICA_LAG_JOINING_MAX,
     RETRY_AFTER_MS,
     SPLIT_ASK_MS,
-    SPLIT_LAG_RECORDS_MAX,
     SPLIT_PAUSE_S,
 )
 from dstore.base.logging import get_logger
@@ -76,7 +76,7 @@ async def sow_all(primary: Primary, own: Sower, around: Surroundings) -> None:
             *(_sown(primary, each, split=own.split, around=around) for each in others)
         )
         level_seqs = [own.level_seq, *told]
-        enough_seq = primary.end.seq - SPLIT_LAG_RECORDS_MAX
+        enough_seq = primary.end.seq - REPLICA_LAG_JOINING_MAX
         if all(seq is not None and seq >= enough_seq for seq in level_seqs):
             return
         await pause_ms(SPLIT_ASK_MS)

@@ -116,7 +116,7 @@ class HeldSeeds:
             self._take(seed)
 
     async def begin(self, child_id: str) -> None:
-        """Make a range of a ripe seed, in the place of its parent, whose file stays until control says so.
+        """Make a range of a ripe seed, in the place of its parent, whose file stays.
 
         Its file is closed, so that it finds its replica when it is opened next.
         """
