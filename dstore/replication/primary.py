@@ -137,7 +137,7 @@ class Primary:
         return self._members.wanted_after_seq
 
     @property
-    def in_sync(self) -> Sequence[Replica]:
+    def counted(self) -> Sequence[Replica]:
         """Who counts by the range's value, this node's replica among them."""
         return self._members.placed.value.in_sync
 

@@ -5,6 +5,10 @@ with a smaller set (`service.cluster.placement_notes`). So of two values of whic
 other, whoever led under the former knows of the latter, or nothing was acknowledged under it. If
 every node that was in sync by the newest value heard of has been heard, that value is the last
 one. If not, a newer one may be remembered where nobody has answered, and the range is not settled.
+
+The last value of a range may have been its split, of which control's store knows nothing yet. A
+node notes that durably as it begins with a child. So nothing was acknowledged by children of which
+nobody knows who was in sync by the range's last value (ADR 0018).
 """
 
 from __future__ import annotations
@@ -14,12 +18,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dstore.replication.placements import Placed
+from dstore.replication.splitting import children_of
 from dstore.replication.whereabouts import Whereabouts, corrected
+from dstore.topology.coordinator import NO_REVISION
 from dstore.topology.values import UNSETTLED, RangeState, ReplicaState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from dstore.replication.split_calls import Split
+    from dstore.topology.keyspace import RangePath
     from dstore.topology.values import RangePlacement
 
 
@@ -32,12 +41,35 @@ class Recollection:
         placement: the newest value that it has noted; None: it never had one.
         revision: of the coordinator, with which that was written.
         promised_epoch: the highest that its replica has promised a primary; 0: it holds none.
+        cut: how the range was split; None: as far as it knows it was not.
     """
 
     incarnation: str
     placement: RangePlacement | None = None
     revision: int = 0
     promised_epoch: int = 0
+    cut: Split | None = None
+
+
+def cut_of(told: Mapping[str, Recollection]) -> Split | None:
+    """Say how a range was split; None: nobody heard knows that it was."""
+    return next((each.cut for each in told.values() if each.cut is not None), None)
+
+
+def cut_in_two(
+    path: RangePath, created: RangePlacement, told: Mapping[str, Recollection], *, split: Split
+) -> Sequence[tuple[RangePath, RangePlacement]]:
+    """Make the values that the children of a range had first, for `recollected` of each of them.
+
+    Args:
+        path: where the range is shown; the lower child has it now.
+        created: as the store still has the range.
+        told: what nodes remember of it.
+        split: how it was split.
+    """
+    newest = _newest(created, told) or created
+    last = replace(newest, epoch=max(created.epoch, newest.epoch + 1), status=created.status)
+    return children_of(Placed(path=path, value=last, revision=NO_REVISION), split)
 
 
 def recollected(created: RangePlacement, told: Mapping[str, Recollection]) -> RangePlacement:
@@ -52,18 +84,13 @@ def recollected(created: RangePlacement, told: Mapping[str, Recollection]) -> Ra
 
     Returns: a value that is settled only if nobody can know better.
     """
-    known = [
-        (each.placement, each.revision)
-        for each in told.values()
-        if each.placement is not None and each.placement.range_id == created.range_id
-    ]
+    newest = _newest(created, told)
     promised_epoch = max((each.promised_epoch for each in told.values()), default=0)
-    if not known:
+    if newest is None:
         # It never had several replicas; but who has not answered may know better.
         is_settled = all(each.node in told for each in created.replicas)
         value = replace(created, epoch=max(created.epoch, promised_epoch + 1))
         return _placed(_as_held(value, told), told) if is_settled else _unsettled(value)
-    newest, _ = max(known, key=lambda each: (each[0].epoch, each[1]))
     epoch = max(created.epoch, newest.epoch + 1)
     value = replace(newest, epoch=max(epoch, promised_epoch + 1), status=created.status)
     is_heard = all(each.node in told for each in newest.in_sync)
@@ -72,6 +99,18 @@ def recollected(created: RangePlacement, told: Mapping[str, Recollection]) -> Ra
         each.promised_epoch > newest.epoch for each in told.values()
     )
     return _placed(value, told) if is_heard and not is_hidden else _unsettled(value)
+
+
+def _newest(created: RangePlacement, told: Mapping[str, Recollection]) -> RangePlacement | None:
+    """Find the newest value of a range that was noted; None: none was."""
+    known = [
+        (each.placement, each.revision)
+        for each in told.values()
+        if each.placement is not None and each.placement.range_id == created.range_id
+    ]
+    if not known:
+        return None
+    return max(known, key=lambda each: (each[0].epoch, each[1]))[0]
 
 
 def _as_held(value: RangePlacement, told: Mapping[str, Recollection]) -> RangePlacement:

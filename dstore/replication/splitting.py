@@ -71,7 +71,7 @@ async def sow_all(primary: Primary, own: Sower, around: Surroundings) -> None:
         if primary.is_closed:
             raise NotMine(primary.range_id, primary.epoch)
         own.touch()
-        others = [each for each in primary.in_sync if each.node != around.node]
+        others = [each for each in primary.counted if each.node != around.node]
         told = await asyncio.gather(
             *(_sown(primary, each, split=own.split, around=around) for each in others)
         )

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from dstore.service.enrolment.records import Enrolment
     from dstore.settings import Settings
 
-_NODE_CALLS: Final = Calls((*REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, WRITE_ENTRY))  # of another node
+# Of another node.
+_NODE_CALLS: Final = Calls((*REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, WRITE_ENTRY))
 
 
 def node_options(settings: Settings) -> NodeOptions:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dstore.model.errors import NotMine
 from dstore.model.ranges import RangeMap
 from dstore.storage import node_records, table_records
+from dstore.storage.table_records import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ class HeldSeeds:
         return [ref for ref in self.aside(definition) if self.is_cut(ref.range_id)]
 
     async def plant(self, parent_id: str, refs: Sequence[RangeRef], *, epoch: int) -> None:
-        """Make files for the children of a range, unless they are there.
+        """Make files for both children of a range, the lower one first, unless they are there.
 
         Seeds of the range in older epochs go: nothing can become of them.
 
@@ -105,11 +106,13 @@ class HeldSeeds:
         for held in self.every():
             if held.parent == parent_id and held.parent_epoch < epoch:
                 await self.uproot(held.range_id)
+        low, high = refs
+        cut = Cut(low_id=low.range_id, high_id=high.range_id, at_hash=high.low)
         for ref in refs:
             if ref.range_id in self._ranges:
                 continue
             made, key = self._keys.new_range(tenant.record, tenant.shares, definition, ref=ref)
-            seed = replace(made, parent=parent_id, parent_epoch=epoch)
+            seed = replace(made, parent=parent_id, parent_epoch=epoch, cut=cut)
             # What a crash has left of it goes; no record names it.
             await self._files.create(ref.range_id, key, epoch=ref.epoch)
             await self._insert(seed)
@@ -125,11 +128,11 @@ class HeldSeeds:
         await self._database.run(lambda db: table_records.begin_child(db, child))
         parent = self._ranges.get(child.parent)
         if parent is not None:
-            self._put(replace(parent, is_cut=True))
+            self._put(replace(parent, cut=child.cut))
         tenant = self._tenants[child.tenant]
         table = tenant.tables[child.table]
         left = [ref for ref in table.ranges.refs if ref.range_id != child.parent]
-        self._put(replace(self._ranges[child_id], parent=None))
+        self._put(replace(self._ranges[child_id], parent=None, cut=None))
         tenant.put(replace(table, ranges=RangeMap.of((*left, child.ref))))
         await self._files.shut(child_id)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dstore.storage.table_records import Cut, cut_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -16,12 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotedPlacement:
-    """A range's value, as it was written at a revision; `value` is None if none was noted."""
+    """A range's value, as it was written at a revision; `value` is None if none was noted.
+
+    `cut` says of a range that was split how, and `is_seed` of a child that it is none yet, as far
+    as the node knows; what is noted changes neither.
+    """
 
     range_id: str
     value: bytes | None
     epoch: int
     revision: int
+    cut: Cut | None = None
+    is_seed: bool = False
 
 
 def note(connection: apsw.Connection, noted: Sequence[NotedPlacement]) -> None:
@@ -38,12 +46,17 @@ def read(connection: apsw.Connection, range_ids: Sequence[str]) -> Mapping[str, 
     found: dict[str, NotedPlacement] = {}
     for range_id in range_ids:
         rows: list[tuple[Any, ...]] = connection.execute(
-            "SELECT PLACEMENT, PLACEMENT_EPOCH, PLACEMENT_REVISION FROM range_of_table "
-            "WHERE RANGE_ID = ?",
+            "SELECT PLACEMENT, PLACEMENT_EPOCH, PLACEMENT_REVISION, PARENT, CUT_AT, CUT_LOW, "
+            "CUT_HIGH FROM range_of_table WHERE RANGE_ID = ?",
             (range_id,),
         ).fetchall()
-        for value, epoch, revision in rows:
+        for value, epoch, revision, parent, *cut in rows:
             found[range_id] = NotedPlacement(
-                range_id=range_id, value=value, epoch=epoch, revision=revision
+                range_id=range_id,
+                value=value,
+                epoch=epoch,
+                revision=revision,
+                cut=None if parent is not None else cut_of(*cut),
+                is_seed=parent is not None,
             )
     return found

@@ -28,9 +28,18 @@ NODE_FILE: Final = "node.db"
 _RANGES = (
     "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
     "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER, SCRUBBED_AT_US, "
-    "PARENT, PARENT_EPOCH, IS_CUT "
+    "PARENT, PARENT_EPOCH, CUT_AT, CUT_LOW, CUT_HIGH "
     "FROM range_of_table"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a range is split: the ids of both children, and the lowest hash of the upper one."""
+
+    low_id: str
+    high_id: str
+    at_hash: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +53,9 @@ class RangeRecord:
     can open, until the file is written anew (I4). `scrubbed_at_us` is the wall time of the last
     scrub, in microseconds since 1970; 0 if none is known.
 
-    A seed of a range that is split has a `parent`, and its epoch then; it is no range of the table
-    yet. One that `is_cut` is none any more: its children are, and its file is still to go.
+    A seed of a range that is split has a `parent`, and its epoch then, and says by `cut` how it is
+    split; it is no range of the table yet. One that `is_cut` is none any more: its children are,
+    and its file is still to go.
     """
 
     tenant: str
@@ -65,12 +75,17 @@ class RangeRecord:
     scrubbed_at_us: int = 0
     parent: str | None = None
     parent_epoch: int = 0
-    is_cut: bool = False
+    cut: Cut | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is a range that was split: only its file is left."""
+        return self.parent is None and self.cut is not None
 
     @property
     def is_shown(self) -> bool:
         """Whether it is a range of its table."""
-        return self.parent is None and not self.is_cut
+        return self.parent is None and self.cut is None
 
     @property
     def ref(self) -> RangeRef:
@@ -117,8 +132,8 @@ def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) ->
     connection.executemany(
         "INSERT INTO range_of_table (RID_TENANT, RID_TABLE, HASH_START, HASH_END, QUANTITY, UUID, "
         "TABLE_VERSION, RANGE_ID, FILE_UUID, GENERATION, FILE_KEY, EPOCH, ENROLMENT, "
-        "DRAWN_UNDER, PARENT, PARENT_EPOCH) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "DRAWN_UNDER, PARENT, PARENT_EPOCH, CUT_AT, CUT_LOW, CUT_HIGH) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 held.tenant,
@@ -137,6 +152,7 @@ def insert_ranges(connection: apsw.Connection, ranges: Sequence[RangeRecord]) ->
                 held.drawn_under,
                 held.parent,
                 held.parent_epoch,
+                *_cut_row(held.cut),
             )
             for held in ranges
         ],
@@ -161,9 +177,14 @@ def set_epoch(connection: apsw.Connection, range_id: str, epoch: int) -> None:
 def begin_child(connection: apsw.Connection, held: RangeRecord) -> None:
     """Make a range of a seed; its parent is none any more."""
     connection.execute(
-        "UPDATE range_of_table SET PARENT = NULL WHERE RANGE_ID = ?", (held.range_id,)
+        "UPDATE range_of_table SET PARENT = NULL, CUT_AT = NULL, CUT_LOW = NULL, CUT_HIGH = NULL "
+        "WHERE RANGE_ID = ?",
+        (held.range_id,),
     )
-    connection.execute("UPDATE range_of_table SET IS_CUT = 1 WHERE RANGE_ID = ?", (held.parent,))
+    connection.execute(
+        "UPDATE range_of_table SET CUT_AT = ?2, CUT_LOW = ?3, CUT_HIGH = ?4 WHERE RANGE_ID = ?1",
+        (held.parent, *_cut_row(held.cut)),
+    )
 
 
 def set_file_key(connection: apsw.Connection, held: RangeRecord) -> None:
@@ -200,10 +221,21 @@ def delete_range(connection: apsw.Connection, range_id: str) -> None:
     connection.execute("DELETE FROM range_of_table WHERE RANGE_ID = ?", (range_id,))
 
 
+def cut_of(at_hash: int | None, low_id: str | None, high_id: str | None) -> Cut | None:
+    """Read the columns CUT_AT, CUT_LOW and CUT_HIGH."""
+    if at_hash is None or low_id is None or high_id is None:
+        return None
+    return Cut(low_id=low_id, high_id=high_id, at_hash=at_hash)
+
+
+def _cut_row(cut: Cut | None) -> tuple[int | None, str | None, str | None]:
+    return (None, None, None) if cut is None else (cut.at_hash, cut.low_id, cut.high_id)
+
+
 def _range(row: tuple[Any, ...]) -> RangeRecord:
     tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
     file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us = row[9:15]
-    parent, parent_epoch, is_cut = row[15:]
+    parent, parent_epoch, *cut = row[15:]
     return RangeRecord(
         tenant=tenant,
         table=table,
@@ -222,7 +254,7 @@ def _range(row: tuple[Any, ...]) -> RangeRecord:
         scrubbed_at_us=scrubbed_at_us,
         parent=parent,
         parent_epoch=parent_epoch,
-        is_cut=bool(is_cut),
+        cut=cut_of(*cut),
     )
 
 

@@ -37,6 +37,7 @@ from dstore.topology.leases import LeasedKey
 from dstore.topology.values import Malformed
 from tests.simulation.replicated_calls import DO, READ, Do, Done, done_of, outcome_of, value_of
 from tests.simulation.replicated_node import PLANE, RANGE_ID, Log, incarnation, node_id
+from tests.simulation.sim_files import SimFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,21 +81,6 @@ class SplitNode:
             if other != number
         }
         self.served: dict[str, int] = {}
-        self.replicas = Replicas(
-            Surroundings(
-                node=self.me,
-                incarnation=incarnation(number),
-                clock=process.clock,
-                coordinator=self.coordinator,
-                peer_of=self._peers.__getitem__,
-                open_file=self.open_file,
-                on_serving=self._be_told,
-                on_fault=lambda range_id, what: world.violate(f"{process.name}: {range_id} {what}"),
-                tasks=self.tasks,
-                began_ns=process.clock.monotonic_ns(),
-            ),
-            bed=self,
-        )
         disk = process.machine.disk
         assert disk is not None
         around = FileSurroundings(
@@ -107,10 +93,26 @@ class SplitNode:
             executor=None,  # type: ignore[arg-type] # the loop does all work itself
             clock=process.clock,
             on_fatal=process.fatal,
-            replication_of=self.replicas.of,
+            replication_of=lambda range_id: self.replicas.of(range_id),
         )
         self.files = RangeFiles(disk.directory, around, open_files_max=16)
         self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
+        self.replicas = Replicas(
+            Surroundings(
+                node=self.me,
+                incarnation=incarnation(number),
+                clock=process.clock,
+                coordinator=self.coordinator,
+                peer_of=self._peers.__getitem__,
+                open_file=self.open_file,
+                on_serving=self._be_told,
+                on_fault=lambda range_id, what: world.violate(f"{process.name}: {range_id} {what}"),
+                files=SimFiles(self.files, self.key, disk.directory / "generation"),
+                tasks=self.tasks,
+                began_ns=process.clock.monotonic_ns(),
+            ),
+            bed=self,
+        )
         self._made: Path = disk.directory / "made"
         self._made.mkdir(exist_ok=True)
         self.placed: dict[RangePath, Placed] = {}

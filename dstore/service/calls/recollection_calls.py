@@ -9,6 +9,7 @@ import msgspec
 from dstore.base.limits import COORDINATOR_REQUEST_BYTES_MAX, RECOLLECTIONS_ASKED_MAX
 from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
+from dstore.replication.split_calls import Split
 from dstore.security.identity import ComponentRole
 
 RangeId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
@@ -18,11 +19,14 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     """What a node remembers of a range: `values.RangePlacement` as it was written, b"": none.
 
     `promised_epoch` is the highest that its replica has promised a primary; 0: it holds none.
+    `cut` is how the range was split, so that it is none any more; None: it is one, or nobody has
+    told this node so.
     """
 
     value: Annotated[bytes, msgspec.Meta(max_length=COORDINATOR_REQUEST_BYTES_MAX)]
     revision: int
     promised_epoch: int
+    cut: Split | None = None
 
 
 class AllRemembered(msgspec.Struct, frozen=True, array_like=True):

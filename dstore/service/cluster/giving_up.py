@@ -130,6 +130,7 @@ class GivingUp:
             return False
         self._replicas.remove(ref.range_id)
         try:
+            await self._replicas.uproot_seeds(ref.range_id)
             await self._duties.drop_range(ref.range_id)
         except DStoreError as error:
             _log.warning("range_not_dropped", range=ref.range_id, reason=error.message)
@@ -139,16 +140,17 @@ class GivingUp:
 
     async def _is_surely_gone(self, view: TopologyView, ref: RangeRef) -> bool:
         definition = self._holdings.table_of(ref.range_id).definition
-        is_given_up = await is_range_given_up(
-            self._coordinator,
-            view,
-            control_plane=self._control_plane,
-            node=self._node,
-            definition=definition,
-            range_id=ref.range_id,
-        )
-        if not is_given_up:
-            return False
+        # Its children's seeds go with it: behind it, since they can't be named when it is not.
+        for range_id in (ref.range_id, *self._replicas.seeds_of(ref.range_id)):
+            if not await is_range_given_up(
+                self._coordinator,
+                view,
+                control_plane=self._control_plane,
+                node=self._node,
+                definition=definition,
+                range_id=range_id,
+            ):
+                return False
         asked = AskOfRange(
             tenant=definition.tenant,
             tenant_id=self._holdings.tenants[definition.tenant].record.tenant_id or "",

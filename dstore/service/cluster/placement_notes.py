@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from dstore.base.limits import NOTES_AT_ONCE, RECOLLECTION_RANGE_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError, Unavailable, UnavailableKind
+from dstore.replication.split_calls import Split
 from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered, Remembered
 from dstore.storage.placement_records import NotedPlacement
 from dstore.topology import values
@@ -143,15 +144,23 @@ class PlacementNotes:
         one = noted.get(range_id)
         if one is None:
             return _NOTHING
+        if one.cut is not None:  # its log has ended, and there are children
+            return Remembered(
+                value=one.value or b"",
+                revision=one.revision,
+                promised_epoch=one.epoch,
+                cut=Split(low_id=one.cut.low_id, high_id=one.cut.high_id, at_hash=one.cut.at_hash),
+            )
         try:
             async with asyncio.timeout(RECOLLECTION_RANGE_S):
                 standing = await self._ledger.standing(range_id)
         except (DStoreError, TimeoutError):
             return None
+        is_held = standing.is_whole or not one.is_seed  # a seed that is not ripe is no replica
         return Remembered(
             value=one.value or b"",
             revision=one.revision,
-            promised_epoch=standing.promised_epoch,
+            promised_epoch=standing.promised_epoch if is_held else 0,
         )
 
 

@@ -25,7 +25,7 @@ from dstore.topology import keyspace as keys
 from dstore.topology.values import ComponentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
@@ -162,6 +162,14 @@ class RangeReplicas:
         """Make ranges of the seeds that are some by now; let go of those that never will be."""
         await self._seeds.settle((tenant, table))
 
+    def seeds_of(self, range_id: str) -> Sequence[str]:
+        """List the seeds of a range's children that are here, by id."""
+        return [held.range_id for held in self._seeds.of(range_id)]
+
+    async def uproot_seeds(self, range_id: str) -> None:
+        """Delete the seeds of a range that is given up. Raises: Unavailable, Unknown."""
+        await self._seeds.uproot_all(range_id)
+
     def _begin_child(self, range_id: str, placed: Placed | None) -> None:
         """Let a child be a replica, in the turn of the event loop in which it is a range."""
         self.add(range_id)
@@ -257,4 +265,5 @@ class RangeReplicas:
         self._replicas.follow(shown)
 
     async def _remembered(self, request: AskRemembered, _received: Received) -> AllRemembered:
+        await self._seeds.be_asked(request.range_ids)
         return await self._notes.remembered(request)

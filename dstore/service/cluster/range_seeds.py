@@ -3,29 +3,34 @@
 Invariants kept here (ADR 0018):
 - A ripe seed becomes a range when the coordinator names it to this node, and not before.
 - A seed is deleted only when nothing can become of it: its parent is in a later epoch, so that the
-  swap it was for will never be; or its child stands there without this node.
+  swap it was for will never be; or its child stands there without this node; or its parent is given
+  up here. A value that a recovery could not settle yet says neither.
+- Once control was told that no child of a range is begun here, since the coordinator was lost, none
+  is begun by what was shown before that.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError, NotMine
 from dstore.model.ranges import RangeRef
+from dstore.replication.placements import Placed
 from dstore.storage import sowing
+from dstore.topology.keyspace import RangePath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from dstore.base.tasks import Tasks
-    from dstore.replication.placements import Placed
     from dstore.replication.split_calls import Split
     from dstore.service.holdings import Holdings
     from dstore.storage.range_file import RangeFile
     from dstore.storage.table_records import RangeRecord
-    from dstore.topology.values import RangePlacement
-    from dstore.topology.view import TopologyView
+    from dstore.topology.coordinator import Revision
+    from dstore.topology.view import PlacedRange, TopologyView
 
 _log: Final = get_logger(__name__)
 
@@ -59,6 +64,7 @@ class RangeSeeds:
         self._view = view
         self._end = end
         self._follow = follow
+        self._told: dict[str, _Shown] = {}  # parents, and what was shown when control asked
 
     async def plant(self, parent: Placed, split: Split) -> None:
         """See `SeedBed.plant`."""
@@ -78,7 +84,33 @@ class RangeSeeds:
     async def see(self, low: Placed, high: Placed) -> None:
         """See `SeedBed.see`."""
         for child in (low, high):
-            await self._settle(child.value.range_id, child.value, child)
+            await self._settle(child, is_news=True)
+
+    async def be_asked(self, parent_ids: Sequence[str]) -> None:
+        """Hear that control is about to be told which of these ranges are split here, for good.
+
+        Raises: NotMine, Unavailable: it can't be told now.
+        """
+        held = [each for each in self._holdings.seeds.every() if each.parent in parent_ids]
+        shown = _Shown.of(self._view())
+        living = {each.parent for each in self._holdings.seeds.every()}
+        self._told = {key: known for key, known in self._told.items() if key in living}
+        self._told.update({each.parent: shown for each in held if each.parent is not None})
+        for tenant in {each.tenant for each in held}:
+            await self._holdings.turn(tenant, _nothing())  # behind what has begun already
+
+    async def uproot_all(self, parent_id: str) -> None:
+        """Delete the seeds of a range that is given up here, of which none is a child's.
+
+        Raises: Unavailable, Unknown: some may be left.
+        """
+        for held in self.of(parent_id):
+            await self._uproot(held)
+        self._told.pop(parent_id, None)
+
+    def of(self, parent_id: str) -> list[RangeRecord]:
+        """List the seeds of a range."""
+        return [each for each in self._holdings.seeds.every() if each.parent == parent_id]
 
     def look(self, table: tuple[str, str]) -> None:
         """Look at a table's seeds by the newest view, soon."""
@@ -97,36 +129,57 @@ class RangeSeeds:
         if held is None or held.parent is None:
             return
         shown = self._view().table(held.tenant, held.table)
-        values = [] if shown is None else [each.placement for each in shown.ranges]
+        ranges = () if shown is None else shown.ranges
         try:
-            child = _named(values, range_id)
+            child = _named(ranges, range_id)
             if child is not None:
-                await self._settle(range_id, child, None)
-            elif _is_dead(held, values):
+                path = RangePath(held.tenant, held.table, child.low_hash)
+                placed = Placed(path=path, value=child.placement, revision=child.mod_revision)
+                await self._settle(placed, is_news=False)
+            elif _is_dead(held, ranges):
                 await self._uproot(held)
         except DStoreError as error:
             _log.warning("seed_not_settled", range=range_id, reason=error.message)
 
-    async def _settle(self, range_id: str, value: RangePlacement, placed: Placed | None) -> None:
+    async def _settle(self, child: Placed, *, is_news: bool) -> None:
         """Make a range of a seed whose child stands there, if this node is to have it.
 
-        One that is not ripe by then, or of a child that is elsewhere, is nothing any more.
+        One that is not ripe by then, or of a child that is elsewhere, is nothing any more; unless
+        nobody knows yet who has the child.
+
+        Args:
+            child: the child.
+            is_news: it is newer than the view.
         """
+        range_id, value = child.value.range_id, child.value
         held = self._holdings.ranges.get(range_id)
         if held is None or held.parent is None:
             return
         is_named = any(each.node == self._node for each in value.replicas)
         if not (is_named and await (await self.open_file(range_id)).look(sowing.is_ripe)):
-            await self._uproot(held)
+            if value.is_settled:
+                await self._uproot(held)
             return
-        self._end(held.parent)
-        await self._holdings.turn(held.tenant, self._begin(range_id))
-        self._follow(range_id, placed)
+        if await self._holdings.turn(held.tenant, self._begin(child)):
+            self._follow(range_id, child if is_news else None)
 
-    async def _begin(self, range_id: str) -> None:
-        if self._holdings.seeds.is_seed(range_id):
-            await self._holdings.seeds.begin(range_id)
-            _log.info("child_begun", range=range_id)
+    async def _begin(self, child: Placed) -> bool:
+        """Begin with a child, in the tenant's turn. Returns: whether it is a range by now."""
+        range_id, seeds = child.value.range_id, self._holdings.seeds
+        held = self._holdings.ranges.get(range_id)
+        if held is None or not seeds.is_seed(range_id):
+            return held is not None
+        assert held.parent is not None
+        told = self._told.get(held.parent)
+        if told is not None and not seeds.is_cut(held.parent):
+            now = _Shown.of(self._view())
+            if not told.is_before(child.revision, now):
+                _log.warning("child_not_begun", range=range_id, reason="Control asked since.")
+                return False
+        self._end(held.parent)
+        await seeds.begin(range_id)
+        _log.info("child_begun", range=range_id)
+        return True
 
     async def _uproot(self, held: RangeRecord) -> None:
         async def uproot() -> None:
@@ -140,12 +193,46 @@ class RangeSeeds:
             return
 
 
-def _named(values: Iterable[RangePlacement], range_id: str) -> RangePlacement | None:
-    return next((each for each in values if each.range_id == range_id), None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """Which coordinator a view is of, and how far that was."""
+
+    cluster_id: str
+    recoveries: int
+    revision: Revision
+
+    @classmethod
+    def of(cls, view: TopologyView) -> _Shown:
+        return cls(
+            cluster_id=view.cluster_id,
+            recoveries=0 if view.plane is None else view.plane.value.recoveries,
+            revision=view.revision,
+        )
+
+    def is_before(self, revision: Revision, now: _Shown) -> bool:
+        """Tell whether what is shown `now`, of a revision, was written after this."""
+        if now.cluster_id != self.cluster_id or now.recoveries != self.recoveries:
+            return True
+        return revision > self.revision
 
 
-def _is_dead(held: RangeRecord, values: list[RangePlacement]) -> bool:
-    """Tell whether nothing can become of a seed: its parent goes on in a later epoch."""
+def _named(ranges: Iterable[PlacedRange], range_id: str) -> PlacedRange | None:
+    return next((each for each in ranges if each.range_id == range_id), None)
+
+
+def _is_dead(held: RangeRecord, ranges: Iterable[PlacedRange]) -> bool:
+    """Tell whether nothing can become of a seed: its parent goes on in a later epoch.
+
+    A parent that is not settled may be split: somebody who has not been heard may know.
+    """
     assert held.parent is not None
-    parent = _named(values, held.parent)
-    return parent is not None and parent.epoch > held.parent_epoch
+    parent = _named(ranges, held.parent)
+    return (
+        parent is not None
+        and parent.placement.is_settled
+        and parent.placement.epoch > held.parent_epoch
+    )
+
+
+async def _nothing() -> None:
+    """Do nothing."""

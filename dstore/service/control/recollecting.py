@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dstore.base.limits import RECOLLECTION_TIMEOUT_S, RECOLLECTIONS_ASKED_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import DStoreError
-from dstore.replication.recollection import Recollection, recollected
+from dstore.replication.recollection import Recollection, cut_in_two, cut_of, recollected
 from dstore.service.calls.recollection_calls import AskRemembered
 from dstore.service.control.sites import last_site_of, new_placement
 from dstore.storage.control import tables
@@ -92,8 +92,31 @@ class Recollecting:
         """The nodes that have not answered."""
         return frozenset(self._silent)
 
-    async def values(self, created: Sequence[Created]) -> list[RangePlacement]:
-        """Say what ranges' values are to be, by what their nodes remember, in the same order."""
+    async def values(self, created: Sequence[Created]) -> list[Sequence[Created]]:
+        """Say what is to be shown of ranges, by what their nodes remember, in the same order.
+
+        It is a range's value, or those of its two children, the lower one first: of one that was
+        split, and the store does not know it yet.
+        """
+        told = await self._told(created)
+        cut: dict[str, Sequence[Created]] = {}
+        for path, value in created:
+            its_told = told[value.range_id]
+            split = cut_of(its_told)
+            if split is not None:
+                cut[value.range_id] = cut_in_two(path, value, its_told, split=split)
+                _log.warning("range_was_cut", range=value.range_id, path=path.path)
+        told |= await self._told([child for children in cut.values() for child in children])
+        return [
+            [
+                (path, recollected(value, told[value.range_id]))
+                for path, value in cut.get(one[1].range_id, (one,))
+            ]
+            for one in created
+        ]
+
+    async def _told(self, created: Sequence[Created]) -> dict[str, dict[str, Recollection]]:
+        """Ask what nodes remember of ranges. Returns: it by range and node."""
         asked: defaultdict[str, list[Created]] = defaultdict(list)
         uris: dict[str, str] = {}
         for each in created:
@@ -107,7 +130,7 @@ class Recollecting:
                 for node, some in asked.items()
             )
         )
-        return [recollected(value, told[value.range_id]) for _, value in created]
+        return told
 
     async def _ask(
         self,
@@ -154,10 +177,14 @@ def _read(created: Sequence[Created], answer: AllRemembered) -> dict[str, Recoll
         except values.Malformed as error:
             _log.error("recollection_refused", path=path.path, reason=error.why)
             continue
+        if one.cut is not None and not path.low_hash < one.cut.at_hash <= value.high_hash:
+            _log.error("recollection_refused", path=path.path, reason="It is cut elsewhere.")
+            continue
         found[value.range_id] = Recollection(
             incarnation=answer.incarnation,
             placement=placement,
             revision=one.revision,
             promised_epoch=one.promised_epoch,
+            cut=one.cut,
         )
     return found

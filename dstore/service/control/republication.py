@@ -146,17 +146,17 @@ class Republication:
                 if each.table.status is not ResourceStatus.DELETING
                 for one in each.created(sites)
             ]
-            remembered = await recollecting.values(created)
-            placements = {
-                path.path: values.encode(value)
-                for (path, _), value in zip(created, remembered, strict=True)
-            }
-            self._unsettled += sum(not value.is_settled for value in remembered)
-            yield [
-                replace(publication, value=placements.get(publication.key, publication.value))
+            remembered = [one for some in await recollecting.values(created) for one in some]
+            self._unsettled += sum(not value.is_settled for _, value in remembered)
+            placements = {path.path: values.encode(value) for path, value in remembered}
+            publications = [
+                replace(publication, value=placements.pop(publication.key, publication.value))
                 for each in every
                 for publication in _of_table(each, sites)
             ]
+            # Upper parts of ranges that were split, and the store does not know it yet.
+            upper = [Publication(key=key, value=value) for key, value in placements.items()]
+            yield [*publications, *upper]
             if (after := page.after) is None:
                 break
         self._silent = recollecting.silent

@@ -17,14 +17,18 @@ from dstore.base.limits import RECOLLECTION_RETRY_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError
+from dstore.replication import placements
 from dstore.replication.packed_swaps import Swap, swap_all
 from dstore.replication.placements import Placed
+from dstore.replication.surroundings import pause_ms
 from dstore.service.control.recollecting import Created, Recollecting, last_sites, meant
 from dstore.storage.control import tables
 from dstore.topology import keyspace as keys
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dstore.service.control.leader import Term
     from dstore.service.control.realm import Realm
     from dstore.service.peer_pool import Nodes
@@ -90,16 +94,43 @@ class Settling:
         is_done = True
         for (tenant, name), shown in unsettled.items():
             created = await self._created(view, (tenant, name))
-            found = await round_.values([each for each in created if each[1].range_id in shown])
-            swaps = [_swap(shown[each.range_id], each) for each in found if each.is_settled]
-            swapped = await swap_all(self._coordinator, swaps)
-            settled = sum(isinstance(each, Placed) for each in swapped)
+            found = await round_.values(_wanted(created, shown))
+            settled = await self._swap(shown, found)
             is_done &= settled == len(shown)
             if settled:
                 _log.warning("ranges_settled", tenant=tenant, table=name, range_count=settled)
         if not is_done:
             _log.warning("ranges_unsettled", nodes=sorted(round_.silent))
         return is_done
+
+    async def _swap(self, shown: Mapping[str, Placed], found: Sequence[Sequence[Created]]) -> int:
+        """Put what was found in the place of what is shown. Returns: how many are settled then."""
+        swaps: list[Swap] = []
+        settled = 0
+        for some in found:
+            known = [(shown.get(value.range_id), value) for _, value in some]
+            swaps += [_swap(here, value) for here, value in known if here and value.is_settled]
+            if len(some) > 1 and not any(here for here, _ in known):
+                settled += await self._swap_for_two(shown, some)
+        swapped = await swap_all(self._coordinator, swaps)
+        return settled + sum(isinstance(each, Placed) for each in swapped)
+
+    async def _swap_for_two(self, shown: Mapping[str, Placed], children: Sequence[Created]) -> int:
+        """Put children in the place of a range that was split, and was not known to be.
+
+        They may not be settled. Returns: 1 if nothing is left to be done, else 0.
+        """
+        (path, low), (high_path, high) = children
+        before = next((each for each in shown.values() if each.path == path), None)
+        if before is None or before.value.high_hash != high.high_hash:
+            return 0
+        pair = ((path, _behind(before, low)), (high_path, _behind(before, high)))
+        try:
+            await placements.swap_for_two(self._coordinator, before, pair, pause=pause_ms)
+        except DStoreError as error:
+            _log.warning("children_not_shown", path=path.path, reason=error.message)
+            return 0
+        return int(low.is_settled and high.is_settled)
 
     async def _created(self, view: TopologyView, name: TableName) -> list[Created]:
         async with self._realm.plane.store.snapshot() as tx:
@@ -110,8 +141,27 @@ class Settling:
             return (await meant(tx, record)).created(sites)
 
 
+def _wanted(created: Sequence[Created], shown: Mapping[str, Placed]) -> list[Created]:
+    """Find the ranges of the store that are shown, or of which a child is that it does not know."""
+    known = {value.range_id for _, value in created}
+    children = [each for each in shown.values() if each.value.range_id not in known]
+    return [
+        (path, value)
+        for path, value in created
+        if value.range_id in shown
+        or any(
+            path.low_hash <= each.path.low_hash <= each.value.high_hash <= value.high_hash
+            for each in children
+        )
+    ]
+
+
 def _swap(before: Placed, value: RangePlacement) -> Swap:
-    return Swap(before=before, value=replace(value, epoch=max(value.epoch, before.value.epoch + 1)))
+    return Swap(before=before, value=_behind(before, value))
+
+
+def _behind(before: Placed, value: RangePlacement) -> RangePlacement:
+    return replace(value, epoch=max(value.epoch, before.value.epoch + 1))
 
 
 def _unsettled(view: TopologyView) -> dict[TableName, dict[str, Placed]]:

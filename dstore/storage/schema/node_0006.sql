@@ -20,7 +20,10 @@ CREATE TABLE range_of_table_6 (
     SCRUBBED_AT_US INTEGER NOT NULL DEFAULT 0,  -- wall time, microseconds since 1970; 0: nobody knows
     PARENT        TEXT,                      -- of a seed: the range that is split; NULL: it is none
     PARENT_EPOCH  INTEGER NOT NULL DEFAULT 0,  -- in which it is
-    IS_CUT        INTEGER NOT NULL DEFAULT 0,  -- of a range that was split: 1; only its file is left
+    -- Of a seed: the split that it is for. Of a range that was split, of which only the file is left: how.
+    CUT_AT        INTEGER,                   -- lowest hash of the upper child; NULL: neither
+    CUT_LOW       TEXT,                      -- the lower child's RANGE_ID
+    CUT_HIGH      TEXT,
     PRIMARY KEY (RID_TENANT, RID_TABLE, HASH_START, RANGE_ID)
 ) WITHOUT ROWID;
 INSERT INTO range_of_table_6 (RID_TENANT, RID_TABLE, HASH_START, HASH_END, QUANTITY, UUID,

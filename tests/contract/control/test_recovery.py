@@ -30,7 +30,6 @@ from dstore.topology import values
 from dstore.topology.coordinator import (
     Coordinator,
     CoordinatorUnavailable,
-    KeyValue,
     Transaction,
     TransactionResult,
 )
@@ -45,6 +44,7 @@ from tests.support.control import (
     new_tenant,
     obedient_nodes,
 )
+from tests.support.recovering import decided, emptied, range_values, recovered
 from tests.support.replicas import TellingNodes
 from tests.support.topology import uuid
 
@@ -116,27 +116,8 @@ async def _published(leader: ControlProcess) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _emptied(coordinator: Coordinator) -> None:
-    listing = await coordinator.list(keys.EVERYTHING)
-    for kv in listing.kvs:
-        await coordinator.delete(kv.key)
-
-
-async def _decided(coordinator: Coordinator) -> dict[str, bytes]:
-    """Read what control decided, beside its own marks."""
-    listing = await coordinator.list(keys.EVERYTHING)
-    return {kv.key: kv.value for kv in listing.kvs if _is_decided(kv)}
-
-
-def _is_decided(kv: KeyValue) -> bool:
-    return isinstance(
-        keys.parse(kv.key),
-        keys.TenantPath | keys.TablePath | keys.RangePath | keys.NodeRangesPath,
-    )
-
-
-def _epochs(decided: dict[str, bytes]) -> set[int]:
-    found = {keys.parse(key): value for key, value in decided.items()}
+def _epochs(known: dict[str, bytes]) -> set[int]:
+    found = {keys.parse(key): value for key, value in known.items()}
     return {
         values.decode(path, value).epoch
         for path, value in found.items()
@@ -144,10 +125,10 @@ def _epochs(decided: dict[str, bytes]) -> set[int]:
     }
 
 
-def _but_for_places(decided: dict[str, bytes]) -> dict[str, bytes]:
+def _but_for_places(known: dict[str, bytes]) -> dict[str, bytes]:
     """Leave out the epochs, and what a control that never saw the nodes can't know."""
     made = {}
-    for key, value in decided.items():
+    for key, value in known.items():
         path = keys.parse(key)
         if isinstance(path, keys.RangePath):
             placed = values.decode(path, value)
@@ -157,29 +138,20 @@ def _but_for_places(decided: dict[str, bytes]) -> dict[str, bytes]:
     return made
 
 
-async def _recovered(process: ControlProcess) -> None:
-    async with asyncio.timeout(20):
-        while (  # noqa: ASYNC110
-            await process.control.recovery.report()
-        ).state is not RecoveryState.NOT_NEEDED:
-            await asyncio.sleep(0.02)
-    await eventually(lambda: process.leads)
-
-
 async def test_an_empty_coordinator_is_filled(place: Place) -> None:
     """All that the store has is there again, in higher epochs; writes go on; it is written down."""
     async with _made(place) as cluster:
-        before = await _decided(place.coordinator)
-        await _emptied(place.coordinator)
+        before = await decided(place.coordinator)
+        await emptied(place.coordinator)
         async with place.control() as process:
             await eventually(lambda: "is empty" in process.control.leader.problem)
             assert "recover-topology" in process.control.leader.problem
             report = await process.control.recovery.report()
             assert (report.state, report.tables, report.ranges) == (RecoveryState.NEEDED, 2, 4)
-            assert await _decided(place.coordinator) == {}, "a look changes nothing"
+            assert await decided(place.coordinator) == {}, "a look changes nothing"
             await process.control.recovery.order(actor="operator")
-            await _recovered(process)
-            after = await _decided(place.coordinator)
+            await recovered(process)
+            after = await decided(place.coordinator)
             assert _but_for_places(after) == _but_for_places(before)
             assert _epochs(before) == {1}
             assert _epochs(after) == {2}
@@ -200,10 +172,10 @@ async def test_an_empty_coordinator_is_filled(place: Place) -> None:
 async def test_places_are_learned_from_nodes_that_come_back(place: Place) -> None:
     """A range of a node that nobody saw names no disk, until the node says which it has."""
     async with _made(place) as cluster:
-        await _emptied(place.coordinator)
+        await emptied(place.coordinator)
         async with place.control() as process:
             await process.control.recovery.order(actor="operator")
-            await _recovered(process)
+            await recovered(process)
             for node in cluster.nodes:
                 node.uri = f"https://moved-{node.node}:1/"
                 await node.show()
@@ -225,7 +197,7 @@ async def test_places_are_learned_from_nodes_that_come_back(place: Place) -> Non
 async def test_an_older_copy_is_brought_up_to_date(place: Place) -> None:
     """What was made since comes back, what was deleted since goes; both by the store."""
     async with _made(place):
-        before = await _decided(place.coordinator)
+        before = await decided(place.coordinator)
         # As of the day on which there were people and things, and no orders.
         for key in [key for key in before if "orders" in key]:
             await place.coordinator.delete(key)
@@ -239,8 +211,8 @@ async def test_an_older_copy_is_brought_up_to_date(place: Place) -> None:
         async with place.control() as process:
             await eventually(lambda: "the coordinator is an old one" in _problem(process))
             await process.control.recovery.order(actor="operator")
-            await _recovered(process)
-            after = await _decided(place.coordinator)
+            await recovered(process)
+            after = await decided(place.coordinator)
             assert _but_for_places(after) == _but_for_places(before)
             assert (await place.coordinator.get(gone.path)).kv is None
 
@@ -258,13 +230,13 @@ def _problem(process: ControlProcess) -> str:
 async def test_it_is_refused_where_nothing_is_wrong(place: Place) -> None:
     """An order without need raises no epoch and publishes nothing."""
     async with _made(place), place.leader() as leader:
-        before = await _decided(place.coordinator)
+        before = await decided(place.coordinator)
         report = await leader.control.recovery.report()
         assert report.state is RecoveryState.NOT_NEEDED
         with pytest.raises(Refused, match="nothing to recover") as refused:
             await leader.control.recovery.order(actor="operator")
         assert refused.value.kind is RefusalKind.CONFLICT
-        assert await _decided(place.coordinator) == before
+        assert await decided(place.coordinator) == before
 
 
 @pytest.mark.parametrize("is_of_another_plane", [True, False])
@@ -291,9 +263,9 @@ async def test_an_old_store_is_published_nowhere(
 async def test_a_recovery_that_dies_is_finished(place: Place, *, is_last_done: bool) -> None:
     """Whichever write the leader dies at, the next one brings it to the same end, once."""
     async with _made(place):
-        before = await _decided(place.coordinator)
+        before = await decided(place.coordinator)
         for writes in range(1, 5):
-            await _emptied(place.coordinator)
+            await emptied(place.coordinator)
             dying = _Dying(place.coordinator, writes=writes, is_last_done=is_last_done)
             async with place.control(coordinator=dying) as process:
                 await process.control.recovery.order(actor="operator")
@@ -307,8 +279,8 @@ async def test_a_recovery_that_dies_is_finished(place: Place, *, is_last_done: b
                         await asyncio.sleep(0.02)
                 await process.kill()
             async with place.control() as next_one:
-                await _recovered(next_one)
-                after = await _decided(place.coordinator)
+                await recovered(next_one)
+                after = await decided(place.coordinator)
                 assert _but_for_places(after) == _but_for_places(before)
                 assert _epochs(after) == {writes + 1}, "raised once by each order"
                 await next_one.kill()
@@ -323,7 +295,7 @@ async def test_a_leader_of_before_writes_no_more(place: Place) -> None:
         async with place.control() as process:
             await eventually(lambda: process.leads)
             await process.kill()
-            await _emptied(place.coordinator)
+            await emptied(place.coordinator)
             await process.control.recovery.order(actor="operator")
             store = await place.store()
             async with store.transaction() as tx:
@@ -345,14 +317,14 @@ async def test_keys_deleted_under_a_running_control(place: Place) -> None:
     """Whoever deletes all keys by hand stops everything; a recovery lets the same process go on."""
     async with _made(place) as cluster, place.leader() as leader:
         await eventually(lambda: leader.watcher.view.table("acme", "orders"))
-        await _emptied(place.coordinator)
+        await emptied(place.coordinator)
         await eventually(lambda: leader.watcher.status().state is TopologyState.FROZEN)
         assert leader.watcher.view.table("acme", "orders") is not None, "the last view stands"
         problems = (await leader.control.survey.status()).problems
         assert any("recover-topology" in problem for problem in problems)
         await eventually(lambda: "is empty" in _problem(leader))
         await leader.control.recovery.order(actor="operator")
-        await _recovered(leader)
+        await recovered(leader)
         await eventually(lambda: leader.watcher.status().state is TopologyState.LIVE)
         table = leader.watcher.view.table("acme", "orders")
         assert table is not None
@@ -376,7 +348,7 @@ async def test_any_control_takes_the_order(place: Place) -> None:
     async with _made(place) as cluster, place.leader() as first, place.control() as second:
         both = (first, second)
         await eventually(lambda: second.watcher.view.table("acme", "orders"))
-        await _emptied(place.coordinator)
+        await emptied(place.coordinator)
         for one in both:
             await eventually(lambda one=one: one.watcher.status().state is TopologyState.FROZEN)  # type: ignore[misc]
         ordered = await asyncio.gather(
@@ -386,7 +358,7 @@ async def test_any_control_takes_the_order(place: Place) -> None:
         for one in both:
             await eventually(lambda one=one: one.watcher.status().state is TopologyState.LIVE)  # type: ignore[misc]
         await eventually(lambda: any(one.leads for one in both))
-        assert _epochs(await _decided(place.coordinator)) == {2}, "it was ordered once"
+        assert _epochs(await decided(place.coordinator)) == {2}, "it was ordered once"
         for node in cluster.nodes:
             await node.show()
         await eventually(lambda: all(_are_alive(one, cluster) for one in both))
@@ -399,20 +371,10 @@ def _remembering(value: values.RangePlacement, *, revision: int) -> Remembered:
     return Remembered(value=values.encode(value), revision=revision, promised_epoch=value.epoch)
 
 
-async def _values(coordinator: Coordinator) -> dict[str, values.RangePlacement]:
-    """Read the ranges' values by their keys."""
-    found = {}
-    for key, value in (await _decided(coordinator)).items():
-        path = keys.parse(key)
-        if isinstance(path, keys.RangePath):
-            found[key] = values.decode(path, value)
-    return found
-
-
 async def test_what_nodes_remember_is_published(place: Place) -> None:
     """A range that has another primary and set by now has them still, in a newer epoch."""
     async with _made(place):
-        before = await _values(place.coordinator)
+        before = await range_values(place.coordinator)
         moved, *others = before
         now = replicas.placement(
             replicas.replica(2), replicas.learner(1), replicas.replica(3), epoch=7
@@ -433,11 +395,11 @@ async def test_what_nodes_remember_is_published(place: Place) -> None:
                     await _meant(tx, now.range_id, number)
             await leader.kill()
         nodes[3].remembered[now.range_id] = _remembering(now, revision=100)
-        await _emptied(place.coordinator)
+        await emptied(place.coordinator)
         async with place.control(nodes=nodes) as process:
             await process.control.recovery.order(actor="operator")
-            await _recovered(process)
-            after = await _values(place.coordinator)
+            await recovered(process)
+            after = await range_values(place.coordinator)
             assert after[moved] == replace(now, epoch=8)
             for key in others:
                 assert after[key].node == before[key].node
@@ -446,28 +408,28 @@ async def test_what_nodes_remember_is_published(place: Place) -> None:
 async def test_a_range_is_settled_when_who_counts_is_back(place: Place) -> None:
     """Until then it is there, and nobody can open it; all others are."""
     async with _made(place) as cluster:
-        before = await _values(place.coordinator)
+        before = await range_values(place.coordinator)
         on_first = {key for key, value in before.items() if value.node == uuid(1)}
         nodes = TellingNodes.numbered(2)
         nodes[1].is_dead = True
-        await _emptied(place.coordinator)
+        await emptied(place.coordinator)
         async with place.control(nodes=nodes) as process:
             await process.control.recovery.order(actor="operator")
-            await _recovered(process)
+            await recovered(process)
             for node in cluster.nodes:
                 await node.show()
             await eventually(lambda: _are_alive(process, cluster))
-            after = await _values(place.coordinator)
+            after = await range_values(place.coordinator)
             assert {key for key, value in after.items() if not value.is_settled} == on_first
             report = await process.control.recovery.report()
             assert f"{len(on_first)} ranges" in report.why
             nodes[1].is_dead = False
             async with asyncio.timeout(10):
                 while not all(  # noqa: ASYNC110
-                    value.is_settled for value in (await _values(place.coordinator)).values()
+                    value.is_settled for value in (await range_values(place.coordinator)).values()
                 ):
                     await asyncio.sleep(0.02)
-            settled = await _values(place.coordinator)
+            settled = await range_values(place.coordinator)
             assert {key: value.node for key, value in settled.items()} == {
                 key: value.node for key, value in before.items()
             }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from msgspec.structs import replace
 
-from dstore.replication.recollection import Recollection, recollected
+from dstore.replication.recollection import Recollection, cut_in_two, cut_of, recollected
+from dstore.replication.split_calls import Split
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.values import NO_INCARNATION, UNSETTLED, RangePlacement, RangeState
@@ -153,3 +156,32 @@ def test_what_is_remembered_of_another_range() -> None:
     other = replace(SMALLER, range_id=uuid(999))
     told = _all(n1=_told(other, promised=0), n2=_told(), n3=_told())
     assert recollected(CREATED, told) == CREATED
+
+
+def test_children_have_the_last_set_of_their_parent() -> None:
+    """Who has left it before the split has no part in them; their epochs are newer than all."""
+    split = Split(low_id=uuid(601), high_id=uuid(602), at_hash=1 << 31)
+    told = _all(n1=_told(SMALLER), n2=_with(_told(SMALLER), split), n3=_told(FIRST))
+    assert cut_of(told) == split
+    path = keys.RangePath("acme", "orders", 0)
+    (low_path, low), (high_path, high) = cut_in_two(path, CREATED, told, split=split)
+    assert (low_path.low_hash, high_path.low_hash) == (0, split.at_hash)
+    assert (low.high_hash, high.high_hash) == (split.at_hash - 1, CREATED.high_hash)
+    assert (
+        {each.node for each in low.replicas}
+        == {uuid(1), uuid(2)}
+        == {each.node for each in high.replicas}
+    )
+    assert low.epoch == high.epoch > SMALLER.epoch + 1
+    ripe = _all(n1=_told(promised=7), n2=_told(promised=7), n3=_told(promised=0))
+    assert _checked(recollected(low, ripe)).in_sync == low.replicas
+
+
+def test_nobody_has_been_told_of_a_split() -> None:
+    """Then there is none as far as is known."""
+    assert cut_of(_all(n1=_told(FIRST), n2=_told())) is None
+
+
+def _with(told: Recollection, split: Split) -> Recollection:
+    """Have a node know of a split."""
+    return dataclasses.replace(told, cut=split)
