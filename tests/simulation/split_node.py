@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstore.replication.peers.port import Peer, Received
+    from dstore.replication.replica import Replica
     from dstore.replication.split_calls import Split
     from dstore.storage.range_file import RangeFile
     from tests.simulation.machines import Process
@@ -93,7 +94,7 @@ class SplitNode:
             executor=None,  # type: ignore[arg-type] # the loop does all work itself
             clock=process.clock,
             on_fatal=process.fatal,
-            replication_of=lambda range_id: self.replicas.of(range_id),
+            replication_of=self._replication_of,
         )
         self.files = RangeFiles(disk.directory, around, open_files_max=16)
         self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
@@ -130,6 +131,9 @@ class SplitNode:
             if path.name.startswith("seed."):
                 _, range_id, parent, epoch = path.name.split(".")
                 yield range_id, parent, int(epoch)
+
+    def _replication_of(self, range_id: str) -> Replica | None:
+        return self.replicas.of(range_id)
 
     def _marker(self, range_id: str) -> Path:
         return self._made / f"range.{range_id}"
