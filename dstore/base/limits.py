@@ -234,11 +234,6 @@ REPLICA_COPY_TIMEOUT_S: Final = 10.0  # for one of them to be taken
 REPLICA_COPY_GIVEN_UP_S: Final = 20.0  # that one is sent again, before all of the copy is
 REPLICA_COPY_ROWS: Final = 2_048  # requests in one message of a copy
 REPLICA_WIPED_ROWS: Final = 8_192  # deleted at a time where a copy is to come: ~50 ms of a core
-SPLIT_PAUSE_S: Final = 1.0  # for the seeds to ripen; the writes go on if they have not
-SPLIT_SOWN_S: Final = 4 * 3_600.0  # for the seeds to be filled
-SPLIT_ASK_MS: Final = 500  # between two questions how far a replica's seeds are
-SPLIT_FORSAKEN_S: Final = 15.0  # seeds are filled no more for who has not asked for them so long
-SPLIT_TURN_MS: Final = 5  # between two turns of seeds that are being filled
 # A learner within so many records is fed as fast as the others, and joins when it has all.
 REPLICA_LAG_JOINING_MAX: Final = 256
 REPLICA_TENDED_MS: Final = 100  # how often a primary looks whether a replica is silent, or ready

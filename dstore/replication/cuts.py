@@ -6,8 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from dstore.base.limits import SPLIT_SOWN_S
 from dstore.base.logging import get_logger
+from dstore.base.sowing_limits import SPLIT_SOWN_S
 from dstore.model.errors import DStoreError, NotMine, RefusalKind, Refused, invalid
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica_calls import SealReplica

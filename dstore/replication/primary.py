@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from dstore.base.clock import NS_PER_MS
 from dstore.base.limits import (
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from dstore.replication.placements import Placed, Swapper
     from dstore.replication.split_calls import Split
+    from dstore.replication.splitting import ServedOrNot
     from dstore.replication.surroundings import Surroundings
     from dstore.storage.log_records import History, LogPoint, LogRecord
     from dstore.storage.replica_copy import CopyPage, CopyPlace
@@ -51,13 +52,6 @@ if TYPE_CHECKING:
 
 _log: Final = get_logger(__name__)
 _IDLE_NS: Final = REPLICA_IDLE_MS * NS_PER_MS
-
-
-class ServedOrNot(Protocol):
-    """Has a primary serve clients, or not."""
-
-    def __call__(self, *, is_on: bool) -> None:
-        """Do so, in this turn of the event loop."""
 
 
 class Primary:

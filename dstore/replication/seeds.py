@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from dstore.base.limits import (
     REPLICA_BACKOFF_MS_MAX,
     REPLICA_TENDED_MS,
-    SPLIT_FORSAKEN_S,
-    SPLIT_TURN_MS,
 )
 from dstore.base.logging import get_logger
+from dstore.base.sowing_limits import SPLIT_FORSAKEN_S, SPLIT_TURN_MS
 from dstore.model.errors import DStoreError
 from dstore.model.hashing import HASH_MAX
 from dstore.replication.surroundings import pause_ms, since_ms

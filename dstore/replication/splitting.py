@@ -6,7 +6,7 @@ See ADR 0018 for their order, and `primary.Primary.cut` for the pause.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -15,10 +15,9 @@ from dstore.base.limits import (
     REPLICA_COMMIT_TOLD_MS,
     REPLICA_LAG_JOINING_MAX,
     RETRY_AFTER_MS,
-    SPLIT_ASK_MS,
-    SPLIT_PAUSE_S,
 )
 from dstore.base.logging import get_logger
+from dstore.base.sowing_limits import SPLIT_ASK_MS, SPLIT_PAUSE_S
 from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind
 from dstore.replication.split_calls import Ripen, Sow
 from dstore.replication.surroundings import pause_ms
@@ -36,6 +35,13 @@ if TYPE_CHECKING:
     from dstore.topology.values import RangePlacement, Replica
 
 _log: Final = get_logger(__name__)
+
+
+class ServedOrNot(Protocol):
+    """Has a primary serve clients, or not."""
+
+    def __call__(self, *, is_on: bool) -> None:
+        """Do so, in this turn of the event loop."""
 
 
 def children_of(before: Placed, split: Split) -> Sequence[tuple[RangePath, RangePlacement]]:
