@@ -89,8 +89,6 @@ class Holdings:
         own = Shared(self._tenants, self._ranges, take=self._take, drop=self._drop)
         self.seeds = HeldSeeds(own, database=database, files=files, keys=keys)
 
-    # ------------------------------------------------------------------------------- looking
-
     def tenant_names(self) -> Sequence[str]:
         """The names of all tenants, sorted; not to be changed."""
         return self._tenant_names
@@ -177,9 +175,8 @@ class Holdings:
         A file asks its replica from when it is opened, or nobody for as long as it is open: then
         what is written would be acknowledged by nobody else (I5).
         """
-        if self._replicas is None or range_id in self._replicas:
-            return
-        if not self.seeds.is_seed(range_id):
+        is_taken_up = self._replicas is None or range_id in self._replicas
+        if not is_taken_up and not self.seeds.is_seed(range_id):
             raise Unavailable(
                 UnavailableKind.LOCKED,
                 "The range is not taken up here yet; retry.",
@@ -440,8 +437,7 @@ class Holdings:
         tenant = self.tenant(tenant_name)
         table = tenant.tables[name]
         tenant.remove(name)
-        refs = self.seeds.all_of(table)
-        self._drop(refs)
+        self._drop(refs := self.seeds.all_of(table))
         await self._delete_files(refs)
         return table
 
@@ -464,8 +460,6 @@ class Holdings:
         self.tenant(definition.tenant).put(replace(now, ranges=RangeMap.of(left)))
         self._drop([ref])
         await self._delete_files([ref])
-
-    # ------------------------------------------------------------------------------- the rest
 
     def _take(self, held: RangeRecord) -> None:
         self._ranges[held.range_id] = held
