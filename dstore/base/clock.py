@@ -23,6 +23,11 @@ class Clock(Protocol):
         """Return nanoseconds since an arbitrary start of this boot; never goes back."""
 
 
+def thread_ns() -> int:
+    """Return nanoseconds that the calling thread was at work: of CPU, not of waiting for it."""
+    return time.thread_time_ns()
+
+
 class SystemClock:
     """Read the machine's clocks."""
 

@@ -67,6 +67,7 @@ class RangeFile:
             self._writer = RangeWriter(
                 connection,
                 clock=around.clock,
+                thread_ns=around.thread_ns,
                 on_fatal=around.on_fatal,
                 residency=writers,
                 cache=around.entries,
@@ -135,8 +136,7 @@ class RangeFile:
             rows: list[tuple[Any, ...]] = self._resident.execute("PRAGMA page_count").fetchall()
         except (NotResident, apsw.Error):  # as the file stood before the log; the log is the newer
             return self.path.stat().st_size
-        pages: int = rows[0][0]
-        return pages * PAGE_BYTES
+        return int(rows[0][0]) * PAGE_BYTES
 
     # ------------------------------------------------------------------------------- reading
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dstore.base.clock import thread_ns
 from dstore.base.limits import ENTRY_CACHE_BYTES, WAL_PAGES_CHECKPOINT
 from dstore.storage.entry_cache import EntryCache
 from dstore.storage.name_index import HeldNames
@@ -33,6 +34,7 @@ class Surroundings:
     clock: Clock
     on_fatal: Callable[[BaseException], None]
     wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
+    thread_ns: Callable[[], int] = thread_ns  # how long the calling thread has been at work
     is_halted: Callable[[], bool] = lambda: False  # after a failure that ends the process
     on_batch: Callable[[int], None] = lambda _writes: None  # told of each batch of a range's writes
     # Of a range, by its id; None if this is its only replica.

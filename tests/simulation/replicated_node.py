@@ -120,6 +120,7 @@ class Node:
             ),
             executor=None,  # type: ignore[arg-type] # the loop does all work itself
             clock=process.clock,
+            thread_ns=lambda: 0,  # computing takes no time here
             on_fatal=process.fatal,
             replication_of=self._replication_of,
         )
