@@ -7,6 +7,9 @@ answered. Requests a second here say nothing, since wrk, etcd and everything els
 
 What the few cores do to the figures is kept apart from what the number of nodes does:
 
+- As many pairs of a proxy and a node are at work in every measurement: one node is eight clusters
+  of one, all at once, and two nodes are four clusters of two. Else the figure of eight nodes would
+  also be that of sixteen processes that share caches, and of cores that two leave half idle.
 - Every process runs under SCHED_BATCH: whoever is woken waits until the one at work has nothing to
   do or its slice is over. Otherwise each request would interrupt the process that it comes from,
   and none would ever find several to share a frame or a commit, as it does at full load on a core
@@ -15,8 +18,9 @@ What the few cores do to the figures is kept apart from what the number of nodes
 - What a process does without any request (leases, watches, signs of life) costs the same each
   second on a machine of its own, however busy; here sixteen processes do it beside the work of two
   cores. It is measured on the idle cluster, printed, and subtracted.
-- The machine's speed changes with whatever else it does. All clusters run from the start to the end
-  and are measured in turn, round by round.
+- The machine's speed changes with whatever else it does. The largest cluster and as many pairs in
+  clusters of another size run beside each other and are measured in turn, round by round; then the
+  next size. What is compared is each size with the largest.
 """
 
 from __future__ import annotations
@@ -105,40 +109,52 @@ class Cost:
 
 
 def main() -> None:
-    """Start all clusters, measure them in turn, round by round, then the peers alone."""
+    """Measure each size beside the largest, then the peers alone."""
     options = _options()
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # and everything started from here
+    largest = max(options.nodes)
+    for nodes in sorted(set(options.nodes) - {largest}):
+        costs = _measured_beside(options, (nodes, largest), pairs=largest)
+        print(
+            f"\n{options.connections} connections a node, items of {ITEM_BYTES} bytes, {KEYS:,} keys "
+            f"a cluster, medians of {options.rounds} rounds of {options.seconds} s; CPU µs a "
+            f"request, beside what an idle cluster takes; {_machine()}"
+        )
+        for workload in _workloads():
+            _print_table(workload.name, (nodes, largest), costs)
+    print("\nCalls between two processes alone:", flush=True)
+    measure_peers(options.seconds / 2)
+
+
+def _measured_beside(
+    options: argparse.Namespace, sizes: Sequence[int], *, pairs: int
+) -> dict[tuple[str, int], list[Cost]]:
+    """Measure clusters of some sizes in turn; of each size as many as make up all pairs."""
+    costs: dict[tuple[str, int], list[Cost]] = {}
     with ExitStack() as ending:
         measured = []
-        for nodes in options.nodes:
-            print(f"{nodes} node(s): starting; {_machine()}", flush=True)
+        for nodes in sizes:
+            print(f"{pairs // nodes} cluster(s) of {nodes}: starting; {_machine()}", flush=True)
             shape = Shape(nodes=nodes, proxies=nodes)
-            running = running_cluster(shape, control_settings=_SETTINGS)
-            measured.append(_Measured(ending.enter_context(running)))
+            clusters = [
+                ending.enter_context(running_cluster(shape, control_settings=_SETTINGS))
+                for _ in range(pairs // nodes)
+            ]
+            measured.append(_Measured(clusters))
         for one in measured:
             one.measure_idle()
-        costs: dict[tuple[str, int], list[Cost]] = {}
         for workload in _workloads():
             for number, seconds in enumerate([WARM_UP_S] + [options.seconds] * options.rounds):
                 run = Run(seconds=seconds, number=number, connections=options.connections)
                 for one in measured:
                     cost = one.measure(workload, run)
                     print(
-                        f"{workload.name} {one.nodes} node(s), round {number}: "
-                        f"{cost.sum_us:.0f} µs",
+                        f"{workload.name} {one.name}, round {number}: {cost.sum_us:.0f} µs",
                         flush=True,
                     )
                     if number:  # the first one warms up
                         costs.setdefault((workload.name, one.nodes), []).append(cost)
-    print(
-        f"\n{options.connections} connections a node, items of {ITEM_BYTES} bytes, {KEYS:,} keys, "
-        f"medians of {options.rounds} rounds of {options.seconds} s; CPU µs a request, beside what "
-        f"an idle cluster takes; {_machine()}"
-    )
-    for workload in _workloads():
-        _print_table(workload.name, options.nodes, costs)
-    print("\nCalls between two processes alone:", flush=True)
-    measure_peers(options.seconds / 2)
+    return costs
 
 
 def _options() -> argparse.Namespace:
@@ -175,41 +191,47 @@ class Run:
 
 
 class _Measured:
-    """A cluster with items in its tables."""
+    """Clusters of one size with items in their tables, which are loaded all at once."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        """Load it."""
-        self._cluster = cluster
+    def __init__(self, clusters: Sequence[Cluster]) -> None:
+        """Load them with items."""
+        self._clusters = clusters
         self._idle = Reading()  # a second of it
-        self._endpoints = _endpoints(cluster)
-        self.nodes = len(self._endpoints)
-        seed(self._endpoints[0])
+        self._endpoints = [each for cluster in clusters for each in _endpoints(cluster)]
+        self.nodes = len(self._endpoints) // len(clusters)
+        self.name = f"{len(clusters)} x {self.nodes} node(s)"
+        for cluster in clusters:
+            seed(_endpoints(cluster)[0])
 
     def measure_idle(self) -> None:
         """Measure what it does while nobody asks anything."""
         time.sleep(SETTLES_S)
-        before = _reading(self._cluster)
+        before = _reading(self._clusters)
         time.sleep(IDLE_S)
-        used = _reading(self._cluster).since(before)
+        used = _reading(self._clusters).since(before)
         self._idle = Reading(proxies_s=used.proxies_s / IDLE_S, nodes_s=used.nodes_s / IDLE_S)
         print(
-            f"{self.nodes} node(s) idle: {self._idle.proxies_s / self.nodes * _MS:.1f} ms a second "
-            f"a proxy, {self._idle.nodes_s / self.nodes * _MS:.1f} ms a node",
+            f"{self.name} idle: {self._idle.proxies_s / self._pairs * _MS:.1f} ms a second a "
+            f"proxy, {self._idle.nodes_s / self._pairs * _MS:.1f} ms a node",
             flush=True,
         )
+
+    @property
+    def _pairs(self) -> int:
+        return len(self._endpoints)
 
     def measure(self, workload: Workload, run: Run) -> Cost:
         """Measure one round."""
         with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name:
-            paths = [Path(name) / endpoint.name for endpoint in self._endpoints]
+            paths = [Path(name) / str(number) for number in range(self._pairs)]
             for endpoint, path in zip(self._endpoints, paths, strict=True):
-                rng = random.Random(f"{endpoint.name} {run.number}")
-                members = (workload.members(rng) for _ in range(workload.requests // self.nodes))
+                rng = random.Random(f"{path.name} {run.number}")
+                members = (workload.members(rng) for _ in range(workload.requests // self._pairs))
                 write_requests(path, (endpoint.request(workload.operation, one) for one in members))
-            before, began_s = _reading(self._cluster), time.monotonic()
+            before, began_s = _reading(self._clusters), time.monotonic()
             requests_per_s = self._replayed(paths, workload, run)
             took_s = time.monotonic() - began_s
-            used = _reading(self._cluster).since(before)
+            used = _reading(self._clusters).since(before)
         requests = requests_per_s * run.seconds
         idle = self._idle
         return Cost(
@@ -219,12 +241,12 @@ class _Measured:
             idle_us=(idle.proxies_s + idle.nodes_s) * took_s / requests * _US,
             calls_a_frame=used.calls / used.frames,
             writes_a_commit=used.writes / used.commits if used.commits else 0.0,
-            at_work=used.at_work_s / took_s / self.nodes,
+            at_work=used.at_work_s / took_s / self._pairs,
         )
 
     def _replayed(self, paths: Sequence[Path], workload: Workload, run: Run) -> float:
         """Have every proxy answer its requests. Returns: requests a second of all of them."""
-        with ThreadPoolExecutor(self.nodes) as pool:
+        with ThreadPoolExecutor(self._pairs) as pool:
             figures = pool.map(
                 lambda endpoint, path: replay(
                     endpoint.url,
@@ -240,11 +262,13 @@ class _Measured:
             return sum(figure.requests_per_s for figure in figures)
 
 
-def _reading(cluster: Cluster) -> Reading:
-    pages = [_metrics(node) for node in cluster.of_role("node")]
+def _reading(clusters: Sequence[Cluster]) -> Reading:
+    nodes = [node for cluster in clusters for node in cluster.of_role("node")]
+    proxies = [proxy for cluster in clusters for proxy in cluster.of_role("proxy")]
+    pages = [_metrics(node) for node in nodes]
     return Reading(
-        proxies_s=_cpu_s([proxy.pid for proxy in cluster.of_role("proxy")]),
-        nodes_s=_cpu_s([node.pid for node in cluster.of_role("node")]),
+        proxies_s=_cpu_s([proxy.pid for proxy in proxies]),
+        nodes_s=_cpu_s([node.pid for node in nodes]),
         writes=_sum(pages, "dstore_write_batch_sum"),
         commits=_sum(pages, "dstore_write_batch_count"),
         calls=_sum(pages, "dstore_peer_calls_total"),
