@@ -116,8 +116,8 @@ def main() -> None:
     for nodes in sorted(set(options.nodes) - {largest}):
         costs = _measured_beside(options, (nodes, largest), pairs=largest)
         print(
-            f"\n{options.connections} connections a node, items of {ITEM_BYTES} bytes, {KEYS:,} keys "
-            f"a cluster, medians of {options.rounds} rounds of {options.seconds} s; CPU µs a "
+            f"\n{options.connections} connections a node, {KEYS:,} keys a cluster, items of "
+            f"{ITEM_BYTES} bytes, medians of {options.rounds} rounds of {options.seconds} s; CPU µs a "
             f"request, beside what an idle cluster takes; {_machine()}"
         )
         for workload in _workloads():
@@ -322,9 +322,12 @@ def _print_table(
         )
         print(f"{'':8} {nodes:5}  " + "  ".join(shown))
     sums = [_median(costs[name, nodes], "sum_us") for nodes in counts]
-    spread = max(sums) / min(sums) - 1
-    said = "flat" if spread <= FLAT else "NOT flat"
-    print(f"{'':8} {said}: the dearest is {spread:.0%} above the cheapest (at most {FLAT:.0%})")
+    growth = sums[-1] / sums[0] - 1
+    said = "flat" if growth <= FLAT else "NOT flat"
+    print(
+        f"{'':8} {said}: a request costs {growth:+.0%} in a cluster of {counts[-1]} beside one of "
+        f"{counts[0]} (at most {FLAT:+.0%})"
+    )
 
 
 def _median(rounds: Sequence[Cost], field: str) -> float:
