@@ -116,9 +116,9 @@ def main() -> None:
     for nodes in sorted(set(options.nodes) - {largest}):
         costs = _measured_beside(options, (nodes, largest), pairs=largest)
         print(
-            f"\n{options.connections} connections a node, {KEYS:,} keys a cluster, items of "
-            f"{ITEM_BYTES} bytes, medians of {options.rounds} rounds of {options.seconds} s; CPU µs a "
-            f"request, beside what an idle cluster takes; {_machine()}"
+            f"\n{options.connections} connections a node, {KEYS:,} keys a cluster, "
+            f"items of {ITEM_BYTES} bytes, medians of {options.rounds} rounds of "
+            f"{options.seconds} s; CPU µs a request, beside an idle cluster's; {_machine()}"
         )
         for workload in _workloads():
             _print_table(workload.name, (nodes, largest), costs)
