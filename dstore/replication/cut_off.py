@@ -20,6 +20,8 @@ from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.keyspace import AlivePath, ComponentId
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dstore.replication.placements import Placed
     from dstore.replication.surroundings import Surroundings
 
@@ -29,6 +31,14 @@ _log: Final = get_logger(__name__)
 async def heir_of_the_unheard(placed: Placed, around: Surroundings) -> str | None:
     """Name an in-sync replica that may do better; None: there are too few without this one.
 
+    Raises: CoordinatorError: nobody knows who lives.
+    """
+    return next(iter(await living_others(placed, around)), None)
+
+
+async def living_others(placed: Placed, around: Surroundings) -> Sequence[str]:
+    """Name the in-sync replicas that live beside this one; nobody if a write needs more than those.
+
     All of them get their turn: whoever does no better names the one behind it.
 
     Raises: CoordinatorError: nobody knows who lives.
@@ -36,13 +46,13 @@ async def heir_of_the_unheard(placed: Placed, around: Surroundings) -> str | Non
     value, own = placed.value, around.node
     others = sorted((each.node < own, each.node) for each in value.in_sync if each.node != own)
     if len(others) < value.min_in_sync:
-        return None
+        return ()
     living = []
     for _, node in others:
         path = AlivePath(ComponentRole.NODE, ComponentId(node)).path
         if (await around.coordinator.get(path)).kv is not None:
             living.append(node)
-    return living[0] if len(living) >= value.min_in_sync else None
+    return living if len(living) >= value.min_in_sync else ()
 
 
 async def give_to_another(placed: Placed, around: Surroundings) -> None:

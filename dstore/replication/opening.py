@@ -17,7 +17,7 @@ from dstore.base.limits import (
     REPLICA_UNOPENED_MS,
 )
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError
+from dstore.model.errors import Corrupt, DStoreError
 from dstore.replication import placements
 from dstore.replication.cut_off import give_to_another
 from dstore.replication.forks import last_common_seq
@@ -161,13 +161,10 @@ async def _fetch_longest(
         return True
     node = next(node for node, standing in heard.items() if standing is longest)
     replica = next(each for each in placed.value.replicas if each.node == node)
-    try:
-        return await _fetch(placed, own, around, source=(replica, longest))
-    except Superseded:
-        raise
-    except DStoreError as error:
-        _log.info("records_not_fetched", node=node, reason=error.message)
-        return False
+    is_joined = await _fetch(placed, own, around, source=(replica, longest))
+    if not is_joined:
+        _log.warning("log_not_joined", node=node, range=placed.value.range_id)
+    return is_joined
 
 
 async def _fetch(
@@ -177,30 +174,56 @@ async def _fetch(
     *,
     source: tuple[Replica, Standing],
 ) -> bool:
+    """Take over what another log has more. Raises: Unavailable: there is no room for it here."""
     replica, theirs = source
-    epoch, ours = placed.value.epoch, await own.standing()
+    ours = await own.standing()
     seq = last_common_seq((ours.history, ours.end.seq), (theirs.history, theirs.end.seq))
     after = await own.point_at(seq)
     while after is not None:
-        fetched = await around.peer_of(replica.node).call(
-            FetchRecords(
-                range_id=placed.value.range_id,
-                epoch=epoch,
-                primary=around.node,
-                incarnation=replica.incarnation,
-                after=after,
-            ),
-            deadline_s=REPLICA_CALL_TIMEOUT_S,
-        )
-        if fetched.standing.promised_epoch > epoch:
-            raise Superseded(fetched.standing.promised_epoch)
-        if fetched.records is None or not await own.take(epoch, after, fetched.records):
-            break
-        if not fetched.records or fetched.records[-1].point == theirs.end:
+        records = await _records(placed, replica, around, after=after)
+        if records is None:
+            return False
+        if not await _take(placed, own, after=after, records=records):
+            return False
+        if not records or records[-1].point == theirs.end:
             return True
-        after = fetched.records[-1].point
-    _log.warning("log_not_joined", node=replica.node, range=placed.value.range_id)
+        after = records[-1].point
     return False
+
+
+async def _records(
+    placed: Placed, replica: Replica, around: Surroundings, *, after: LogPoint
+) -> Sequence[LogRecord] | None:
+    """Ask for what follows a point of a log; None: it is not there, or nobody answers."""
+    epoch = placed.value.epoch
+    request = FetchRecords(
+        range_id=placed.value.range_id,
+        epoch=epoch,
+        primary=around.node,
+        incarnation=replica.incarnation,
+        after=after,
+    )
+    try:
+        fetched = await around.peer_of(replica.node).call(
+            request, deadline_s=REPLICA_CALL_TIMEOUT_S
+        )
+    except DStoreError as error:
+        _log.info("records_not_fetched", node=replica.node, reason=error.message)
+        return None
+    if fetched.standing.promised_epoch > epoch:
+        raise Superseded(fetched.standing.promised_epoch)
+    return fetched.records
+
+
+async def _take(
+    placed: Placed, own: OwnReplica, *, after: LogPoint, records: Sequence[LogRecord]
+) -> bool:
+    """Append what was fetched. Returns: whether it follows what is here."""
+    try:
+        return await own.take(placed.value.epoch, after, records)
+    except Corrupt as error:  # of what was sent
+        _log.info("records_not_taken", range=placed.value.range_id, reason=error.message)
+        return False
 
 
 async def _leave_out(placed: Placed, nodes: set[str], around: Surroundings) -> Placed:

@@ -21,6 +21,7 @@ from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, NotMine
 from dstore.replication import placements
 from dstore.replication.copying import no_such_copy
+from dstore.replication.full_disk import FullDisk
 from dstore.replication.handing_over import pass_on, passed_on
 from dstore.replication.heartbeats import matched_at_once
 from dstore.replication.leases import Promise
@@ -83,6 +84,7 @@ class Replica:
         self.has_begun = asyncio.Event()  # to serve; cleared by who waits for it
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         self._copies = CopyTaker(self, around)
+        self._disk = FullDisk(around)
         self.fault: Corrupt | None = None  # what it holds does not let it be opened
         self.is_damaged = False  # something that it holds can't be read
         self._standing: Standing | None = None  # as of the last change, while it is a secondary
@@ -129,6 +131,7 @@ class Replica:
         if primary is None or primary.is_closed:
             return False
         if not primary.take_back():
+            self._disk.meet()
             primary.close()
             self._deposed(primary.epoch)
         return not primary.is_closed
@@ -340,6 +343,7 @@ class Replica:
                 except Exception as error:  # noqa: BLE001 - the range goes on, whatever it is (I14)
                     self._note_failure(error)
                     await pause_ms(REPLICA_BACKOFF_MS_MAX)
+                    await self._disk.rest(self._news)
                     self._news.set()
         finally:
             self._step_down()
@@ -348,6 +352,7 @@ class Replica:
         fault = fault_of(error)
         _log.warning("range_not_opened", range=self.range_id, reason=str(error), exc_info=fault)
         self.fault = error if isinstance(error, Corrupt) else self.fault
+        self._disk.look_at(error)
         if fault is not None:
             self._around.on_fault(self.range_id, fault)
 
@@ -362,6 +367,7 @@ class Replica:
         async with self._turn:
             self._step_down()
         if self._is_mine(placed):
+            await self._disk.make_way(placed)
             async with self._around.turns.one(self.range_id):
                 await self._open(placed)
 
@@ -394,6 +400,7 @@ class Replica:
         except BaseException:
             self._step_down()
             raise
+        self._disk.has_room()
         _log.info("range_opened", range=self.range_id, epoch=primary.epoch, node=self._around.node)
 
     def be_served(self, primary: Primary, *, is_on: bool) -> None:

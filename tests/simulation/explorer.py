@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.cramped import CRAMPED
 from tests.simulation.departures import DEPARTING, ROLLING
 from tests.simulation.elastic import ELASTIC
 from tests.simulation.focused import DEPOSED, LONELY, SEVERED, UNSEEN
@@ -52,6 +53,7 @@ SCENARIOS: Final = {
         ROLLING,
         SCRUBBED,
         SPLIT,
+        CRAMPED,
     )
 }
 _MUTANTS: Final = {
