@@ -177,13 +177,22 @@ ASYNC_TURN_BYTES_MAX: Final = 1 * MIB  # of bodies taken at once; as items they 
 ASYNC_FORGET_S: Final = 60.0  # how often outcomes past their time are looked for
 OUTCOMES_FORGOTTEN: Final = 512  # deleted at a time, so that no other step waits long for it
 REQUEST_RETENTION_S: Final = 900  # an Idempotency-Key is remembered for 15 min (SigV4's skew)
-# An SDK's own name of a request is remembered as long, within these bounds (docs/adr/0015): of a
+# An accepted write (202) that may have been done is tried again for so long; then nobody may know
+# its name any more, and it is told as unknown.
+ASYNC_REPEATED_S: Final = 600
+ASYNC_SURE_S: Final = 60.0  # how often it is noted of those that wait that they surely are not done
+CLOCK_ERROR_S: Final = 300  # by which clocks may differ, of two machines or of one before and after
+# Names are kept until no accepted write that came while they were remembered is tried again: by
+# the clocks of who accepted it, of who did it and of who is asked to do it once more.
+REQUEST_KEPT_S: Final = REQUEST_RETENTION_S + ASYNC_REPEATED_S + 3 * CLOCK_ERROR_S
+# An SDK's own name of a request is remembered for 15 min, within these bounds (docs/adr/0015): of a
 # range, in its file; ~40 B each, at 2,000 writes/s to one range 131 s.
 NAMES_KEPT: Final = 262_144
 NAMES_BYTES_KEPT: Final = 32 * MIB  # with the attributes that they were answered with
 NAMES_HELD_MAX: Final = 524_288  # of a process, in memory; ~100 B each, at 2,000 writes/s 262 s
 NAME_ANSWER_BYTES_MAX: Final = 1 * MIB  # of such attributes; beyond it a repetition hears "unknown"
 NAMES_IN_ROW_MAX: Final = 1_024
+NAMES_ROW_BYTES: Final = 1 * MIB  # of answers, beyond which a row ends: it has to fit a message
 NAMES_ROWS_TRIMMED: Final = 64  # at a time
 RETRY_AFTER_MS: Final = 100  # what a full queue tells the client: ~450 writes later
 DRAIN_TIMEOUT_S: Final = 30.0  # after SIGTERM; systemd's default kill comes after 90 s
@@ -213,6 +222,8 @@ REPLICA_SILENT_MS: Final = 1_500
 # that lives; whoever can't open a range does so later, so that two that are cut off don't race.
 REPLICA_CUT_OFF_MS: Final = 4_000
 REPLICA_UNOPENED_MS: Final = 20_000
+# Between two tries to open a range whose disk has no room, and that nobody else can take.
+REPLICA_FULL_MS_MAX: Final = 4_000
 REPLICA_CALL_TIMEOUT_S: Final = 1.0  # of one message; it is sent again, since all may be repeated
 REPLICA_BACKOFF_MS_MIN: Final = 20  # before a replica that failed is asked again, doubled up to
 REPLICA_BACKOFF_MS_MAX: Final = 500
@@ -252,6 +263,8 @@ FAILOVER_SILENT_S: Final = 5.0  # that a dead node which did not answer is not a
 FAILOVERS_AT_ONCE: Final = 8  # of REPLICAS_ASKED_MAX ranges each
 FAILOVER_RETRY_S_MIN: Final = 0.2  # of a range that nobody could take over, doubled up to
 FAILOVER_RETRY_S_MAX: Final = 5.0
+# The same of one whose primary serves although its file is damaged: its node gives it away itself.
+FAILOVER_SERVING_S_MAX: Final = 60.0
 # What nodes remember of ranges' values, asked for when the topology is recovered. Each answer wants
 # the range's file open: some milliseconds.
 RECOLLECTIONS_ASKED_MAX: Final = 100  # in one question

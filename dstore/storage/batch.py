@@ -74,12 +74,12 @@ class Batch:
 
     def finish(self) -> None:
         """Write what the batch as a whole leaves in the file beside its writes."""
-        self._names.write(self._connection, seq=self.end.seq, time_us=self._time_us)
+        self._names.write(self._connection, time_us=self._time_us)
         range_log.write_end(self._connection, self.end)
 
     def committed(self) -> None:
         """Hear that the batch is committed."""
-        self._names.committed(self.end.seq)
+        self._names.committed()
 
     def note_newest(self) -> None:
         """Tell of the batch that is committed now, in the turn of the event loop that did it."""
@@ -215,7 +215,8 @@ class Batch:
             self.written[rid_id] = None
             end.quantity -= 1
         if mark is not None:
-            self._names.note(NamedAnswer(mark.name, mark.existed, now, mark.answer))
+            named = NamedAnswer(mark.name, mark.existed, now, mark.answer)
+            self._names.note(named, seq=end.seq)
         if request is not None:
             answer = RequestAnswer(previous is not None, now)
             requests.remember(

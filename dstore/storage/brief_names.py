@@ -21,6 +21,7 @@ from dstore.base.limits import (
     NAMES_BYTES_KEPT,
     NAMES_IN_ROW_MAX,
     NAMES_KEPT,
+    NAMES_ROW_BYTES,
     NAMES_ROWS_TRIMMED,
     REQUEST_RETENTION_S,
 )
@@ -109,6 +110,38 @@ def keep(
     connection.execute(
         "UPDATE name SET NAMES = ? WHERE SEQ = ?", (_encode([*joined.values()]), seq)
     )
+
+
+class Rows:
+    """Writes the names of records, one after another, in rows that each fit a message.
+
+    A row is below NAMES_ROW_BYTES and one answer; its SEQ is that of the last record in it.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        """Write inside the transaction of the records."""
+        self.written: list[tuple[Sequence[bytes], int]] = []  # names and SEQ of each row
+        self._connection = connection
+        self._named: list[NamedAnswer] = []
+        self._answer_bytes = 0
+        self._last = (0, 0)
+
+    def add(self, named: NamedAnswer, *, seq: int, time_us: int) -> None:
+        """Take the name of the next record."""
+        self._named.append(named)
+        self._answer_bytes += len(named.answer or b"")
+        self._last = (seq, time_us)
+        if len(self._named) == NAMES_IN_ROW_MAX or self._answer_bytes >= NAMES_ROW_BYTES:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if not self._named:
+            return
+        seq, time_us = self._last
+        keep(self._connection, self._named, seq=seq, time_us=time_us)
+        self.written.append(([each.name for each in self._named], seq))
+        self._named, self._answer_bytes = [], 0
 
 
 def find(connection: apsw.Connection, name: bytes, *, seq: int, time_us: int) -> NamedAnswer | None:

@@ -9,6 +9,8 @@ from dstore.storage import brief_names
 from dstore.storage.name_index import NameIndex
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
     from dstore.storage.brief_names import NamedAnswer
@@ -28,8 +30,9 @@ class NameBook:
         """Know nothing yet: the file is read when a name is asked for."""
         self.is_read = False
         self._index = NameIndex(held)
-        self._batch: dict[bytes, NamedAnswer] = {}
-        self._rows_written = 0
+        self._batch: dict[bytes, tuple[NamedAnswer, int]] = {}  # and the record's SEQ
+        self._rows: list[tuple[Sequence[bytes], int]] = []  # that the batch has written
+        self._untrimmed = 0  # rows
 
     def read(self, connection: apsw.Connection, *, time_us: int) -> None:
         """Read the names that the file has; 0.35 s for as many as one may have."""
@@ -46,35 +49,42 @@ class NameBook:
     def begin(self) -> None:
         """Begin a batch."""
         self._batch.clear()
+        self._rows = []
 
     def find(self, connection: apsw.Connection, name: bytes, *, time_us: int) -> NamedAnswer | None:
         """Return what a name was answered; None: it is not known, or not any more."""
-        named = self._batch.get(name)
-        if named is not None:
-            return named
+        noted = self._batch.get(name)
+        if noted is not None:
+            return noted[0]
         seq = self._index.find(name)
         if seq is None:
             return None
         return brief_names.find(connection, name, seq=seq, time_us=time_us)
 
-    def note(self, named: NamedAnswer) -> None:
-        """Hear of a write of the batch."""
-        self._batch[named.name] = named
+    def note(self, named: NamedAnswer, *, seq: int) -> None:
+        """Hear of a write of the batch, and of its record."""
+        self._batch[named.name] = named, seq
 
     def take_back(self, name: bytes) -> None:
         """Hear that a write of the batch was undone."""
         self._batch.pop(name, None)
 
-    def write(self, connection: apsw.Connection, *, seq: int, time_us: int) -> None:
-        """Write the batch's names in its transaction; `seq` is of its last record."""
+    def write(self, connection: apsw.Connection, *, time_us: int) -> None:
+        """Write the batch's names in its transaction."""
         if not self._batch:
             return
-        brief_names.keep(connection, [*self._batch.values()], seq=seq, time_us=time_us)
-        self._rows_written += 1
-        if self._rows_written % _TRIMMED_EVERY == 0:
+        rows = brief_names.Rows(connection)
+        for named, seq in self._batch.values():
+            rows.add(named, seq=seq, time_us=time_us)
+        rows.finish()
+        self._rows = rows.written
+        self._untrimmed += len(rows.written)
+        while self._untrimmed >= _TRIMMED_EVERY:
+            self._untrimmed -= _TRIMMED_EVERY
             brief_names.trim(connection, seq=seq, time_us=time_us)
 
-    def committed(self, seq: int) -> None:
+    def committed(self) -> None:
         """Hear that the batch is committed."""
-        if self._batch:
-            self._index.note([*self._batch], seq)
+        for names, seq in self._rows:
+            self._index.note(names, seq)
+        self._rows = []

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from dstore.base.limits import (
     LOG_RECORDS_KEPT,
     LOG_RECORDS_TRIMMED,
-    NAMES_IN_ROW_MAX,
     REPLICA_BATCH_BYTES,
     REPLICA_BATCH_RECORDS_MAX,
     REPLICA_EPOCHS_KEPT,
@@ -252,19 +251,15 @@ def replay(
     Returns: by how many entries there are more, and the last record that has a brief name.
     """
     more = 0
-    named: list[NamedAnswer] = []
+    names = brief_names.Rows(connection)
     last: LogRecord | None = None
     for record in records:
         change, name = _apply(connection, record)
         more += change
         if name is not None:
-            named.append(name)
+            names.add(name, seq=record.seq, time_us=record.time_us)
             last = record
-            if len(named) == NAMES_IN_ROW_MAX:
-                _keep(connection, named, last)
-                named = []
-    if last is not None and named:
-        _keep(connection, named, last)
+    names.finish()
     return more, last
 
 
@@ -405,11 +400,6 @@ def _digest_at(connection: apsw.Connection, state: ReplicaState, seq: int) -> by
     ).fetchall()
     digest: bytes | None = rows[0][0] if rows else None
     return digest
-
-
-def _keep(connection: apsw.Connection, named: list[NamedAnswer], last: LogRecord) -> None:
-    """Write names; `last` is the record of the last of them."""
-    brief_names.keep(connection, named, seq=last.seq, time_us=last.time_us)
 
 
 def _apply(connection: apsw.Connection, record: LogRecord) -> tuple[int, NamedAnswer | None]:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
-from dstore.base.limits import NAME_ANSWER_BYTES_MAX, NAMES_ROWS_TRIMMED, REQUEST_RETENTION_S
+from dstore.base.limits import (
+    NAME_ANSWER_BYTES_MAX,
+    NAMES_ROW_BYTES,
+    NAMES_ROWS_TRIMMED,
+    REQUEST_RETENTION_S,
+)
 from dstore.model.errors import ConditionFailed, Corrupt
 from dstore.storage import brief_names, range_log, replica_copy, replica_log
 from dstore.storage.brief_names import NamedAnswer, name_of
@@ -145,6 +150,39 @@ async def test_a_large_answer_is_not_kept(tmp_path: Path) -> None:
         assert first.answer == large
         again = await file.submit(asked)
         assert (again.answer, again.outcome, again.version) == (None, None, first.version)
+
+
+async def test_the_answers_of_a_batch_fit_messages(tmp_path: Path) -> None:
+    """One row held the answers of 64 writes, of 1 MiB each: a copy of it could never be sent."""
+    large = b"x" * NAME_ANSWER_BYTES_MAX
+    names = [replace(NAME, ordinal=number) for number in range(20)]
+
+    def asked(name: RequestName) -> Write:
+        rid_id = rid(str(name.ordinal))
+        return Write(
+            rid_id=rid_id, entry_hash=0, apply=add_one, request=name, answer=lambda _: large
+        )
+
+    def sizes(connection: apsw.Connection) -> list[int]:
+        rows: list[Any] = connection.execute("SELECT length(NAMES) FROM name").fetchall()
+        return [row[0] for row in rows]
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
+        range_id = await one.new_range()
+        await two.files.create(range_id, one.keys[range_id])
+        two.keys[range_id] = one.keys[range_id]
+        ours, theirs = await one.open(range_id), await two.open(range_id)
+        ours._writer.keep_log(0)
+        await asyncio.gather(*(ours.submit(asked(name)) for name in names))
+        await appended(theirs, await log_of(ours))
+        for file in (ours, theirs):
+            row_bytes = await file.look(sizes)
+            assert max(row_bytes) < NAMES_ROW_BYTES + NAME_ANSWER_BYTES_MAX + 1_000
+            assert sum(row_bytes) > len(names) * NAME_ANSWER_BYTES_MAX
+            for name in names:
+                assert (await file.submit(asked(name))).answer == large
 
 
 async def log_of(file: RangeFile) -> list[Any]:
