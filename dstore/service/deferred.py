@@ -3,9 +3,11 @@
 The 202 is given after the write is in the node database, sealed with its tenant's key. Its
 conditions are evaluated when it runs. Each write runs under its own request id, or the client's
 Idempotency-Key, so a crash between doing it and noting its outcome runs it again and changes
-nothing (I9). A table's writes are begun in the order of their acceptance; when one cannot be done
-yet (a full disk, a range that is on its way), those behind it wait, but for the few that were begun
-with it, none of which is of the same entry.
+nothing (I9). Names are not kept for ever: what may have been done too long ago for that is not
+tried again, since it could undo newer writes, and is told as unknown. A table's writes are begun in
+the order of their acceptance; when one cannot be done yet (a full disk, a range that is on its
+way), those behind it wait, but for the few that were begun with it, none of which is of the same
+entry.
 
 In a cluster the range of a write may have gone to another node until it is done: see
 `cluster.forwarding`.
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dstore.base.limits import ASYNC_WORKERS, INLINE_JSON_BYTES_MAX
+from dstore.base.limits import ASYNC_SURE_S, ASYNC_WORKERS, INLINE_JSON_BYTES_MAX
+from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, RefusalKind, Refused, Unavailable, Unknown
 from dstore.service.deferred_queue import DeferredQueue, Waiting, in_steps
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from dstore.storage.range_writer import Apply
 
 PRINCIPAL: Final = "deferred"
+_log: Final = get_logger(__name__)
 
 Plan = Callable[[DeferredWrite, EntryKey], "Apply"]
 """Builds a write from its stored form; the surface that accepted it knows how to read the body."""
@@ -49,6 +53,17 @@ class _Planned:
     body_bytes: int
 
 
+class _TooLate(DStoreError):
+    """A write may have been done, and nobody may know any more whether it was."""
+
+    def __init__(self) -> None:
+        """Say so to whoever asks how it went."""
+        super().__init__(
+            "The write waited so long that it can't be told any more whether it was done before; "
+            "it was not done again. Read the entry to find out."
+        )
+
+
 class Deferred:
     """The node's queue of accepted writes."""
 
@@ -58,6 +73,7 @@ class Deferred:
         self._disk = disk
         self._items = items
         self._queue = DeferredQueue()
+        self._doubts_us: dict[str, int] = {}  # since when writes may have been done, by their ids
         self._large = Lock()
 
     def route(self, items: Items) -> None:
@@ -73,6 +89,7 @@ class Deferred:
         """Take up what was accepted before the last stop."""
         for one in await self._store.load():
             self._queue.count(one)
+            self._doubts_us[one.request_id] = one.accepted_us
             self._queue.push(one)
 
     async def accept(self, write: DeferredWrite) -> str:
@@ -106,8 +123,24 @@ class Deferred:
         """
         async with TaskGroup() as group:
             group.create_task(self._store.forget_old(), name="forget_deferred")
+            group.create_task(self._note_undone(), name="note_undone")
             for _ in range(ASYNC_WORKERS):
                 group.create_task(self._work(plan), name="do_deferred")
+
+    async def _note_undone(self) -> None:
+        """Note of what waits for long that it was not done: a restart would not know it.
+
+        Not of what its client has named: that may have been done by its name elsewhere.
+        """
+        while True:
+            await sleep(ASYNC_SURE_S)
+            now_us = self._store.now_us()
+            sure = [
+                one.request_id
+                for one in self._queue.untouched()
+                if not one.is_named and one.request_id not in self._doubts_us
+            ]
+            await self._store.note_undone(sure, at_us=now_us)
 
     # ------------------------------------------------------------------------------------ the work
 
@@ -125,25 +158,30 @@ class Deferred:
             for one in turn:
                 if one.request_id in outcomes:
                     self._queue.release(one)
+                    self._doubts_us.pop(one.request_id, None)
             self._queue.give_back(line, [one for one in turn if one.request_id not in outcomes])
 
     async def _do(self, step: Sequence[Waiting], plan: Plan) -> dict[str, DeferredOutcome]:
         """Do writes of one table together. Returns: outcomes by request id, of all done."""
         planned = [await self._plan(one, plan) for one in step]
+        began_us = self._store.now_us()
         begun = [await self._begin(one) for one in planned]
-        outcomes = await gather(
+        answers = await gather(
             *(_outcome(one.request_id, answer) for one, answer in zip(step, begun, strict=True))
         )
-        return {
-            one.request_id: outcome
-            for one, outcome in zip(step, outcomes, strict=True)
-            if outcome is not None
-        }
+        outcomes: dict[str, DeferredOutcome] = {}
+        for one, answer in zip(step, answers, strict=True):
+            if isinstance(answer, DeferredOutcome):
+                outcomes[one.request_id] = answer
+            elif isinstance(answer, Unknown):
+                self._doubts_us.setdefault(one.request_id, began_us)
+        return outcomes
 
     async def _plan(self, one: Waiting, plan: Plan) -> _Planned | Exception:
         """Read a stored write: a large one in a thread, one at a time; the loop runs in between."""
         try:
             write = msgspec.msgpack.decode(one.encoded, type=DeferredWrite)
+            self._check_age(one)
             entry = self._locate(write)
             if len(write.body) > INLINE_JSON_BYTES_MAX:
                 async with self._large:
@@ -156,6 +194,16 @@ class Deferred:
         own = RequestName(principal=PRINCIPAL, request_id=one.request_id, digest=b"")
         name = replace(write.request or own, accepted_us=one.accepted_us)
         return _Planned(entry=entry, apply=apply, name=name, body_bytes=len(write.body))
+
+    def _check_age(self, one: Waiting) -> None:
+        """Refuse what may have been done so long ago that nobody knows it. Raises: _TooLate.
+
+        By its client's name it may have been done before it came here.
+        """
+        since_us = self._doubts_us.get(one.request_id, one.accepted_us if one.is_named else None)
+        if since_us is not None and not self._store.is_still_known(since_us):
+            _log.warning("deferred_too_late", deferred_id=one.request_id)
+            raise _TooLate
 
     def _locate(self, write: DeferredWrite) -> EntryKey:
         entry = self._items.locate(write.tenant, write.table, write.id)
@@ -175,14 +223,18 @@ class Deferred:
             return error
 
 
-async def _outcome(request_id: str, answer: Future[Written] | Exception) -> DeferredOutcome | None:
-    """Wait for one write. Returns: None if it could not be done yet and has to run again."""
+async def _outcome(
+    request_id: str, answer: Future[Written] | Exception
+) -> DeferredOutcome | Unavailable | Unknown:
+    """Wait for one write. Returns: why it has to run again, if it could not be done yet."""
     try:
         if isinstance(answer, Exception):
             raise answer  # noqa: TRY301 - told apart below, with those that the future raises
         done = await answer
-    except (Unavailable, Unknown):
-        return None
+    except (Unavailable, Unknown) as error:
+        return error
+    except _TooLate as error:
+        return DeferredOutcome(error=Unknown.__name__, detail=error.message)
     except DStoreError as error:
         name = error.kind if isinstance(error, Refused) else type(error).__name__
         return DeferredOutcome(error=str(name), detail=error.message)

@@ -28,7 +28,10 @@ _DOUBLINGS_MAX: Final = 4  # of the rest between two tries: 100 ms to 1.6 s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One accepted write. `encoded` is its stored form, in clear; it is decoded when it runs."""
+    """One accepted write. `encoded` is its stored form, in clear; it is decoded when it runs.
+
+    `is_named` says that its client has named it; the same name may come to another node as well.
+    """
 
     request_id: str
     tenant: str
@@ -36,6 +39,7 @@ class Waiting:
     entry_id: str
     encoded: bytes = field(repr=False)
     accepted_us: int
+    is_named: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -120,6 +124,10 @@ class DeferredQueue:
             line = self._lines[one.table_id] = Line(table_id=one.table_id)
             self._ready.put_nowait(line)
         line.waiting.append(one)
+
+    def untouched(self) -> list[Waiting]:
+        """List what nobody works on at this moment."""
+        return [one for line in self._lines.values() for one in line.waiting]
 
     async def next_line(self) -> Line:
         """Wait for a line to work on; it is the caller's until `give_back`."""

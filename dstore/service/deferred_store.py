@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import sleep
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +16,8 @@ import msgspec
 from dstore.base.clock import US_PER_S
 from dstore.base.limits import (
     ASYNC_FORGET_S,
+    ASYNC_REPEATED_S,
+    CLOCK_ERROR_S,
     OUTCOMES_FORGOTTEN,
     REQUEST_RETENTION_S,
     RETRY_AFTER_MS,
@@ -29,7 +32,7 @@ from dstore.storage.deferred_writes import DeferredRow
 from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
@@ -127,7 +130,20 @@ class DeferredStore:
             entry_id=write.id,
             encoded=msgspec.msgpack.encode(write),
             accepted_us=self._clock.wall_us(),
+            is_named=write.request is not None,
         )
+
+    def now_us(self) -> int:
+        """Tell the wall time."""
+        return self._clock.wall_us()
+
+    def is_still_known(self, since_us: int) -> bool:
+        """Tell whether what was done since a wall time is known by its name wherever it was done.
+
+        A clock that has gone back further than clocks err says nothing of how long ago that was.
+        """
+        age_us = self._clock.wall_us() - since_us
+        return -CLOCK_ERROR_S * US_PER_S <= age_us <= ASYNC_REPEATED_S * US_PER_S
 
     async def enqueue(self, one: Waiting) -> None:
         """Make a write durable. Raises: Refused: its tenant is gone. Unavailable: not written."""
@@ -181,6 +197,17 @@ class DeferredStore:
             else:
                 return
 
+    async def note_undone(self, ids: Sequence[str], *, at_us: int) -> None:
+        """Note that writes surely were not done before a wall time; a failure is only logged."""
+        try:
+            for first in range(0, len(ids), OUTCOMES_FORGOTTEN):
+                some = ids[first : first + OUTCOMES_FORGOTTEN]
+                await self._database.run(
+                    partial(deferred_writes.note_undone, request_ids=some, time_us=at_us)
+                )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
+            _complain("deferred_not_noted", error)
+
     async def forget_old(self) -> None:
         """Delete outcomes that were kept long enough, slice by slice, until cancelled."""
         clock, kept_us = self._clock, REQUEST_RETENTION_S * US_PER_S
@@ -211,6 +238,7 @@ class DeferredStore:
             entry_id=write.id,
             encoded=encoded,
             accepted_us=row.time_us,
+            is_named=write.request is not None,
         )
 
     def _key(self, tenant: Tenant) -> Key256:

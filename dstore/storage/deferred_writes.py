@@ -22,7 +22,8 @@ class DeferredRow:
         tenant: the tenant's name.
         request: what was asked, sealed; empty once it is done.
         outcome: None while it waits.
-        time_us: when it was accepted, and once it is done, when that was.
+        time_us: before that it surely was not done: when it was accepted, or it is known of later.
+            Once it is done, when that was.
     """
 
     request_id: str
@@ -64,6 +65,14 @@ def finish(connection: apsw.Connection, done: Sequence[tuple[str, bytes]], *, ti
     connection.executemany(
         "UPDATE deferred SET OUTCOME = ?2, REQUEST = x'', TIME_US = ?3 WHERE ID = ?1",
         [(request_id, outcome, time_us) for request_id, outcome in done],
+    )
+
+
+def note_undone(connection: apsw.Connection, *, request_ids: Sequence[str], time_us: int) -> None:
+    """Note of writes that wait that they were not done before a wall time."""
+    connection.executemany(
+        "UPDATE deferred SET TIME_US = max(TIME_US, ?2) WHERE ID = ?1 AND OUTCOME IS NULL",
+        [(request_id, time_us) for request_id in request_ids],
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dstore.base.clock import US_PER_S
-from dstore.base.limits import REQUEST_RETENTION_S, REQUESTS_TRIMMED
+from dstore.base.limits import REQUEST_KEPT_S, REQUEST_RETENTION_S, REQUESTS_TRIMMED
 
 if TYPE_CHECKING:
     import apsw
@@ -32,6 +32,7 @@ _TRIM = (
 
 
 _RETENTION_US: Final = REQUEST_RETENTION_S * US_PER_S
+_KEPT_US: Final = REQUEST_KEPT_S * US_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class RequestName:
     `principal` scopes the id to who sent it; `ordinal` counts the writes of one request from 0;
     `digest` is of the request's content: the same id with other content is another request.
     `accepted_us` is when a request came that waited before it was done (wall time); what was
-    remembered since is its own answer, however long it waited. None: it came just now.
+    remembered since is its own answer, however long it waited, as long as it is there: it is kept
+    for REQUEST_KEPT_S. None: it came just now.
     `is_brief` asks for no row of its own: it is remembered with many others (`brief_names`), so
     that under full load it is known for minutes only.
     """
@@ -90,4 +92,4 @@ def remember(
             time_us,
         ),
     )
-    connection.execute(_TRIM, (time_us - _RETENTION_US, REQUESTS_TRIMMED))
+    connection.execute(_TRIM, (time_us - _KEPT_US, REQUESTS_TRIMMED))

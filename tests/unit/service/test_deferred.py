@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from dstore.base.limits import REQUEST_RETENTION_S
+from dstore.base.limits import ASYNC_REPEATED_S, CLOCK_ERROR_S, REQUEST_RETENTION_S
 from dstore.model.errors import Refused, Unavailable, UnavailableKind, Unknown
 from dstore.model.tables import IdType
-from dstore.service import deferred_store
+from dstore.service import deferred, deferred_store
 from dstore.service.deferred_store import (
     INTERNAL_ERROR,
     DeferredOutcome,
@@ -23,6 +23,7 @@ from dstore.service.deferred_store import (
 from dstore.service.items import EntryKey, Items
 from dstore.storage import deferred_writes
 from dstore.storage.range_writer import Apply, Put
+from dstore.storage.requests import RequestName
 from tests.support.nodes import ShiftedClock, doing_deferred, open_in, stored_item
 
 if TYPE_CHECKING:
@@ -50,11 +51,22 @@ async def node_with(node: Node, *tables: str, tenant: str = "acme") -> None:
 
 
 async def accept(
-    node: Node, table: str, entry_id: str, body: bytes = b"x", *, tenant: str = "acme"
+    node: Node,
+    table: str,
+    entry_id: str,
+    body: bytes = b"x",
+    *,
+    tenant: str = "acme",
+    request: RequestName | None = None,
 ) -> str:
-    table_id = node.catalog.table(tenant, table).definition.table_id
     write = DeferredWrite(
-        tenant=tenant, table=table, table_id=table_id, id=entry_id, verb=Verb.CREATE, body=body
+        tenant=tenant,
+        table=table,
+        table_id=node.catalog.table(tenant, table).definition.table_id,
+        id=entry_id,
+        verb=Verb.CREATE,
+        body=body,
+        request=request,
     )
     return await node.deferred.accept(write)
 
@@ -289,6 +301,80 @@ async def test_an_outcome_is_kept_from_the_time_of_finishing(
             assert (await outcome(node, request_id)).error is None
             await asyncio.sleep(0.1)
             assert (await outcome(node, request_id)).error is None
+
+
+@pytest.mark.parametrize("shift_s", [ASYNC_REPEATED_S + 60, -CLOCK_ERROR_S - 60])
+async def test_what_may_have_been_done_is_not_done_again_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: int
+) -> None:
+    """A node that was away for long, or does not know how long, did it again over newer ones."""
+
+    async def away(*_: object, **__: object) -> None:
+        raise Unknown("The process ends in between.")
+
+    async with open_in(tmp_path) as node:
+        await node_with(node, "things")
+        request_id = await accept(node, "things", "a", b"old")
+        with monkeypatch.context() as patch, capture_logs():
+            patch.setattr(DeferredStore, "note", away)
+            with pytest.raises(ExceptionGroup):
+                async with asyncio.timeout(DONE_S):
+                    await node.deferred.run(plan_text)
+        assert await stored(node, "things", "a") == "old"
+    clock = ShiftedClock()
+    clock.shift_us = shift_s * US
+    async with open_in(tmp_path, clock=clock) as node:
+        newer = node.items.locate("acme", "things", "a")
+        await node.items.write(newer, lambda _previous: Put({"text": {"S": "new"}}))
+        forget_requests(node, newer)
+        async with doing_deferred(node, plan_text):
+            told = await outcome(node, request_id)
+        assert told.error == Unknown.__name__
+        assert await stored(node, "things", "a") == "new"
+
+
+def forget_requests(node: Node, entry: EntryKey) -> None:
+    """Let a range know no name any more."""
+    file = node.holdings.peek_held(entry.table.ranges.refs[0].range_id)
+    assert file is not None
+    file._writer._connection.execute("DELETE FROM request")
+
+
+async def test_what_surely_was_not_done_is_done_however_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was accepted; a disk that was full for an hour, and a restart then, are no reason."""
+    monkeypatch.setattr(deferred, "ASYNC_SURE_S", 0.01)
+    gate, clock = Gate(monkeypatch), ShiftedClock()
+    async with open_in(tmp_path, clock=clock) as node:
+        await node_with(node, "things")
+        gate.refusals["things"] = 1_000_000
+        accepted = [await accept(node, "things", name) for name in "ab"]
+        async with doing_deferred(node, plan_text):
+            clock.shift_us += 3_600 * US
+            row_times: set[int] = set()
+            async with asyncio.timeout(DONE_S):
+                while not row_times or min(row_times) < clock.wall_us() - 60 * US:
+                    await asyncio.sleep(0.01)
+                    rows = await node._database.run(deferred_writes.waiting)
+                    row_times = {row.time_us for row in rows}
+    gate.refusals.clear()
+    async with open_in(tmp_path, clock=clock) as node, doing_deferred(node, plan_text):
+        assert {(await outcome(node, one)).error for one in accepted} == {None}
+
+
+async def test_what_its_client_has_named_may_have_been_done_elsewhere(tmp_path: Path) -> None:
+    """The same name may have come twice; then it is done once, or not known any more."""
+    clock = ShiftedClock()
+    async with open_in(tmp_path, clock=clock) as node:
+        await node_with(node, "things")
+        named = RequestName(principal="acme/key", request_id="mine", digest=b"d")
+        late = await accept(node, "things", "late", request=named)
+        clock.shift_us += (ASYNC_REPEATED_S + 60) * US
+        soon = await accept(node, "things", "soon", request=named)
+        async with doing_deferred(node, plan_text):
+            assert (await outcome(node, late)).error == Unknown.__name__
+            assert (await outcome(node, soon)).error is None
 
 
 async def test_the_last_outcomes_go_without_another_write(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from dstore.base.limits import REQUEST_RETENTION_S, REQUESTS_TRIMMED
+from dstore.base.limits import REQUEST_KEPT_S, REQUEST_RETENTION_S, REQUESTS_TRIMMED
 from dstore.storage import requests
 from dstore.storage.requests import RequestAnswer, RequestName
 from dstore.storage.schema import Schema, upgrade
@@ -74,5 +74,5 @@ def test_old_requests_go_as_new_ones_come(connection: apsw.Connection) -> None:
         remember(connection, number, time_us=BEGAN_US)
     assert count(connection) == 400
     for number in range(400, 540):
-        remember(connection, number, time_us=BEGAN_US + 2 * KEPT_US)
+        remember(connection, number, time_us=BEGAN_US + (REQUEST_KEPT_S + 1) * 1_000_000)
     assert count(connection) == 140
