@@ -180,8 +180,14 @@ class GivingUp:
 
     def _keep(self, name: str, reason: str) -> None:
         """Say once that something is kept that the coordinator does not show, and why."""
-        if self._kept.get(name) != reason:
-            _log.warning("kept_beside_topology", id=name, reason=reason)
+        if self._kept.get(name) == reason:
+            return
+        _log.warning("kept_beside_topology", id=name, reason=reason)
+        holdings = self._holdings
+        held = {each.record.tenant_id for each in holdings.tenants.values()}
+        self._kept = {
+            each: why for each, why in self._kept.items() if each in holdings.ranges or each in held
+        }
         self._kept[name] = reason
 
     @property

@@ -60,7 +60,8 @@ class NodeNotices:
         self._backoff = Backoff(entropy)
         self._waiting: deque[values.Notice] = deque()
         self._told_ns: dict[tuple[NoticeKind, str], int] = {}
-        self._unknown_since_ns: dict[str, int] = {}  # of ranges that nobody else knows of
+        # Of ranges that nobody else knows of: since when, and when that was heard last.
+        self._unknown_ns: dict[str, tuple[int, int]] = {}
         self._last_us = 0
         self._is_due = asyncio.Event()
 
@@ -124,8 +125,13 @@ class NodeNotices:
     def tell_of_unknown(self, range_id: str, table: str) -> None:
         """Tell of a range that nobody else knows of, once that was so for UNKNOWN_RANGE_GRACE_S."""
         now_ns = self._clock.monotonic_ns()
-        since_ns = self._unknown_since_ns.setdefault(range_id, now_ns)
-        if now_ns - since_ns < UNKNOWN_RANGE_GRACE_S * NS_PER_S:
+        grace_ns = UNKNOWN_RANGE_GRACE_S * NS_PER_S
+        self._unknown_ns = {
+            each: heard for each, heard in self._unknown_ns.items() if now_ns - heard[1] < grace_ns
+        }
+        since_ns, _ = self._unknown_ns.get(range_id, (now_ns, now_ns))
+        self._unknown_ns[range_id] = since_ns, now_ns
+        if now_ns - since_ns < grace_ns:
             return
         self.tell(
             NoticeKind.UNKNOWN_RANGE,

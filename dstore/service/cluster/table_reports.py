@@ -54,7 +54,7 @@ class TableReports:
         self._node = node
         self._states: dict[tuple[str, str], TableState] = {}
         self._locked: set[tuple[str, str]] = set()
-        self._damaged: set[str] = set()  # ranges, until the next start
+        self._damaged: set[str] = set()  # ranges, until the next start or until they are given up
 
     @property
     def is_locked(self) -> bool:
@@ -72,6 +72,7 @@ class TableReports:
     def note(self, state: TableState) -> None:
         """Say how a table is; one of which nothing is held is spoken of no more."""
         name = (state.tenant, state.table)
+        self._damaged = {each for each in self._damaged if each in self._holdings.ranges}
         if state.ranges:
             self._states[name] = state
         else:

@@ -23,6 +23,7 @@ from dstore.base.limits import (
     FAILOVER_GRACE_S,
     FAILOVER_RETRY_S_MAX,
     FAILOVER_RETRY_S_MIN,
+    FAILOVER_SERVING_S_MAX,
     FAILOVER_SILENT_S,
     FAILOVERS_AT_ONCE,
     LEASE_TTL_S,
@@ -157,7 +158,13 @@ class Failovers:
         if nodes is None or nodes:
             view = self._watcher.view
             for path in await in_thread(partial(_lost, view, nodes)):
-                self._due.setdefault(path, _Due(at_ns=self._now_ns()))
+                self._note(path, _Due(at_ns=self._now_ns()))
+
+    def _note(self, path: keys.RangePath, due: _Due) -> None:
+        """Look at a range at some time, or earlier if that was meant before."""
+        before = self._due.get(path)
+        if before is None or due.at_ns < before.at_ns:
+            self._due[path] = due
 
     def _taken_ranges(self) -> dict[keys.RangePath, _Due]:
         """Take some of what is due."""
@@ -190,13 +197,12 @@ class Failovers:
     async def _look_after(self, due: dict[keys.RangePath, _Due]) -> None:
         """Give ranges to others, as far as they are without a primary; the rest comes again."""
         try:
-            given = await self._give(due) if self._may_give() else set()
-            for path, one in due.items():
-                if path not in given:
-                    self._due[path] = _Due(
-                        at_ns=self._now_ns() + int(one.retry_s * NS_PER_S),
-                        retry_s=min(2 * one.retry_s, FAILOVER_RETRY_S_MAX),
-                    )
+            left = await self._give(due) if self._may_give() else dict.fromkeys(due, False)
+            for path, is_served in left.items():
+                most_s = FAILOVER_SERVING_S_MAX if is_served else FAILOVER_RETRY_S_MAX
+                retry_s = min(due[path].retry_s, most_s)
+                at_ns = self._now_ns() + int(retry_s * NS_PER_S)
+                self._note(path, _Due(at_ns=at_ns, retry_s=2 * retry_s))
         finally:
             self._at_work.difference_update(due)
             self._groups -= 1
@@ -205,26 +211,29 @@ class Failovers:
     def _may_give(self) -> bool:
         return self._watcher.status().state is TopologyState.LIVE
 
-    async def _give(self, paths: Collection[keys.RangePath]) -> set[keys.RangePath]:
-        """Returns: the ranges that need nothing any more."""
+    async def _give(self, paths: Collection[keys.RangePath]) -> dict[keys.RangePath, bool]:
+        """Returns: the ranges that still need it, and whether their primary lives and serves."""
         view = self._watcher.view
         shown = {path: _shown(view, path) for path in paths}
         lost = [each for each in shown.values() if each and _is_lost(view, each)]
-        done = set(paths).difference(each.path for each in lost)
         heard = await self._hear(view, lost)
+        left: dict[keys.RangePath, bool] = {}
         swaps: list[Swap] = []
         for placed in lost:
-            value = failover.succeeded(placed.value, heard[placed.path])
-            if value is not None:
-                swaps.append(Swap(before=placed, value=value))
+            told, value = heard[placed.path], placed.value
+            primary = told.get(value.node)
+            is_served = primary is not None and primary.is_serving
+            left[placed.path] = is_served and not _is_without_primary(view, value)
+            chosen = failover.succeeded(value, told)
+            if chosen is not None:
+                swaps.append(Swap(before=placed, value=chosen))
         for swap, swapped in zip(swaps, await swap_all(self._coordinator, swaps), strict=True):
-            path = swap.before.path
             if isinstance(swapped, Placed):
                 failover.note(swap.before.value, swap.value)
-                done.add(path)
+                del left[swap.before.path]
             else:  # another control's, or the primary's; or the coordinator is away
                 _log.info("not_failed_over", range=swap.value.range_id, reason=swapped.message)
-        return done
+        return left
 
     async def _hear(
         self, view: TopologyView, lost: Sequence[Placed]

@@ -262,6 +262,23 @@ async def test_a_primary_that_serves_what_is_left_is_left_alone(place: Place) ->
         assert len(cluster.telling[1].calls) == asked
 
 
+async def test_a_primary_that_serves_with_a_damaged_file_is_asked_ever_more_seldom(
+    place: Place,
+) -> None:
+    """It was asked every five seconds for ever; as soon as it is dead the range is looked at."""
+    async with _cluster(place, THREE) as cluster:
+        cluster.telling[1].says = told(is_serving=True)
+        await _report(cluster, 1, values.HeldStatus.DAMAGED)
+        await eventually(lambda: len(cluster.telling[1].calls) >= 4)
+        for _ in range(3):
+            await cluster.rest()
+        assert len(cluster.telling[1].calls) <= 7, "0.05 s between two tries, doubled each time"
+        cluster.telling[1].is_dead = True
+        await cluster.nodes[0].die()
+        async with asyncio.timeout(1.0):
+            assert (await cluster.until(lambda value: value.epoch == 2)).node != uuid(1)
+
+
 async def test_a_ruined_file_of_a_secondary_moves_nothing(place: Place) -> None:
     """Whoever leads goes on, and nobody is asked."""
     async with _cluster(place, THREE) as cluster:

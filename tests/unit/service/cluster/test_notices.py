@@ -41,5 +41,8 @@ async def test_a_range_that_nobody_knows_is_told_of_after_a_while() -> None:
     [told] = notices._waiting
     assert told.kind == "unknown_range"
     assert f"dstore node discard {uuid(1)} {uuid(7)}" in told.details
+    clock.now_s = 3 * UNKNOWN_RANGE_GRACE_S
+    notices.tell_of_unknown(uuid(9), "acme/orders")
+    assert [*notices._unknown_ns] == [uuid(9)], "the others are known by now, or gone"
     await coordinator.close()
     assert failures == []
