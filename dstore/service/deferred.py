@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dstore.base.limits import ASYNC_SURE_S, ASYNC_WORKERS, INLINE_JSON_BYTES_MAX
+from dstore.base.deferred_limits import ASYNC_SURE_S, ASYNC_WORKERS
+from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, RefusalKind, Refused, Unavailable, Unknown

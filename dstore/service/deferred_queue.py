@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from dstore.base.limits import (
+from dstore.base.deferred_limits import (
     ASYNC_QUEUE_BYTES_MAX,
     ASYNC_QUEUE_DEPTH_MAX,
     ASYNC_TENANT_SHARE,
     ASYNC_TURN_BYTES_MAX,
-    RETRY_AFTER_MS,
-    WRITE_BATCH_MAX,
 )
+from dstore.base.limits import RETRY_AFTER_MS, WRITE_BATCH_MAX
 from dstore.model.errors import Unavailable, UnavailableKind
 
 WAITING_OVERHEAD_BYTES: Final = 512  # of a waiting write beyond its encoded form

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dstore.base.clock import US_PER_S
-from dstore.base.limits import (
+from dstore.base.deferred_limits import (
     ASYNC_FORGET_S,
     ASYNC_REPEATED_S,
     CLOCK_ERROR_S,
     OUTCOMES_FORGOTTEN,
-    REQUEST_RETENTION_S,
-    RETRY_AFTER_MS,
 )
+from dstore.base.limits import REQUEST_RETENTION_S, RETRY_AFTER_MS
 from dstore.base.logging import get_logger
 from dstore.model.errors import RefusalKind, Refused, Unavailable
 from dstore.security.envelope import framed, open_sealed, seal

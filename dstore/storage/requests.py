@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dstore.base.clock import US_PER_S
-from dstore.base.limits import REQUEST_KEPT_S, REQUEST_RETENTION_S, REQUESTS_TRIMMED
+from dstore.base.deferred_limits import REQUEST_KEPT_S
+from dstore.base.limits import REQUEST_RETENTION_S, REQUESTS_TRIMMED
 
 if TYPE_CHECKING:
     import apsw

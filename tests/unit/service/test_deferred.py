@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from dstore.base.limits import ASYNC_REPEATED_S, CLOCK_ERROR_S, REQUEST_RETENTION_S
+from dstore.base.deferred_limits import ASYNC_REPEATED_S, CLOCK_ERROR_S
+from dstore.base.limits import REQUEST_RETENTION_S
 from dstore.model.errors import Refused, Unavailable, UnavailableKind, Unknown
 from dstore.model.tables import IdType
 from dstore.service import deferred, deferred_store

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from dstore.base.limits import REQUEST_KEPT_S, REQUEST_RETENTION_S, REQUESTS_TRIMMED
+from dstore.base.deferred_limits import REQUEST_KEPT_S
+from dstore.base.limits import REQUEST_RETENTION_S, REQUESTS_TRIMMED
 from dstore.storage import requests
 from dstore.storage.requests import RequestAnswer, RequestName
 from dstore.storage.schema import Schema, upgrade
