@@ -12,6 +12,7 @@ import pytest
 
 from dstore.base.logging import configure
 from tests.support.scheduling import Scheduling, place_of
+from tests.support.server import Server
 
 # Programs are started from processes in which gRPC's threads run: its fork handlers, which are for
 # forks that go on without exec, can end the child before it is that program.
@@ -25,6 +26,10 @@ _IS_STRICT = os.environ.get("CI") == "true" or os.environ.get("DSTORE_TEST_STRIC
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("explore", max_examples=1_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+# Hundreds of servers are started; each imports dStore anew where a test asks for a program.
+Server.forks = True
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

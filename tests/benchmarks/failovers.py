@@ -26,11 +26,11 @@ from typing import Final
 from dstore.base.limits import LEASE_TTL_S
 from tests.simulation.history import Fate
 from tests.support.cluster import Cluster
-from tests.support.cluster_parts import TIED
 from tests.support.cluster_plan import Shape
 from tests.support.histories import Recorded, recorded
 from tests.support.namespaces import Namespaces, any_network, is_possible, namespaces
 from tests.support.replicated_cluster import TABLE, ReplicatedCluster
+from tests.support.server import TIED
 
 BOUND_S: Final = LEASE_TTL_S + 3.0
 RANGES: Final = 6

@@ -9,20 +9,23 @@ import subprocess
 import time
 from pathlib import Path
 from stat import S_IMODE
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.http_client import Client
-from tests.support.server import ServerEnded, prepared, running
+from tests.support.server import Server, ServerEnded, prepared, running
 from tests.support.table_churn import path
-
-if TYPE_CHECKING:
-    from tests.support.server import Server
 
 READY_CPU_S: Final = 4.0  # below one on an idle machine; sharing its cores costs CPU as well
 LATE_S: Final = 1.0
+
+
+@pytest.fixture(autouse=True)
+def _programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start programs, as users do."""
+    monkeypatch.setattr(Server, "forks", False)
 
 
 def _refused(server: Server) -> str:

@@ -13,7 +13,7 @@ from tests.support.etcd import EtcdServer
 from tests.support.etcd_certificates import Authority
 from tests.support.http_client import Client, NoAnswer
 from tests.support.postgresql import SUPERUSER, PostgreSQL
-from tests.support.server import Server
+from tests.support.server import TIED, Server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from dstore.topology.etcd_wire import EtcdTls
     from tests.support.cluster_plan import Place, Plan
 
-# Util-linux runs a program so that it ends with whoever started it, even one that was killed, and
-# that a terminal's Ctrl-C goes to that one alone.
-TIED: Final = ("setpriv", "--pdeathsig", "TERM", "setsid")
 DATABASE: Final = "control"
 _TOKEN_FILE: Final = "join.token"
 _JOINED: Final = "enrolments/*/enrolment.json"

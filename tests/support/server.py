@@ -29,13 +29,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from tests.support.forked import ForkedProgram
 from tests.support.http_client import Client, NoAnswer
 
 ROOT: Final = Path(__file__).parents[2]
 READY_S: Final = 60.0  # a machine that runs other tests beside us is slow
 STOP_S: Final = 60.0
+# Util-linux runs a program so that it ends with whoever started it, even one that was killed, and
+# that a terminal's Ctrl-C goes to that one alone. What is forked does so too.
+TIED: Final = ("setpriv", "--pdeathsig", "TERM", "setsid")
 _POLL_S: Final = 0.01
 _BANNER: Final = "is ready"
 _TAIL_CHARS: Final = 2_000
@@ -52,7 +56,13 @@ class ServerEnded(Exception):
 
 
 class Server:
-    """One data directory and, while it runs, the process that serves it."""
+    """One data directory and, while it runs, the process that serves it.
+
+    With `forks` the process is forked, see `forked`, where nothing but what it imports would differ
+    for a program of its own.
+    """
+
+    forks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -83,7 +93,7 @@ class Server:
         self.environment = dict(environment or {})
         self.config = config
         self.prefix = tuple(prefix)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProgram | None = None
         self._stdout_offset = self._stderr_offset = 0  # where the latest start begins
         self.tmp.mkdir(parents=True, exist_ok=True)
 
@@ -115,6 +125,14 @@ class Server:
         assert not self.is_running, "the server runs already"
         with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
             self._stdout_offset, self._stderr_offset = stdout.tell(), stderr.tell()
+            if self.forks and self._is_plain:
+                self._process = ForkedProgram(
+                    self._arguments(),
+                    directory=self.directory,
+                    environment=self._variables(),
+                    outputs=(self.stdout, self.stderr),
+                )
+                return
             self._process = subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
@@ -161,10 +179,7 @@ class Server:
 
     def command(self) -> list[str]:
         """Spell the command line."""
-        flags = {"data": str(self.data), "port": "0"} | self.settings
-        spelled = [part for name, value in flags.items() for part in (f"--{name}", value)]
-        config = ["--config", str(self.config)] if self.config is not None else []
-        return [*self.prefix, sys.executable, "-m", "dstore", "serve", *config, *spelled]
+        return [*self.prefix, sys.executable, "-m", "dstore", *self._arguments()]
 
     # ------------------------------------------------------------------------- what it tells us
 
@@ -196,6 +211,18 @@ class Server:
         lines = self.stderr.read_text(errors="replace").splitlines()
         logged = [json.loads(line) for line in lines if line.startswith("{")]
         return [event for event in logged if event.get("event") == name]
+
+    def _arguments(self) -> list[str]:
+        flags = {"data": str(self.data), "port": "0"} | self.settings
+        spelled = [part for name, value in flags.items() for part in (f"--{name}", value)]
+        config = ["--config", str(self.config)] if self.config is not None else []
+        return ["serve", *config, *spelled]
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether what it is started with is for dStore alone, and not for Python."""
+        others = [name for name in self.environment if not name.startswith("DSTORE_")]
+        return self.prefix in {(), TIED} and set(others) <= {"PYTHONDONTWRITEBYTECODE"}
 
     def _variables(self) -> dict[str, str]:
         bare = {
