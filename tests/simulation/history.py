@@ -54,6 +54,10 @@ Call: TypeAlias = Read | Put | Swap | Add
 class Anything:
     """Stands for an answer that the client was not given, though it was told of success."""
 
+    def __repr__(self) -> str:
+        """Show it alike in every process: it stands in traces."""
+        return "ANYTHING"
+
 
 ANYTHING: Final = Anything()
 
