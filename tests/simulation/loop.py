@@ -15,7 +15,7 @@ import heapq
 import sys
 from collections import deque
 from contextlib import suppress
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -64,10 +64,65 @@ class Overrun(AssertionError):
     """The world is still at work when it should have ended long ago."""
 
 
+class _Handle(asyncio.Handle):
+    """A callback; asyncio's own asks the loop for its debug mode at each step of a life."""
+
+    __slots__ = ()
+    _repr = _source_traceback = None
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment] # as the base does
+
+
+class _Timer(asyncio.TimerHandle):
+    """A callback of a later time."""
+
+    __slots__ = ()
+    _repr = _source_traceback = None
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._when = when
+        self._scheduled = True
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = self._args = None  # type: ignore[assignment] # as the base does
+            if self._scheduled:
+                self._loop._timer_cancelled_count += 1  # type: ignore[attr-defined]
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """An event loop in virtual time; `steps` counts the callbacks that ran."""
 
-    _ready: deque[asyncio.Handle]
+    _ready: deque[Any]  # of handles, whose slots asyncio's types don't name
+    _stopping: bool
     _timer_cancelled_count: int
 
     def __init__(self, random: Random) -> None:
@@ -105,30 +160,48 @@ class SimLoop(asyncio.BaseEventLoop):
     # ------------------------------------------------------------------------------- one round
 
     def _run_once(self) -> None:
-        if not self._ready:
-            self._jump()
-        self._take_due()
-        steps = 0
-        for handle in self._in_drawn_order():
-            if handle._cancelled:
-                continue
-            owner: Owner | None = handle._context.get(OWNER)  # type: ignore[attr-defined]
-            if owner is not None and owner.state is not State.RUNNING:
-                if owner.state is State.PAUSED:
-                    owner.stash(handle)
-                continue
-            steps += 1
-            handle._run()
-        self.steps += steps
-        if self.steps - self._steps_at_jump > STEPS_AT_ONCE_MAX:
-            raise Livelock(f"{STEPS_AT_ONCE_MAX} callbacks at {self._now_s:.6f} s")
+        """Do round after round until the loop is stopped: the base's loop around this one idles."""
+        ready = self._ready
+        while True:
+            if not ready:
+                self._jump()
+            self._take_due()
+            for handle in [ready.popleft()] if len(ready) == 1 else self._in_drawn_order():
+                if handle._cancelled:
+                    continue
+                context: Context = handle._context
+                owner = context.get(OWNER)
+                if owner is not None and owner.state is not State.RUNNING:
+                    if owner.state is State.PAUSED:
+                        owner.stash(handle)
+                    continue
+                self.steps += 1
+                try:
+                    context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as the base's handles do
+                    self._note_failure(
+                        self,
+                        {
+                            "message": f"Exception in callback {handle._callback!r}",
+                            "exception": error,
+                            "handle": handle,
+                        },
+                    )
+            if self.steps - self._steps_at_jump > STEPS_AT_ONCE_MAX:
+                raise Livelock(f"{STEPS_AT_ONCE_MAX} callbacks at {self._now_s:.6f} s")
+            if self._stopping:
+                return
 
     def _jump(self) -> None:
         """Go to the time of the next timer that is still wanted."""
-        self._forget_cancelled()
+        if self._timer_cancelled_count >= _CANCELLED_TIMERS_MIN:
+            self._forget_cancelled()
         timers = self._timers
         while timers and timers[0][2]._cancelled:
-            self._pop()
+            heapq.heappop(timers)[2]._scheduled = False  # type: ignore[attr-defined]
+            self._timer_cancelled_count -= 1
         if not timers:
             raise Deadlock(f"nothing is scheduled after {self._now_s:.6f} s")
         if timers[0][0] > self._now_s:
@@ -138,22 +211,17 @@ class SimLoop(asyncio.BaseEventLoop):
             raise Overrun(f"at work after {self.ends_at_s:.0f} s")
 
     def _take_due(self) -> None:
-        timers, now_s = self._timers, self._now_s
+        timers, now_s, ready = self._timers, self._now_s, self._ready
         while timers and timers[0][0] <= now_s:
-            handle = self._pop()
-            if not handle._cancelled:
-                self._ready.append(handle)
-
-    def _pop(self) -> asyncio.TimerHandle:
-        handle = heapq.heappop(self._timers)[2]
-        handle._scheduled = False  # type: ignore[attr-defined]
-        if handle._cancelled:
-            self._timer_cancelled_count -= 1
-        return handle
+            handle = heapq.heappop(timers)[2]
+            handle._scheduled = False  # type: ignore[attr-defined]
+            if handle._cancelled:
+                self._timer_cancelled_count -= 1
+            else:
+                ready.append(handle)
 
     def _forget_cancelled(self) -> None:
-        cancelled = self._timer_cancelled_count
-        if cancelled < _CANCELLED_TIMERS_MIN or cancelled * 2 < len(self._timers):
+        if self._timer_cancelled_count * 2 < len(self._timers):
             return
         kept = []
         for timer in self._timers:
@@ -183,8 +251,7 @@ class SimLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call something at a time of this loop; of two at one time, the older one first."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        timer = _Timer(when, callback, args, self, context)
         self._timer_number += 1
         heapq.heappush(self._timers, (when, self._timer_number, timer))
         return timer
@@ -193,23 +260,21 @@ class SimLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Call something in the next round."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
-    def _in_drawn_order(self) -> list[asyncio.Handle]:
+    def _in_drawn_order(self) -> list[Any]:
         """Take what is ready; deal the steps of tasks anew among their places.
 
         They are sorted by age first, so that the iteration of a set of tasks, whose order is the
         memory's, leaves no trace.
         """
-        if len(self._ready) == 1:
-            return [self._ready.popleft()]
         handles = list(self._ready)
         self._ready.clear()
         places, steps, numbers = [], [], self._numbers
         for place, handle in enumerate(handles):
-            task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
+            task = getattr(handle._callback, "__self__", None)
             if type(task) is asyncio.Task:
                 places.append(place)
                 steps.append((numbers[task], place, handle))
