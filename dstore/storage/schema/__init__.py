@@ -5,6 +5,7 @@ one is refused, untouched: going back is possible down to the last step that onl
 """
 
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 
 import apsw
@@ -50,6 +51,7 @@ def upgrade(connection: apsw.Connection, schema: Schema) -> int:
     return len(steps) - reached
 
 
+@cache  # each opening of a file asks for them
 def _steps(schema: Schema) -> list[str]:
     folder = files(__package__)
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith(f"{schema}_"))
