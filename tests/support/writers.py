@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _IDS_EACH: Final = 60
 _IDEMPOTENT_SHARE: Final = 0.25
 _PAD_CHARS_MAX: Final = 900
+_PAUSE_S: Final = 0.002  # several write side by side, and most of the time one is under way
 _STATUS: Final = {"create": 201, "replace": 200, "merge": 200, "delete": 204}
 _METHOD: Final = {"create": "PUT", "replace": "POST", "merge": "POST", "delete": "DELETE"}
 
@@ -79,7 +80,7 @@ class Writer:
     def _run(self, client: Client) -> None:
         with client:
             try:
-                while not self._stop.is_set():
+                while not self._stop.wait(_PAUSE_S):
                     self._write_one(client)
             except NoAnswer:
                 return
