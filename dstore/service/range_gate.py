@@ -9,6 +9,7 @@ from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica_calls import REPLICA_CALLS
+from dstore.replication.sample_calls import ASK_SAMPLE
 from dstore.replication.scrub_calls import ASK_SCRUBS
 from dstore.replication.split_calls import SPLIT_CALLS
 from dstore.service.calls.range_calls import RANGE_CALLS
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
 
     from dstore.replication.peers.calls import Handler
 
-GATED_CALLS: Final = (*RANGE_CALLS, *REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, ASK_REMEMBERED)
+GATED_CALLS: Final = (
+    *RANGE_CALLS,
+    *REPLICA_CALLS,
+    *SPLIT_CALLS,
+    ASK_SAMPLE,
+    ASK_SCRUBS,
+    ASK_REMEMBERED,
+)
 """What proxies ask of a node's ranges, and other nodes and control of its replicas."""
 
 

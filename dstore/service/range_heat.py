@@ -16,8 +16,11 @@ from dstore.base.limits import (
     HEAT_TOLD_PERCENT,
     HEAT_TOLD_REQUESTS,
 )
+from dstore.base.split_limits import SAMPLE_REQUESTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dstore.base.clock import Clock
 
 _HUNDRED: Final = 100
@@ -33,11 +36,30 @@ class RangeHeat:
         self._counts: dict[str, int] = {}  # since the last look
         self._rates: dict[str, float] = {}  # requests a second, averaged; of those that get any
         self._told: dict[str, int] = {}
+        self._watched: dict[str, list[bytes]] = {}
 
-    def note(self, range_id: str) -> None:
-        """Count a request, be it a read, a write or a page; about 0.1 us."""
+    def note(self, range_id: str, rid_id: bytes) -> None:
+        """Count a request, be it a read, a write or a page; about 0.1 us.
+
+        `rid_id` is whose, or where a page begins; b"" at the range's beginning.
+        """
         counts = self._counts
         counts[range_id] = counts.get(range_id, 0) + 1
+        if self._watched and range_id in self._watched:
+            seen = self._watched[range_id]
+            if len(seen) < SAMPLE_REQUESTS and rid_id:
+                seen.append(rid_id)
+
+    def watch(self, range_id: str) -> Sequence[bytes]:
+        """Gather the keys of a range's requests from now on, SAMPLE_REQUESTS of them at the most.
+
+        Returns: what they are gathered in, until `unwatch`.
+        """
+        return self._watched.setdefault(range_id, [])
+
+    def unwatch(self, range_id: str) -> None:
+        """Gather them no longer."""
+        self._watched.pop(range_id, None)
 
     def look(self) -> None:
         """Take what was counted since the last look into the rates; some seconds apart is right."""

@@ -127,11 +127,15 @@ class LocalRanges:
     """
 
     def __init__(
-        self, store: RangeStore, disk: DiskSpace, *, note: Callable[[str], None] | None = None
+        self,
+        store: RangeStore,
+        disk: DiskSpace,
+        *,
+        note: Callable[[str, bytes], None] | None = None,
     ) -> None:
         """Ask the files of `store`; `disk` refuses writes that would not fit.
 
-        `note` is told of every request the range, by its id.
+        `note` is told of every request the range, by its id, and the key, or where a page begins.
         """
         self._store = store
         self._peek = store.peek
@@ -148,7 +152,7 @@ class LocalRanges:
         is_eventual: bool = False,
     ) -> ReadAnswer | None:
         """Show an entry, at once if the file is open and the entry in memory."""
-        self._note(ref.range_id)
+        self._note(ref.range_id, rid_id)
         if is_eventual:
             file = self._peek_held(ref.range_id) or await self._store.open_held(ref.range_id)
             if file.whole_at != file.changes:
@@ -199,7 +203,7 @@ class LocalRanges:
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
         """Evaluate items; few that are in memory on the event loop, any others in a thread."""
-        self._note(ref.range_id)
+        self._note(ref.range_id, ask.span.low)
         if not ask.is_eventual:
             file = self._peek(ref) or await self._store.open(ref)
             return await page_of(file, definition, ask)
@@ -210,7 +214,7 @@ class LocalRanges:
 
     async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Read entries, and write those that are many or large in a thread too."""
-        self._note(ref.range_id)
+        self._note(ref.range_id, ask.after)
         if ask.is_eventual:
             file = await self._whole(ref.range_id)
         else:
@@ -242,7 +246,7 @@ class LocalRanges:
         if not ref.low <= write.entry_hash <= ref.high:
             raise NotMine(ref.range_id, ref.epoch)  # it would be lost to every reader
         self._disk.check_write()
-        self._note(ref.range_id)
+        self._note(ref.range_id, write.rid_id)
         return self._peek(ref)
 
     def _key_of(self, entry: Entry, ref: RangeRef, rid_id: bytes) -> Item:
@@ -259,7 +263,7 @@ class LocalRanges:
         return key_attributes(self._store.table_of(ref.range_id).definition, write.rid_id)
 
 
-def _note_nothing(_range_id: str) -> None:
+def _note_nothing(_range_id: str, _rid_id: bytes) -> None:
     """Leave requests uncounted, where nobody asks for their number."""
 
 

@@ -18,6 +18,7 @@ from dstore.replication.surroundings import Surroundings
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.cluster.departure import Departure
 from dstore.service.cluster.placement_notes import PlacementNotes
+from dstore.service.cluster.range_samples import RangeSamples
 from dstore.service.cluster.range_seeds import RangeSeeds
 from dstore.service.cluster.replica_files import ReplicaFiles
 from dstore.service.cluster.scrubs import Scrubs
@@ -132,6 +133,9 @@ class RangeReplicas:
             notices=member.notices,
             entropy=member.entropy,
         )
+        self._samples = RangeSamples(
+            self._replicas, self._around, heat=node.heat, is_busy=self.scrubs.is_running
+        )
         self._of_files = node.replications
         node.holdings.replicate(self._of_files, on_wanted=self._around.turns.want)
         self._subscriptions = (
@@ -144,6 +148,7 @@ class RangeReplicas:
         return (
             *self._replicas.answered(),
             *self.scrubs.answered(),
+            *self._samples.answered(),
             Answered(call=ASK_REMEMBERED, handler=self._remembered),
         )
 

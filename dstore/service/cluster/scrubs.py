@@ -101,6 +101,11 @@ class Scrubs:
         """List the calls and their handlers."""
         return (Answered(call=ASK_SCRUBS, handler=self._told),)
 
+    def is_running(self, range_id: str) -> bool:
+        """Tell whether a range is being scrubbed from here."""
+        state = self._states.get(range_id)
+        return state is not None and state.is_running
+
     def ask(self, range_id: str) -> None:
         """Have a range scrubbed as soon as may be, here or by its primary."""
         if range_id in self._holdings.ranges and len(self._asked) < SCRUBS_ASKED_MAX:

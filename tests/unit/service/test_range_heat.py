@@ -33,7 +33,7 @@ class _Asked:
         for _ in range(seconds // 10):
             for range_id, rate in rates.items():
                 for _ in range(rate * 10):
-                    self.heat.note(range_id)
+                    self.heat.note(range_id, b"key")
             self.clock.now_s += 10
             self.heat.look()
 
@@ -78,7 +78,7 @@ def test_a_burst_is_not_a_load() -> None:
 def test_two_looks_at_one_moment_are_one() -> None:
     """No time has passed, so there is no rate."""
     asked = _Asked()
-    asked.heat.note("a")
+    asked.heat.note("a", b"key")
     asked.heat.look()
     assert asked.heat.requests_per_s("a") == 0
 
