@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from dstore.base import limits, scrub_limits
+from dstore.base import limits, scrub_limits, split_limits
 from dstore.base.logging import LogFormat, LogLevel
 from dstore.setting_kinds import (
     Choice,
@@ -182,6 +182,24 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         kind=bytes_count(64 * 1_024),
         default=scrub_limits.SCRUB_BYTES_S,
         help="Bytes a second that a node's scrubs read, what its ranges' other replicas read too.",
+    ),
+    Setting(
+        name="split.size_bytes",
+        kind=bytes_count(split_limits.SPLIT_BYTES_LEAST),
+        default=split_limits.SPLIT_BYTES,
+        help="Bytes of a replica from which on control splits its range in two.",
+    ),
+    Setting(
+        name="split.requests_per_s",
+        kind=whole(0, 1_000_000),
+        default=split_limits.SPLIT_REQUESTS_PER_S,
+        help="Requests a second from which on control splits a range; 0: none for its requests.",
+    ),
+    Setting(
+        name="split.sustained_s",
+        kind=seconds(0, limits.DAY_S),
+        default=split_limits.SPLIT_SUSTAINED_S,
+        help="Seconds for which so many requests must have come before a range is split.",
     ),
     Setting(
         name="admin.host",

@@ -43,6 +43,9 @@ class Settings:
     replication_factor: int
     scrub_period_s: float
     scrub_bytes_s: int
+    split_size_bytes: int
+    split_requests_per_s: int
+    split_sustained_s: float
     insecure: bool
     drain_timeout_s: float
     page_cache_bytes: int

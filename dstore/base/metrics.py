@@ -118,6 +118,47 @@ class ScrubMetrics:
         self.oldest_s = 0.0
 
 
+class SplitMetrics:
+    """What is counted of splits of ranges; plain numbers, of a control process.
+
+    `seconds` is how long those that are done took; `under_way` is of now.
+    """
+
+    __slots__ = ("abandoned", "begun", "done", "seconds", "under_way")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.begun = self.done = self.abandoned = self.under_way = 0
+        self.seconds = 0.0
+
+
+class _SplitCollector(Collector):
+    """Put the counts of splits on the page."""
+
+    def __init__(self, counts: SplitMetrics) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts
+        return (
+            CounterMetricFamily(
+                "dstore_splits_begun", "Splits of ranges begun.", value=counts.begun
+            ),
+            CounterMetricFamily("dstore_splits_done", "Ranges split.", value=counts.done),
+            CounterMetricFamily(
+                "dstore_splits_abandoned",
+                "Splits that ended without one, since a primary changed meanwhile.",
+                value=counts.abandoned,
+            ),
+            CounterMetricFamily(
+                "dstore_split_seconds", "From begin to end of splits done.", value=counts.seconds
+            ),
+            GaugeMetricFamily(
+                "dstore_splits_under_way", "Splits under way.", value=counts.under_way
+            ),
+        )
+
+
 class _ScrubCollector(Collector):
     """Put the counts of scrubs on the page."""
 
@@ -247,6 +288,7 @@ class Metrics:
 
     peers: PeerMetrics
     scrubs: ScrubMetrics
+    splits: SplitMetrics
 
     registry: prometheus.CollectorRegistry = field(repr=False)
     _operations: dict[tuple[str, str], OperationMetrics] = field(repr=False)
@@ -285,11 +327,14 @@ def create_metrics() -> Metrics:
     registry.register(_PeerCollector(peers))
     scrubs = ScrubMetrics()
     registry.register(_ScrubCollector(scrubs))
+    splits = SplitMetrics()
+    registry.register(_SplitCollector(splits))
     return Metrics(
         registry=registry,
         _operations=operations,
         peers=peers,
         scrubs=scrubs,
+        splits=splits,
         requests_in_flight=gauge("requests_in_flight", "Requests being answered."),
         requests_refused=counter(
             "requests_refused", "Requests refused before they were read.", "reason"

@@ -28,12 +28,20 @@ _COLUMNS: Final = (
     Column(heading="SIZE", key="size"),
     Column(heading="DONE", key="done"),
 )
+_SPLIT_COLUMNS: Final = (
+    Column(heading="TENANT", key="tenant"),
+    Column(heading="TABLE", key="table"),
+    Column(heading="HASHES", key="hashes"),
+    Column(heading="WHY", key="why"),
+    Column(heading="SPLIT AT", key="at"),
+    Column(heading="BEGUN", key="begunAt"),
+)
 
 
 @click.command(cls=Leaf, example="dstore placement plan")
 @calls_admin
 def plan() -> None:
-    """Show the replicas that are moved now, and those that will be.
+    """Show the replicas that are moved now, those that will be, and the ranges that are split.
 
     They are moved by themselves: to replace those on nodes that are gone, and to spread bytes and
     primaries evenly over nodes and zones. While that is paused, dstore placement apply carries out
@@ -48,12 +56,13 @@ def _planned(server: Client) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    moves = found.get("moves") or ()
+    moves, splits = found.get("moves") or (), found.get("splits") or ()
     under_way = sum(bool(each.get("isUnderWay")) for each in moves)
     told = [progress_text(each) for each in found.get("tasks") or ()]
     shown = {
         "under way": str(under_way),
         "to come": str(len(moves) - under_way),
+        "splits": str(len(splits)) if splits else None,
         "progress": "; ".join(filter(None, told)),
         "paused": "yes: dstore placement resume ends it" if found.get("isPaused") else "no",
         "plan": found.get("token") if len(moves) > under_way else None,
@@ -62,6 +71,9 @@ def _show(found: dict[str, Any]) -> None:
     if moves and not is_json():
         emit("\n")
         print_rows(_COLUMNS, map(_for_people, moves))
+    if splits and not is_json():
+        emit("\n")
+        print_rows(_SPLIT_COLUMNS, map(_split_for_people, splits))
 
 
 @click.command(cls=Leaf, example="dstore placement apply 5f0c2ab99e31d870 --wait")
@@ -99,12 +111,20 @@ def apply(*, plan_token: str | None, wait: bool, yes: bool) -> None:
         await_end(server, task, what=f"Plan {plan_token}")
 
 
+def _hashes(row: dict[str, Any]) -> str:
+    return f"{row.get('lowHash', 0):08x}-{row.get('highHash', 0):08x}"
+
+
+def _split_for_people(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "hashes": _hashes(row), "at": f"{row.get('atHash', 0):08x}"}
+
+
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     is_copied = bool(row.get("add"))
     to = row.get("add") or row.get("primary")
     return {
         **row,
-        "hashes": f"{row.get('lowHash', 0):08x}-{row.get('highHash', 0):08x}",
+        "hashes": _hashes(row),
         "why": row.get("why") or "under way",
         "from": short_id(row["remove"]) if row.get("remove") else None,
         "to": short_id(to) if to else None,
@@ -154,3 +174,30 @@ def abort(*, yes: bool) -> None:
     count = found.get("ranges")
     some = "1 range" if count == 1 else f"{count} ranges"
     print_result("MovePlan", found, sentence=f"Undone: the moves of {some}. No more begin.")
+
+
+@click.command(
+    cls=Leaf, example="dstore placement split 5d1e8a52-7f0c-4c1e-9c7a-2b8f0d6e4a11 --wait"
+)
+@click.argument(
+    "range_id",
+    metavar="RANGE",
+    type=TEXT,
+    help="The range's UUID; dstore placement show --output json tells it.",
+)
+@wait_option
+@calls_admin
+def split(*, range_id: str, wait: bool) -> None:
+    """Split a range in two, where half of its bytes lie below.
+
+    Ranges are split by themselves when they are large or asked much. A partition is never cut, so a
+    range that is nearly all of one can't be split.
+    """
+    server = client(Surface.ADMIN)
+    path = path_of("admin", "v1", "placement", "split")
+    answer = document(server.call(json_request("POST", path, {"rangeId": range_id})))
+    task = answer.get("task")
+    sentence = f"The range is split: dstore tasks show {task} says how far it is."
+    print_result("Split", answer, sentence=sentence)
+    if wait:
+        await_end(server, task, what=f"Range {range_id}")

@@ -107,5 +107,5 @@ def _others(row: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-for _command in (moves.plan, moves.apply, moves.pause, moves.resume, moves.abort):
+for _command in (moves.plan, moves.apply, moves.pause, moves.resume, moves.abort, moves.split):
     placement.add_command(_command)

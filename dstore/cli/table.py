@@ -92,6 +92,7 @@ def show(*, name: str, tenant: str) -> None:
         "id type": found.get("idType"),
         "items": found.get("entries"),
         "copies": found.get("copies"),
+        "ranges": found.get("ranges"),
         "one node down": _OUTAGES.get(str(found.get("oneNodeDown"))),
         "created": found.get("createdAt"),
         "table id": found.get("tableId"),

@@ -17,7 +17,9 @@ from dstore.model.errors import DStoreError, invalid
 from dstore.replication.peers.calls import Calls
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.replication.replica_calls import ASK_REPLICAS, HAND_OVER
+from dstore.replication.sample_calls import ASK_SAMPLE
 from dstore.replication.scrub_calls import ASK_SCRUBS
+from dstore.replication.split_calls import CUT_RANGE
 from dstore.roles.base import Job, Mounted, Role, Runtime, Surface
 from dstore.roles.control_keys import control_key, warn_of_key_beside_store
 from dstore.roles.control_process import ControlProcess
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
     from dstore.service.peer_pool import Dial
     from dstore.settings import Settings
 
-_NODE_CALLS: Final = Calls([ASK_REPLICAS, ASK_REMEMBERED, ASK_SCRUBS, HAND_OVER])
+_NODE_CALLS: Final = Calls(
+    [ASK_REPLICAS, ASK_REMEMBERED, ASK_SAMPLE, ASK_SCRUBS, CUT_RANGE, HAND_OVER]
+)
 
 _log: Final = get_logger(__name__)
 

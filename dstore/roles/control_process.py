@@ -28,6 +28,8 @@ from dstore.service.control.plane import register_control
 from dstore.service.control.recovery import count_recoveries
 from dstore.service.control.roster import Roster
 from dstore.service.control.shares import TenantShareGiver
+from dstore.service.control.split_choice import SplitBounds
+from dstore.service.control.splits import SplitSettings
 from dstore.service.control.verdicts import HoldingVerdicts
 from dstore.service.peer_pool import PeerPool
 from dstore.topology.status import TopologyState
@@ -83,7 +85,7 @@ class ControlProcess:
             dial: makes the peers of nodes; None: there are none but those near (`nodes.add_near`).
         Raises: Unavailable: control's store.
         """
-        settings, clock, entropy = runtime.settings, runtime.clock, runtime.entropy
+        clock, entropy = runtime.clock, runtime.entropy
         watcher = TopologyWatcher(
             coordinator,
             clock=clock,
@@ -95,13 +97,7 @@ class ControlProcess:
             plane,
             coordinator,
             watcher,
-            settings=ControlSettings(
-                uri=uri,
-                version=__version__,
-                zone=settings.zone,
-                ranges_per_table=settings.ranges_per_table or None,
-                replication_factor=settings.replication_factor,
-            ),
+            settings=_control_settings(runtime, uri=uri),
             clock=clock,
             entropy=entropy,
             nodes=nodes,
@@ -195,3 +191,22 @@ class ControlProcess:
 
 def _no_such_node(_node: str, _uri: str) -> Peer:
     raise unreachable("is not in this process, which calls no other")
+
+
+def _control_settings(runtime: Runtime, *, uri: str) -> ControlSettings:
+    settings = runtime.settings
+    return ControlSettings(
+        uri=uri,
+        version=__version__,
+        zone=settings.zone,
+        ranges_per_table=settings.ranges_per_table or None,
+        replication_factor=settings.replication_factor,
+        splits=SplitSettings(
+            bounds=SplitBounds(
+                size_bytes=settings.split_size_bytes,
+                requests_per_s=settings.split_requests_per_s,
+                sustained_s=settings.split_sustained_s,
+            ),
+            counts=runtime.metrics.splits,
+        ),
+    )

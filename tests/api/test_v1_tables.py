@@ -32,6 +32,7 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
         "idType",
         "entries",
         "copies",
+        "ranges",
         "oneNodeDown",
         "createdAt",
         "settings",

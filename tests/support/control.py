@@ -23,6 +23,7 @@ from dstore.service.calls.control_calls import CreateTable, CreateTenant
 from dstore.service.control.control import Control, ControlSettings
 from dstore.service.control.plane import ControlPlane, open_plane, register_control
 from dstore.service.control.recovery import count_recoveries
+from dstore.service.control.splits import SplitSettings
 from dstore.service.peer_pool import Nodes
 from dstore.storage.control.components import NODES
 from dstore.storage.control.store import ControlStore
@@ -78,6 +79,7 @@ async def control_process(
     replication_factor: int = 1,
     moves_replicas: bool = False,
     replaced_after_s: float = REPLACED_AFTER_S,
+    splits: SplitSettings | None = None,
     nodes: Nodes | None = None,
 ) -> AsyncIterator[ControlProcess]:
     """Run a control process on an opened coordinator and store, with a directory of its own."""
@@ -103,6 +105,7 @@ async def control_process(
         replication_factor=replication_factor,
         moves_replicas=moves_replicas,
         replaced_after_s=replaced_after_s,
+        splits=splits or SplitSettings(),
     )
     control = Control(
         plane,
@@ -137,6 +140,8 @@ class ObedientNode:
         self.zone = zone
         self.is_obedient = True
         self.held: dict[tuple[str, str], values.NodeRanges] = {}
+        self.stored_bytes: dict[int, int] = {}  # by the low hash of a range, 0 if it is not here
+        self.requests_per_s: dict[int, int] = {}  # the same
         self._coordinator = coordinator
         self._lease: int | None = None
 
@@ -205,7 +210,13 @@ class ObedientNode:
         value = values.NodeTableDetails(
             status=okay,
             ranges=tuple(
-                values.HeldReport(range_id=each.range_id, status=okay) for each in held.ranges
+                values.HeldReport(
+                    range_id=each.range_id,
+                    status=okay,
+                    stored_bytes=self.stored_bytes.get(each.low_hash, 0),
+                    requests_per_s=self.requests_per_s.get(each.low_hash, 0),
+                )
+                for each in held.ranges
             ),
         )
         own = keys.NodeTablePath(self.node, tenant, table).path

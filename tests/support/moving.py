@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from dstore.base.tasks import Tasks
@@ -17,6 +18,9 @@ from dstore.replication import placements
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.placements import Overtaken
 from dstore.replication.replica_calls import AskReplicas, HandedOver, HandOver, ReplicasTold
+from dstore.replication.sample_calls import AskSample, Bucket, Sampled
+from dstore.replication.split_calls import CutRange
+from dstore.replication.splitting import children_of, not_cut
 from dstore.replication.surroundings import pause_ms
 from dstore.storage.control import tables
 from dstore.storage.control.records import HolderState
@@ -45,12 +49,17 @@ class Primaries:
     """The primaries of all ranges: they take learners in, and hand over if they are told to.
 
     `is_teaching`: whether they take learners in now. `seen` has every value that a range had.
+    `is_cutting`: whether they split what they are asked to. `weights` are what samples say: all of
+    each range by hash; None: none is made yet. `asked` are the splits that were asked for.
     """
 
     coordinator: Coordinator
     is_teaching: bool = True
     dead: set[str] = field(default_factory=set)
     seen: dict[str, list[RangePlacement]] = field(default_factory=dict)
+    is_cutting: bool = True
+    weights: dict[int, int] | None = field(default_factory=dict)
+    asked: list[CutRange] = field(default_factory=list)
 
     def peer(self, node: str, *, last_uri: str | None = None) -> Primaries:
         """See `Nodes.peer`."""
@@ -64,6 +73,14 @@ class Primaries:
         del deadline_s, request_id
         if isinstance(request, AskReplicas):
             return ReplicasTold(told=tuple(None for _ in request.asked))
+        if isinstance(request, AskSample):
+            weights = self.weights
+            buckets = None if weights is None else starmap(Bucket, sorted(weights.items()))
+            return Sampled(None if buckets is None else tuple(buckets))
+        if isinstance(request, CutRange):
+            self.asked.append(request)
+            await self._cut(request)
+            raise not_cut()
         assert isinstance(request, HandOver)
         for placed in await self.placed():
             if placed.value.range_id == request.range_id:
@@ -106,6 +123,15 @@ class Primaries:
                     taken = placements.with_state(placed.value, ready, ReplicaState.IN_SYNC)
                     await self._swap(placed, taken)
             await asyncio.sleep(0.01)
+
+    async def _cut(self, request: CutRange) -> None:
+        for placed in await self.placed() if self.is_cutting else []:
+            if (placed.value.range_id, placed.value.epoch) == (request.range_id, request.epoch):
+                children = children_of(placed, request.split)
+                with suppress(Overtaken):
+                    await placements.swap_for_two(
+                        self.coordinator, placed, children, pause=pause_ms
+                    )
 
     async def _swap(self, placed: placements.Placed, value: RangePlacement) -> None:
         with suppress(Overtaken):

@@ -10,6 +10,7 @@ from dstore.api.http.answer import JSON, Answer, json_answer
 from dstore.api.http.json_body import decode_object
 from dstore.api.http.request_checks import media_type
 from dstore.api.http.route import Route
+from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
 from dstore.storage.control.records import ComponentState, NodeUuid, RangeId
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dstore.api.admin.ports import Door
-    from dstore.service.control.status import MoveRow, Placing
+    from dstore.service.control.status import MoveRow, Placing, SplitRow
 
 PLAN = "/admin/v1/placement/plan"
 APPLY = "/admin/v1/placement/apply"
 PAUSE = "/admin/v1/placement/pause"
 ABORT = "/admin/v1/placement/abort"
+SPLIT = "/admin/v1/placement/split"
 INTENT = "/admin/v1/node/{id}/intent"
 DISCARD = "/admin/v1/node/{id}/discard"
 OK_TO_STOP = "/admin/v1/node/{id}/ok-to-stop"
@@ -46,6 +48,7 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
                 "token": found.token,
                 "isPaused": found.is_paused,
                 "moves": list(map(_move, found.moves)),
+                "splits": list(map(_split, found.splits)),
                 "tasks": list(map(rows.task, found.following)),
             }
         )
@@ -81,11 +84,24 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
         record_change("abort_moves", principal, ranges=ranges)
         return json_answer({"isPaused": True, "ranges": ranges})
 
+    async def split(request: web.Request) -> Answer:
+        """Have a range split in two."""
+        principal, body = await receive(request, door)
+        media_type(request, JSON)
+        decoded = decode_object(body, what="split")
+        range_id = decoded.get("rangeId")
+        if decoded.keys() != {"rangeId"} or type(range_id) is not str:
+            raise invalid('The body is {"rangeId": the id of the range}.')
+        task = await placing.split(RangeId(range_id), actor=principal.credential)
+        record_change("split_range", principal, range=range_id, task=task)
+        return json_answer({"rangeId": range_id, "task": task})
+
     return (
         Route(method="GET", path=PLAN, handler=plan, operation="plan_moves"),
         Route(method="POST", path=APPLY, handler=apply, operation="apply_plan"),
         Route(method="PUT", path=PAUSE, handler=pause, operation="pause_moves"),
         Route(method="POST", path=ABORT, handler=abort, operation="abort_moves"),
+        Route(method="POST", path=SPLIT, handler=split, operation="split_range"),
         *_node_routes(placing, door),
     )
 
@@ -137,6 +153,21 @@ def _node_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
         Route(method="POST", path=DISCARD, handler=discard, operation="discard_range"),
         Route(method="GET", path=OK_TO_STOP, handler=ok_to_stop, operation="ok_to_stop"),
     )
+
+
+def _split(row: SplitRow) -> dict[str, Any]:
+    return {
+        "tenant": row.tenant,
+        "table": row.table,
+        "rangeId": row.range_id,
+        "lowHash": row.low_hash,
+        "highHash": row.high_hash,
+        "atHash": row.at_hash,
+        "lowRangeId": row.low_id,
+        "highRangeId": row.high_id,
+        "why": row.why,
+        "begunAt": instant(row.begun_at_us),
+    }
 
 
 def _move(row: MoveRow) -> dict[str, Any]:

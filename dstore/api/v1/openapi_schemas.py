@@ -86,6 +86,7 @@ def schemas() -> Described:
             table
             | {
                 "oneNodeDown": {"enum": [each.value for each in Outage]},
+                "ranges": {"type": "integer", "minimum": 1},
                 "tableId": _STRING,
                 "createdAt": _INSTANT,
                 "settings": settings,

@@ -93,6 +93,7 @@ class TableHandlers:
         factor = definition.settings.replication_factor
         description = summary | {
             "oneNodeDown": with_one_node_down(summary["copies"]),
+            "ranges": len(table.ranges.refs),
             "tableId": definition.table_id,
             "createdAt": instant(definition.created_at_us),
             # What DynamoDB's door set is answered there.

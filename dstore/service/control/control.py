@@ -11,7 +11,7 @@ It begins nothing before `run`, and needs neither store nor coordinator to be co
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ from dstore.service.control.realm import Realm
 from dstore.service.control.recovery import Recovery
 from dstore.service.control.scrubs import TableScrubs
 from dstore.service.control.settling import Settling
+from dstore.service.control.splits import Splits, SplitSettings
 from dstore.service.control.survey import Survey
 from dstore.service.control.tables import ControlTables
 from dstore.service.control.tasks import TaskRunner
@@ -80,6 +81,7 @@ class ControlSettings:
         replication_factor: how many replicas a range has where a table does not say.
         moves_replicas: whether replicas and primaries are moved where they should be.
         replaced_after_s: how long a node is gone before its replicas are made anew elsewhere.
+        splits: from where on ranges are split, if replicas are moved.
     """
 
     uri: str
@@ -89,6 +91,7 @@ class ControlSettings:
     replication_factor: int = REPLICATION_FACTOR_DEFAULT
     moves_replicas: bool = True
     replaced_after_s: float = REPLACED_AFTER_S
+    splits: SplitSettings = field(default_factory=SplitSettings)
 
 
 class Control:
@@ -146,13 +149,10 @@ class Control:
             peer_of=nodes.peer,
             replaced_after_s=settings.replaced_after_s,
         )
+        self.splits = Splits(self.realm, self.moves, peer_of=nodes.peer, settings=settings.splits)
         self.elasticity = Elasticity(self.realm, self.moves)
         self.scrubs = TableScrubs(self.realm, nodes)
-        self._tasks = TaskRunner(
-            self.realm,
-            {**Deletions(self.realm).handlers, **discard_handlers()},
-            followers=MoveTasks(self.realm, self.moves).handlers,
-        )
+        self._tasks = self._task_runner()
         self._moves_replicas = settings.moves_replicas
         self._notices = NoticeTaker(self.realm, coordinator)
         self._presence = Presence(
@@ -162,6 +162,16 @@ class Control:
             role=ComponentRole.CONTROL,
             clock=clock,
             entropy=entropy,
+        )
+
+    def _task_runner(self) -> TaskRunner:
+        return TaskRunner(
+            self.realm,
+            {**Deletions(self.realm).handlers, **discard_handlers()},
+            followers={
+                **MoveTasks(self.realm, self.moves).handlers,
+                **self.splits.handlers,
+            },
         )
 
     @property
@@ -190,7 +200,7 @@ class Control:
             self._notices.run,
         ]
         if self._moves_replicas:
-            jobs.append(self.moves.run)
+            jobs += [self.moves.run, self.splits.run]
         async with asyncio.TaskGroup() as group:
             group.create_task(self._presence.run(), name="control_presence")
             group.create_task(self.recovery.run(), name="control_recovery")

@@ -31,7 +31,7 @@ from dstore.service.control.publications import (
 )
 from dstore.service.control.realm import append
 from dstore.service.control.tasks import NotYet, new_task
-from dstore.storage.control import credentials, outbox, tables, tasks, tenants
+from dstore.storage.control import credentials, outbox, splits, tables, tasks, tenants
 from dstore.storage.control.records import (
     Publication,
     ReplicaRecord,
@@ -151,7 +151,7 @@ class Deletions:
             record = await tables.get_by_id(tx, TableId(subject.table_id))
             if record is None:
                 return
-            marked = {record: await tables.replicas(tx, record.table_id)}
+            marked = {record: await _replicas(tx, record)}
             sequence = await outbox.last(tx)
         await self._seen(sequence)
         await self._remove_free(step, marked)
@@ -166,7 +166,7 @@ class Deletions:
                 if tenant is None or tenant.uuid != subject.uuid:
                     return
                 page = await tables.page(tx, subject.name, limit=OBSERVED_AT_ONCE)
-                marked = {each: await tables.replicas(tx, each.table_id) for each in page.records}
+                marked = {each: await _replicas(tx, each) for each in page.records}
                 for record in page.records:
                     if record.status is not ResourceStatus.DELETING:
                         await _mark_table(realm, tx, record)
@@ -220,11 +220,25 @@ class Deletions:
             await self._realm.watcher.reached(revision)
 
 
+async def _replicas(tx: Transaction, record: TableRecord) -> Sequence[ReplicaRecord]:
+    """Read the replicas of a table's ranges, and of children that may stand in their place."""
+    found = await tables.replicas(tx, record.table_id)
+    children = {
+        each.range_id: (each.low_id, each.high_id)
+        for each in await splits.begun_of_table(tx, record.table_id)
+    }
+    of_children = [
+        replace(each, range_id=child) for each in found for child in children.get(each.range_id, ())
+    ]
+    return [*found, *of_children]
+
+
 async def _mark_table(realm: Realm, tx: Transaction, record: TableRecord) -> None:
     """Say that a table is being deleted, and take its ranges from nodes and from those who ask."""
     ranges = await tables.ranges(tx, record.table_id)
     replicas = await tables.replicas(tx, record.table_id)
+    begun = await splits.begun_of_table(tx, record.table_id)
     marked = replace(record, status=ResourceStatus.DELETING, changed_at_us=realm.clock.wall_us())
     await tables.update(tx, marked)
     published = table_publication(definition_of(record), ResourceStatus.DELETING)
-    await append(tx, [published, *withdrawals(record, ranges, replicas)])
+    await append(tx, [published, *withdrawals(record, ranges, replicas, splits=begun)])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.threads import in_thread
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.model.status import ResourceStatus
 from dstore.service.control.discards import discard
 from dstore.service.control.move_plans import (
     APPLY_PLAN,
@@ -24,9 +25,10 @@ from dstore.service.control.move_plans import (
 )
 from dstore.service.control.planner import Why
 from dstore.service.control.sparing import not_to_drain, not_to_spare, reported_bytes, stoppable
-from dstore.service.control.status import MovePlan, MoveRow, Stoppable
+from dstore.service.control.split_steps import SPLIT_RANGE, split_task
+from dstore.service.control.status import MovePlan, MoveRow, SplitRow, Stoppable
 from dstore.service.refusals import no_such
-from dstore.storage.control import pauses, tables, tasks
+from dstore.storage.control import pauses, splits, tables, tasks
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import (
     ComponentState,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from dstore.service.control.moves import Moves, Planned
     from dstore.service.control.planner import RangeSite
     from dstore.service.control.realm import Realm
+    from dstore.storage.control.records import SplitRecord
+    from dstore.storage.control.store import Transaction
     from dstore.topology.view import TopologyView
 
 _INTENTS = frozenset(
@@ -67,9 +71,10 @@ class Elasticity:
         """See `Placing.plan`."""
         found = await self._planned()
         async with self._realm.plane.store.snapshot() as tx:
+            under_way = [await _split_row(tx, each) for each in await splits.begun(tx)]
             following = [
                 task
-                for kind in (APPLY_PLAN, MOVE_REPLICAS)
+                for kind in (APPLY_PLAN, MOVE_REPLICAS, SPLIT_RANGE)
                 for task in await tasks.unfinished_of(tx, kind)
             ]
         view = self._realm.watcher.view
@@ -77,6 +82,7 @@ class Elasticity:
             token=plan_token(found),
             is_paused=found.is_paused,
             moves=(*_under_way(found.outlook, view), *_to_come(found)),
+            splits=tuple(row for row in under_way if row is not None),
             following=tuple(following),
         )
 
@@ -128,6 +134,25 @@ class Elasticity:
             await realm.audit(tx, actor=actor, action="abort_moves", subject="placement")
         return len({mark.range_id for mark in marks})
 
+    async def split(self, range_id: RangeId, *, actor: str) -> TaskId:
+        """See `Placing.split`."""
+        realm = self._realm
+        async with realm.plane.store.transaction() as tx:
+            found = await tables.get_range(tx, range_id)
+            table = None if found is None else await tables.get_by_id(tx, found.table_id)
+            if table is None or table.status is ResourceStatus.DELETING:
+                raise no_such("range", range_id)
+            wanted = split_task(
+                TaskId(f"{SPLIT_RANGE}-{realm.entropy.uuid()}"),
+                table,
+                range_id,
+                now_us=realm.clock.wall_us(),
+            )
+            task = await tasks.add(tx, wanted)
+            await realm.audit(tx, actor=actor, action="split_range", subject=str(range_id))
+        realm.tasks_due.set()
+        return task.id
+
     async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> TaskId | None:
         """See `Placing.intend`."""
         assert state in _INTENTS, state
@@ -174,6 +199,26 @@ class Elasticity:
                 "This control process does not know the topology as it is now; ask again.",
                 retry_after_ms=_RETRY_MS,
             )
+
+
+async def _split_row(tx: Transaction, split: SplitRecord) -> SplitRow | None:
+    """Describe a split that is under way; None: it is over by now."""
+    table = await tables.get_by_id(tx, split.table_id)
+    parent = await tables.get_range(tx, split.range_id)
+    if table is None or parent is None:
+        return None
+    return SplitRow(
+        tenant=table.tenant,
+        table=table.name,
+        range_id=split.range_id,
+        low_hash=parent.low_hash,
+        high_hash=parent.high_hash,
+        at_hash=split.at_hash,
+        low_id=split.low_id,
+        high_id=split.high_id,
+        why=str(split.why),
+        begun_at_us=split.begun_at_us,
+    )
 
 
 def _undone(site: RangeSite) -> list[ReplicaRecord]:

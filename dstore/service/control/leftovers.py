@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from dstore.model.errors import RefusalKind, Refused
 from dstore.service.control.publications import withdrawals
 from dstore.service.control.realm import Realm, append
-from dstore.storage.control import credentials, tables, tenants
+from dstore.storage.control import credentials, splits, tables, tenants
 from dstore.storage.control.records import Publication, TableRecord, TenantRecord
 from dstore.storage.node_records import ADOPTER
 from dstore.topology import keyspace as keys
@@ -87,6 +87,7 @@ class Leftovers:
                         record,
                         await tables.ranges(tx, record.table_id),
                         await tables.replicas(tx, record.table_id),
+                        splits=await splits.begun_of_table(tx, record.table_id),
                     )
                     path = keys.TablePath(record.tenant, record.name).path
                     await tables.delete(tx, record.table_id)

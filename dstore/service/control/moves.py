@@ -53,8 +53,9 @@ from dstore.service.control.move_progress import can_begin
 from dstore.service.control.planner import Change, Why, plan
 from dstore.service.control.publications import held_publication
 from dstore.service.control.realm import append
+from dstore.service.control.split_choice import is_awaited
 from dstore.service.control.whereabouts import where
-from dstore.storage.control import pauses, tables, tasks
+from dstore.storage.control import pauses, splits, tables, tasks
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import HolderState, NodeUuid, RangeId, ReplicaRecord
 from dstore.topology import keyspace as keys
@@ -80,13 +81,15 @@ _log: Final = get_logger(__name__)
 class Planned:
     """What there is to do: `changes` that have not begun, beside the steps of those that have.
 
-    `is_paused`: an operator wants none to begin, but those that are `approved`.
+    `is_paused`: an operator wants none to begin, but those that are `approved`. `splitting` are
+    ranges, by id, that are being split: nothing begins there but what mends.
     """
 
     outlook: Outlook
     changes: tuple[Change, ...]
     is_paused: bool
     approved: tuple[Change, ...] = ()
+    splitting: frozenset[str] = frozenset()
 
 
 class Moves:
@@ -149,16 +152,19 @@ class Moves:
             on_their_way = await tables.replicas_on_their_way(tx)
             is_paused = await pauses.is_paused(tx)
             applied = await tasks.unfinished_of(tx, APPLY_PLAN)
+            begun = await splits.begun(tx)
         sites = node_sites(view, records, self._gone())
         outlook = await in_thread(
             partial(look, view, sites, on_their_way, replication_factor=realm.replication_factor)
         )
         changes = await in_thread(partial(plan, outlook.nodes, outlook.ranges, limit=limit))
+        now_us = realm.clock.wall_us()
         sites_of = {site.range_id: site for site in outlook.ranges}
         return Planned(
             outlook=outlook,
             changes=changes,
             is_paused=is_paused,
+            splitting=frozenset(each.range_id for each in begun if is_awaited(each, now_us)),
             approved=tuple(
                 change
                 for task in applied
@@ -232,7 +238,8 @@ class Moves:
     async def _begin(self, term: Term, found: Planned) -> list[Revision]:
         """Begin what is planned, as far as there is room."""
         outlook = found.outlook
-        busy = outlook.moving | {each.placed.value.range_id for each in outlook.steps}
+        busy = outlook.moving | found.splitting
+        busy |= {each.placed.value.range_id for each in outlook.steps}
         onto, room = Counter(outlook.onto), MOVES_AT_ONCE - len(outlook.moving)
         reached: list[Revision] = []
         begun: dict[str, Change] = {}

@@ -22,6 +22,7 @@ from dstore.storage.control.records import (
     RangeId,
     RangeRecord,
     ReplicaRecord,
+    SplitRecord,
     TableRecord,
     TenantRecord,
 )
@@ -146,7 +147,11 @@ def definition_of(record: TableRecord) -> TableDefinition:
 
 
 def withdrawals(
-    record: TableRecord, ranges: Sequence[RangeRecord], replicas: Sequence[ReplicaRecord]
+    record: TableRecord,
+    ranges: Sequence[RangeRecord],
+    replicas: Sequence[ReplicaRecord],
+    *,
+    splits: Sequence[SplitRecord],
 ) -> list[Publication]:
     """Make what takes a table's ranges from its nodes, and from those who look for them.
 
@@ -154,8 +159,11 @@ def withdrawals(
         record: the table.
         ranges: all of them.
         replicas: all of all of them, those that leave included.
+        splits: those begun: the upper child may stand there by now, the lower one under the
+            parent's key. Once that is taken away no swap for them succeeds any more.
     """
-    paths = [keys.RangePath(record.tenant, record.name, each.low_hash).path for each in ranges]
+    lows = [*(each.low_hash for each in ranges), *(each.at_hash for each in splits)]
+    paths = [keys.RangePath(record.tenant, record.name, low).path for low in lows]
     paths += [
         keys.NodeRangesPath(keys.ComponentId(node), record.tenant, record.name).path
         for node in sorted({each.node for each in replicas})

@@ -343,6 +343,29 @@ class MoveRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRow:
+    """A range that is being split; all hashes are inclusive.
+
+    Attributes:
+        at_hash: the lowest of the upper one of both ranges that it becomes.
+        low_id, high_id: those.
+        why: what for: its size, its heat, or an operator's word.
+        begun_at_us: when, wall time in microseconds since 1970.
+    """
+
+    tenant: str
+    table: str
+    range_id: str
+    low_hash: int
+    high_hash: int
+    at_hash: int
+    low_id: str
+    high_id: str
+    why: str
+    begun_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MovePlan:
     """What is moved, and what will be; at most PLAN_CHANGES_MAX of those that have not begun.
 
@@ -350,12 +373,14 @@ class MovePlan:
         token: names the plan; see `Placing.apply`.
         is_paused: whether none begins by itself.
         moves: those under way first.
+        splits: of ranges, under way.
         following: the tasks that say how far it all is.
     """
 
     token: str
     is_paused: bool
     moves: tuple[MoveRow, ...]
+    splits: tuple[SplitRow, ...] = ()
     following: tuple[TaskRecord, ...] = ()
 
 
@@ -401,6 +426,12 @@ class Placing(Protocol):
 
         Replicas that are still learning beyond those that a range promises go again, those that
         were to go stay. Returns: of how many ranges.
+        """
+
+    async def split(self, range_id: RangeId, *, actor: str) -> TaskId:
+        """Have a range split in two, where half of its bytes lie below. Returns: the task.
+
+        Raises: Refused(NOT_FOUND): there is no such range.
         """
 
     async def intend(self, node: NodeUuid, state: ComponentState, *, actor: str) -> TaskId | None:

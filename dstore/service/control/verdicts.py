@@ -16,8 +16,8 @@ from dstore.service.calls.key_calls import AskOfRange, AskOfTenant, Verdict
 from dstore.service.control.deletions import table_task, tenant_task
 from dstore.service.control.discards import is_discarded
 from dstore.service.control.membership import find, require_admitted
-from dstore.storage.control import tables, tasks, tenants
-from dstore.storage.control.records import HolderState, NodeUuid, RangeId
+from dstore.storage.control import splits, tables, tasks, tenants
+from dstore.storage.control.records import HolderState, NodeUuid, RangeId, SplitState
 
 if TYPE_CHECKING:
     from dstore.security.identity import Identity
@@ -68,11 +68,17 @@ async def _of_range(tx: Transaction, node: Identity, asked: AskOfRange) -> Verdi
         return Verdict.GONE
     placed = await tables.get_range(tx, RangeId(asked.range_id))
     if placed is None or placed.table_id != table.table_id:
-        return Verdict.UNKNOWN
+        return Verdict.GONE if await _was_split(tx, asked) else Verdict.UNKNOWN
     replica = await tables.get_replica(tx, placed.range_id, NodeUuid(node.uuid))
     if replica is None:  # a store that knows none may be older than what the node holds
         return Verdict.UNKNOWN
     return Verdict.GONE if replica.state is HolderState.LEAVING else Verdict.HELD
+
+
+async def _was_split(tx: Transaction, asked: AskOfRange) -> bool:
+    """Tell whether other ranges are in a range's place: they have all that it had."""
+    split = await splits.get(tx, RangeId(asked.range_id))
+    return split is not None and split.state is SplitState.DONE and split.table_id == asked.table_id
 
 
 async def _was_deleted(tx: Transaction, asked: AskOfRange) -> bool:

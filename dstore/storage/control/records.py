@@ -189,6 +189,48 @@ class ReplicaRecord:
     state: HolderState
 
 
+class SplitWhy(StrEnum):
+    """Why a range is split."""
+
+    SIZE = "size"
+    HEAT = "heat"
+    OPERATOR = "operator"
+
+
+class SplitState(StrEnum):
+    """How an attempt to split a range is; the last two are final."""
+
+    BEGUN = "begun"
+    DONE = "done"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRecord:
+    """The newest attempt to split a range (ADR 0018).
+
+    The children draw no keys here: each node draws that of its own file of a child.
+
+    Attributes:
+        range_id: the parent.
+        epoch: of the parent: nothing can become of the attempt in a later one.
+        at_hash: the lowest hash of the upper child.
+        low_id, high_id: the children.
+        ended_at_us: None while it is begun.
+    """
+
+    range_id: RangeId
+    table_id: TableId
+    epoch: int
+    at_hash: int
+    low_id: RangeId
+    high_id: RangeId
+    why: SplitWhy
+    state: SplitState
+    begun_at_us: int
+    ended_at_us: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessKeyRecord:
     """An access key of a tenant; `sealed_secret` is what signs."""

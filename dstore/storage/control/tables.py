@@ -17,6 +17,7 @@ from dstore.base.limits import (
 )
 from dstore.model.hashing import HASH_MAX
 from dstore.model.tables import TableId
+from dstore.storage.control import splits
 from dstore.storage.control.records import (
     HolderState,
     NodeUuid,
@@ -97,8 +98,38 @@ async def page_of_all(
     return await _TABLES.page(tx, after=after, limit=limit)
 
 
+async def replace_range(
+    tx: Transaction,
+    parent: RangeRecord,
+    children: Sequence[RangeRecord],
+    *,
+    holders: Mapping[NodeUuid, HolderState],
+) -> None:
+    """Put ranges in the place of one; they share its hashes out without gap or overlap (I8).
+
+    Args:
+        tx: the transaction.
+        parent: is removed, with its replicas.
+        children: by low hash.
+        holders: who is to have a replica of each, or to be rid of it.
+    Raises: Refused(CONFLICT): there is one like a child, or a node is unknown.
+    """
+    assert [(each.low_hash, each.high_hash) for each in children] == [
+        (parent.low_hash, children[0].high_hash),
+        (children[0].high_hash + 1, parent.high_hash),
+    ], "a gap or an overlap"
+    await _REPLICAS.delete(tx, range_id=parent.range_id)
+    await _RANGES.delete(tx, range_id=parent.range_id)
+    for each in children:
+        await _RANGES.insert(tx, each)
+        for node, state in holders.items():
+            held = ReplicaRecord(range_id=each.range_id, node=node, state=state)
+            await _REPLICAS.insert(tx, held)
+
+
 async def delete(tx: Transaction, table_id: TableId) -> bool:
-    """Remove a table, its ranges and their replicas. Returns: whether there was one."""
+    """Remove a table, its ranges, their replicas and splits. Returns: whether there was one."""
+    await splits.forget(tx, table_id)
     await tx.change(
         "DELETE FROM range_replica WHERE range_id IN "
         "(SELECT range_id FROM table_range WHERE table_id = $1)",

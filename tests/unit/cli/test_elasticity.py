@@ -63,6 +63,21 @@ def test_a_cluster_at_rest_has_an_empty_plan(server: FakeServer, run: Run) -> No
     assert "dstore placement resume" in shown.stdout
 
 
+def test_splits_are_shown_and_asked_for(server: FakeServer, run: Run) -> None:
+    """With the point where the range is cut; the task is named for whoever waits."""
+    split = {"tenant": "acme", "table": "orders", "rangeId": "r", "lowHash": 0, "highHash": 9}
+    split |= {"atHash": 5, "why": "heat", "begunAt": "2026-01-01T00:00:00Z"}
+    server.on("GET", PLAN, {"isPaused": False, "moves": [], "splits": [split]})
+    shown = run("placement", "plan").stdout
+    assert "heat" in shown
+    assert "00000005" in shown
+    server.on("POST", "/admin/v1/placement/split", {"rangeId": "r", "task": "split_range-1"})
+    said = run("placement", "split", "r")
+    assert said.exit_code == 0
+    assert "split_range-1" in said.stderr
+    assert json.loads(server.seen[-1].body) == {"rangeId": "r"}
+
+
 def test_moves_are_paused_resumed_and_undone(server: FakeServer, run: Run) -> None:
     """Each says what it has done; undoing asks first."""
     server.on("PUT", "/admin/v1/placement/pause", {"isPaused": True})

@@ -36,6 +36,7 @@ from dstore.service.control.status import (
     RecoveryReport,
     RecoveryState,
     ReplicaRow,
+    SplitRow,
     Stoppable,
     TableRow,
     TopologyReport,
@@ -254,9 +255,12 @@ class FakePlacing:
     """Moves one replica; `asked` is what was asked of it."""
 
     asked: list[Any] = field(default_factory=list)
+    splits: tuple[SplitRow, ...] = ()
 
     async def plan(self) -> MovePlan:
-        return MovePlan(token="abc", is_paused=False, moves=(A_MOVE,), following=(A_TASK,))
+        return MovePlan(
+            token="abc", is_paused=False, moves=(A_MOVE,), splits=self.splits, following=(A_TASK,)
+        )
 
     async def apply(self, token: str, *, actor: str) -> TaskId:
         self.asked.append(("apply", token, actor))
@@ -264,6 +268,10 @@ class FakePlacing:
 
     async def pause(self, *, is_on: bool, actor: str) -> None:
         self.asked.append(("pause", is_on, actor))
+
+    async def split(self, range_id: RangeId, *, actor: str) -> TaskId:
+        self.asked.append(("split", range_id, actor))
+        return TaskId("split_range-1")
 
     async def abort(self, *, actor: str) -> int:
         self.asked.append(("abort", actor))

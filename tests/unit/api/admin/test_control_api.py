@@ -36,6 +36,7 @@ GUARDED = [
     ("POST", "/admin/v1/placement/apply"),
     ("PUT", "/admin/v1/placement/pause"),
     ("POST", "/admin/v1/placement/abort"),
+    ("POST", "/admin/v1/placement/split"),
     ("PUT", f"/admin/v1/node/{NODE}/intent"),
     ("POST", f"/admin/v1/node/{NODE}/discard"),
     ("POST", "/admin/v1/scrub/acme/orders"),

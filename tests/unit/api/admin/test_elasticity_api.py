@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dstore.service.control.status import SplitRow
 from dstore.storage.control.records import ComponentState
 from tests.unit.api.admin.fake_control import A_TASK, NODE, FakeControl
 
@@ -26,6 +27,32 @@ async def test_the_plan_says_what_is_moved(control: FakeControl) -> None:
     assert found["isPaused"] is False
     assert found["token"] == "abc"
     assert [each["id"] for each in found["tasks"]] == [A_TASK.id]
+
+
+async def test_splits_are_shown_and_asked_for(control: FakeControl) -> None:
+    """Where a range is cut, what for, and what it becomes."""
+    row = SplitRow(
+        tenant="acme",
+        table="orders",
+        range_id="r",
+        low_hash=0,
+        high_hash=9,
+        at_hash=7,
+        low_id="low",
+        high_id="high",
+        why="size",
+        begun_at_us=0,
+    )
+    control.placing.splits = (row,)
+    [split] = json.loads((await control.ask("GET", PLAN)).body)["splits"]
+    assert (split["atHash"], split["why"]) == (7, "size")
+    assert (split["lowRangeId"], split["highRangeId"]) == ("low", "high")
+    path = "/admin/v1/placement/split"
+    reply = await control.ask("POST", path, {"rangeId": "r"})
+    assert json.loads(reply.body) == {"rangeId": "r", "task": "split_range-1"}
+    assert control.placing.asked[0][:2] == ("split", "r")
+    for body in ({}, {"rangeId": 7}, {"rangeId": "r", "more": 1}):
+        assert (await control.ask("POST", path, body)).problem == "invalid"
 
 
 async def test_a_plan_that_was_shown_is_carried_out(control: FakeControl) -> None:

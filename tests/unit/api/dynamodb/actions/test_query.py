@@ -113,7 +113,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "former form": (
         {"TableName": "sorted", "KeyConditions": {}, "ProjectionExpression": "x"},
-        "Conditions can be of length 1 or 2 only",
+        (
+            "dStore does not offer the legacy parameters of expressions: use "
+            "KeyConditionExpression instead of KeyConditions"
+        ),
     ),
     "start before condition": (
         {"TableName": "sorted", **start(p={})},
