@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -53,3 +55,45 @@ def test_a_protected_table_stays(tables: Tables) -> None:
     tables.wait_active(name)
     described = tables.dynamodb.do(OP, {"TableName": name})["TableDescription"]
     assert described["TableStatus"] == "DELETING"
+
+
+def test_deleted_while_in_use(tables: Tables) -> None:
+    """Who works with a table that goes is told that it is not there; its successor is empty.
+
+    ResourceNotFoundException: API reference, GetItem, PutItem, Query, Scan.
+    """
+    name, stop = tables.new_name(), threading.Event()
+    dynamodb, found = tables.dynamodb, set[str]()
+
+    def use(number: int) -> None:
+        key = {"p": {"S": f"of-{number}"}}
+        requests: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("PutItem", {"Item": key | {"a": {"S": "x" * 1_000}}}),
+            ("GetItem", {"Key": key}),
+            ("UpdateItem", {"Key": key, "UpdateExpression": "REMOVE a"}),
+            ("Scan", {}),
+            ("DeleteItem", {"Key": key}),
+        )
+        while not stop.is_set():
+            for operation, members in requests:
+                found.add(dynamodb.call(operation, {"TableName": name} | members).error)
+
+    with ThreadPoolExecutor(4) as threads:
+        working = [threads.submit(use, number) for number in range(4)]
+        try:
+            for _ in range(6):
+                dynamodb.do("CreateTable", definition(name, {"p": "S"}))
+                tables.wait_active(name)
+                for number in range(20):
+                    item = {"p": {"S": str(number)}}
+                    dynamodb.do("PutItem", {"TableName": name, "Item": item})
+                dynamodb.do(OP, {"TableName": name})
+                tables.wait_gone(name)
+        finally:
+            stop.set()
+        for one in working:
+            one.result()
+    assert found <= {"", "ResourceNotFoundException"}
+    dynamodb.do("CreateTable", definition(name, {"p": "S"}))
+    tables.wait_active(name)
+    assert dynamodb.do("Scan", {"TableName": name})["ScannedCount"] == 0
