@@ -33,9 +33,9 @@ class DiskSpace:
         self.free_bytes = stats.f_bavail * stats.f_frsize
         self.used_bytes = (stats.f_blocks - stats.f_bfree) * stats.f_frsize
 
-    def check_write(self) -> None:
-        """Raises: Unavailable: nothing may be written now."""
-        if not self.has_space:
+    def check_write(self, size_bytes: int = 0) -> None:
+        """Raises: Unavailable: nothing may be written now, or not so much beside what there is."""
+        if self.free_bytes - size_bytes < self._free_bytes_min:
             raise Unavailable(
                 UnavailableKind.NO_SPACE,
                 # How much is free is the operator's to know: it stands in the log and in status.

@@ -90,6 +90,7 @@ class RangeReplicas:
         )
         self._seeds = RangeSeeds(
             node.holdings,
+            disk=node.disk,
             node=member.uuid,
             tasks=self._tasks,
             view=lambda: member.watcher.view,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
-from dstore.model.errors import DStoreError, NotMine
+from dstore.model.errors import DStoreError, NotMine, Unavailable
 from dstore.model.ranges import RangeRef
 from dstore.replication.placements import Placed
 from dstore.storage import sowing
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dstore.base.tasks import Tasks
     from dstore.replication.split_calls import Split
+    from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings
     from dstore.storage.range_file import RangeFile
     from dstore.storage.table_records import RangeRecord
@@ -42,6 +43,7 @@ class RangeSeeds:
         self,
         holdings: Holdings,
         *,
+        disk: DiskSpace,
         node: str,
         tasks: Tasks,
         view: Callable[[], TopologyView],
@@ -52,6 +54,7 @@ class RangeSeeds:
 
         Args:
             holdings: have the seeds.
+            disk: that they are on.
             node: this one.
             tasks: own what follows the topology.
             view: the newest.
@@ -59,6 +62,7 @@ class RangeSeeds:
             follow: lets a range, by its id, be a replica, by a value that is newer than the view's.
         """
         self._holdings = holdings
+        self._disk = disk
         self._node = node
         self._tasks = tasks
         self._view = view
@@ -74,8 +78,30 @@ class RangeSeeds:
             RangeRef(range_id=split.low_id, epoch=epoch, low=path.low_hash, high=split.at_hash - 1),
             RangeRef(range_id=split.high_id, epoch=epoch, low=split.at_hash, high=value.high_hash),
         ]
-        seeds = self._holdings.seeds
-        await self._holdings.turn(path.tenant, seeds.plant(value.range_id, refs, epoch=value.epoch))
+        holdings = self._holdings
+        await self._check_room(value.range_id, refs)
+        await holdings.turn(
+            path.tenant, holdings.seeds.plant(value.range_id, refs, epoch=value.epoch)
+        )
+
+    async def _check_room(self, parent_id: str, refs: Sequence[RangeRef]) -> None:
+        """Refuse to fill seeds that would fill the disk; those that were begun go.
+
+        Raises: Unavailable: there is no room. NotMine: the parent is not held here.
+        """
+        parent = self._holdings.ranges.get(parent_id)
+        if parent is None:
+            raise NotMine(parent_id)
+        begun = [each for each in refs if each.range_id in self._holdings.ranges]
+        size_bytes = self._holdings.counts.size_bytes((parent.ref,))
+        size_bytes -= self._holdings.counts.size_bytes(begun)
+        try:
+            self._disk.check_write(max(size_bytes, 0))
+        except Unavailable:
+            for ref in begun:
+                if not await (await self.open_file(ref.range_id)).look(sowing.is_ripe):
+                    await self._uproot(self._holdings.ranges[ref.range_id])
+            raise
 
     async def open_file(self, range_id: str) -> RangeFile:
         """See `SeedBed.open_file`."""
