@@ -36,10 +36,25 @@ class AllRemembered(msgspec.Struct, frozen=True, array_like=True):
     told: Annotated[tuple[Remembered | None, ...], msgspec.Meta(max_length=RECOLLECTIONS_ASKED_MAX)]
 
 
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """What control knew of the coordinator when it asked: which, and how far that was.
+
+    `recoveries` counts those that were ordered, up to the one for which it asks.
+    """
+
+    cluster_id: str
+    recoveries: int
+    revision: int
+
+
 class AskRemembered(PeerRequest[AllRemembered], frozen=True, array_like=True):
-    """Ask what a node remembers of ranges."""
+    """Ask what a node remembers of ranges.
+
+    Who says of a range that it was not split begins with no child of it that was not `shown` later.
+    """
 
     range_ids: Annotated[tuple[RangeId, ...], msgspec.Meta(max_length=RECOLLECTIONS_ASKED_MAX)]
+    shown: Shown | None = None
 
 
 ASK_REMEMBERED: Final = PeerCall(

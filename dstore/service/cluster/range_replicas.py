@@ -271,5 +271,5 @@ class RangeReplicas:
         self._replicas.follow(shown)
 
     async def _remembered(self, request: AskRemembered, _received: Received) -> AllRemembered:
-        await self._seeds.be_asked(request.range_ids)
+        await self._seeds.be_asked(request)
         return await self._notes.remembered(request)

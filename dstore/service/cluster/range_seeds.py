@@ -11,7 +11,6 @@ Invariants kept here (ADR 0018):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
     from dstore.base.tasks import Tasks
     from dstore.replication.split_calls import Split
+    from dstore.service.calls.recollection_calls import AskRemembered, Shown
     from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings
     from dstore.storage.range_file import RangeFile
     from dstore.storage.table_records import RangeRecord
-    from dstore.topology.coordinator import Revision
     from dstore.topology.view import PlacedRange, TopologyView
 
 _log: Final = get_logger(__name__)
@@ -68,7 +67,7 @@ class RangeSeeds:
         self._view = view
         self._end = end
         self._follow = follow
-        self._told: dict[str, _Shown] = {}  # parents, and what was shown when control asked
+        self._told: dict[str, Shown] = {}  # parents, and what was shown when control asked first
 
     async def plant(self, parent: Placed, split: Split) -> None:
         """See `SeedBed.plant`."""
@@ -112,16 +111,25 @@ class RangeSeeds:
         for child in (low, high):
             await self._settle(child, is_news=True)
 
-    async def be_asked(self, parent_ids: Sequence[str]) -> None:
-        """Hear that control is about to be told which of these ranges are split here, for good.
+    async def be_asked(self, request: AskRemembered) -> None:
+        """Hear that control is about to be told which of some ranges are split here, for good.
+
+        Of several questions in one recovery the first counts: what is written later is known.
 
         Raises: NotMine, Unavailable: it can't be told now.
         """
-        held = [each for each in self._holdings.seeds.every() if each.parent in parent_ids]
-        shown = _Shown.of(self._view())
-        living = {each.parent for each in self._holdings.seeds.every()}
+        shown = request.shown
+        if shown is None:
+            return
+        seeds = self._holdings.seeds.every()
+        living = {each.parent for each in seeds}
         self._told = {key: known for key, known in self._told.items() if key in living}
-        self._told.update({each.parent: shown for each in held if each.parent is not None})
+        held = [each for each in seeds if each.parent in request.range_ids]
+        for each in held:
+            assert each.parent is not None
+            known = self._told.get(each.parent)
+            if known is None or not _is_of_one_recovery(known, shown):
+                self._told[each.parent] = shown
         for tenant in {each.tenant for each in held}:
             await self._holdings.turn(tenant, _nothing())  # behind what has begun already
 
@@ -198,8 +206,8 @@ class RangeSeeds:
         assert held.parent is not None
         told = self._told.get(held.parent)
         if told is not None and not seeds.is_cut(held.parent):
-            now = _Shown.of(self._view())
-            if not told.is_before(child.revision, now):
+            is_later = child.revision > told.revision
+            if self._view().cluster_id != told.cluster_id or not is_later:
                 _log.warning("child_not_begun", range=range_id, reason="Control asked since.")
                 return False
         self._end(held.parent)
@@ -219,27 +227,8 @@ class RangeSeeds:
             return
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """Which coordinator a view is of, and how far that was."""
-
-    cluster_id: str
-    recoveries: int
-    revision: Revision
-
-    @classmethod
-    def of(cls, view: TopologyView) -> _Shown:
-        return cls(
-            cluster_id=view.cluster_id,
-            recoveries=0 if view.plane is None else view.plane.value.recoveries,
-            revision=view.revision,
-        )
-
-    def is_before(self, revision: Revision, now: _Shown) -> bool:
-        """Tell whether what is shown `now`, of a revision, was written after this."""
-        if now.cluster_id != self.cluster_id or now.recoveries != self.recoveries:
-            return True
-        return revision > self.revision
+def _is_of_one_recovery(one: Shown, other: Shown) -> bool:
+    return (one.cluster_id, one.recoveries) == (other.cluster_id, other.recoveries)
 
 
 def _named(ranges: Iterable[PlacedRange], range_id: str) -> PlacedRange | None:

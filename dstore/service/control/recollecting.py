@@ -21,7 +21,7 @@ from dstore.topology.keyspace import RangePath
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from dstore.service.calls.recollection_calls import AllRemembered
+    from dstore.service.calls.recollection_calls import AllRemembered, Shown
     from dstore.service.control.sites import Site
     from dstore.service.peer_pool import Nodes
     from dstore.storage.control.records import NodeUuid, RangeId, RangeRecord, TableRecord
@@ -82,9 +82,10 @@ async def last_sites(tx: Transaction, view: TopologyView) -> Mapping[NodeUuid, S
 class Recollecting:
     """One round of questions; a node that does not answer is asked no more in it."""
 
-    def __init__(self, nodes: Nodes) -> None:
-        """Ask `nodes`."""
+    def __init__(self, nodes: Nodes, *, shown: Shown) -> None:
+        """Ask `nodes`; nobody has written of what they answer to the coordinator after `shown`."""
         self._nodes = nodes
+        self._shown = shown
         self._silent: set[str] = set()
 
     @property
@@ -144,7 +145,9 @@ class Recollecting:
             if node in self._silent:
                 return
             some = created[start : start + RECOLLECTIONS_ASKED_MAX]
-            request = AskRemembered(range_ids=tuple(value.range_id for _, value in some))
+            request = AskRemembered(
+                range_ids=tuple(value.range_id for _, value in some), shown=self._shown
+            )
             try:
                 answer = await self._nodes.peer(node, last_uri=uri).call(
                     request, deadline_s=RECOLLECTION_TIMEOUT_S

@@ -20,6 +20,7 @@ from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import Unavailable, UnavailableKind
 from dstore.model.status import ResourceStatus
+from dstore.service.calls.recollection_calls import Shown
 from dstore.service.control.leader import NotLeading, Term
 from dstore.service.control.publications import (
     definition_of,
@@ -102,7 +103,8 @@ class Republication:
         if claim is None or claim.recoveries < term.recoveries:
             _check_sequence(published, sequence)
             self._unsettled = 0
-            count = await self._publish(term, listing)
+            shown = Shown(await self._coordinator.cluster_id(), term.recoveries, listing.revision)
+            count = await self._publish(term, listing, shown)
             await self._finish(term, published, sequence=sequence)
             _log.warning("topology_republished", recoveries=term.recoveries, key_count=count)
             if self._unsettled:
@@ -112,10 +114,10 @@ class Republication:
         async with term.transaction() as tx:
             await planes.end_recovery(tx, recoveries=term.recoveries)
 
-    async def _publish(self, term: Term, listing: Listing) -> int:
+    async def _publish(self, term: Term, listing: Listing, shown: Shown) -> int:
         """Write what the store has, delete what it lacks. Returns: how many keys it has."""
         kept: set[str] = set()
-        async for some in self._everything():
+        async for some in self._everything(shown):
             kept.update(each.key for each in some)
             await self._write(term, map(_operation, some))
         members = await self._members()
@@ -123,7 +125,7 @@ class Republication:
         await self._write(term, gone)
         return len(kept)
 
-    async def _everything(self) -> AsyncIterator[list[Publication]]:
+    async def _everything(self, shown: Shown) -> AsyncIterator[list[Publication]]:
         """Make what the coordinator is to show, some at a time."""
         view = self._watcher.view
         async with self._store.snapshot() as tx:
@@ -135,7 +137,7 @@ class Republication:
             yield [tenant_publication(each, each.status) for each in tenants_page.records]
             if (after := tenants_page.after) is None:
                 break
-        recollecting = Recollecting(self._nodes)
+        recollecting = Recollecting(self._nodes, shown=shown)
         while True:
             async with self._store.snapshot() as tx:
                 page = await tables.page_of_all(tx, after=after, limit=_TABLES_AT_ONCE)

@@ -21,6 +21,7 @@ from dstore.replication import placements
 from dstore.replication.packed_swaps import Swap, swap_all
 from dstore.replication.placements import Placed
 from dstore.replication.surroundings import pause_ms
+from dstore.service.calls.recollection_calls import Shown
 from dstore.service.control.recollecting import Created, Recollecting, last_sites, meant
 from dstore.storage.control import tables
 from dstore.topology import keyspace as keys
@@ -90,7 +91,7 @@ class Settling:
             return False
         view = self._realm.watcher.view
         unsettled = await in_thread(partial(_unsettled, view))
-        round_ = Recollecting(self._nodes)
+        round_ = Recollecting(self._nodes, shown=_shown(view))
         is_done = True
         for (tenant, name), shown in unsettled.items():
             created = await self._created(view, (tenant, name))
@@ -139,6 +140,11 @@ class Settling:
                 return []
             sites = await last_sites(tx, view)
             return (await meant(tx, record)).created(sites)
+
+
+def _shown(view: TopologyView) -> Shown:
+    recoveries = 0 if view.plane is None else view.plane.value.recoveries
+    return Shown(view.cluster_id, recoveries, view.revision)
 
 
 def _wanted(created: Sequence[Created], shown: Mapping[str, Placed]) -> list[Created]:

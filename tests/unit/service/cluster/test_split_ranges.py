@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from dstore.replication.peers.port import Received
 from dstore.replication.placements import Placed
 from dstore.replication.split_calls import CUT_RANGE, CutRange, Split
 from dstore.security.identity import ComponentRole, Identity
-from dstore.service.calls.recollection_calls import ASK_REMEMBERED, AskRemembered, Remembered
+from dstore.service.calls.recollection_calls import ASK_REMEMBERED, AskRemembered, Remembered, Shown
 from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.topology import keyspace as keys
@@ -263,7 +262,9 @@ async def _remembered(node: LivingNode, *range_ids: str) -> list[Remembered]:
     [handler] = [each.handler for each in replicas.answered() if each.call is ASK_REMEMBERED]
     control = Identity(control_plane=PLANE, role=ComponentRole.CONTROL, uuid=PLANE)
     received = Received(caller=control, deadline_ns=0, request_id="")
-    answer = await handler(AskRemembered(range_ids=range_ids), received)
+    view = node.watcher.view
+    shown = Shown(view.cluster_id, 1, view.revision)
+    answer = await handler(AskRemembered(range_ids=range_ids, shown=shown), received)
     told = [each for each in answer.told if each is not None]
     assert len(told) == len(range_ids)
     return told
@@ -280,12 +281,12 @@ async def test_who_has_said_that_nothing_is_split_holds_to_it(
         assert replicas is not None
         assert (await _remembered(node, parent))[0].cut is None
         told = replicas._seeds._told
-        told[parent] = dataclasses.replace(told[parent], revision=Revision(1 << 40))
+        told[parent] = msgspec.structs.replace(told[parent], revision=1 << 40)
         await _cut(node, placement)
         await _seen(node, placement)
         assert not node.node.holdings.seeds.is_cut(parent)
         assert node.held() == {parent, LOW_ID, HIGH_ID}
-        told[parent] = dataclasses.replace(told[parent], recoveries=-1)
+        told[parent] = msgspec.structs.replace(told[parent], revision=0)
         await replicas.settle_seeds(TENANT, "orders")
         assert node.node.holdings.seeds.is_cut(parent)
 
