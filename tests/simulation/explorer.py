@@ -27,6 +27,7 @@ from tests.simulation.returned import RETURNED
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.scrubbed import SCRUBBED
 from tests.simulation.split_mutants import SPLIT_MUTANTS
+from tests.simulation.split_recovered import RECOVERED
 from tests.simulation.splitting import SPLIT
 from tests.simulation.whole_cluster import WHOLE
 
@@ -54,6 +55,7 @@ SCENARIOS: Final = {
         SCRUBBED,
         SPLIT,
         CRAMPED,
+        RECOVERED,
     )
 }
 _MUTANTS: Final = {

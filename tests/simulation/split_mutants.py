@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dstore.replication import cuts, members, placements, splitting
+from dstore.replication import cuts, members, placements, recollection, splitting
 from dstore.replication.placements import Placed
 from dstore.replication.seeds import Sower
+from dstore.service.control import recollecting
 from dstore.storage import sowing
 from dstore.topology.coordinator import NO_REVISION, CoordinatorUnavailable, OutcomeUnknown
 from tests.simulation.mutants import Mutant
+from tests.simulation.split_recovered import RECOVERED
 from tests.simulation.splitting import SPLIT
 
 if TYPE_CHECKING:
@@ -113,15 +115,27 @@ def _all_of(before: Placed, value: Any) -> Any:
     return msgspec.structs.replace(value, replicas=before.value.replicas)
 
 
+def _recovers_the_parent() -> Patches:
+    """Publish the range that control's store has, whatever nodes say of its children."""
+    return ((recollecting, "cut_of", lambda _told: None),)
+
+
+def _settles_what_nobody_has_told() -> Patches:
+    """Let a range be opened though somebody who counted has not been heard."""
+    return ((recollection, "_unsettled", lambda value: value),)
+
+
 SPLIT_MUTANTS: Final = tuple(
-    Mutant(name=patches.__name__.strip("_"), patches=patches, scenario=SPLIT, seed=seed)
-    for patches, seed in (
-        (_ripens_for_others, 1),
-        (_ripens_anywhere, 3),
-        (_ripens_before_it_is_durable, 0),
-        (_sows_rows_only, 0),
-        (_takes_an_unknown_cut_for_failed, 2),
-        (_cuts_in_two_steps, 0),
-        (_names_who_learns, 3),
+    Mutant(name=patches.__name__.strip("_"), patches=patches, scenario=scenario, seed=seed)
+    for patches, scenario, seed in (
+        (_ripens_for_others, SPLIT, 1),
+        (_ripens_anywhere, SPLIT, 3),
+        (_ripens_before_it_is_durable, SPLIT, 0),
+        (_sows_rows_only, SPLIT, 0),
+        (_takes_an_unknown_cut_for_failed, SPLIT, 2),
+        (_cuts_in_two_steps, SPLIT, 0),
+        (_names_who_learns, SPLIT, 3),
+        (_recovers_the_parent, RECOVERED, 0),
+        (_settles_what_nobody_has_told, RECOVERED, 0),
     )
 )

@@ -7,14 +7,13 @@ primary. Two controls, of which both always believe that they lead, ask primarie
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 from uuid import UUID, uuid5
 
-from dstore.model.errors import DStoreError, Unavailable, Unknown
+from dstore.model.errors import DStoreError
 from dstore.model.hashing import HASH_MAX
 from dstore.model.keys import HASH_BYTES, KeyKind, encode_key
 from dstore.replication import placements, seeds
@@ -32,9 +31,8 @@ from dstore.topology.keyspace import AlivePath, RangePath
 from dstore.topology.values import Malformed, RangePlacement
 from tests.simulation.checkers import Primaries, diverged, misplaced
 from tests.simulation.faults import Fault, Faults
-from tests.simulation.history import Call, Read
+from tests.simulation.history import Call, Put, Read, Value
 from tests.simulation.machines import Died
-from tests.simulation.replicated_calls import DO, answer_of, request_of
 from tests.simulation.replicated_node import (
     PLANE,
     RANGE_ID,
@@ -45,25 +43,26 @@ from tests.simulation.replicated_node import (
     replica_on,
 )
 from tests.simulation.scenario import Scenario
-from tests.simulation.split_node import CALLS, PREFIX, TABLE, TENANT, SplitNode, read_range
+from tests.simulation.split_clients import KEYS, SplitClients
+from tests.simulation.split_node import CALLS, PREFIX, TABLE, TENANT, SplitNode
+from tests.simulation.split_pages import read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from random import Random
 
     from dstore.replication.peers.port import Peer
+    from dstore.topology.coordinator import Coordinator, Revision
     from tests.simulation.machines import Machine, Process
     from tests.simulation.world import World
 
-CLIENT: Final = "client"
 _RESTARTS_IN_S: Final = (0.1, 6.0)
 _LOOKS_S: Final = 0.5  # between two looks of a control
-_TRIES_S: Final = 12.0  # a client's patience with one operation
 _READY_S: Final = 120.0  # a file that is opened while its disk is slow is so until it is open
 _REPLICAS: Final = 3
 _RANGES_MAX: Final = 6
 _PAUSE_S: Final = (2.0, 14.0)  # between two splits, by a control
-_KEYS: Final = 24
+_CHILDREN: Final = ("low", "high")
 
 
 def hash_of(key: str) -> int:
@@ -86,11 +85,11 @@ class SplitCluster:
         self.controls = [world.machine(f"control-{n}", self._control) for n in (1, 2)]
         for machine in self.controls:
             machine.restarts_in_s = _RESTARTS_IN_S
-        self.client = world.machine(CLIENT, self._client)
-        self._peers: dict[int, Peer] = {}
+        self.clients = SplitClients(world, self.numbers)
         self.lives: dict[int, SplitNode] = {}
         self.bounds: dict[str, tuple[int, int]] = {RANGE_ID: (0, HASH_MAX)}
-        self._believed: dict[tuple[int, str], int] = defaultdict(lambda: 1)
+        self.store = {RANGE_ID}  # the ranges that control's store knows
+        self.learns = 0.3  # of a control's looks at children that its store does not know
         self._primaries = Primaries()
         self._told: list[str] = []
         self._is_over = False
@@ -129,6 +128,8 @@ class SplitCluster:
             factor=self.factor,
         )
         first = RangePath(TENANT, TABLE, 0)
+        plane = values.Plane(control_plane=PLANE)
+        await self.world.coordination.embedded.put(keys.PLANE.path, values.encode(plane))
         await self.world.coordination.embedded.put(first.path, values.encode(value))
         async with asyncio.timeout(_READY_S):
             while not await self._answers():  # noqa: ASYNC110 - the cluster tells nobody
@@ -136,9 +137,19 @@ class SplitCluster:
 
     async def do(self, client: int, key: str, call: Call) -> Hashable:
         """Ask one node after the other until one has done it, or nobody knows."""
-        process = self.client.process
-        assert process is not None
-        return await process.run(self._do(client, key, call), name="client")
+        return await self.clients.run(self.clients.do(client, key, call))
+
+    async def put_all(self, client: int, puts: Mapping[str, Put]) -> Sequence[DStoreError | None]:
+        """See `Bulk.put_all`."""
+        return await self.clients.run(self.clients.put_all(client, puts))
+
+    async def read_all(self, client: int, keys: Sequence[str]) -> Sequence[Value]:
+        """See `Bulk.read_all`."""
+        return await self.clients.run(self.clients.read_all(client, keys))
+
+    async def scan(self, client: int) -> Mapping[str, Value]:
+        """See `Bulk.scan`."""
+        return await self.clients.run(self.clients.scan(client))
 
     def faults(self) -> Sequence[Fault]:
         """Whatever can befall a node, its links and the coordinator."""
@@ -146,9 +157,10 @@ class SplitCluster:
         alive = [AlivePath(ComponentRole.NODE, node_id(number)).path for number in self.numbers]
         return (
             faults.kills(nodes),
+            Fault(name="control_ends", strike=self._end_a_control, weight=1.0),
             faults.power_cuts(nodes),
             faults.pauses(nodes),
-            faults.partitions(nodes, [*nodes, *self.controls, self.client]),
+            faults.partitions(nodes, [*nodes, *self.controls, self.clients.machine]),
             faults.storms(),
             faults.resets(nodes, nodes),
             faults.slow_machines(nodes),
@@ -176,6 +188,9 @@ class SplitCluster:
                     placed.clear()
                 case Events():
                     kvs = [event.kv for event in batch.events if event.kv is not None]
+                    gone = {event.key for event in batch.events if event.kv is None}
+                    for lost in [each for each in placed if each.path in gone]:
+                        del placed[lost]
                 case _:
                     continue
             for kv in kvs:
@@ -184,7 +199,7 @@ class SplitCluster:
                 value = placed[path] = values.decode(path, kv.value)
                 self.note(path, value)
             shown = sorted((path.low_hash, value.high_hash) for path, value in placed.items())
-            for complaint in misplaced(shown):
+            for complaint in misplaced(shown) if shown else ():
                 self.world.violate(complaint)
             self.world.trace.event("ranges", str(len(shown)))
             if len(shown) > 2:
@@ -205,10 +220,7 @@ class SplitCluster:
             told.append(f"{failed} tasks have failed")
         try:
             async with asyncio.timeout(_READY_S):
-                while not all(  # noqa: ASYNC110 - as above
-                    len(each.value.in_sync) == len(each.value.replicas)
-                    for each in await self._shown()
-                ):
+                while not _is_whole(await self._shown()):  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.2)
         except (TimeoutError, Malformed):
             return [*told, "a replica does not come back into the set"]
@@ -221,7 +233,8 @@ class SplitCluster:
         value, contents = placed.value, dict[int, tuple[Log, Any]]()
         for number in (number_of(each.node) for each in value.replicas):
             node = self.lives[number]
-            contents[number] = await node.process.run(read_range(node, value.range_id), name="look")
+            file = await node.process.run(node.open_file(value.range_id), name="open")
+            contents[number] = await node.process.run(read_range(file), name="look")
         first, *others = contents
         told = diverged({f"node-{number}": log for number, (log, _) in contents.items()})
         low, high = self.bounds[value.range_id]
@@ -251,7 +264,7 @@ class SplitCluster:
         await asyncio.sleep(random.choice((0.0, random.uniform(0.0, 1.5))))
         try:
             placed = random.choice(await self._shown())
-        except (DStoreError, Malformed):
+        except (DStoreError, Malformed, IndexError):
             return
         machine = self.nodes[number_of(placed.value.node) - 1]
         match random.randrange(3):
@@ -267,11 +280,17 @@ class SplitCluster:
                 finally:
                     parting.mend()
 
+    async def _end_a_control(self, random: Random) -> None:
+        """End a control; the next life of it knows nothing of what this one was about to do."""
+        machine = random.choice(self.controls)
+        if machine.is_up:
+            machine.kill()
+
     async def _hand_over(self, random: Random) -> None:
         """Have some range handed over, as control does."""
         try:
             placed = random.choice(await self._shown())
-        except (DStoreError, Malformed):
+        except (DStoreError, Malformed, IndexError):
             return
         life = self.lives.get(number_of(placed.value.node))
         replica = None if life is None else life.replicas.of(placed.value.range_id)
@@ -305,6 +324,9 @@ class SplitCluster:
             try:
                 listing = await coordinator.list(PREFIX)
                 shown = [_placed(kv) for kv in listing.kvs]
+                if not await self.looked(shown, listing.revision, coordinator, peers):
+                    continue
+                self._learn(shown, random)
                 for placed in shown:
                     alive = AlivePath(ComponentRole.NODE, node_id(number_of(placed.value.node)))
                     if (await coordinator.get(alive.path)).kv is None:
@@ -314,8 +336,9 @@ class SplitCluster:
                     and not self._is_over
                     and loop.time() > next_s
                     and len(shown) < _RANGES_MAX
+                    and (known := [each for each in shown if each.value.range_id in self.store])
                 ):
-                    cutting = random.choice(shown).value.range_id
+                    cutting = random.choice(known).value.range_id
                     self.world.trace.event("cut_asked", cutting)
                 found = next((each for each in shown if each.value.range_id == cutting), None)
                 if found is None:
@@ -325,6 +348,29 @@ class SplitCluster:
                 await self._ask_to_cut(found, peers)
             except (CoordinatorError, placements.Overtaken, Malformed):
                 continue
+
+    async def looked(
+        self,
+        shown: Sequence[Placed],
+        revision: Revision,
+        coordinator: Coordinator,
+        peers: Mapping[str, Peer],
+    ) -> bool:
+        """Look whether the topology is whole, as a control does first."""
+        del self, shown, revision, coordinator, peers
+        return True
+
+    def _learn(self, shown: Sequence[Placed], random: Random) -> None:
+        """Put children that are shown in their parent's place in the store, some time."""
+        there = {each.value.range_id for each in shown}
+        for range_id in sorted(self.store - there):
+            low, high = self.bounds[range_id]
+            within = [
+                each for each in shown if low <= each.path.low_hash and each.value.high_hash <= high
+            ]
+            if len(within) == len(_CHILDREN) and random.random() < self.learns:
+                self.store.discard(range_id)
+                self.store.update(each.value.range_id for each in within)
 
     async def _ask_to_cut(self, placed: Placed, peers: dict[str, Peer]) -> None:
         """Ask a primary to split its range: under the same ids as long as its epoch lasts."""
@@ -343,41 +389,6 @@ class SplitCluster:
         except DStoreError:
             return
 
-    async def _client(self, process: Process) -> None:
-        identity = Identity(control_plane=PLANE, role=ComponentRole.PROXY, uuid=PLANE)
-        self._peers = {
-            number: self.world.board.peer(
-                process, f"node-{number}", calls=Calls([DO]), identity=identity
-            )
-            for number in self.numbers
-        }
-        await asyncio.get_running_loop().create_future()
-
-    # ---------------------------------------------------------------------------------- clients
-
-    async def _do(self, client: int, key: str, call: Call) -> Hashable:
-        process = self.client.process
-        assert process is not None
-        loop = asyncio.get_running_loop()
-        request = request_of(key, call, request_id=process.entropy.uuid())
-        until_s, is_open = loop.time() + _TRIES_S, False
-        while True:
-            number = self._believed[client, key]
-            try:
-                done = await self._peers[number].call(request, deadline_s=5.0)
-                return answer_of(call, done)
-            except Unknown:
-                is_open = not isinstance(call, Read)  # asked again under its name (I9)
-                failure: DStoreError = Unknown("nobody knows")
-            except Unavailable as error:
-                failure = error
-            self._believed[client, key] = number % len(self.nodes) + 1
-            if loop.time() > until_s:
-                if is_open:
-                    raise Unknown("nobody knows") from failure
-                raise failure
-            await asyncio.sleep(0.1)
-
     async def _answers(self) -> bool:
         try:
             await self.do(0, "k0", Read())
@@ -390,16 +401,24 @@ class SplitCluster:
         return [_placed(kv) for kv in listing.kvs]
 
 
+def _is_whole(shown: Sequence[Placed]) -> bool:
+    """Tell whether there is something, and all replicas of it are in sync."""
+    return bool(shown) and all(
+        each.value.is_settled and len(each.value.in_sync) == len(each.value.replicas)
+        for each in shown
+    )
+
+
 def split_of(value: RangePlacement, low: int) -> Split | None:
     """Choose the point in the middle of the keys of a range; None: it has too few."""
     hashes = sorted(
-        each for number in range(_KEYS) if low <= (each := hash_of(f"k{number}")) <= value.high_hash
+        each for number in range(KEYS) if low <= (each := hash_of(f"k{number}")) <= value.high_hash
     )
     if len(hashes) < 2:
         return None
     return Split(
-        low_id=_child_id(value, "low"),
-        high_id=_child_id(value, "high"),
+        low_id=_child_id(value, _CHILDREN[0]),
+        high_id=_child_id(value, _CHILDREN[1]),
         at_hash=hashes[len(hashes) // 2],
     )
 
@@ -417,8 +436,9 @@ def _placed(kv: Any) -> Placed:
 SPLIT: Final = Scenario(
     name="split",
     build=SplitCluster,
-    keys=_KEYS,
+    keys=KEYS,
     think_s=0.4,
+    bulk=0.15,
     interesting=frozenset(
         {
             "log.range_opened",
