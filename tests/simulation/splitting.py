@@ -30,6 +30,7 @@ from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, RangePath
 from dstore.topology.values import Malformed, RangePlacement
 from tests.simulation.checkers import Primaries, diverged, misplaced
+from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import Call, Put, Read, Value
 from tests.simulation.machines import Died
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dstore.replication.peers.port import Peer
     from dstore.topology.coordinator import Coordinator, Revision
     from tests.simulation.machines import Machine, Process
+    from tests.simulation.network import Parting
     from tests.simulation.world import World
 
 _RESTARTS_IN_S: Final = (0.1, 6.0)
@@ -170,6 +172,7 @@ class SplitCluster:
             faults.lost_leases(alive),
             faults.lost_decisions(),
             Fault(name="end_cutter", strike=self._end_a_cutter, weight=3.0),
+            Fault(name="cut_unknown", strike=self._lose_cuts, weight=3.0),
             Fault(name="hand_over", strike=self._hand_over, weight=1.0),
         )
 
@@ -279,6 +282,31 @@ class SplitCluster:
                     await asyncio.sleep(random.uniform(0.2, 6.0))
                 finally:
                     parting.mend()
+
+    async def _lose_cuts(self, random: Random) -> None:
+        """Take the coordinator away from nodes in the moment in which it has cut a range."""
+        coordination, network = self.world.coordination, self.world.network
+        names = [node.name for node in self.nodes]
+        partings: list[Parting] = []
+
+        def loses(_machine: str, method: str, args: tuple[Any, ...]) -> bool:
+            if method != "commit" or len(args[0].then) != len(_CHILDREN) or partings:
+                return False
+            partings.append(network.part([COORDINATOR], names))
+            return True
+
+        before = coordination.loses_reply
+        try:
+            for _ in range(200):
+                coordination.loses_reply = loses  # another fault may have ended meanwhile
+                await asyncio.sleep(0.05)
+                if partings:
+                    break
+            await asyncio.sleep(random.uniform(0.2, 12.0))  # a commit is waited for for 5 s
+        finally:
+            coordination.loses_reply = before
+            for each in partings:
+                each.mend()
 
     async def _end_a_control(self, random: Random) -> None:
         """End a control; the next life of it knows nothing of what this one was about to do."""

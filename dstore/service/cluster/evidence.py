@@ -134,8 +134,9 @@ def _lies_elsewhere(
         placement = values.decode(path, kv.value)
         if placement.table_id != table_id:
             continue
-        if placement.range_id == range_id and any(
-            replica.node == node for replica in placement.replicas
+        if placement.range_id == range_id and (
+            not placement.is_settled  # nobody knows yet who has it
+            or any(replica.node == node for replica in placement.replicas)
         ):
             return False
         placed.append(
