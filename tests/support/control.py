@@ -140,8 +140,8 @@ class ObedientNode:
         self.zone = zone
         self.is_obedient = True
         self.held: dict[tuple[str, str], values.NodeRanges] = {}
-        self.stored_bytes: dict[int, int] = {}  # by the low hash of a range, 0 if it is not here
-        self.requests_per_s: dict[int, int] = {}  # the same
+        self.stored_bytes: dict[str, int] = {}  # by range, 0 of one that is not here
+        self.requests_per_s: dict[str, int] = {}  # the same
         self._coordinator = coordinator
         self._lease: int | None = None
 
@@ -213,8 +213,8 @@ class ObedientNode:
                 values.HeldReport(
                     range_id=each.range_id,
                     status=okay,
-                    stored_bytes=self.stored_bytes.get(each.low_hash, 0),
-                    requests_per_s=self.requests_per_s.get(each.low_hash, 0),
+                    stored_bytes=self.stored_bytes.get(each.range_id, 0),
+                    requests_per_s=self.requests_per_s.get(each.range_id, 0),
                 )
                 for each in held.ranges
             ),

@@ -126,8 +126,9 @@ class Elasticity:
         marks = [mark for site in found.outlook.ranges for mark in _undone(site)]
         async with realm.plane.store.transaction() as tx:
             await pauses.pause(tx, is_on=True)
-            for task in await tasks.unfinished_of(tx, APPLY_PLAN):
-                await tasks.cancel(tx, task.id, now_us=realm.clock.wall_us())
+            for kind in (APPLY_PLAN, SPLIT_RANGE):
+                for task in await tasks.unfinished_of(tx, kind):
+                    await tasks.cancel(tx, task.id, now_us=realm.clock.wall_us())
             for mark in marks:
                 if await tables.get_replica(tx, mark.range_id, mark.node) is not None:
                     await tables.mark_replica(tx, mark)

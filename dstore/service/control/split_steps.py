@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dstore.base.limits import RANGES_PER_TABLE_MAX
+from dstore.model.errors import RefusalKind, Refused
 from dstore.model.rid import table_rid
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
@@ -118,7 +119,8 @@ async def begin(
 ) -> SplitRecord | None:
     """Write an attempt down. Returns: None: it can't be, as things are by now.
 
-    Raises: NotLeading, Unavailable: nothing is written. Unknown: it may be, and is found then.
+    Raises: Refused(CONFLICT): the table has as many ranges as it can have. NotLeading, Unavailable:
+        nothing is written. Unknown: it may be, and is found then.
     """
     value = placed.value
     range_id = RangeId(value.range_id)
@@ -137,8 +139,13 @@ async def begin(
         table = await tables.get_by_id(tx, split.table_id)
         if table is None or table.status is not ResourceStatus.ACTIVE:
             return None
-        if not await _has_room(tx, split) or not await _is_still(tx, split, placed):
+        if not await _is_still(tx, split, placed):
             return None
+        if not await _has_room(tx, split):
+            raise Refused(
+                RefusalKind.CONFLICT,
+                f"The table has {RANGES_PER_TABLE_MAX} ranges, and can't have more.",
+            )
         if not await splits.begin(tx, split):
             return None
         task = split_task(task_of(split), table, range_id, now_us=split.begun_at_us)

@@ -33,7 +33,7 @@ from dstore.base.split_limits import (
     SPLITS_REMEMBERED_MAX,
 )
 from dstore.base.threads import in_thread
-from dstore.model.errors import DStoreError
+from dstore.model.errors import DStoreError, Refused
 from dstore.replication.sample_calls import AskSample, SampleOf
 from dstore.replication.split_calls import CutRange, Split
 from dstore.replication.whereabouts import primary_of
@@ -310,13 +310,16 @@ class Splits:
             at_hash = point_of(sampled.buckets, wanted.placed, why, bounds=self._bounds)
             self._memory.sampled -= {value.range_id}
             if at_hash is None:
-                self._refuse(value.range_id, why)
+                self._refuse(value.range_id, why, reason=_NO_POINT)
                 return
             begun = await split_steps.begin(
                 self._realm, term, wanted.placed, at_hash=at_hash, why=why
             )
         except NotLeading:
             raise
+        except Refused as error:
+            self._refuse(value.range_id, why, reason=error.message)
+            return
         except DStoreError as error:
             _log.info("split_not_begun", range=value.range_id, reason=error.message)
             return
@@ -334,11 +337,11 @@ class Splits:
             high=begun.high_id,
         )
 
-    def _refuse(self, range_id: str, why: SplitWhy) -> None:
+    def _refuse(self, range_id: str, why: SplitWhy, *, reason: str) -> None:
         """Split a range not, or not now."""
-        _log.info("range_cannot_be_split", range=range_id, why=str(why))
+        _log.info("range_cannot_be_split", range=range_id, why=str(why), reason=reason)
         if why is SplitWhy.OPERATOR:
-            self._refused[range_id] = _NO_POINT
+            self._refused[range_id] = reason
         else:
             self._memory.put_off((range_id, why), self._now_ns())
 

@@ -425,7 +425,8 @@ class Placing(Protocol):
         """Let no move begin, and undo those under way as far as they are.
 
         Replicas that are still learning beyond those that a range promises go again, those that
-        were to go stay. Returns: of how many ranges.
+        were to go stay. What an operator wants split and is not yet, is not; a split that is under
+        way can't be undone. Returns: of how many ranges replicas do.
         """
 
     async def split(self, range_id: RangeId, *, actor: str) -> TaskId:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from dstore.base.metrics import SplitMetrics
+from dstore.model.errors import Refused
 from dstore.model.hashing import HASH_MAX
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
@@ -24,7 +25,15 @@ from dstore.service.control.split_choice import SplitBounds
 from dstore.service.control.splits import SplitSettings
 from dstore.service.control.verdicts import HoldingVerdicts
 from dstore.storage.control import notices, pauses, splits, tables, tasks
-from dstore.storage.control.records import RangeId, SplitRecord, SplitState, SplitWhy, TaskState
+from dstore.storage.control.records import (
+    RangeId,
+    SplitRecord,
+    SplitState,
+    SplitWhy,
+    TaskId,
+    TaskRecord,
+    TaskState,
+)
 from dstore.topology import keyspace as keys
 from dstore.topology.values import RangePlacement
 from tests.contract.control.conftest import Place
@@ -51,17 +60,11 @@ def _settings(bounds: SplitBounds = BOUNDS) -> SplitSettings:
     return SplitSettings(bounds=bounds, counts=SplitMetrics())
 
 
-async def _grow(cluster: MovingCluster, *, low_hash: int = 0, size_bytes: int = LARGE) -> None:
-    """Let a range be of a size, as its nodes tell."""
+async def _grow(cluster: MovingCluster) -> None:
+    """Let all ranges that there are be too large, as their nodes tell."""
+    grown = [each.range_id for each in await cluster.values()]
     for node in cluster.nodes:
-        node.stored_bytes[low_hash] = size_bytes
-        await node.report_all()
-
-
-async def _shrink(cluster: MovingCluster) -> None:
-    """Let no range be large, from here on."""
-    for node in cluster.nodes:
-        node.stored_bytes.clear()
+        node.stored_bytes |= dict.fromkeys(grown, LARGE)
         await node.report_all()
 
 
@@ -104,9 +107,8 @@ async def test_a_range_that_is_too_large_is_split(place: Place) -> None:
         [before] = await cluster.values()
         await _grow(cluster)
         found = await cluster.until(lambda found: len(found) == 2)
-        await _shrink(cluster)
         assert _bounds(found) == [MIDDLE - 1, HASH_MAX]
-        assert {each.epoch for each in found} == {before.epoch + 1}
+        assert all(each.epoch > before.epoch for each in found)
         done = await _until_state(leader, before.range_id, SplitState.DONE)
         assert [done.low_id, done.high_id] == [each.range_id for each in found]
         assert done.why is SplitWhy.SIZE
@@ -143,7 +145,6 @@ async def test_its_halves_are_spread(place: Place) -> None:
         await create_table(leader)
         await _grow(cluster)
         await cluster.until(lambda found: len(found) == 2)
-        await _shrink(cluster)
         await cluster.until(lambda found: len({each.node for each in found}) == 2)
         await cluster.settled(leader)
         await rows_agree(cluster, leader)
@@ -159,7 +160,7 @@ async def test_a_range_that_is_asked_too_much_is_split(place: Place) -> None:
         await create_table(leader)
         [before] = await cluster.values()
         for node in cluster.nodes:
-            node.requests_per_s[0] = 1_000
+            node.requests_per_s[before.range_id] = 1_000
             await node.report_all()
         found = await cluster.until(lambda found: len(found) == 2)
         assert _bounds(found) == [8, HASH_MAX]
@@ -199,7 +200,6 @@ async def test_another_leader_goes_on(place: Place) -> None:
         cluster.primaries.is_cutting = True
         async with cluster.leader(**settings) as second:
             found = await cluster.until(lambda found: len(found) == 2)
-            await _shrink(cluster)
             assert [each.range_id for each in found] == [begun.low_id, begun.high_id]
             await _until_state(second, before.range_id, SplitState.DONE)
             await cluster.settled(second)
@@ -224,7 +224,6 @@ async def test_it_is_split_while_nobody_leads(place: Place) -> None:
         assert len(await cluster.values()) == 2
         async with cluster.leader(**settings) as second:
             await _until_state(second, before.range_id, SplitState.DONE)
-            await _shrink(cluster)
             await cluster.settled(second)
             await rows_agree(cluster, second)
 
@@ -339,7 +338,6 @@ async def test_nothing_begins_where_something_else_is_under_way(place: Place) ->
             await pauses.pause(tx, is_on=True)
         await create_table(leader)
         await _grow(cluster)
-        await _grow(cluster, low_hash=MIDDLE)
         await asyncio.sleep(0.4)
         assert not cluster.primaries.asked
         cluster.primaries.is_teaching = False
@@ -354,3 +352,79 @@ async def test_nothing_begins_where_something_else_is_under_way(place: Place) ->
         asked: set[str] = {each.range_id for each in cluster.primaries.asked}
         moving = {value.range_id for value in await cluster.values() if len(value.replicas) > 3}
         assert asked.isdisjoint(moving)
+
+
+async def test_an_operator_has_a_range_split(place: Place) -> None:
+    """Whatever its size; a task says how it went, and fails if all is of one partition."""
+    async with (
+        moving_cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=1, splits=_settings()) as leader,
+    ):
+        await create_table(leader)
+        [before] = await cluster.values()
+        placing = leader.control.elasticity
+
+        async def ended(task_id: TaskId) -> TaskRecord:
+            async with asyncio.timeout(15):
+                while True:
+                    async with leader.plane.store.snapshot() as tx:
+                        task = await tasks.get(tx, task_id)
+                    if task is not None and task.state not in {
+                        TaskState.QUEUED,
+                        TaskState.RUNNING,
+                    }:
+                        return task
+                    await asyncio.sleep(0.02)
+
+        cluster.primaries.weights = {7: 100}
+        refused = await ended(await placing.split(RangeId(before.range_id), actor="tester"))
+        assert (refused.state, "partition" in refused.error) == (TaskState.FAILED, True)
+        cluster.primaries.weights = {7: 100, MIDDLE: 100}
+        done = await ended(await placing.split(RangeId(before.range_id), actor="tester"))
+        assert (done.state, done.error) == (TaskState.DONE, "")
+        assert _bounds(await cluster.values()) == [MIDDLE - 1, HASH_MAX]
+        record = await _record(leader, before.range_id)
+        assert record is not None
+        assert record.why is SplitWhy.OPERATOR
+        with pytest.raises(Refused):
+            await placing.split(RangeId(before.range_id), actor="tester")
+
+
+async def test_a_split_that_was_asked_for_is_taken_back(place: Place) -> None:
+    """As long as it has not begun."""
+    async with (
+        moving_cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=1, splits=_settings()) as leader,
+    ):
+        cluster.primaries.weights = None
+        await create_table(leader)
+        [before] = await cluster.values()
+        placing = leader.control.elasticity
+        task_id = await placing.split(RangeId(before.range_id), actor="tester")
+        assert [each.kind for each in (await placing.plan()).following] == ["split_range"]
+        await placing.abort(actor="tester")
+        async with leader.plane.store.snapshot() as tx:
+            task = await tasks.get(tx, task_id)
+        assert task is not None
+        assert task.state is TaskState.CANCELLED
+        await placing.pause(is_on=False, actor="tester")
+        cluster.primaries.weights = EVEN
+        await asyncio.sleep(0.3)
+        assert len(await cluster.values()) == 1
+
+
+async def test_a_table_has_only_so_many_ranges(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A range that is too large stays so, and is not looked at all the time."""
+    monkeypatch.setattr(split_steps, "RANGES_PER_TABLE_MAX", 1)
+    async with (
+        moving_cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=1, splits=_settings()) as leader,
+    ):
+        cluster.primaries.weights = EVEN
+        await create_table(leader)
+        await _grow(cluster)
+        await eventually(lambda: leader.control.splits._memory.until_ns)
+        assert len(await cluster.values()) == 1
+        assert not cluster.primaries.asked
