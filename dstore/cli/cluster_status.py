@@ -16,6 +16,7 @@ _COLUMNS: Final = (
     Column(heading="FREE", key="free"),
     Column(heading="WHY", key="why", is_data=True),
 )
+_UNITS: Final = ((86_400, "days"), (3_600, "h"), (60, "min"))
 _ORDER: Final = ("control", "node", "proxy", "reporting")
 
 
@@ -30,6 +31,7 @@ def print_cluster(cluster: Mapping[str, Any]) -> None:
         "tenants": cluster.get("tenants"),
         "tables": ", ".join(_counts(cluster.get("tables") or {})) or "0",
         "tasks": _due(cluster.get("unfinishedTasks"), "unfinished", "dstore tasks list"),
+        "scrubs": _scrubs(cluster.get("oldestScrubS")),
         "notices": _due(cluster.get("recentNotices"), "in the last day", "dstore notice list"),
     }
     print_thing("Cluster", cluster, {k: v for k, v in shown.items() if v not in {None, ""}})
@@ -76,6 +78,13 @@ def _ranges(ranges: Mapping[str, Any]) -> str:
         if count
     ]
     return f"{total}, {', '.join(bad)}" if bad else f"{total}, all available" if total else "0"
+
+
+def _scrubs(oldest_s: object) -> str:
+    if not isinstance(oldest_s, int):
+        return ""
+    unit_s, unit = next((each for each in _UNITS if oldest_s >= 2 * each[0]), (1, "s"))
+    return f"the oldest of a range is {oldest_s // unit_s} {unit} old"
 
 
 def _counts(tables: Mapping[str, Any]) -> Iterator[str]:

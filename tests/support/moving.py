@@ -171,6 +171,28 @@ class MovingCluster:
         self.nodes.append(node)
         return node
 
+    async def join_unmoved(self, leader: ControlProcess, number: int) -> None:
+        """Pause all moves, then let one more node join, and wait until the leader knows it."""
+        await leader.control.elasticity.pause(is_on=True, actor="x")
+        node = await self.join(number)
+        await eventually(lambda: node.node in leader.watcher.view.nodes)
+
+    async def lose(self, number: int) -> ObedientNode:
+        """Let a node die, with what its ranges' primaries and a failover do then."""
+        lost = self.nodes[number - 1]
+        lost.is_obedient = False
+        self.primaries.dead.add(str(lost.node))
+        for placed in await self.primaries.placed():
+            if any(each.node == lost.node for each in placed.value.replicas):
+                value = placed.value
+                if value.node == lost.node:
+                    heir = next(each for each in value.in_sync if each.node != lost.node)
+                    value = placements.with_primary(value, heir.node)
+                value = placements.with_state(value, {str(lost.node)}, ReplicaState.LEARNER)
+                await placements.swap(self.place.coordinator, placed, value, pause=pause_ms)
+        await lost.die()
+        return lost
+
     async def values(self) -> list[RangePlacement]:
         """Read all ranges' values."""
         return [each.value for each in await self.primaries.placed()]

@@ -60,6 +60,7 @@ class ClusterSection:
                     "topology": rows.topology(status.topology),
                     "unfinishedTasks": status.unfinished_tasks,
                     "recentNotices": status.recent_notices,
+                    "oldestScrubS": status.oldest_scrub_s,
                 },
             },
             checks=tuple(_checks(status)),

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dstore.model.status import ResourceStatus
-from dstore.service.control.held import complaint, living_in_sync
+from dstore.service.control.held import complaint, held_report, living_in_sync
 from dstore.service.control.status import RangeCounts
 from dstore.topology import values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dstore.topology.view import TopologyView
+    from dstore.model.tables import TableDefinition
+    from dstore.topology.view import PlacedRange, TopologyView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ def count(view: TopologyView) -> Counted:
     total = unavailable = lost = read_only = short = named = 0
     writes: list[int] = []  # of each range, the replicas beyond those that a write needs
     copies: list[int] = []  # of each range, the living ones beside the last
+    scrubs_us: list[int] = []  # of each range, when it was scrubbed last, or made
     for tenant in view.tenants.values():
         named += tenant.known is not None
         for table in tenant.tables.values():
@@ -66,6 +68,7 @@ def count(view: TopologyView) -> Counted:
                 short += living < placement.factor
                 writes.append(living - placement.min_in_sync)
                 copies.append(living - 1)
+                scrubs_us += _scrubbed_at(view, placed, definition)
                 if complaint(view, placed, tenant=definition.tenant, table=definition.name):
                     unavailable += 1
                 else:
@@ -79,11 +82,28 @@ def count(view: TopologyView) -> Counted:
             read_only=read_only,
             under_replicated=short,
             possible_loss=lost,
+            oldest_scrub_us=min(scrubs_us, default=0),
         ),
         survivable=max(min(writes, default=0), -1),
         without_loss=min(copies, default=0),
         of_node=node_loads(view),
     )
+
+
+def _scrubbed_at(
+    view: TopologyView, placed: PlacedRange, definition: TableDefinition
+) -> tuple[int, ...]:
+    """Say when a range was scrubbed, as its primary says, or made: that is whole as well."""
+    told = held_report(
+        view,
+        node=placed.placement.node,
+        tenant=definition.tenant,
+        table=definition.name,
+        range_id=placed.range_id,
+    )
+    if told is None or not told.scrubbed_at_us:
+        return ()
+    return (max(told.scrubbed_at_us, definition.created_at_us),)
 
 
 def node_loads(view: TopologyView) -> Mapping[str, NodeLoad]:

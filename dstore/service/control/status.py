@@ -145,6 +145,8 @@ class RangeCounts:
         read_only: they do, and too few replicas are in sync and alive to write.
         under_replicated: fewer replicas are in sync and alive than there should be.
         possible_loss: they may have lost acknowledged writes.
+        oldest_scrub_us: since when, by the wall clock, every range was scrubbed or made; 0: nobody
+            has said.
     """
 
     total: int
@@ -152,6 +154,7 @@ class RangeCounts:
     read_only: int
     under_replicated: int
     possible_loss: int
+    oldest_scrub_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,7 @@ class ClusterStatus:
             still on a living node; -1 if those of a range are on none already.
         sentence: the same in words, such as "0 node failures survivable."
         recent_notices: how many nodes wrote within the last day.
+        oldest_scrub_s: the age of the oldest scrub of a range; None: nobody has said.
         problems: sentences about what an operator should look at.
         tables: how many of each status.
     """
@@ -200,6 +204,7 @@ class ClusterStatus:
     topology: TopologyReport
     unfinished_tasks: int
     recent_notices: int
+    oldest_scrub_s: int | None
     problems: tuple[str, ...]
 
 

@@ -105,6 +105,7 @@ class Survey:
             topology=topology,
             unfinished_tasks=unfinished,
             recent_notices=recent,
+            oldest_scrub_s=_age_s(counted.ranges.oldest_scrub_us, realm.clock.wall_us()),
             problems=self._problems(living, counted, leader=leader),
         )
 
@@ -394,6 +395,10 @@ def _traces(role: ComponentRole, uuid: str, view: TopologyView) -> list[Publicat
             tenant, table = name.split("/")
             paths.append(keys.NodeTablePath(component, tenant, table).path)
     return [Publication(key=path, value=None) for path in paths]
+
+
+def _age_s(at_us: int, now_us: int) -> int | None:
+    return max(now_us - at_us, 0) // US_PER_S if at_us else None
 
 
 def _continues(after: Key | None) -> tuple[int, str] | None:

@@ -8,14 +8,11 @@ from collections import Counter
 import pytest
 
 from dstore.model.errors import RefusalKind, Refused
-from dstore.replication import placements
-from dstore.replication.surroundings import pause_ms
 from dstore.service.control import moves as moves_module
 from dstore.storage.control import tables
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import ComponentState, NodeUuid
 from dstore.topology import keyspace as keys
-from dstore.topology.values import ReplicaState
 from tests.contract.control.conftest import Place
 from tests.support import control_records
 from tests.support.control import (
@@ -75,18 +72,7 @@ async def test_one_that_is_gone_for_long_is_replaced(place: Place) -> None:
         cluster.leader(replication_factor=3, ranges_per_table=4, replaced_after_s=0.3) as leader,
     ):
         await create_table(leader)
-        lost = cluster.nodes[3]
-        lost.is_obedient = False
-        cluster.primaries.dead.add(str(lost.node))
-        for placed in await cluster.primaries.placed():  # what their primaries and a failover do
-            if any(each.node == lost.node for each in placed.value.replicas):
-                value = placed.value
-                if value.node == lost.node:
-                    heir = next(each for each in value.in_sync if each.node != lost.node)
-                    value = placements.with_primary(value, heir.node)
-                value = placements.with_state(value, {str(lost.node)}, ReplicaState.LEARNER)
-                await placements.swap(place.coordinator, placed, value, pause=pause_ms)
-        await lost.die()
+        lost = await cluster.lose(4)
         found = await cluster.until(
             lambda found: (
                 uuid(4) not in load_of(found) and all(len(value.in_sync) == 3 for value in found)
@@ -227,9 +213,7 @@ async def test_nothing_is_moved_while_that_is_paused(place: Place) -> None:
     ):
         await create_table(leader)
         elasticity = leader.control.elasticity
-        await elasticity.pause(is_on=True, actor="x")
-        await cluster.join(4)
-        await eventually(lambda: uuid(4) in leader.watcher.view.nodes)
+        await cluster.join_unmoved(leader, 4)
         await asyncio.sleep(0.3)
         found = await elasticity.plan()
         assert found.is_paused

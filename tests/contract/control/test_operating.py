@@ -129,6 +129,36 @@ async def test_a_control_that_has_ended_is_removed(place: Place) -> None:
             )
 
 
+async def test_the_oldest_scrub_of_all_ranges_is_told(place: Place) -> None:
+    """As their primaries say; a table that was made later is whole since then."""
+    async with (
+        obedient_nodes(place.coordinator, await place.store(), 2) as nodes,
+        place.leader() as leader,
+    ):
+        survey = leader.control.survey
+        await leader.control.tenants.create(new_tenant())
+        await leader.control.tables.create(new_table())
+        assert (await survey.status()).oldest_scrub_s is None
+        shown = leader.watcher.view.table("acme", "orders")
+        assert shown is not None
+        made_us = shown.definition.created_at_us
+        for at_us, oldest_us, node in ((made_us + 7, made_us + 7, 0), (made_us - 9, made_us, 1)):
+            [held] = nodes[node].held.values()
+            reports = tuple(
+                values.HeldReport(
+                    range_id=each.range_id, status=values.HeldStatus.OKAY, scrubbed_at_us=at_us
+                )
+                for each in held.ranges
+            )
+            details = values.NodeTableDetails(status=values.HeldStatus.OKAY, ranges=reports)
+            path = keys.NodeTablePath(nodes[node].node, "acme", "orders")
+            revision = await place.coordinator.put(path.path, values.encode(details))
+            await leader.watcher.reached(revision)
+            status = await survey.status()
+            assert status.ranges.oldest_scrub_us == oldest_us
+            assert status.oldest_scrub_s is not None
+
+
 async def test_notices_move_into_the_store(place: Place) -> None:
     """A notice is kept in the store once, and its key goes from the coordinator."""
     async with place.leader() as leader:

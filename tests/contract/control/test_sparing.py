@@ -173,18 +173,7 @@ async def test_a_dead_node_that_was_to_give_ranges_up_is_removed(place: Place) -
         cluster.leader(replication_factor=3, ranges_per_table=4) as leader,
     ):
         await create_table(leader)
-        node, lost = NodeUuid(uuid(4)), cluster.nodes[3]
-        lost.is_obedient = False
-        cluster.primaries.dead.add(str(node))
-        for placed in await cluster.primaries.placed():
-            if any(each.node == node for each in placed.value.replicas):
-                value = placed.value
-                if value.node == node:
-                    heir = next(each for each in value.in_sync if each.node != node)
-                    value = placements.with_primary(value, heir.node)
-                value = placements.with_state(value, {str(node)}, ReplicaState.LEARNER)
-                await placements.swap(place.coordinator, placed, value, pause=pause_ms)
-        await lost.die()
+        node, lost = NodeUuid(uuid(4)), await cluster.lose(4)
         await eventually(
             lambda: (seen := leader.watcher.view.node(lost.node)) is None or seen.alive is None
         )
@@ -223,9 +212,7 @@ async def test_a_plan_that_was_shown_is_carried_out_while_moves_are_paused(place
     ):
         await create_table(leader)
         elasticity = leader.control.elasticity
-        await elasticity.pause(is_on=True, actor="x")
-        await cluster.join(4)
-        await eventually(lambda: uuid(4) in leader.watcher.view.nodes)
+        await cluster.join_unmoved(leader, 4)
         await asyncio.sleep(0.2)
         shown = await elasticity.plan()
         assert load_of(await cluster.values())[uuid(4)] == 0
@@ -253,9 +240,7 @@ async def test_an_abort_ends_a_plan_that_is_carried_out(place: Place) -> None:
     ):
         await create_table(leader)
         elasticity = leader.control.elasticity
-        await elasticity.pause(is_on=True, actor="x")
-        await cluster.join(4)
-        await eventually(lambda: uuid(4) in leader.watcher.view.nodes)
+        await cluster.join_unmoved(leader, 4)
         cluster.primaries.is_teaching = False
         shown = await elasticity.plan()
         task = await elasticity.apply(shown.token, actor="x")

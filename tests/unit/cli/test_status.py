@@ -117,6 +117,7 @@ CLUSTER = {
         },
         "unfinishedTasks": 1,
         "recentNotices": 0,
+        "oldestScrubS": 5 * 86_400 + 7,
     },
 }
 
@@ -138,6 +139,7 @@ def test_status_of_a_cluster_is_one_page(server: FakeServer, run: Run) -> None:
         "tenants   2\n"
         "tables    3 active, 1 creating\n"
         "tasks     1 unfinished, see dstore tasks list\n"
+        "scrubs    the oldest of a range is 5 days old\n"
         "\n"
         "ROLE       ID   ZONE  STATE   HEALTH  RANGES  FREE     WHY\n"
         "control *  c-1        active  okay\n"

@@ -149,6 +149,7 @@ A_STATUS = ClusterStatus(
     ),
     unfinished_tasks=1,
     recent_notices=0,
+    oldest_scrub_s=90_000,
     problems=(),
 )
 
