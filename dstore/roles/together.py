@@ -32,6 +32,7 @@ from dstore.replication.peers.errors import unreachable
 from dstore.roles.base import Mounted, Runtime, Surface
 from dstore.roles.control_keys import control_key
 from dstore.roles.control_process import ControlProcess
+from dstore.roles.lost_topology import TOPOLOGY_FILE, recovers_topology
 from dstore.roles.member_node import node_jobs, node_options, scrub_settings
 from dstore.roles.proxy_presence import proxy_presence
 from dstore.security.sealer import KeySealer
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from dstore.service.control.plane import ControlPlane
     from dstore.topology.coordinator import Coordinator
 
-TOPOLOGY_FILE: Final = "topology.db"
 _LOOK_S: Final = 0.002  # between two looks for what takes milliseconds
 
 _log: Final = get_logger(__name__)
@@ -168,13 +168,21 @@ class _Process:
         Raises: Unavailable, Corrupt, Refused: it can't be; nothing was given up.
         """
         tasks = self.runtime.tasks
+        is_kept = await check_keeper(self.node, self.control.plane.uuid)
+        is_anew = is_kept and await recovers_topology(
+            self.control.control,
+            self.control.plane,
+            self.coordinator,
+            node=self.residents.node,
+            holdings=self.node.holdings,
+        )
         for job in self.control.jobs:
             tasks.spawn(job.run(), name=job.name, critical=True)
-        is_kept = await check_keeper(self.node, self.control.plane.uuid)
         async with _in_time("Control in this process does not lead"):
             await self.control.watcher.known()
             await self._until_leading()
-        await self._require_files_of_one_day()
+        if not is_anew:
+            await self._require_files_of_one_day()
         if not is_kept:
             await self._adopt()
         await self.whole.credentials.follow()

@@ -132,6 +132,57 @@ def test_without_control_s_store_nothing_is_given_up(
         assert_as_before(server, old)
 
 
+LATER: Final = "/v1/tenant/default/table/later"
+
+
+def lose_topology(server: Server) -> None:
+    """Let the process's own coordinator be gone."""
+    for file in server.data.glob("topology.db*"):
+        file.unlink()
+
+
+def test_a_lost_topology_is_made_anew(tmp_path: Path) -> None:
+    """Control's store and the node have all that was in it; a kill in between is no matter."""
+    with running(tmp_path) as server:
+        with server.client() as client:
+            assert client.put(LATER, {"idType": "String"}).status == 201
+            assert client.put(f"{LATER}/id/a", {"is": "kept"}).status == 201
+        assert server.stop() == 0
+        lose_topology(server)
+        server.start()
+        server.kill()
+        server.start()
+        with server.client() as client, server.admin() as admin:
+            assert client.get(f"{LATER}/id/a").json() == {"is": "kept"}
+            assert client.put(f"{LATER}/id/b", {"is": "new"}).status == 201
+            assert client.put(f"{LATER}2", {"idType": "String"}).status == 201
+            ranges = admin.get("/admin/v1/status").json()["cluster"]["ranges"]
+            assert (ranges["unavailable"], ranges["possibleLoss"]) == (0, 0)
+        assert len(server.events("topology_lost")) == 1
+
+
+@pytest.mark.parametrize("name", ["control.db", "node.db", "topology.db"])
+def test_a_lost_topology_beside_files_of_an_earlier_day(tmp_path: Path, name: str) -> None:
+    """What was made since would be given up, or made anew, and empty: so the start is refused."""
+    with running(tmp_path) as server:
+        assert server.stop() == 0
+        earlier = (server.data / name).read_bytes()
+        server.start()
+        with server.client() as client:
+            assert client.put(LATER, {"idType": "String"}).status == 201
+            assert client.put(f"{LATER}/id/a", {"is": "kept"}).status == 201
+        assert server.stop() == 0
+        lose_topology(server)
+        (server.data / name).write_bytes(earlier)
+        with pytest.raises(ServerEnded, match="older than"):
+            server.start()
+        if name == "topology.db":  # as the refusal says
+            lose_topology(server)
+            server.start()
+            with server.client() as client:
+                assert client.get(f"{LATER}/id/a").json() == {"is": "kept"}
+
+
 def test_a_node_database_of_an_earlier_day_is_refused(tmp_path: Path) -> None:
     """It lacks the tables made since; they would be made anew, and empty."""
     with running(tmp_path) as server:
