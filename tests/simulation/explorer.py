@@ -26,6 +26,7 @@ from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.returned import RETURNED
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.scrubbed import SCRUBBED
+from tests.simulation.split_bereft import BEREFT
 from tests.simulation.split_mutants import SPLIT_MUTANTS
 from tests.simulation.split_recovered import RECOVERED
 from tests.simulation.splitting import SPLIT
@@ -56,6 +57,7 @@ SCENARIOS: Final = {
         SPLIT,
         CRAMPED,
         RECOVERED,
+        BEREFT,
     )
 }
 _MUTANTS: Final = {

@@ -78,6 +78,7 @@ class SplitNode:
         self.process = process
         self.number = number
         self.me = node_id(number)
+        self.disk_id = cluster.disk_of(number)
         world = cluster.world
         self.coordinator = world.coordination.client(process)
         self.tasks = Tasks(process.fatal)
@@ -107,12 +108,12 @@ class SplitNode:
         )
         self.files = RangeFiles(disk.directory, around, open_files_max=16)
         self.key = FileKey(file_uuid=bytes([number] * 16), generation=1, secret=bytes(32))
-        self.notes = PlacementNotes(self, incarnation=incarnation(number), tasks=self.tasks)
+        self.notes = PlacementNotes(self, incarnation=self.disk_id, tasks=self.tasks)
         self._told: dict[str, Shown] = {}
         self.replicas = Replicas(
             Surroundings(
                 node=self.me,
-                incarnation=incarnation(number),
+                incarnation=self.disk_id,
                 clock=process.clock,
                 coordinator=self.coordinator,
                 peer_of=self._peers.__getitem__,
@@ -306,7 +307,10 @@ class SplitNode:
         range_id = placed.value.range_id
         if not placed.value.is_settled:
             return False
-        if any(each.node == self.me for each in placed.value.in_sync):
+        mine = [each for each in placed.value.in_sync if each.node == self.me]
+        if any(each.incarnation != self.disk_id for each in mine):
+            return False  # a disk that was here before is meant
+        if mine:
             self.cluster.world.violate(f"{self.process.name} is named and has no ripe seed")
             return False
         if seed is not None:

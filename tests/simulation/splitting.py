@@ -39,6 +39,7 @@ from tests.simulation.replicated_node import (
     RANGE_ID,
     TABLE_ID,
     Log,
+    incarnation,
     node_id,
     number_of,
     replica_on,
@@ -376,6 +377,10 @@ class SplitCluster:
                 await self._ask_to_cut(found, peers)
             except (CoordinatorError, placements.Overtaken, Malformed):
                 continue
+
+    def disk_of(self, number: int) -> str:
+        """Name the disk that a node has now."""
+        return incarnation(number)
 
     async def looked(
         self,
