@@ -23,10 +23,11 @@ from dstore.service.entry_writes import create
 from dstore.service.preconditions import NO_PRECONDITIONS
 from dstore.topology import keyspace as keys
 from dstore.topology import values
-from dstore.topology.coordinator import Revision
+from dstore.topology.coordinator import Delete, Put, Revision
 from dstore.topology.embedded import EmbeddedCoordinator
 from tests.support.cluster_nodes import (
     ME,
+    OTHER,
     PLANE,
     TENANT,
     LivingNode,
@@ -334,3 +335,38 @@ async def test_seeds_do_not_fill_the_disk(tmp_path: Path, placement: Placement) 
                 Split(low_id=LOW_ID, high_id=HIGH_ID, at_hash=AT_HASH),
             )
         assert node.held() == {parent}
+
+
+async def test_a_range_stays_while_nobody_knows_who_has_its_children(
+    tmp_path: Path, placement: Placement
+) -> None:
+    """They may be meant to be here; once it is known that they are not, all of it goes."""
+    async with living(tmp_path / "data", placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        parent = await _plant(node)
+        _, value = await _shown(placement)
+        for incarnation in (values.UNSETTLED, uuid("d15c", 1)):
+            [replica] = value.replicas
+            elsewhere = msgspec.structs.replace(replica, node=OTHER, incarnation=incarnation)
+            common = msgspec.structs.replace(
+                value, epoch=value.epoch + 9, node=OTHER, replicas=(elsewhere,)
+            )
+            children = (
+                (0, msgspec.structs.replace(common, range_id=LOW_ID, high_hash=AT_HASH - 1)),
+                (AT_HASH, msgspec.structs.replace(common, range_id=HIGH_ID)),
+            )
+            await placement.commit(
+                Delete(key=keys.NodeRangesPath(ME, TENANT, "orders").path),
+                *(
+                    Put(
+                        key=keys.RangePath(TENANT, "orders", low_hash).path,
+                        value=values.encode(child),
+                    )
+                    for low_hash, child in children
+                ),
+            )
+            if incarnation == values.UNSETTLED:
+                await _seen(node, placement)
+                await asyncio.sleep(0.3)
+                assert node.held() == {parent, LOW_ID, HIGH_ID}
+        await node.until(lambda: node.held() == set())
