@@ -25,6 +25,9 @@ order of AWS's complaints is the order of the calls above; within one expression
 
 Each but the key condition keeps its `source`, from which another process reads it again.
 
+What a request asks for by the parameters that expressions have replaced, `former` makes into the
+same values: `former.condition_of(terms)` and its like.
+
 A request whose only expression is a condition asks `sole_condition`, which does all that the first
 lines above do, and keeps what the next request of its kind has in common with it.
 
@@ -37,7 +40,7 @@ from dstore.expressions.keycond import KeyCondition, KeyRange, KeyTerm, SortRang
 from dstore.expressions.messages import sentence
 from dstore.expressions.project import Projection
 from dstore.expressions.request import Expressions, sole_condition
-from dstore.expressions.source import Source
+from dstore.expressions.source import FormerSource, FormerTerm, Source
 from dstore.expressions.update import Update
 
 __all__ = [
@@ -46,6 +49,8 @@ __all__ = [
     "ExpressionError",
     "ExpressionKind",
     "Expressions",
+    "FormerSource",
+    "FormerTerm",
     "KeyCondition",
     "KeyRange",
     "KeyTerm",

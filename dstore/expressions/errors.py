@@ -53,6 +53,16 @@ class Complaint(StrEnum):
     BETWEEN_REVERSED = "between_reversed"  # low, high
     PATHS_OVERLAP = "paths_overlap"  # one, two
     PATHS_CONFLICT = "paths_conflict"  # one, two
+    # A former parameter.
+    FORMER_ARGUMENT_COUNT = "former_argument_count"
+    FORMER_ARGUMENT_TYPE = "former_argument_type"  # type
+    FORMER_ARGUMENT_TYPES_DIFFER = "former_argument_types_differ"
+    FORMER_BETWEEN_REVERSED = "former_between_reversed"
+    FORMER_VALUE_MISSING = "former_value_missing"
+    FORMER_DELETE_TYPE = "former_delete_type"  # type
+    FORMER_ADD_TYPE = "former_add_type"  # type
+    FORMER_NAME_REPEATED = "former_name_repeated"
+    FORMER_KEY_COUNT = "former_key_count"
     # The maps of names and values.
     NAMES_EMPTY = "names_empty"
     NAMES_KEY_TOO_LONG = "names_key_too_long"  # size
@@ -75,6 +85,7 @@ class Complaint(StrEnum):
     KEY_CONDITIONS_TOO_MANY = "key_conditions_too_many"  # count, keys
     KEY_ELEMENT_MISSED = "key_element_missed"  # name
     KEY_OPERATOR_UNSUPPORTED = "key_operator_unsupported"
+    KEY_NOT_INDEXABLE = "key_not_indexable"
     KEY_VALUE_TYPE = "key_value_type"
     KEY_VALUE_EMPTY = "key_value_empty"  # type, name
     PARTITION_VALUE_TOO_LONG = "partition_value_too_long"
@@ -84,8 +95,10 @@ class Complaint(StrEnum):
     INDEX_KEY_NOT_SCALAR = "index_key_not_scalar"  # name
     KEY_UPDATED = "key_updated"  # name
     KEY_FILTERED = "key_filtered"  # name
+    FORMER_KEY_FILTERED = "former_key_filtered"  # name
     # An update beside the item's content.
     ITEM_OPERAND_TYPE = "item_operand_type"
+    FORMER_ITEM_TYPE = "former_item_type"
     ITEM_ATTRIBUTE_MISSING = "item_attribute_missing"
     ITEM_PATH_INVALID = "item_path_invalid"
     NUMBER_OVERFLOW = "number_overflow"

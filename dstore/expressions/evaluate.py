@@ -30,7 +30,7 @@ from dstore.expressions.ast import (
 from dstore.expressions.compare import begins, equal, holds_inside, in_order, size_of
 from dstore.expressions.errors import Complaint
 from dstore.expressions.paths import check_avoids, check_entered, entered_by
-from dstore.expressions.source import Source
+from dstore.expressions.source import AnySource, FormerSource
 from dstore.model.values import Attribute, Item
 
 _NO_ITEM: Final[Item] = {}
@@ -57,7 +57,7 @@ class Condition:
     __slots__ = ("_looks", "source", "tree")
 
     def __init__(
-        self, tree: ConditionNode, source: Source | None = None, *, looks: Looks | None = None
+        self, tree: ConditionNode, source: AnySource | None = None, *, looks: Looks | None = None
     ) -> None:
         """Take a tree that `resolve_condition` has made; what it looks at, if that is known."""
         self.tree = tree
@@ -87,9 +87,11 @@ class Condition:
     def check_avoids_keys(self, keys: Iterable[str]) -> None:
         """Refuse a Query's filter that looks at the keys of what is queried.
 
-        Raises: ExpressionError: KEY_FILTERED.
+        Raises: ExpressionError: KEY_FILTERED; FORMER_KEY_FILTERED if it is a QueryFilter.
         """
-        check_avoids(paths_in(self.tree), keys=keys, complaint=Complaint.KEY_FILTERED)
+        is_former = isinstance(self.source, FormerSource)
+        complaint = Complaint.FORMER_KEY_FILTERED if is_former else Complaint.KEY_FILTERED
+        check_avoids(paths_in(self.tree), keys=keys, complaint=complaint)
 
 
 def holds(node: ConditionNode, item: Item) -> bool:

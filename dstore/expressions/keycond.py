@@ -47,10 +47,13 @@ _EMPTY_WORDS: Final = {"S": "string", "B": "binary"}
 
 
 class KeyTerm(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition on one attribute, the attribute to the left: `:a < b` came in as `b > :a`."""
+    """One condition on one attribute, the attribute to the left: `:a < b` came in as `b > :a`.
+
+    No operator is one that no key can be looked up by, which only KeyConditions can ask for.
+    """
 
     name: str
-    operator: KeyOperator
+    operator: KeyOperator | None
     values: tuple[Attribute, ...]  # two with BETWEEN, else one
 
 
@@ -81,6 +84,8 @@ class SortRange(msgspec.Struct, frozen=True, kw_only=True):
                 )
             case "begins_with":
                 return begins(attribute, first)
+            case None:
+                raise AssertionError("no range is made of such a term")
             case operator:
                 return in_order(operator, attribute, first)
 
@@ -95,12 +100,12 @@ class KeyRange(msgspec.Struct, frozen=True, kw_only=True):
 class KeyCondition:
     """A key condition whose names and values are in."""
 
-    __slots__ = ("_terms", "tree")
+    __slots__ = ("_terms", "_tree")
 
-    def __init__(self, tree: ConditionNode) -> None:
-        """Take a tree that `resolve_condition` has made."""
-        self.tree = tree
-        self._terms: tuple[KeyTerm, ...] | None = None
+    def __init__(self, tree: ConditionNode | None, terms: tuple[KeyTerm, ...] = ()) -> None:
+        """Take a tree that `resolve_condition` has made; or terms, of an attribute each."""
+        self._tree = tree
+        self._terms: tuple[KeyTerm, ...] | None = terms if tree is None else None
 
     def terms(self) -> tuple[KeyTerm, ...]:
         """Check the shape: comparisons of one attribute each with values, joined by AND.
@@ -108,8 +113,9 @@ class KeyCondition:
         Raises: ExpressionError: one of the KEY_ complaints of a shape.
         """
         if self._terms is None:
+            assert self._tree is not None, "a condition without terms has a tree"
             try:
-                self._terms = _distinct(_terms_of(self.tree))
+                self._terms = _distinct(_terms_of(self._tree))
             except ExpressionError as error:
                 error.expression = ExpressionKind.KEY_CONDITION
                 raise
@@ -119,7 +125,8 @@ class KeyCondition:
         """Fit the condition to the keys of a table or index.
 
         Raises: ExpressionError: as `terms`, KEY_CONDITIONS_TOO_MANY, KEY_ELEMENT_MISSED,
-            KEY_VALUE_TYPE, KEY_VALUE_EMPTY, KEY_OPERATOR_UNSUPPORTED, or a value that is too long.
+            KEY_NOT_INDEXABLE, KEY_VALUE_TYPE, KEY_VALUE_EMPTY, KEY_OPERATOR_UNSUPPORTED, or a value
+            that is too long.
         """
         terms = self.terms()
         keys = [partition] if sort is None else [partition, sort]
@@ -133,7 +140,7 @@ class KeyCondition:
             raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=partition.name)
         [value] = _key_values(hashed, partition)[:1]
         if hashed.operator != "=":
-            raise ExpressionError(Complaint.KEY_OPERATOR_UNSUPPORTED, token=hashed.operator)
+            raise ExpressionError(Complaint.KEY_OPERATOR_UNSUPPORTED)
         _check_length(hashed, Complaint.PARTITION_VALUE_TOO_LONG, PARTITION_KEY_BYTES_MAX)
         if len(terms) == 1:
             return KeyRange(partition=(partition.kind, value), sort=None)
@@ -225,10 +232,14 @@ def _sort_range(term: KeyTerm, key: KeyAttribute) -> SortRange:
             return SortRange(kind=key.kind, low=first, high=values[1], term=term)
         case "begins_with":
             return SortRange(kind=key.kind, prefix=first, term=term)
+        case None:
+            raise AssertionError("no key is looked up by such a term")
 
 
 def _key_values(term: KeyTerm, key: KeyAttribute) -> list[KeyValue]:
     """Give a term's values as keys of the declared type."""
+    if term.operator is None:
+        raise ExpressionError(Complaint.KEY_NOT_INDEXABLE)
     tag = key.kind.value
     values: list[KeyValue] = []
     for attribute in term.values:

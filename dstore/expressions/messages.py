@@ -88,6 +88,28 @@ _SENTENCES: Final[Mapping[Complaint, str]] = {
     ),
     Complaint.PATHS_OVERLAP: "Two document paths overlap with each other; " + _REWRITE,
     Complaint.PATHS_CONFLICT: "Two document paths conflict with each other; " + _REWRITE,
+    Complaint.FORMER_ARGUMENT_COUNT: (
+        _INVALID + "Invalid number of argument(s) for the {token} ComparisonOperator"
+    ),
+    Complaint.FORMER_ARGUMENT_TYPE: (
+        _INVALID + "ComparisonOperator {token} is not valid for {type} AttributeValue type"
+    ),
+    Complaint.FORMER_ARGUMENT_TYPES_DIFFER: (
+        _INVALID + "AttributeValues inside AttributeValueList must be of same type"
+    ),
+    Complaint.FORMER_BETWEEN_REVERSED: (
+        "The BETWEEN condition was provided a range where the lower bound is greater than the "
+        "upper bound"
+    ),
+    Complaint.FORMER_VALUE_MISSING: (
+        _INVALID + "Only DELETE action is allowed when no attribute value is specified"
+    ),
+    Complaint.FORMER_DELETE_TYPE: (
+        _INVALID + "DELETE action with value is not supported for the type {type}"
+    ),
+    Complaint.FORMER_ADD_TYPE: _INVALID + "ADD action is not supported for the type {type}",
+    Complaint.FORMER_NAME_REPEATED: _INVALID + "Duplicate value in attribute name: {token}",
+    Complaint.FORMER_KEY_COUNT: "Conditions can be of length 1 or 2 only",
     Complaint.NAMES_EMPTY: "ExpressionAttributeNames must not be empty",
     Complaint.NAMES_KEY_TOO_LONG: (
         f"ExpressionAttributeNames contains invalid key: {_KEY_TOO_LONG} size of key: {{size}}"
@@ -139,6 +161,7 @@ _SENTENCES: Final[Mapping[Complaint, str]] = {
     ),
     Complaint.KEY_ELEMENT_MISSED: "Query condition missed key schema element: {name}",
     Complaint.KEY_OPERATOR_UNSUPPORTED: "Query key condition not supported",
+    Complaint.KEY_NOT_INDEXABLE: ("Attempted conditional constraint is not an indexable operation"),
     Complaint.KEY_VALUE_TYPE: (_INVALID + "Condition parameter type does not match schema type"),
     Complaint.KEY_VALUE_EMPTY: (
         "One or more parameter values are not valid. The AttributeValue for a key attribute "
@@ -161,6 +184,10 @@ _SENTENCES: Final[Mapping[Complaint, str]] = {
         "Filter Expression can only contain non-primary key attributes: "
         "Primary key attribute: {name}"
     ),
+    Complaint.FORMER_KEY_FILTERED: (
+        "QueryFilter can only contain non-primary key attributes: Primary key attribute: {name}"
+    ),
+    Complaint.FORMER_ITEM_TYPE: "Type mismatch for attribute to update",
     Complaint.ITEM_OPERAND_TYPE: ("An operand in the update expression has an incorrect data type"),
     Complaint.ITEM_ATTRIBUTE_MISSING: (
         "The provided expression refers to an attribute that does not exist in the item"

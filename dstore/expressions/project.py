@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from dstore.expressions.ast import Keys
 from dstore.expressions.paths import check_key_paths
-from dstore.expressions.source import Source
+from dstore.expressions.source import AnySource
 from dstore.model.values import Attribute, Item
 
 _Picks = dict[str | int, "_Picks | None"]  # None: the whole of it
@@ -21,7 +21,7 @@ class Projection:
 
     __slots__ = ("_picks", "paths", "source")
 
-    def __init__(self, paths: Iterable[Keys], source: Source | None = None) -> None:
+    def __init__(self, paths: Iterable[Keys], source: AnySource | None = None) -> None:
         """Take paths that are apart from each other (`paths.check_apart`)."""
         self.paths = tuple(paths)
         self.source = source

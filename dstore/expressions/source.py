@@ -2,7 +2,8 @@
 
 The text travels, with the names and values that it uses; the tree never does, and stays free to
 change. At the other end `Expressions` parses the text through its cache, and checks it as it checks
-a client's.
+a client's. What was asked without a text, by the parameters that expressions have replaced, travels
+as their terms, and is made into a tree again by `former`.
 """
 
 from __future__ import annotations
@@ -37,3 +38,27 @@ class Source(msgspec.Struct, frozen=True):
             {alias: names[alias] for alias in aliases if alias in names} or None,
             {alias: values[alias] for alias in aliases if alias in values} or None,
         )
+
+
+class FormerTerm(msgspec.Struct, frozen=True):
+    """What a former parameter says about one attribute of the item.
+
+    Attributes:
+        name: the attribute; never a path into one.
+        operator: a ComparisonOperator, an Action of AttributeUpdates, or "" of AttributesToGet.
+        values: what it is compared or changed with.
+    """
+
+    name: str
+    operator: str = ""
+    values: tuple[Attribute, ...] = ()
+
+
+class FormerSource(msgspec.Struct, frozen=True):
+    """A former parameter; of a condition, `is_any` says that one term of it is enough."""
+
+    terms: tuple[FormerTerm, ...]
+    is_any: bool = False
+
+
+AnySource = Source | FormerSource

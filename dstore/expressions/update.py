@@ -34,7 +34,7 @@ from dstore.expressions.ast import (
 from dstore.expressions.errors import Complaint, ExpressionError
 from dstore.expressions.evaluate import look, paths_in
 from dstore.expressions.paths import check_avoids, check_key_paths
-from dstore.expressions.source import Source
+from dstore.expressions.source import AnySource, FormerSource
 from dstore.model import numbers
 from dstore.model.sets import in_order
 from dstore.model.values import Attribute, Item
@@ -52,7 +52,7 @@ class Update:
 
     __slots__ = ("actions", "source", "touched")
 
-    def __init__(self, actions: tuple[Action, ...], source: Source | None = None) -> None:
+    def __init__(self, actions: tuple[Action, ...], source: AnySource | None = None) -> None:
         """Take actions that `resolve_update` has made."""
         self.actions = actions
         self.source = source
@@ -67,8 +67,9 @@ class Update:
             item: as it is stored, None if it is not there; never changed.
             key: the attributes that a new item begins with; needed if `item` is None.
         Returns: the new item, which shares with the old what did not change, and `touched`.
-        Raises: ExpressionError: ITEM_OPERAND_TYPE, ITEM_PATH_INVALID, ITEM_ATTRIBUTE_MISSING,
-            NUMBER_OVERFLOW, NUMBER_UNDERFLOW or NUMBER_PRECISION.
+        Raises: ExpressionError: ITEM_OPERAND_TYPE (FORMER_ITEM_TYPE of AttributeUpdates),
+            ITEM_PATH_INVALID, ITEM_ATTRIBUTE_MISSING, NUMBER_OVERFLOW, NUMBER_UNDERFLOW or
+            NUMBER_PRECISION.
         """
         actions = self.actions
         if item is None:
@@ -82,9 +83,18 @@ class Update:
             )
             item = dict(key or {})
         draft = _Draft(item)
-        for target, value in _planned(actions, item):
+        for target, value in self._planned(actions, item):
             draft.write(target, value)
         return draft.finished(), self.touched
+
+    def _planned(self, actions: Sequence[Action], item: Item) -> list[_Step]:
+        try:
+            return _planned(actions, item)
+        except ExpressionError as error:
+            is_former = isinstance(self.source, FormerSource)
+            if is_former and error.complaint is Complaint.ITEM_OPERAND_TYPE:
+                raise ExpressionError(Complaint.FORMER_ITEM_TYPE) from None
+            raise
 
     def check_keys(self, keys: Iterable[str]) -> None:
         """Refuse an update of the table's keys.
@@ -108,6 +118,16 @@ class Update:
             if len(_target(action)) == 1 and tag is not None and action.kind in _ASSIGNING:
                 known[str(_target(action)[0])] = tag
         return known
+
+    def constants(self) -> Item:
+        """Give the attributes that are SET to a value whatever the item is like."""
+        return {
+            str(_target(action)[0]): action.value.attribute
+            for action in self.actions
+            if action.kind is SectionKind.SET
+            and isinstance(action.value, Constant)
+            and len(_target(action)) == 1
+        }
 
 
 _ASSIGNING = frozenset({SectionKind.SET, SectionKind.ADD})

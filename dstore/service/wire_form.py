@@ -117,6 +117,12 @@ def check_values(values: dict[str, WireAttribute]) -> dict[str, Attribute]:
     return values  # type: ignore[return-value] # the same
 
 
+def check_attribute(attribute: WireAttribute) -> Attribute:
+    """Check one attribute as `check_item` does. Raises: Refused."""
+    _check(attribute, 1)
+    return attribute  # type: ignore[return-value] # the same
+
+
 def check_patch(patch: dict[str, WirePatch | None], level: int = 1) -> dict[str, Attribute | None]:
     """Check a patch as `merge_patch.patch_of` makes it. Raises: Refused."""
     check_names(patch)

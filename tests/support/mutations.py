@@ -30,6 +30,7 @@ from tests.property.test_expressions import (
     values,
 )
 from tests.support.expression_text import condition_text, operand_text, update_text
+from tests.support.former_terms import former_conditions, former_projections, former_updates
 
 INDEXED = TableSettings(
     index_attributes=(KeyAttribute(name="c", kind=KeyKind.NUMBER),),
@@ -74,7 +75,12 @@ def item_keys(draw: st.DrawFn) -> ItemKey:
 
 @st.composite
 def read_conditions(draw: st.DrawFn) -> Condition:
-    """Conditions as requests have them: read from a text, beside other names and values."""
+    """Conditions as requests have them: read from a text, beside other names and values.
+
+    Or, here as below, from the members that expressions have replaced.
+    """
+    if draw(st.booleans()):
+        return draw(former_conditions)
     text, given = condition_text(draw(conditions)), draw(values)
     try:
         return Expressions(NAMES, given).condition(text)
@@ -86,6 +92,8 @@ def read_conditions(draw: st.DrawFn) -> Condition:
 @st.composite
 def read_updates(draw: st.DrawFn) -> Update:
     """The same of updates."""
+    if draw(st.booleans()):
+        return draw(former_updates)
     text, given = update_text(draw(updates)), draw(update_values)
     try:
         return Expressions(NAMES, given).update(text)
@@ -97,6 +105,8 @@ def read_updates(draw: st.DrawFn) -> Update:
 @st.composite
 def read_projections(draw: st.DrawFn) -> Projection:
     """The same of projections."""
+    if draw(st.booleans()):
+        return draw(former_projections)
     texts = [operand_text(path) for path in draw(st.lists(paths, min_size=1, max_size=3))]
     try:
         return Expressions(NAMES, None).projection(", ".join(texts))

@@ -89,7 +89,7 @@ def check_item(given: dict[str, Any]) -> Item:
     item: Item = given
     for name, value in given.items():
         if not 0 < len(name) <= _SHORT_NAME_CHARS_MAX:
-            _check_name(name)
+            check_name(name)
         # Most are strings, and a call for each would be most of what this costs.
         if "S" in value and len(value) == 1:
             continue
@@ -175,7 +175,8 @@ def _not_numeric(text: str) -> AwsError:
     return validation(f"{_NOT_NUMERIC}: {shown([text])}" if text else _NOT_NUMERIC)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse an attribute name that is empty or too long. Raises: AwsError."""
     if not name:
         raise validation(_EMPTY_NAME)
     if len(name.encode()) > ATTRIBUTE_NAME_BYTES_MAX:
@@ -234,7 +235,7 @@ def _check_map(content: Any, level: int) -> Item:
     made: Item = {}
     for name, value in content.items():
         if not 0 < len(name) <= _SHORT_NAME_CHARS_MAX:
-            _check_name(name)
+            check_name(name)
         made[name] = _checked(value, inside)
     return made
 

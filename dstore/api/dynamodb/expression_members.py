@@ -1,8 +1,9 @@
-"""The members of a request that are expressions, and those that expressions have replaced.
+"""The members of a request that are expressions, beside those that expressions have replaced.
 
 AWS's order, the same for every operation: what may not stand together (`check_together`), then,
-behind the operation's other members, the maps of names and values (`expressions_of`), then each
-text. An operation states once, as a value, which members it has.
+behind the operation's other members, the former ones (`former_members`), the maps of names and
+values (`expressions_of`), then each text. An operation states once, as a value, which members it
+has.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.attributes import check_attribute
 from dstore.api.dynamodb.errors import AwsError, validation
+from dstore.api.dynamodb.former_members import read_attributes_to_get, read_expected
 from dstore.expressions import Condition, Expressions, Projection, Update, sole_condition
 from dstore.expressions.resolve import check_names, check_values
 from dstore.service.item_writes import Guard
@@ -24,17 +26,6 @@ if TYPE_CHECKING:
 NAMES: Final = "ExpressionAttributeNames"
 VALUES: Final = "ExpressionAttributeValues"
 PROJECTION: Final = "ProjectionExpression"
-
-# What a client of the former parameters writes instead.
-_SUCCESSORS: Final = {
-    "AttributesToGet": "ProjectionExpression",
-    "AttributeUpdates": "UpdateExpression",
-    "ConditionalOperator": "AND and OR within an expression",
-    "Expected": "ConditionExpression",
-    "KeyConditions": "KeyConditionExpression",
-    "QueryFilter": "FilterExpression",
-    "ScanFilter": "FilterExpression",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +53,7 @@ class ExpressionMembers:
     def check_together(self, members: Mapping[str, Any]) -> None:
         """Refuse members that exclude each other, or that need an expression and have none.
 
-        Raises: AwsError: ValidationException. The former parameters alone are refused too, last:
-            dStore does not offer them.
+        Raises: AwsError: ValidationException.
         """
         if self._all.isdisjoint(members):
             return
@@ -83,8 +73,6 @@ class ExpressionMembers:
             raise validation(f"{NAMES} can only be specified when using expressions")
         if members.get(VALUES) is not None:
             self._check_values_used(expressions)
-        if former:
-            raise _not_offered(former)
 
     def _check_values_used(self, expressions: list[str]) -> None:
         using = self._using
@@ -106,12 +94,13 @@ def expressions_of(members: Mapping[str, Any]) -> Expressions:
 
 
 def read_guard(members: Mapping[str, Any]) -> Guard | None:
-    """Read the ConditionExpression of a request that has no other expression.
+    """Read the Expected or the ConditionExpression of a request that has no other expression.
 
     Raises: AwsError, ExpressionError.
     """
     if members.get("ConditionExpression") is None:
-        return None  # `check_together` has made sure that there are no names and values either
+        # `check_together` has made sure that there are no names and values either.
+        return guard_of(read_expected(members), members)
     condition = sole_condition(
         members["ConditionExpression"], members.get(NAMES), _values_of(members)
     )
@@ -119,12 +108,12 @@ def read_guard(members: Mapping[str, Any]) -> Guard | None:
 
 
 def read_projection(members: Mapping[str, Any]) -> Projection | None:
-    """Read the ProjectionExpression of a request that has no other expression.
+    """Read the AttributesToGet or the ProjectionExpression of a request with nothing beside it.
 
-    Raises: ExpressionError.
+    Raises: AwsError, ExpressionError.
     """
     if members.get(PROJECTION) is None:
-        return None  # nor names
+        return read_attributes_to_get(members)  # nor names
     expressions = expressions_of(members)
     projection = projection_of(expressions, members)
     expressions.finish()
@@ -188,9 +177,3 @@ def _checked(alias: str, value: Attribute) -> Attribute:
         return check_attribute(value)
     except AwsError as error:
         raise validation(f"{VALUES} contains invalid value: {error.text} for key {alias}") from None
-
-
-def _not_offered(former: list[str]) -> AwsError:
-    """Say what dStore does not offer, and what to write instead; never ignore it."""
-    successors = "; ".join(f"use {_SUCCESSORS[name]} instead of {name}" for name in former)
-    return validation(f"dStore does not offer the legacy parameters of expressions: {successors}")

@@ -32,6 +32,7 @@ INVALID_START: Final = "The provided starting key is invalid"
 
 _encode: Final = msgspec.json.Encoder().encode
 _COUNT: Final = "COUNT"
+_PROJECTING: Final = ("ProjectionExpression", "AttributesToGet")  # one of them at most
 _CHOSEN: Final = {
     _COUNT: "only the Count",
     "ALL_ATTRIBUTES": "ALL_ATTRIBUTES",
@@ -63,19 +64,18 @@ def check_select(members: Members, *, prefix: str = "") -> None:
 
     Args:
         members: the request's.
-        prefix: what stands before the texts about projections; Query has one there, Scan none.
+        prefix: what stands before the texts; Query has one there, Scan none.
     Raises: AwsError: ValidationException.
     """
     select = members.get("Select")
     if select is None:
         return
-    is_projected = members.get("ProjectionExpression") is not None
-    if is_projected and select in _CHOSEN:
+    projecting = [name for name in _PROJECTING if members.get(name) is not None]
+    if projecting and select in _CHOSEN:
         raise validation(
-            f"{prefix}Cannot specify the ProjectionExpression when choosing to get "
-            f"{_CHOSEN[select]}"
+            f"{prefix}Cannot specify the {projecting[0]} when choosing to get {_CHOSEN[select]}"
         )
-    if not is_projected and select == "SPECIFIC_ATTRIBUTES":
+    if not projecting and select == "SPECIFIC_ATTRIBUTES":
         raise validation(
             f"{prefix}Must specify the AttributesToGet or ProjectionExpression when choosing to "
             "get SPECIFIC_ATTRIBUTES"

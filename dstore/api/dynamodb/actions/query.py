@@ -14,6 +14,12 @@ from dstore.api.dynamodb.expression_members import (
     filter_of,
     projection_of,
 )
+from dstore.api.dynamodb.former_members import (
+    KEY_CONDITIONS,
+    read_attributes_to_get,
+    read_filter,
+    read_key_conditions,
+)
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.page_requests import (
     INVALID_START,
@@ -33,7 +39,7 @@ from dstore.service.queries import PageAsk, query_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
-    from dstore.expressions import KeyRange
+    from dstore.expressions import Condition, KeyCondition, KeyRange, Projection
     from dstore.model.ranges import Table
     from dstore.model.values import Item
 
@@ -45,7 +51,6 @@ _EXPRESSIONS: Final = ExpressionMembers(
 _EXPRESSIONS_BESIDE: Final = ExpressionMembers(
     expressions=_EXPRESSIONS.expressions, former=_EXPRESSIONS.former[:-1]
 )
-_KEY_CONDITIONS: Final = ExpressionMembers(expressions=(), former=("KeyConditions",))
 # Of paritysuite/dynamodb-conformance, tests/tier3/error-messages/query (run against AWS).
 _LIMIT: Final = of.Member("Limit", Integer())
 _ERROR_PREFIX: Final = "1 validation error detected: "
@@ -62,19 +67,12 @@ def _plan(call: Call) -> tuple[Table, PageAsk]:
     members = call.members
     _check_limit(members.get("Limit"))
     _check_together(members)
+    former_filter = read_filter(members, "QueryFilter")
+    former_projection = read_attributes_to_get(members)
     start = start_of(members)
-    text = members.get("KeyConditionExpression")
-    if text is None:
-        raise validation(
-            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
-            "request."
-        )
-    expressions = expressions_of(members)
-    condition = expressions.key_condition(text)
-    kept = filter_of(expressions, members)
-    projection = projection_of(expressions, members)
-    expressions.finish()
+    condition, kept, projection = _expressions_in(members)
     condition.terms()  # its shape comes before the table; how many conditions there are, after
+    kept, projection = kept or former_filter, projection or former_projection
     check_select(members, prefix=_ERROR_PREFIX)
     table = table_of(call, members["TableName"])
     definition = table.definition
@@ -98,6 +96,22 @@ def _plan(call: Call) -> tuple[Table, PageAsk]:
     )
 
 
+def _expressions_in(members: Members) -> tuple[KeyCondition, Condition | None, Projection | None]:
+    """Read the key condition, in either form, and the other expressions. Raises: AwsError."""
+    text = members.get("KeyConditionExpression")
+    if text is None and members.get(KEY_CONDITIONS) is None:
+        raise validation(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the "
+            "request."
+        )
+    expressions = expressions_of(members)
+    condition = None if text is None else expressions.key_condition(text)
+    kept = filter_of(expressions, members)
+    projection = projection_of(expressions, members)
+    expressions.finish()
+    return condition or read_key_conditions(members), kept, projection
+
+
 def _check_limit(limit: int | None) -> None:
     """Refuse a limit below 1: behind other constraints, and in words that only Query has."""
     if limit is not None and limit < 1:
@@ -108,12 +122,11 @@ def _check_limit(limit: int | None) -> None:
 
 
 def _check_together(members: Members) -> None:
-    """Refuse expressions beside what they have replaced, and what they have replaced alone."""
-    if members.get("KeyConditions") is None or members.get("KeyConditionExpression") is not None:
-        _EXPRESSIONS.check_together(members)
-        return
-    _EXPRESSIONS_BESIDE.check_together(members)
-    _KEY_CONDITIONS.check_together({"KeyConditions": members["KeyConditions"]})
+    """Refuse expressions beside what they have replaced."""
+    is_beside = (
+        members.get(KEY_CONDITIONS) is not None and members.get("KeyConditionExpression") is None
+    )
+    (_EXPRESSIONS_BESIDE if is_beside else _EXPRESSIONS).check_together(members)
 
 
 def _key_of_start(start: Item, table: Table) -> bytes:

@@ -14,6 +14,7 @@ from dstore.api.dynamodb.expression_members import (
     filter_of,
     projection_of,
 )
+from dstore.api.dynamodb.former_members import read_attributes_to_get, read_filter
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.page_requests import (
     INVALID_START,
@@ -54,11 +55,13 @@ def _plan(call: Call) -> tuple[Table, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _EXPRESSIONS.check_together(members)
+    former_projection = read_attributes_to_get(members)
+    former_filter = read_filter(members, "ScanFilter")
     start = start_of(members)
     segment, segments = _segment_of(members)
     expressions = expressions_of(members)
-    kept = filter_of(expressions, members)
-    projection = projection_of(expressions, members)
+    kept = filter_of(expressions, members) or former_filter
+    projection = projection_of(expressions, members) or former_projection
     expressions.finish()
     check_select(members)
     table = table_of(call, members["TableName"])

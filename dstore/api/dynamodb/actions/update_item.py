@@ -15,7 +15,12 @@ from dstore.api.dynamodb.expression_members import (
     guard_of,
     update_of,
 )
-from dstore.api.dynamodb.index_key_values import check_assigned_types, check_paths
+from dstore.api.dynamodb.former_members import read_expected, read_updates
+from dstore.api.dynamodb.index_key_values import (
+    check_assigned_types,
+    check_index_keys,
+    check_paths,
+)
 from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import check_new_key, key_of_map
 from dstore.api.dynamodb.table_names import table_of
@@ -45,15 +50,19 @@ def _plan(call: Call) -> tuple[ItemKey, UpdateItem]:
     members = call.members
     _EXPRESSIONS.check_together(members)
     given = check_item(members["Key"])
+    # A request has expressions, or what they have replaced, or neither.
+    former_change, expected = read_updates(members), read_expected(members)
     expressions = expressions_of(members)
-    change = update_of(expressions, members)
-    condition = condition_of(expressions, members)
+    change = update_of(expressions, members) or former_change
+    condition = condition_of(expressions, members) or expected
     expressions.finish()
     table = table_of(call, members["TableName"])
     key = key_of_map(given, table)
     check_new_key(key.attributes, table.definition)
     if change is not None:
         _check_targets(change, table.definition)
+    if former_change is not None:
+        check_index_keys(former_change.constants(), table.definition)
     if condition is not None:
         check_paths(condition, table.definition)
     return key, update(change, key=key, guard=guard_of(condition, members))

@@ -313,7 +313,7 @@ async def test_projections(node: Node) -> None:
 @pytest.mark.parametrize(
     ("operation", "members", "expected"),
     [
-        ("GetItem", {"AttributesToGet": ["a"]}, "use ProjectionExpression instead of Attrib"),
+        ("GetItem", {"AttributesToGet": ["a", "a"]}, "Duplicate value in attribute name: a"),
         (
             "GetItem",
             {"AttributesToGet": ["a"], "ProjectionExpression": "a"},
@@ -331,7 +331,8 @@ async def test_projections(node: Node) -> None:
                 "Expression parameters: {ConditionExpression}"
             ),
         ),
-        ("UpdateItem", {"AttributeUpdates": {}}, "use UpdateExpression instead of AttributeU"),
+        ("UpdateItem", {"AttributeUpdates": {"a": {}}}, "Only DELETE action is allowed when no"),
+        ("UpdateItem", {"ConditionalOperator": "OR"}, "cannot be used without Filter or Expected"),
         (
             "UpdateItem",
             {"ExpressionAttributeValues": {}},

@@ -153,7 +153,7 @@ async def test_writes_refused(node: Node, requests: dict[str, Any], text: str) -
             {HASH: {"Keys": [key("a")], "ProjectionExpression": "a", "AttributesToGet": ["a"]}},
             "Can not use both expression and non-expression parameters",
         ),
-        ({HASH: {"Keys": [key("a")], "AttributesToGet": ["a"]}}, "use ProjectionExpression"),
+        ({HASH: {"Keys": [key("a")], "AttributesToGet": ["a", "a"]}}, "Duplicate value in attr"),
         ({HASH: {"Keys": []}}, "Member must have length greater than or equal to 1"),
     ],
 )

@@ -113,10 +113,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "former form": (
         {"TableName": "sorted", "KeyConditions": {}, "ProjectionExpression": "x"},
-        (
-            "dStore does not offer the legacy parameters of expressions: use "
-            "KeyConditionExpression instead of KeyConditions"
-        ),
+        "Conditions can be of length 1 or 2 only",
     ),
     "start before condition": (
         {"TableName": "sorted", **start(p={})},
