@@ -21,6 +21,10 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # Where a skipped test is a failure: what can't be tested there is not known to work.
 _IS_STRICT = os.environ.get("CI") == "true" or os.environ.get("DSTORE_TEST_STRICT") == "1"
 
+# What tests start is forked and becomes another program at once; gRPC's threads, begun anew between
+# the two, have ended psql.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 # The same examples in every run: a failure is there again when somebody looks, and a slow machine
 # fails nothing. HYPOTHESIS_PROFILE=explore draws new examples, ten times as many.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
