@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from dstore.base.limits import KIB, MIB
+from dstore.base.limits import MIB
 
 SPLIT_BYTES: Final = 1_024 * MIB  # of a replica, from which on its range is split
-SPLIT_BYTES_LEAST: Final = 64 * KIB  # that an operator can set it to
+SPLIT_BYTES_LEAST: Final = 1 * MIB  # that an operator can set it to; an empty file has a tenth
 SPLIT_REQUESTS_PER_S: Final = 1_000  # from which on a range is split: a third of what a core does
 SPLIT_SUSTAINED_S: Final = 120.0  # for which they must have come
 # A hot range is split only if it is so much of an average node's part of all requests: a smaller

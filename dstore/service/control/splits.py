@@ -355,8 +355,6 @@ class Splits:
             async with realm.plane.store.snapshot() as tx:
                 is_there = await tables.get_range(tx, range_id) is not None
                 split = await splits.get(tx, range_id)
-            if not is_there:
-                return
             if (why := self._refused.pop(range_id, "")) and await self._fail(step, why):
                 return
             shown = msgspec.json.encode(_progress(split)).decode()
@@ -372,6 +370,8 @@ class Splits:
                 if not is_ours:
                     return
                 written = shown
+            if not is_there:
+                return
             await asyncio.sleep(MOVES_FOLLOWED_S)
 
     async def _fail(self, step: Step, why: str) -> bool:
@@ -394,10 +394,4 @@ def _subject(parameters: str) -> SplitSubject:
 def _progress(split: SplitRecord | None) -> dict[str, str]:
     if split is None:
         return {"state": "waiting"}
-    return {
-        "state": str(split.state),
-        "at": f"{split.at_hash:08x}",
-        "low": split.low_id,
-        "high": split.high_id,
-        "why": str(split.why),
-    }
+    return {"state": str(split.state), "at": f"{split.at_hash:08x}", "why": str(split.why)}

@@ -89,7 +89,10 @@ class NodeCall:
                 self.waiter.set_result(None)
         elif self.until is not None:
             until, self.until = self.until, None
-            until.reschedule(get_running_loop().time())
+            # Whoever has split a range says in a moment that the write was not done: then it can be
+            # asked of the part that has the key. A doubt nobody could end, the range being gone.
+            is_awaited = newest is None and self.doing is Doing.ONCE
+            until.reschedule(get_running_loop().time() + (MOVE_WAIT_S if is_awaited else 0.0))
 
 
 class NodeCalls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -382,6 +383,7 @@ async def test_an_operator_has_a_range_split(place: Place) -> None:
         cluster.primaries.weights = {7: 100, MIDDLE: 100}
         done = await ended(await placing.split(RangeId(before.range_id), actor="tester"))
         assert (done.state, done.error) == (TaskState.DONE, "")
+        assert json.loads(done.progress)["state"] == "done"
         assert _bounds(await cluster.values()) == [MIDDLE - 1, HASH_MAX]
         record = await _record(leader, before.range_id)
         assert record is not None

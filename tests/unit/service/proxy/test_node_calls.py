@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dstore.base.limits import (
+    MOVE_WAIT_S,
     NODE_CALLS_STUCK_MAX,
     PROXY_CALL_TIMEOUT_S,
     PROXY_RETRY_AFTER_MS,
@@ -215,6 +216,35 @@ def test_a_range_that_is_gone() -> None:
         failed, at_s = await caught(here.calls.ask(here.ref, here.read()))
         assert failed is NotMine
         assert at_s == pytest.approx(1.0)
+
+    routed(test)
+
+
+def test_a_range_that_is_split_while_a_write_waits_there() -> None:
+    """Its primary says that it was not done, if a little later than the view shows the split."""
+
+    async def test(here: Routed) -> None:
+        here.node(0).takes_s, here.node(0).fails = 1.5, NotMine(here.ref.range_id)
+        here.loop.call_later(1.0, here.watcher.show, {RANGE: None, "table/acme/orders": None})
+        failed, at_s = await caught(here.calls.ask(here.ref, here.write(), doing=Doing.ONCE))
+        assert failed is NotMine
+        assert at_s == pytest.approx(1.5)
+
+    routed(test)
+
+
+@pytest.mark.parametrize("doing", [Doing.READING, Doing.ONCE])
+def test_who_does_not_say_so_is_waited_for_briefly(doing: Doing) -> None:
+    """A read is asked elsewhere at once; of a write nobody knows."""
+
+    async def test(here: Routed) -> None:
+        here.node(0).hangs = True
+        here.loop.call_later(1.0, here.watcher.show, {RANGE: None, "table/acme/orders": None})
+        is_read = doing is Doing.READING
+        request: Any = here.read() if is_read else here.write()
+        failed, at_s = await caught(here.calls.ask(here.ref, request, doing=doing))
+        assert failed is (NotMine if is_read else Unknown)
+        assert at_s == pytest.approx(1.0 if is_read else 1.0 + MOVE_WAIT_S)
 
     routed(test)
 
