@@ -12,6 +12,7 @@ who was asked for nothing, so the set is changed only while the range is used, o
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dstore.base.limits import (
@@ -93,8 +94,8 @@ class Members:
         self._stirred.set()
 
     def heard(self, follower: Follower) -> None:
-        """Look at whoever may join."""
-        if not follower.is_required:
+        """Look at whoever may join, or is not to count any more."""
+        if not follower.is_required or _needs_tending(follower):
             self._stirred.set()
 
     def close(self) -> None:
@@ -275,6 +276,8 @@ class Members:
             self._stirred.clear()
             if self._may_rest():
                 await self._stirred.wait()
+            elif self._is_steady():
+                await self._until_due()
             await pause_ms(REPLICA_TENDED_MS)
             self._keep_log()
             async with self.changing:
@@ -290,6 +293,23 @@ class Members:
         return all(
             each.is_leaving or each.is_silent(REPLICA_SILENT_MS) for each in self._learners()
         )
+
+    def _is_steady(self) -> bool:
+        """Tell whether nothing is to be tended unless somebody falls silent, or says something."""
+        return len(self._required_now) == len(self.followers) and not any(
+            map(_needs_tending, self._required_now)
+        )
+
+    async def _until_due(self) -> None:
+        """Wait until somebody may have fallen silent, or something else has changed."""
+        if not self._required_now:
+            await self._stirred.wait()
+            return
+        heard_ns = min(each.heard_ns for each in self._required_now)
+        due_ms = REPLICA_SILENT_MS - since_ms(self._around.clock, heard_ns)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(due_ms - REPLICA_TENDED_MS / 2, 0) / 1_000):
+                await self._stirred.wait()
 
     async def _tend_once(self) -> bool:
         """Change the set, if it is to be changed. Returns: whether that was tried."""
@@ -377,3 +397,7 @@ class Members:
             self._joining = None
             self._note_required()
             self._leader.look()
+
+
+def _needs_tending(follower: Follower) -> bool:
+    return follower.is_leaving or follower.needs_copy or follower.is_wrong

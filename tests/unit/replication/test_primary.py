@@ -256,3 +256,26 @@ async def test_the_log_is_kept_for_a_copy_that_takes_long(around: Surroundings) 
     primary._members._keep_log()
     assert primary.wanted_after_seq == 900_000 - REPLICA_LAG_RECORDS_MAX
     primary.close()
+
+
+async def test_a_range_in_use_is_tended_when_there_is_something_to_tend(
+    around: Surroundings, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times a second each, a node's thousands of ranges kept it busy with nothing."""
+    looks: list[Members] = []
+    tend_once = Members._tend_once
+
+    async def counted(self: Members) -> bool:
+        looks.append(self)
+        return await tend_once(self)
+
+    monkeypatch.setattr(Members, "_tend_once", counted)
+    others.there = {uuid(OTHER), uuid(THIRD)}
+    primary = a_primary(around, placement(replica(ME), replica(OTHER), replica(THIRD)))
+    for _ in range(20):
+        asking = primary.certain()
+        if asking is not None:
+            await asking
+        await asyncio.sleep(0.1)
+    assert len(looks) <= 5
+    primary.close()
