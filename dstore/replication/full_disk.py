@@ -56,7 +56,7 @@ class FullDisk:
         self._tries = self._tries + 1 if is_full else 0
 
     def has_room(self) -> None:
-        """Hear that the range was opened."""
+        """Hear that the range was opened, or is another's: then its own disk is not in the way."""
         self._is_met, self._tries = False, 0
 
     async def rest(self, news: asyncio.Event) -> None:

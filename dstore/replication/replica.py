@@ -370,6 +370,8 @@ class Replica:
             await self._disk.make_way(placed)
             async with self._around.turns.one(self.range_id):
                 await self._open(placed)
+        else:
+            self._disk.has_room()
 
     def _is_mine(self, placed: Placed) -> bool:
         return placed.value.node == self._around.node and any(
