@@ -209,10 +209,8 @@ class SimDisk:
         former.is_off, self._replacement = True, None
         files: dict[str, tuple[bytes, _Inode | None]]
         if replacement is not None:
-            files = {
-                name: (content, _Inode(durable=bytearray(content)))
-                for name, content in replacement.items()
-            }
+            # Which of them are SQLite's shows when it opens them; what others hold is durable.
+            files = {name: (content, None) for name, content in replacement.items()}
             former.unsynced.clear()
         else:
             files = self._survivors(former) if former.has_lost_power else self._kept(former)

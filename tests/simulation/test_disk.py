@@ -148,6 +148,20 @@ def test_an_old_copy_and_an_empty_disk(disk: SimDisk) -> None:
     assert Life(disk).found() == []
 
 
+def test_a_key_file_beside_an_old_copy_is_durable_at_once(disk: SimDisk) -> None:
+    """What is written behind a backup without SQLite goes with no power (returned 30015)."""
+    own = disk.directory / "settings"
+    own.write_bytes(b"of the backup")
+    backup = disk.backup()
+    disk.kill()
+    disk.put_back(backup)
+    disk.restart()
+    (disk.directory / "settings").write_bytes(b"newer")
+    disk.cut()
+    disk.restart()
+    assert (disk.directory / "settings").read_bytes() == b"newer"
+
+
 def test_rot_is_found(disk: SimDisk) -> None:
     """B17: a bit that flips in a file is never taken for data."""
     life = Life(disk)
