@@ -305,8 +305,9 @@ class SplitNode:
     async def _begin_empty(self, placed: Placed, seed: tuple[str, str, int] | None) -> bool:
         """Begin as a learner, in which nothing is. Returns: whether that was done."""
         range_id = placed.value.range_id
-        if not placed.value.is_settled:
-            return False
+        shown = (await self.cluster.world.coordination.embedded.get(placed.path.path)).kv
+        if not placed.value.is_settled or shown is None or shown.mod_revision != placed.revision:
+            return False  # nobody knows who has it, or a watch that is behind has told of it
         mine = [each for each in placed.value.in_sync if each.node == self.me]
         if any(each.incarnation != self.disk_id for each in mine):
             return False  # a disk that was here before is meant
@@ -357,7 +358,7 @@ class SplitNode:
                 await self._uproot(range_id, parent, epoch)
         known = {each.value.range_id for each in self.placed.values()}
         for range_id in self.ranges():
-            if not (range_id in now or range_id in known or range_id in self.cluster.store):
+            if range_id in self.cluster.done and range_id not in now and range_id not in known:
                 await self._give_up_one(range_id, now)
 
     async def _give_up_one(self, range_id: str, now: dict[str, values.RangePlacement]) -> None:

@@ -92,6 +92,7 @@ class SplitCluster:
         self.lives: dict[int, SplitNode] = {}
         self.bounds: dict[str, tuple[int, int]] = {RANGE_ID: (0, HASH_MAX)}
         self.store = {RANGE_ID}  # the ranges that control's store knows
+        self.done = set[str]()  # those that it knows to be split
         self.learns = 0.3  # of a control's looks at children that its store does not know
         self._primaries = Primaries()
         self._told: list[str] = []
@@ -403,6 +404,7 @@ class SplitCluster:
             ]
             if len(within) == len(_CHILDREN) and random.random() < self.learns:
                 self.store.discard(range_id)
+                self.done.add(range_id)
                 self.store.update(each.value.range_id for each in within)
 
     async def _ask_to_cut(self, placed: Placed, peers: dict[str, Peer]) -> None:
