@@ -101,9 +101,11 @@ async def copy_to(replica: Replica, source: Source, copy: Copy, *, around: Surro
             promised_epoch, index = taken.promised_epoch, index + 1
             break
         # The next one is read while this one is on its way, and written.
+        began_ns = around.clock.monotonic_ns()
         taken, (page, place) = await asyncio.gather(
             _sent(peer, piece, around), source.copy_page(place)
         )
+        around.pace.rest(began_ns, clock=around.clock)
         promised_epoch, index = taken.promised_epoch, index + 1
     if promised_epoch > source.epoch:
         source.depose(promised_epoch)

@@ -275,6 +275,7 @@ class Primary:
     def _use(self) -> None:
         """Note that somebody asks for something."""
         is_idle, self._used_ns = self.is_idle, self._now_ns()
+        self._around.pace.used(self._used_ns)
         if is_idle:
             self._members.rouse()
 

@@ -94,7 +94,9 @@ class Node:
     ) -> None:
         """Wire the use cases; nothing is read yet."""
         self.replications = replications
-        self.pace = Pace(bytes_per_s=options.copy_bytes_per_s)  # of copies that are sent
+        self.pace = Pace(
+            bytes_per_s=options.copy_bytes_per_s, rests=True
+        )  # of copies that are sent
         """Of ranges that are replicas, by id; noted before their files are opened."""
         self.uuid = keys.uuid
         self.control_planes = keys.control_planes  # that it is enrolled with

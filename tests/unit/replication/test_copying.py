@@ -68,6 +68,11 @@ class _Peer:
         return CopyTaken(promised_epoch=self.promised_epoch)
 
 
+class _Standing(SystemClock):
+    def monotonic_ns(self) -> int:
+        return 10**9
+
+
 @dataclass(kw_only=True)
 class _Around:
     peer: _Peer
@@ -143,3 +148,22 @@ async def test_all_senders_share_the_pace() -> None:
     began_s = time.monotonic()
     await asyncio.gather(*(pace.wait(20_000, clock=clock) for _ in range(4)))
     assert time.monotonic() - began_s >= 3 * 0.02
+
+
+@pytest.mark.parametrize(("is_used", "waits"), [(True, [0.05]), (False, [])])
+async def test_copies_rest_while_the_node_serves_requests(
+    monkeypatch: pytest.MonkeyPatch, is_used: bool, waits: list[float]
+) -> None:
+    """As long as what they took before, so that half of it is left; alone they go on at once."""
+    waited: list[float] = []
+
+    async def _sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    clock, pace = _Standing(), Pace(bytes_per_s=0, rests=True)
+    if is_used:
+        pace.used(clock.monotonic_ns())
+    pace.rest(clock.monotonic_ns() - 50_000_000, clock=clock)
+    monkeypatch.setattr("dstore.replication.pace.asyncio.sleep", _sleep)
+    await pace.wait(1, clock=clock)
+    assert waited == waits
