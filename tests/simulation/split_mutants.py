@@ -134,6 +134,6 @@ SPLIT_MUTANTS: Final = tuple(
         (_takes_an_unknown_cut_for_failed, SPLIT, 2),
         (_cuts_in_two_steps, SPLIT, 0),
         (_counts_who_learns, SPLIT, 4),
-        (_recovers_the_parent, RECOVERED, 0),
+        (_recovers_the_parent, RECOVERED, 12),
     )
 )
