@@ -133,10 +133,12 @@ class RollingCluster(DepartingCluster):
     async def _restart(self, name: str) -> None:
         machine = self.world.machines[name]
         node = self.lives[self.nodes.index(machine) + 1]
-        await node.process.run(depart(node), name="depart")
-        self.world.trace.event("departed", name)
-        self.world.trace.counts["departed.slowest_ms"] = int(self.slowest_s * 1_000)
-        machine.kill()
+        try:
+            await node.process.run(depart(node), name="depart")
+            self.world.trace.event("departed", name)
+            self.world.trace.counts["departed.slowest_ms"] = int(self.slowest_s * 1_000)
+        finally:  # as above, and when the play ends meanwhile
+            machine.kill()
 
 
 async def _nothing(_random: Any) -> None:
