@@ -62,9 +62,20 @@ async def give_to_another(placed: Placed, around: Surroundings) -> None:
     """
     try:
         heir = await heir_of_the_unheard(placed, around)
-        if heir is None:
-            return
-        value = placements.with_primary(placed.value, heir)
+    except CoordinatorError as error:
+        _log.info("range_not_given_on", range=placed.value.range_id, reason=error.message)
+        return
+    if heir is not None:
+        await give_to(placed, heir, around)
+
+
+async def give_to(placed: Placed, heir: str, around: Surroundings) -> None:
+    """Make an in-sync replica the primary of a range that can't be opened here.
+
+    Raises: Overtaken: it is, or the range's value is another one anyway.
+    """
+    value = placements.with_primary(placed.value, heir)
+    try:
         now = await placements.swap(around.coordinator, placed, value, pause=pause_ms)
     except CoordinatorError as error:
         _log.info("range_not_given_on", range=placed.value.range_id, reason=error.message)

@@ -323,11 +323,12 @@ class Members:
         leaving = next((one.node for one in self.required() if one.is_leaving), None)
         if leaving is not None and await self._drop({*lost, leaving}):
             return True
-        if lost:
-            return await self._drop(lost) or await self._give_up()
+        if lost and (await self._drop(lost) or await self._give_up()):
+            return True
         wrong = {each.node for each in self.required() if each.is_wrong}
         if wrong and await self._drop(wrong):
             return True
+        # Where too few are left without the lost ones, somebody else is what lets them go.
         ready = next(filter(self._is_ready, self._learners()), None)
         if ready is not None:
             await self._join(ready)

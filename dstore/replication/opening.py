@@ -19,7 +19,7 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError
 from dstore.replication import placements
-from dstore.replication.cut_off import give_to_another
+from dstore.replication.cut_off import give_to, give_to_another
 from dstore.replication.forks import last_common_seq
 from dstore.replication.placements import Overtaken
 from dstore.replication.replica_calls import FetchRecords, SealReplica
@@ -75,6 +75,10 @@ async def gather_log(
     the range's value is another one. So it becomes if control finds that a replica has lost its
     disk: nothing is left there to wait for.
 
+    A log that goes on where this one does not reach, since it was cut there, can't be had: this
+    replica has less than it acknowledged, as behind an old copy of its disk that was put back. Then
+    whoever has that log is made the primary, with nothing to gather.
+
     Args:
         placed: the range's value, in the epoch that is being opened.
         own: this node's replica, which has promised the epoch to itself.
@@ -90,8 +94,12 @@ async def gather_log(
     while True:
         heard = await _seal_all(placed, around)
         missing = {each.node for each in _others(placed, around)} - heard.keys()
-        if not missing and await _fetch_longest(placed, own, around, heard=heard):
-            return placed
+        if not missing:
+            node = await _fetch_longest(placed, own, around, heard=heard)
+            if node is None:
+                return placed
+            if since_ms(around.clock, began_ns) > patience_ms:
+                await give_to(placed, node, around)
         if missing and since_ms(around.clock, began_ns) > patience_ms:
             placed = await _leave_out(placed, missing, around)
             if since_ms(around.clock, began_ns) > REPLICA_UNOPENED_MS:
@@ -150,21 +158,21 @@ async def _seal(placed: Placed, replica: Replica, around: Surroundings) -> Stand
 
 async def _fetch_longest(
     placed: Placed, own: OwnReplica, around: Surroundings, *, heard: dict[str, Standing]
-) -> bool:
+) -> str | None:
     """Take over what the longest of the sealed logs has more than ours.
 
-    Returns: False if it could not be had; then who has it is asked again, or left out.
+    Returns: who has it if it could not be had; None: it is here.
     """
     ours = await own.standing()
     longest = max([*heard.values(), ours], key=lambda each: (each.epoch, each.end.seq))
     if (longest.epoch, longest.end.seq) == (ours.epoch, ours.end.seq):
-        return True
+        return None
     node = next(node for node, standing in heard.items() if standing is longest)
     replica = next(each for each in placed.value.replicas if each.node == node)
-    is_joined = await _fetch(placed, own, around, source=(replica, longest))
-    if not is_joined:
-        _log.warning("log_not_joined", node=node, range=placed.value.range_id)
-    return is_joined
+    if await _fetch(placed, own, around, source=(replica, longest)):
+        return None
+    _log.warning("log_not_joined", node=node, range=placed.value.range_id)
+    return node
 
 
 async def _fetch(

@@ -59,6 +59,19 @@ def test_many_seeds(name: str, first: int) -> None:
     _prove(SCENARIOS[name], range(first, min(first + PART, MANY)))
 
 
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        # Made primary behind an old copy of its disk, where the other's log began later than its
+        # own ended; and the third, which had come back, could not join as long as it counted.
+        ("returned", 30038),
+    ],
+)
+def test_what_once_went_wrong(name: str, seed: int) -> None:
+    """Rare seeds that have found a fault."""
+    _prove(SCENARIOS[name], range(seed, seed + 1))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "replicated"])
 def test_what_is_interesting_happens(name: str) -> None:

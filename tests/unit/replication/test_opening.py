@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -14,6 +16,7 @@ from dstore.replication.opening import gather_log
 from dstore.replication.peers.errors import Unreachable
 from dstore.replication.placements import Overtaken, Placed
 from dstore.replication.surroundings import Surroundings
+from dstore.storage.log_records import EpochStart, LogPoint, Standing
 from dstore.topology.coordinator import Revision
 from dstore.topology.keyspace import RangePath
 from dstore.topology.values import RangePlacement, Replica, ReplicaState
@@ -97,3 +100,44 @@ async def _overtaken(opening: Any) -> Placed | None:
     with pytest.raises(Overtaken) as raised:
         await opening
     return raised.value.now
+
+
+class BehindOthers(OwnHere):
+    """A replica whose log ends where others' do not begin any more."""
+
+    async def standing(self) -> Standing:
+        return _standing(2)
+
+    async def point_at(self, _seq: int) -> LogPoint | None:
+        return None
+
+
+class _Sealed:
+    async def call(self, _request: object, *, deadline_s: float) -> Any:  # noqa: ARG002
+        return SimpleNamespace(standing=_standing(9))
+
+
+def _standing(end_seq: int) -> Standing:
+    end = LogPoint(seq=end_seq, digest=bytes(32))
+    history = (EpochStart(epoch=1, first_seq=1),)
+    return Standing(promised_epoch=3, epoch=1, end=end, applied_seq=end_seq, history=history)
+
+
+async def test_who_lacks_what_it_acknowledged_gives_the_range_to_who_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind an old copy of its disk: what it lacks was cut from the other's log by now."""
+    monkeypatch.setattr(opening, "REPLICA_SILENT_MS", 50)
+    begun = _placed(5, ReplicaState.IN_SYNC, ReplicaState.IN_SYNC)
+    heirs = []
+
+    async def _give_to(placed: Placed, heir: str, _around: Surroundings) -> None:
+        heirs.append(heir)
+        raise Overtaken(placed)
+
+    monkeypatch.setattr(opening, "give_to", _give_to)
+    around = replace(_surroundings(), peer_of=lambda _node: cast("Peer", _Sealed()))
+    own = cast("OwnReplica", BehindOthers())
+    with pytest.raises(Overtaken):
+        await gather_log(begun, own, around, is_new=False)
+    assert heirs == [OTHER]
