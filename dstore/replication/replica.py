@@ -437,6 +437,8 @@ class Replica:
         async with self._turn:
             self._require(epoch)
             before = await self.look()
+            if before.epoch >= epoch:  # served here, as what was fetched says: an old disk is back
+                raise Superseded(before.epoch)
             record = await self.alter(partial(replica_log.open_epoch, epoch=epoch, time_us=time_us))
             primary = self._primary = Primary(
                 placed,

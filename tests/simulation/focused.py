@@ -79,7 +79,7 @@ SEVERED: Final = replace(
     LONELY,
     name="severed",
     build=SeveredCluster,
-    duration_s=80.0,
+    duration_s=100.0,
     interesting=frozenset({"log.replicas_not_heard", "taken_over_unheard"}),
 )
 
