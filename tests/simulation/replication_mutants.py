@@ -12,7 +12,6 @@ from dstore.replication.leases import Promise
 from dstore.replication.members import Members
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
-from dstore.replication.replica_calls import Sealed
 from dstore.service.cluster import boot_counter
 from dstore.storage import brief_names, replica_copy, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
@@ -82,18 +81,6 @@ def _reopens_in_its_old_epoch() -> Patches:
         return placed
 
     return ((Replica, "_own_epoch", own_epoch),)
-
-
-def _opens_without_sealing() -> Patches:
-    """Hear the others without a promise of theirs: hearing before sealing is the bug."""
-
-    async def seal(self: Replica, request: Any) -> Any:
-        self._check(request.incarnation)
-        async with self._turn:
-            await self._load()
-            return Sealed(standing=await self.look())
-
-    return ((Replica, "seal", seal),)
 
 
 def _swaps_what_it_reads() -> Patches:
@@ -328,7 +315,6 @@ _SEEDS: Final = {
     _counts_its_lease_too_long: (REPLICATED, 2),
     _refuses_no_old_epoch: (REPLICATED, 1),
     _reopens_in_its_old_epoch: (REPLICATED, 0),
-    _opens_without_sealing: (REPLICATED, 1),
     _swaps_what_it_reads: (REPLICATED, 3),
     _drops_without_a_swap: (REPLICATED, 0),
     _applies_what_is_not_committed: (REPLICATED, 21),
@@ -336,7 +322,7 @@ _SEEDS: Final = {
     _forgets_requests_elsewhere: (REPLICATED, 1),
     _forgets_names_of_requests: (REPLICATED, 8),
     _takes_a_copy_for_whole: (REPLICATED, 5),
-    _copies_what_its_rows_lack: (REPLICATED, 20),
+    _copies_what_its_rows_lack: (RETURNED, 63),
     _opens_with_who_is_there: (LONELY, 5),
     _joins_who_lags: (LONELY, 0),
     _joins_without_waiting_for_it: (LONELY, 7),

@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from dstore.base.clock import NS_PER_S
+from dstore.base.clock import NS_PER_S, SystemClock
 from dstore.model.errors import Corrupt, NotMine, Unknown
 from dstore.replication import leases
 from dstore.replication.follower import Follower
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
-from dstore.replication.replica_calls import Appended
+from dstore.replication.replica_calls import Appended, AppendRecords, Sealed, SealReplica
 from dstore.security.page_cipher import PageCipher
 from dstore.storage import range_files, range_log, replica_copy, replica_log
 from dstore.storage.log_records import LogPoint, LogRecord
@@ -359,6 +359,46 @@ async def _another_disk_is_another_replica(_path: Path) -> bool:
     return False
 
 
+async def _who_is_sealed_takes_nothing_older(tmp_path: Path) -> bool:
+    """Hear a replica for a new primary, then have the former one send it something."""
+    async with store(tmp_path) as made:
+        range_id = await made.new_range()
+        around = SimpleNamespace(
+            node="c",
+            incarnation="disk",
+            clock=SystemClock(),
+            open_file=made.open,
+            began_ns=0,
+            leaving=asyncio.Event(),
+            on_serving=lambda *_: None,
+        )
+        replica = Replica(range_id, cast("Any", around), began_ns=0)
+        common = {"range_id": range_id, "incarnation": "disk"}
+        heard = await replica.seal(SealReplica(**common, epoch=2, primary="b"))
+        late = AppendRecords(
+            **common,
+            epoch=1,
+            primary="a",
+            after=heard.standing.end,
+            records=(),
+            committed_seq=0,
+        )
+        answer = await replica.append(late)
+        return answer.promised_epoch == 2 and answer.matched is None
+
+
+def _opens_without_sealing() -> Patches:
+    """Hear the others without a promise of theirs: hearing before sealing is the bug."""
+
+    async def seal(self: Replica, request: Any) -> Sealed:
+        self._check(request.incarnation)
+        async with self._turn:
+            await self._load()
+            return Sealed(standing=await self.look())
+
+    return ((Replica, "seal", seal),)
+
+
 async def _a_copy_has_the_requests(tmp_path: Path) -> bool:
     """Copy a range: what was done under a name is known to be done there as well (I9)."""
     async with store(tmp_path) as made:
@@ -424,6 +464,7 @@ _MUTANTS: Final[dict[str, tuple[Check, Callable[[], Patches]]]] = {
         _a_promise_outlives_its_process,
         lambda: ((replica_log, "promise", lambda *_, **__: None),),
     ),
+    "opens_without_sealing": (_who_is_sealed_takes_nothing_older, _opens_without_sealing),
     "copies_rows_alone": (_a_copy_has_the_requests, _copies_rows_alone),
     "waits_in_a_thread": (_no_thread_waits_for_the_network, _waits_in_a_thread),
 }
