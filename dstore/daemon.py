@@ -106,6 +106,12 @@ def _failed(error: Exception) -> int:
     return EXIT_FAILED
 
 
+def _say_fatal(error: BaseException) -> None:
+    """Say why the process ends itself, if that is in words for who operates it."""
+    if isinstance(error, DStoreError):
+        _failed(error)
+
+
 def _check_workers(settings: Settings) -> None:
     """Refuse workers where one process has to be the only one."""
     if set(settings.roles) != {PROXY_ROLE} or settings.port == 0:
@@ -137,7 +143,7 @@ async def _serve(settings: Settings, worker: int) -> None:
     roles = choose(settings.roles)
     clock, metrics = SystemClock(), create_metrics()
     admission = Admission(metrics)
-    ending = Ending(loop, refuse=admission.drain)
+    ending = Ending(loop, refuse=admission.drain, say=_say_fatal)
     tasks = Tasks(ending, failures=metrics.tasks_failed)
     runtime = Runtime(
         settings=settings,

@@ -29,6 +29,7 @@ class Ending:
         loop: AbstractEventLoop,
         *,
         refuse: Callable[[], None],
+        say: Callable[[BaseException], object] = lambda _error: None,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         """Prepare.
@@ -36,10 +37,12 @@ class Ending:
         Args:
             loop: whose answers are to leave.
             refuse: is called on the loop; from then on it takes no new requests.
+            say: tells whoever operates it of the failure, at once.
             end: is called with EXIT_FATAL, GRACE_S after the failure, in a thread of its own.
         """
         self._loop = loop
         self._refuse = refuse
+        self._say = say
         self._end = end
         self._lock = Lock()
         self._has_begun = False
@@ -53,6 +56,7 @@ class Ending:
         # A thread and no timer of the loop: it ends the process even if the loop hangs.
         Thread(target=self._end_soon, name="ending", daemon=True).start()
         _log.error("fatal", exc_info=error)
+        self._say(error)
         with suppress(RuntimeError):  # the loop is closed: nobody is served any more
             self._loop.call_soon_threadsafe(self._refuse)
 

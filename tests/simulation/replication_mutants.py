@@ -318,7 +318,7 @@ _SEEDS: Final = {
     _swaps_what_it_reads: (REPLICATED, 3),
     _drops_without_a_swap: (REPLICATED, 0),
     _applies_what_is_not_committed: (REPLICATED, 21),
-    _acknowledges_what_is_not_durable: (REPLICATED, 131),
+    _acknowledges_what_is_not_durable: (RETURNED, 11),
     _forgets_requests_elsewhere: (REPLICATED, 1),
     _forgets_names_of_requests: (REPLICATED, 8),
     _takes_a_copy_for_whole: (REPLICATED, 5),

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 ROOT: Final = Path(__file__).parents[2]
-FEW: Final = 3  # seeds of each scenario in every run
+FEW: Final = 4  # seeds of each scenario in every run
 MANY: Final = 6
-PART: Final = 3
+PART: Final = 2
 # The order in which seeds draw may change with the code, and a mutant then dies a little later.
 PATIENCE: Final = 60
 
