@@ -17,7 +17,7 @@ MIB: Final = 1_024 * KIB
 ITEM_BYTES_MAX: Final = 400 * KIB  # 409,600: names and values together, model.values.item_bytes
 PARTITION_KEY_BYTES_MAX: Final = 2_048
 SORT_KEY_BYTES_MAX: Final = 1_024
-RID_ID_BYTES_MAX: Final = 6_152  # both keys of NULs, each two bytes: 4 + 2 * 3,072 + 2 * 2
+RID_ID_BYTES_MAX: Final = 30_748  # a table's: 4 + 2 * 3,072 + 2 * 2 = 6,152; `model.index_rows`
 KEY_BYTES_MIN: Final = 1  # a key is never empty
 ATTRIBUTE_NAME_BYTES_MAX: Final = 65_535  # 64 KiB - 1
 NESTING_DEPTH_MAX: Final = 32  # lists and maps in each other; the outermost object is level 1

@@ -28,8 +28,10 @@ __all__ = [
     "hash_bounds",
     "partition_prefix",
     "prefix_end",
+    "read_component",
     "sort_component",
     "sort_prefix",
+    "text_component",
 ]
 
 HASH_BYTES = 4
@@ -87,6 +89,11 @@ def sort_component(sort: tuple[KeyKind, KeyValue]) -> bytes:
     raw = string_bytes(value) if kind is _STRING else _binary(value)
     if not KEY_BYTES_MIN <= len(raw) <= SORT_KEY_BYTES_MAX:
         raise _wrong_length(len(raw), what="sort key", bytes_max=SORT_KEY_BYTES_MAX)
+    return text_component(raw)
+
+
+def text_component(raw: bytes) -> bytes:
+    """Encode the bytes of a string or a binary as one component of a key, of whatever length."""
     return raw.replace(_NUL, _NUL_ESCAPED) + _END
 
 
@@ -120,7 +127,7 @@ def decode_partition(rid_id: bytes, kind: KeyKind) -> tuple[KeyValue, int]:
     """
     if len(rid_id) < HASH_BYTES:
         raise _not_a_key()
-    return _read_component(rid_id, kind, HASH_BYTES)
+    return read_component(rid_id, kind, HASH_BYTES)
 
 
 def decode_sort(rid_id: bytes, kind: KeyKind, *, offset: int) -> KeyValue:
@@ -128,7 +135,7 @@ def decode_sort(rid_id: bytes, kind: KeyKind, *, offset: int) -> KeyValue:
 
     Raises: Corrupt: as `decode_key`.
     """
-    sort, end = _read_component(rid_id, kind, offset)
+    sort, end = read_component(rid_id, kind, offset)
     if end != len(rid_id):
         raise _not_a_key()
     return sort
@@ -160,8 +167,11 @@ def _binary(value: KeyValue) -> bytes:
     return value
 
 
-def _read_component(rid_id: bytes, kind: KeyKind, offset: int) -> tuple[KeyValue, int]:
-    """Read one component at `offset`; give its value and the offset behind it."""
+def read_component(rid_id: bytes, kind: KeyKind, offset: int) -> tuple[KeyValue, int]:
+    """Read one component at `offset`; give its value and the offset behind it.
+
+    Raises: Corrupt: there is none of that kind.
+    """
     if kind is _NUMBER:
         return numbers.from_sortable(rid_id, offset)
     end = rid_id.find(_END, offset)
