@@ -157,12 +157,15 @@ class RangeWriter:
         """Prepare a short batch on the event loop, its first writes as `commit_unsynced`.
 
         Returns: None if it belongs into a thread.
+        Raises: Unknown: what was begun can't be undone; the process is about to end.
         """
         residency = self._residency
         residency.required = True
         try:
             evaluate = partial(self._batch.evaluate, on_loop=True)
             return self._prepare(evaluate, writes, until_ns=self._until_ns())
+        except Unknown:
+            raise
         except Exception:  # noqa: BLE001 - whatever it is, `prepare` meets it again and names it
             return None
         finally:
@@ -324,6 +327,18 @@ class RangeWriter:
         return answers
 
     def _roll_back(self) -> None:
-        """Undo the open transaction, if SQLite has not done so itself."""
-        if self._connection.in_transaction:
+        """Undo the open transaction, if SQLite has not done so itself.
+
+        SQLite reads pages anew that the transaction has changed, page 1 above all, from the disk
+        if need be. If it cannot, what it has in its cache may be what was to be undone.
+
+        Raises: Unknown: the process is about to end.
+        """
+        self._residency.required = False
+        if not self._connection.in_transaction:
+            return
+        try:
             self._connection.execute("ROLLBACK")
+        except Exception as error:
+            self._on_fatal(error)
+            raise Unknown("A transaction could not be undone; the process ends.") from error

@@ -15,9 +15,15 @@ A connection that examines a file reads what lies on the disk, whatever is in me
 from dataclasses import dataclass
 from typing import Protocol
 
+import apsw
 
-class NotResident(Exception):
-    """The page is not in memory; ask again in a thread."""
+
+class NotResident(apsw.IOError):
+    """The page is not in memory; ask again in a thread.
+
+    An I/O error to SQLite, and no other: when it fails to read a page during a rollback, that is
+    the one after which it trusts none of the pages in its own cache, as it must not.
+    """
 
 
 @dataclass(slots=True)
