@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from dstore.model.index_of import IndexOf
 from dstore.model.keys import KeyKind
 from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
 from dstore.model.tables import Door, TableDefinition, TableId
@@ -24,7 +25,7 @@ class StoredKey(msgspec.Struct, frozen=True, array_like=True):
     kind: KeyKind
 
 
-class StoredSchema(msgspec.Struct, frozen=True, kw_only=True):
+class StoredSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What of a table never changes; `created_at_us` is wall time in microseconds since 1970."""
 
     format: int
@@ -32,6 +33,7 @@ class StoredSchema(msgspec.Struct, frozen=True, kw_only=True):
     sort: StoredKey | None = None
     door: Door
     created_at_us: int
+    index_of: IndexOf | None = None
 
 
 class StoredDefinition(StoredSchema, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ def schema_of(definition: TableDefinition) -> StoredSchema:
         sort=None if definition.sort is None else _stored_key(definition.sort),
         door=definition.door,
         created_at_us=definition.created_at_us,
+        index_of=definition.index_of,
     )
 
 
@@ -70,6 +73,7 @@ def definition_from(
         door=schema.door,
         created_at_us=schema.created_at_us,
         settings=shared_settings(settings),
+        index_of=schema.index_of,
     )
 
 
@@ -87,6 +91,7 @@ def encode_definition(definition: TableDefinition) -> str:
         sort=schema.sort,
         door=schema.door,
         created_at_us=schema.created_at_us,
+        index_of=schema.index_of,
         settings=definition.settings,
     )
     return msgspec.json.encode(stored).decode()

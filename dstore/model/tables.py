@@ -17,6 +17,7 @@ from dstore.base.limits import INTEGER_ID_DIGITS_MAX, KEY_BYTES_MIN, PARTITION_K
 from dstore.model import numbers
 from dstore.model.errors import Refused, excerpt, invalid
 from dstore.model.hashing import string_bytes
+from dstore.model.index_of import IndexOf
 from dstore.model.keys import KeyKind, KeyValue
 from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
 
@@ -85,7 +86,10 @@ class IndexKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDefinition:
-    """What is declared about a table; `created_at_us` is wall time in microseconds since 1970."""
+    """What is declared about a table; `created_at_us` is wall time in microseconds since 1970.
+
+    `index_of`: this is no table of the tenant's but the hidden one of a global index.
+    """
 
     tenant: str
     name: str
@@ -95,6 +99,7 @@ class TableDefinition:
     door: Door
     created_at_us: int
     settings: TableSettings = NO_SETTINGS
+    index_of: IndexOf | None = None
     _index_keys: tuple[IndexKey, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

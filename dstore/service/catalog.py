@@ -23,6 +23,7 @@ from dstore.service.refusals import (
     check_deletable,
     check_factor,
     check_same,
+    index_not_whole,
     no_such,
     table_exists,
     tenant_has_tables,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.model.table_settings import TableSettings
     from dstore.service.access import Principal
+    from dstore.service.directory import KnownIndex
     from dstore.service.disk_space import DiskSpace
     from dstore.service.held_tenant import Tenant
     from dstore.service.holdings import Holdings
@@ -82,6 +84,20 @@ class Catalog:
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
         return self._holdings.table(tenant, name)
+
+    def indexes(self, table: Table) -> Sequence[KnownIndex]:
+        """List the global indexes that are made: alone a node keeps what is declared, and no more.
+
+        They are made once a control plane takes the node's tables over.
+        """
+        del table
+        return ()
+
+    def index_table(self, table: Table, name: str) -> Table:
+        """Refuse: see `indexes`. Raises: Refused: there is no such index. Unavailable: there is."""
+        if any(index.name == name for index in table.definition.settings.global_indexes):
+            raise index_not_whole(name)
+        raise no_such("index", name)
 
     async def moved(self, table: Table, at: NotMine, *, wait_s: float) -> Table:
         """Find a table anew: where there is one node, a range that is not here was deleted.

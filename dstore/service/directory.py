@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
 
 if TYPE_CHECKING:
@@ -28,6 +29,24 @@ class Declared:
     partition: KeyAttribute
     sort: KeyAttribute | None = None
     settings: TableSettings = NO_SETTINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownIndex:
+    """A global index as it is by now; `table` is the hidden one that holds it.
+
+    `status` is the hidden table's: CREATING until nodes hold it, UPDATING while it is filled from
+    its base table, ACTIVE once it is whole, DELETING when it is given up.
+    """
+
+    name: str
+    status: ResourceStatus
+    table: Table
+
+    @property
+    def is_backfilling(self) -> bool:
+        """Whether it is being filled."""
+        return self.status is ResourceStatus.UPDATING
 
 
 class KnownTenant(Protocol):
@@ -75,6 +94,18 @@ class Directory(Protocol):
 
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
+
+    def indexes(self, table: Table) -> Sequence[KnownIndex]:
+        """List a table's global indexes by name, those that are being deleted included.
+
+        One that is declared and not among them is not made yet.
+        """
+
+    def index_table(self, table: Table, name: str) -> Table:
+        """Find the hidden table of a global index, which no other look-up gives: 2 µs.
+
+        Raises: Refused: there is no such index. Unavailable: it is not whole yet.
+        """
 
     async def moved(self, table: Table, at: NotMine, *, wait_s: float) -> Table:
         """Find a table anew, after one of its ranges was not where `table` says.

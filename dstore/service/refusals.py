@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dstore.base.limits import REPLICATION_FACTOR_MAX
-from dstore.model.errors import RefusalKind, Refused, excerpt, invalid
+from dstore.base.limits import REPLICATION_FACTOR_MAX, RETRY_AFTER_MS
+from dstore.model.errors import (
+    RefusalKind,
+    Refused,
+    Unavailable,
+    UnavailableKind,
+    excerpt,
+    invalid,
+)
 from dstore.model.tables import Door
 
 if TYPE_CHECKING:
@@ -19,6 +26,15 @@ def no_such(what: str, name: str) -> Refused:
     """Say that there is no such tenant or table."""
     message = f"There is no {what} {excerpt(name)}; create it first."
     return Refused(RefusalKind.NOT_FOUND, message)
+
+
+def index_not_whole(name: str) -> Unavailable:
+    """Say that an index is not filled yet, so that nothing can be looked up in it."""
+    return Unavailable(
+        UnavailableKind.OVERLOADED,
+        f"The index {excerpt(name)} is being built; it can be asked once it is active.",
+        retry_after_ms=RETRY_AFTER_MS,
+    )
 
 
 def table_exists(name: str) -> Refused:

@@ -11,10 +11,11 @@
 
 A path is a frozen type with its key as `path`; `parse` is the inverse, total, and takes one
 spelling of each. A key has the tenant as a part of its own, so {tenantResource} is the last part of
-the RID: the table's name. Names of tenants and tables (`model.rid`) have no slash and nothing that
-needs escaping; {lowHash} and {timestamp} (microseconds since 1970) are decimal without leading
-zeros; UUIDs are lower case with hyphens. Paths are structs since they are made by the hundred
-thousand, when a process begins to watch: a third of a dataclass's time, and no collector's concern.
+the RID: the table's name, or that of an index's hidden table (`model.index_of`). Names of tenants
+and tables (`model.rid`) have no slash and nothing that needs escaping; {lowHash} and {timestamp}
+(microseconds since 1970) are decimal without leading zeros; UUIDs are lower case with hyphens.
+Paths are structs since they are made by the hundred thousand, when a process begins to watch: a
+third of a dataclass's time, and no collector's concern.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from msgspec import Struct
 
 from dstore.model.errors import Refused
 from dstore.model.hashing import HASH_MAX
-from dstore.model.rid import validate_table_name, validate_tenant_name
+from dstore.model.index_of import validate_resource_name
+from dstore.model.rid import validate_tenant_name
 from dstore.security.identity import UUID_FORM, ComponentRole
 
 ComponentId = NewType("ComponentId", str)
@@ -295,7 +297,7 @@ def _is_held(node: str, tenant: str, table: str) -> bool:
 
 def _are_names(tenant: str, table: str) -> bool:
     try:
-        validate_table_name(table)
+        validate_resource_name(table)
     except Refused:
         return False
     return _is_tenant(tenant)

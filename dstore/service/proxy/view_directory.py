@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind, excerpt
+from dstore.model.index_of import is_index_table
 from dstore.model.ranges import Table
 from dstore.model.rid import DEFAULT_LOCATION
 from dstore.model.status import ResourceStatus
-from dstore.service.refusals import no_such
+from dstore.service.directory import KnownIndex
+from dstore.service.refusals import index_not_whole, no_such
 from dstore.topology import keyspace as keys
 from dstore.topology.coordinator import Revision
+from dstore.topology.indexes import index_view, index_views
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
+    from dstore.model.tables import TableDefinition
     from dstore.topology.sorted_map import SortedMap
     from dstore.topology.values import HeldReport
     from dstore.topology.view import TableView, TenantView, TopologyView
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class ViewTables(Mapping[str, Table]):
-    """The tables of a tenant by name, as requests see them."""
+    """The tables of a tenant by name, as requests see them: without the hidden ones of indexes."""
 
     __slots__ = ("_found", "_tables")
 
@@ -43,7 +47,7 @@ class ViewTables(Mapping[str, Table]):
         found = self._found.get(name)
         if found is None:
             shown = self._tables.get(name)
-            if shown is None or shown.status is ResourceStatus.DELETING:
+            if shown is None or not _is_for_clients(name, shown):
                 raise KeyError(name)
             found = self._found[name] = shown.table
         return found
@@ -51,7 +55,7 @@ class ViewTables(Mapping[str, Table]):
     def __iter__(self) -> Iterator[str]:
         """Name the tables in order."""
         for name, shown in self._tables.items():
-            if shown.status is not ResourceStatus.DELETING:
+            if _is_for_clients(name, shown):
                 yield name
 
     def __len__(self) -> int:
@@ -182,6 +186,23 @@ class ViewDirectory:
             retry_after_ms=RETRY_AFTER_MS,
         )
 
+    def indexes(self, table: Table) -> Sequence[KnownIndex]:
+        """List a table's global indexes by name, those that are being deleted included."""
+        found = index_views(self._watcher.view, table.definition)
+        return [_known_index(each) for each in found]
+
+    def index_table(self, table: Table, name: str) -> Table:
+        """Find the hidden table of a global index: 2 µs.
+
+        Raises: Refused: there is no such index. Unavailable: it is not whole yet, or nobody knows.
+        """
+        found = index_view(self._watcher.view, table.definition, name)
+        if found is None or found.status is ResourceStatus.DELETING:
+            raise self._missing("index", name)
+        if found.status is not ResourceStatus.ACTIVE:
+            raise index_not_whole(name)
+        return found.table
+
     async def moved(self, table: Table, at: NotMine, *, wait_s: float) -> Table:
         """Find a table anew, after one of its ranges was not where `table` says.
 
@@ -196,13 +217,24 @@ class ViewDirectory:
             async with asyncio.timeout(wait_s):
                 while True:
                     revision = self._watcher.view.revision
-                    found = self.table(definition.tenant, definition.name)
-                    if found.definition.table_id != definition.table_id:
-                        raise no_such("table", definition.name)  # made later, under its name
+                    found = self._again(definition)
                     if found.ranges != table.ranges:
                         return found
                     await self._watcher.reached(Revision(revision + 1))
         return table
+
+    def _again(self, definition: TableDefinition) -> Table:
+        """Find a table, or a hidden one, as it is by now. Raises: Refused: it was deleted."""
+        if definition.index_of is None:
+            found = self.table(definition.tenant, definition.name)
+        else:
+            shown = self._watcher.view.table(definition.tenant, definition.name)
+            if shown is None or shown.status is ResourceStatus.DELETING:
+                raise self._missing("index", definition.index_of.name)
+            found = shown.table
+        if found.definition.table_id != definition.table_id:
+            raise no_such("table", definition.name)  # made later, under its name
+        return found
 
     def quantity(self, table: Table) -> int:
         """Sum up what nodes say of the table's entries; 0 where they have not said it yet."""
@@ -229,6 +261,16 @@ class ViewDirectory:
             if told is not None:
                 ids = {ref.range_id for ref in table.ranges.refs if ref.node == node}
                 yield from (report for report in told.value.ranges if report.range_id in ids)
+
+
+def _is_for_clients(name: str, shown: TableView) -> bool:
+    return shown.status is not ResourceStatus.DELETING and not is_index_table(name)
+
+
+def _known_index(shown: TableView) -> KnownIndex:
+    index_of = shown.definition.index_of
+    assert index_of is not None
+    return KnownIndex(name=index_of.name, status=shown.status, table=shown.table)
 
 
 def _is_there(shown: TenantView) -> bool:
