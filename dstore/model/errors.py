@@ -36,6 +36,7 @@ class RefusalKind(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     TOO_LARGE = "too_large"
+    COLLECTION_FULL = "collection_full"  # of one partition key in a table with local indexes
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ACCEPTABLE = "not_acceptable"
 

@@ -92,14 +92,17 @@ class IndexedKey:
 
 def index_shapes(definition: TableDefinition) -> tuple[IndexShape, ...]:
     """Give the shapes of all indexes of a table, local before global, each as it is declared."""
-    settings = definition.settings
-    if not settings.indexes:
-        return ()
-    local = [_shape(definition, index, is_local=True) for index in settings.local_indexes]
+    others = definition.settings.global_indexes
     return (
-        *local,
-        *(_shape(definition, index, is_local=False) for index in settings.global_indexes),
+        *local_shapes(definition),
+        *(_shape(definition, index, is_local=False) for index in others),
     )
+
+
+def local_shapes(definition: TableDefinition) -> tuple[IndexShape, ...]:
+    """Give the shapes of a table's local indexes."""
+    indexes = definition.settings.local_indexes
+    return tuple(_shape(definition, index, is_local=True) for index in indexes)
 
 
 def index_shape(definition: TableDefinition, name: str) -> IndexShape | None:

@@ -8,8 +8,7 @@ happen one after another (`turn`), and each goes on to its end even if whoever a
 Crash rules: a range's file exists before its record and goes after it, so a crash leaves at worst
 a file that no record names; the next start sets it aside (`storage.orphans`). A tenant's key share
 goes in one transaction, which also notes that the database's log has to be cut behind it
-(`service.shredding`): without the share its files cannot be opened by anybody, wherever copies of
-them lie.
+(`service.shredding`): without the share nobody can open its files, wherever copies of them lie.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from dstore.model.errors import (
     UnavailableKind,
     Unknown,
 )
+from dstore.model.index_rows import local_shapes
 from dstore.model.ranges import RangeMap, Table
 from dstore.service.changes import Changes
 from dstore.service.held_seeds import HeldSeeds, Shared
@@ -84,6 +84,7 @@ class Holdings:
         self._replicas: Container[str] | None = None  # of a node of a cluster: by their ranges' ids
         self._on_wanted: Callable[[str], None] = _nobody_waits
         self._peek = files.peek
+        files.indexes_of = lambda range_id: local_shapes(self.table_of(range_id).definition)
         self.changes = Changes()
         self.counts = RangeCounts(files)
         own = Shared(self._tenants, self._ranges, take=self._take, drop=self._drop)
@@ -157,10 +158,9 @@ class Holdings:
         return file
 
     async def open_held(self, range_id: str) -> RangeFile:
-        """Open the file of a range that is held here, whether it is served or not.
+        """Open the file of a range that is held here, served or not. Raises: as `open`.
 
-        For its replica, and for eventual reads: what else a client is told has to go through
-        `open`. Raises: as `open`.
+        For its replica, and for eventual reads: what else a client is told goes through `open`.
         """
         file = self._peek(range_id)
         if file is None:

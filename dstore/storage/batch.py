@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from dstore.base.limits import NAME_ANSWER_BYTES_MAX
-from dstore.model.errors import Corrupt, DStoreError
+from dstore.model.errors import Corrupt, DStoreError, Refused
 from dstore.storage import brief_names, entries, range_log, requests
 from dstore.storage.brief_names import NamedAnswer
 from dstore.storage.entries import Entry
@@ -22,6 +22,7 @@ from dstore.storage.writes import Applied, Put
 
 if TYPE_CHECKING:
     from dstore.model.values import Item
+    from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.entry_cache import EntryCache
     from dstore.storage.name_book import NameBook
     from dstore.storage.newest_versions import NewestVersions
@@ -65,6 +66,7 @@ class Batch:
         self.written: dict[bytes, Entry | None] = {}
         # What is behind it in the log is not trimmed; None: nobody wants to read any of it.
         self.wanted_after_seq: int | None = None
+        self.derived: DerivedRows | None = None  # rows that the file keeps beside entries' own
 
     def begin(self, end: range_log.LogEnd, *, time_us: int) -> None:
         """Begin behind the log's end, which is advanced; wall time now."""
@@ -135,11 +137,27 @@ class Batch:
             raise
         except DStoreError as refusal:
             return refusal
-        existed, answer = previous is not None, None
+        existed, answer, collection_bytes = previous is not None, None, 0
+        if self.derived is not None:
+            try:
+                collection_bytes = self.derived.change(
+                    self._connection,
+                    write.rid_id,
+                    before=previous,
+                    after=outcome.item if isinstance(outcome, Put) else None,
+                    is_bounded=True,
+                )
+            except Refused as refusal:
+                return refusal
         if write.answer is not None:
-            answer = write.answer(
-                Applied(existed=existed, version=None, previous=previous, outcome=outcome)
+            told = Applied(
+                existed=existed,
+                version=None,
+                previous=previous,
+                outcome=outcome,
+                collection_bytes=collection_bytes,
             )
+            answer = write.answer(told)
         if name is None:
             version = self._write(write, outcome, previous=previous)
         else:
@@ -147,7 +165,12 @@ class Batch:
             mark = NameMark(name, existed, answer if is_kept else None)
             version = self._write(write, outcome, previous=previous, mark=mark)
         return Applied(
-            existed=existed, version=version, previous=previous, outcome=outcome, answer=answer
+            existed=existed,
+            version=version,
+            previous=previous,
+            outcome=outcome,
+            answer=answer,
+            collection_bytes=collection_bytes,
         )
 
     def _find(self, request: RequestName) -> Applied | None:

@@ -6,16 +6,17 @@ from asyncio import Future, get_running_loop, shield
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
 from dstore.base.limits import PAGE_BYTES
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unknown
-from dstore.storage import entries
+from dstore.storage import entries, local_indexes
 from dstore.storage.entries import Entry
 from dstore.storage.failures import gone, is_io_failure, stored_error
+from dstore.storage.folding import fold_most
 from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.newest_versions import NewestVersions
 from dstore.storage.range_scan import Page, Span, Walk, read_page
@@ -34,6 +35,8 @@ from dstore.storage.vault.residency import NotResident, Residency
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dstore.model.index_rows import IndexShape
+    from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.range_scan import Collector
     from dstore.storage.replication_port import Replication
     from dstore.storage.surroundings import Surroundings
@@ -42,15 +45,14 @@ _log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
-CHECKPOINT_ROUNDS_MAX: Final = 4  # each folds what was written during the one before
-CHECKPOINT_REST_PAGES: Final = 256  # left for the pause between two batches: ~10 ms
-
 
 class RangeFile:
     """An open range. Its methods belong to the event loop, except those that say otherwise."""
 
-    def __init__(self, path: Path, around: Surroundings) -> None:
-        """Open the registered file; runs in a thread, since recovery may take long.
+    def __init__(
+        self, path: Path, around: Surroundings, *, indexes: Sequence[IndexShape] = ()
+    ) -> None:
+        """Open the registered file, in a thread; `indexes` are its table's local ones.
 
         Raises: Corrupt: the file is damaged. TooNew: a later dStore wrote it.
         """
@@ -64,6 +66,7 @@ class RangeFile:
                 closing(around.vault.connect(path, residency=writers))
             )
             upgrade(connection, Schema.RANGE)
+            local_indexes.bring_up(connection, indexes)
             self._writer = RangeWriter(
                 connection,
                 clock=around.clock,
@@ -113,6 +116,11 @@ class RangeFile:
     def quantity(self) -> int:
         """Entries in the file, as of the last commit."""
         return self._writer.end.quantity
+
+    @property
+    def derived(self) -> DerivedRows | None:
+        """What the file keeps beside the entries' own rows; None: nothing."""
+        return self._writer.derived
 
     @property
     def is_idle(self) -> bool:
@@ -436,24 +444,9 @@ class RangeFile:
         self._unsynced, self._syncing = frozenset(), None
 
     def _fold_beside(self) -> None:
-        """Fold most of the log on a connection of its own, in a thread.
-
-        SQLite restarts the log only at a write that finds all of it folded, so what is written
-        meanwhile is folded by the writer before its next batch.
-        """
-        pace = Residency(yields=True)
-        connection = self._around.vault.connect(self.path, residency=pace)
-        try:
-            for _ in range(CHECKPOINT_ROUNDS_MAX):
-                total, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                if self.log_pages - folded < CHECKPOINT_REST_PAGES or total == folded == 0:
-                    break
-                pace.yields = False  # the writer must not be faster than the later rounds
+        """Fold most of the log, in a thread; the writer folds the rest before its next batch."""
+        if fold_most(self._around.vault, self.path):
             self._fold_rest = True
-        except apsw.BusyError:
-            pass  # the writer folds the rest of the former round; the next batch asks again
-        finally:
-            connection.close()
 
     def _fold_done(self, folding: Future[None]) -> None:
         self._is_folding = False

@@ -23,9 +23,10 @@ from dstore.storage.schema import Schema, upgrade
 from dstore.storage.vault.layout import FRAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
     from pathlib import Path
 
+    from dstore.model.index_rows import IndexShape
     from dstore.storage.surroundings import Surroundings
     from dstore.storage.vault.layout import FileKey
 
@@ -67,6 +68,8 @@ class RangeFiles:
         self._is_tidying = False
         self._counts: dict[str, int] = {}
         self._counts_taken: dict[str, int] = {}
+        self.indexes_of: Callable[[str], Sequence[IndexShape]] = _no_indexes
+        """Tells of a range, by its id, the local indexes of its table; asked at each opening."""
 
     @property
     def open_count(self) -> int:
@@ -278,7 +281,8 @@ class RangeFiles:
         return moving
 
     async def _open_file(self, range_id: str, key: Callable[[], FileKey]) -> None:
-        file = await self._in_thread(self._open_path, range_id, key)
+        indexes = self.indexes_of(range_id)
+        file = await self._in_thread(self._open_path, range_id, key, indexes)
         self._open[range_id] = file
         self._used_at_ns[range_id] = self._now_ns()
         if len(self._open) > self._open_files_max and not self._is_tidying:
@@ -378,12 +382,14 @@ class RangeFiles:
         finally:
             vault.forget(staged)
 
-    def _open_path(self, range_id: str, key: Callable[[], FileKey]) -> RangeFile:
+    def _open_path(
+        self, range_id: str, key: Callable[[], FileKey], indexes: Sequence[IndexShape]
+    ) -> RangeFile:
         path = self._path(range_id)
         self._around.vault.register(path, key())
         try:
             with translated(str(path)):
-                return RangeFile(path, self._around)
+                return RangeFile(path, self._around, indexes=indexes)
         except BaseException:
             self._around.vault.forget(path)
             raise
@@ -416,6 +422,11 @@ def _begin_range(connection: apsw.Connection, range_id: str, *, epoch: int) -> N
     """
     upgrade(connection, Schema.RANGE)
     connection.execute(_NEW_META, (range_id, epoch, beginning_of(range_id).digest))
+
+
+def _no_indexes(_range_id: str) -> Sequence[IndexShape]:
+    """Where nobody knows of tables, none has indexes."""
+    return ()
 
 
 async def _failure_of(work: Coroutine[Any, Any, None]) -> Exception | None:

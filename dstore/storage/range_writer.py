@@ -17,7 +17,7 @@ import apsw
 from dstore.base.clock import NS_PER_MS, thread_ns
 from dstore.base.limits import LOOP_BATCH_MS_MAX
 from dstore.model.errors import Corrupt, Unavailable, Unknown
-from dstore.storage import range_log
+from dstore.storage import derived_rows, range_log
 from dstore.storage.batch import Batch
 from dstore.storage.failures import no_space, stored_error, translated
 from dstore.storage.log_records import LogPoint, LogRecord
@@ -37,6 +37,7 @@ from dstore.storage.writes import (
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
+    from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.entry_cache import EntryCache
     from dstore.storage.newest_versions import NewestVersions
 
@@ -85,6 +86,7 @@ class RangeWriter:
         self._connection = connection
         self._names = NameBook(names or HeldNames())
         self._batch = Batch(connection, cache=cache, newest=newest, names=self._names)
+        self._batch.derived = derived_rows.load(connection)
         self._residency = residency or Residency()
         self._clock = clock
         self._thread_ns = thread_ns
@@ -97,6 +99,11 @@ class RangeWriter:
         None: nobody is, and images may be left out of what is appended.
         """
         self._batch.wanted_after_seq = wanted_after_seq
+
+    @property
+    def derived(self) -> DerivedRows | None:
+        """What the file keeps beside the entries' own rows, as of the last commit."""
+        return self._batch.derived
 
     @property
     def written(self) -> frozenset[bytes]:
@@ -244,6 +251,7 @@ class RangeWriter:
             self._roll_back()
             raise
         self.end = range_log.read_end(connection)
+        self._batch.derived = derived_rows.load(connection)
         self._names.forget()
         return result
 

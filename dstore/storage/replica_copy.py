@@ -23,14 +23,16 @@ from dstore.base.limits import (
     REPLICA_WIPED_ROWS,
 )
 from dstore.model.errors import Corrupt
-from dstore.storage import brief_names, range_log
+from dstore.storage import brief_names, derived_rows, range_log
 from dstore.storage.brief_names import NameRow
-from dstore.storage.entries import HEAD
+from dstore.storage.entries import HEAD, Cells, Entry
 from dstore.storage.log_records import Epoch, History, LogPoint, Sequence64
 from dstore.storage.range_scan import Span
 from dstore.storage.replica_log import NEVER_WHOLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import apsw
 
 _REQUESTS: Final = (
@@ -169,6 +171,8 @@ def wipe_some(connection: apsw.Connection) -> bool:
     )
     if connection.changes() or connection.execute("SELECT 1 FROM v1 LIMIT 1").fetchall():
         return True
+    if derived_rows.wipe_some(connection, rows=REPLICA_WIPED_ROWS):
+        return True
     connection.execute("DELETE FROM request")
     connection.execute("DELETE FROM name")
     connection.execute("DELETE FROM epoch")
@@ -192,6 +196,7 @@ def _take_parts(connection: apsw.Connection, parts: tuple[bytes, ...]) -> int:
     A piece is written as a whole: who has its first entry has all of it.
     """
     added = 0
+    derived = derived_rows.load(connection)
     for number, part in enumerate(parts):
         row_values = _decode_part(part)
         count, rest = divmod(len(row_values), _COLUMNS)
@@ -203,7 +208,29 @@ def _take_parts(connection: apsw.Connection, parts: tuple[bytes, ...]) -> int:
         sql = _TAKE_ROWS + ", ".join(["(?, ?, ?, ?, ?)"] * count)
         connection.execute(sql, row_values, can_cache=count == REPLICA_COPY_PART_ROWS)
         added += row_values[1::_COLUMNS].count(HEAD)
+    if derived is not None:
+        for rid_id, entry in _entries_in(parts):
+            derived.change(connection, rid_id, before=None, after=entry.item)
     return added
+
+
+def _entries_in(parts: tuple[bytes, ...]) -> Iterator[tuple[bytes, Entry]]:
+    """Put the entries of a piece together, each whole: one may begin in a part and end in the next.
+
+    Their versions are of no interest here.
+    """
+    rid_id, cells = b"", Cells()
+    for part in parts:
+        row_values = iter(_decode_part(part))
+        for found, name, _, data_type, data in zip(*[row_values] * _COLUMNS, strict=True):
+            if name != HEAD:
+                cells[name] = (data_type, data)
+                continue
+            if rid_id:
+                yield rid_id, Entry(cells, "")
+            rid_id, cells = found, {}
+    if rid_id:
+        yield rid_id, Entry(cells, "")
 
 
 def finish(connection: apsw.Connection, end: CopyEnd) -> None:

@@ -25,7 +25,7 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt
 from dstore.model.keys import HASH_BYTES
-from dstore.storage import brief_names, entries, range_log, requests
+from dstore.storage import brief_names, derived_rows, entries, range_log, requests
 from dstore.storage.log_records import (
     EpochStart,
     History,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import apsw
 
     from dstore.storage.brief_names import NamedAnswer
+    from dstore.storage.derived_rows import DerivedRows
 
 _log: Final = get_logger(__name__)
 
@@ -251,10 +252,10 @@ def replay(
     Returns: by how many entries there are more, and the last record that has a brief name.
     """
     more = 0
-    names = brief_names.Rows(connection)
+    names, derived = brief_names.Rows(connection), derived_rows.load(connection)
     last: LogRecord | None = None
     for record in records:
-        change, name = _apply(connection, record)
+        change, name = _apply(connection, record, derived)
         more += change
         if name is not None:
             names.add(name, seq=record.seq, time_us=record.time_us)
@@ -402,8 +403,10 @@ def _digest_at(connection: apsw.Connection, state: ReplicaState, seq: int) -> by
     return digest
 
 
-def _apply(connection: apsw.Connection, record: LogRecord) -> tuple[int, NamedAnswer | None]:
-    """Do to the rows what a record says.
+def _apply(
+    connection: apsw.Connection, record: LogRecord, derived: DerivedRows | None
+) -> tuple[int, NamedAnswer | None]:
+    """Do to the rows what a record says, and to what is `derived` of them.
 
     Returns: by how many entries there are more, and a name that is still to be written.
     """
@@ -416,17 +419,21 @@ def _apply(connection: apsw.Connection, record: LogRecord) -> tuple[int, NamedAn
     if record.kind is RecordKind.PUT:
         version = range_log.version_of(record.digest)
         assert record.image is not None, record.seq
-        cells = entries.cells_of(range_log.item_of(record.image, file=connection.filename))
+        item = range_log.item_of(record.image, file=connection.filename)
+        if derived is not None:
+            derived.change(connection, rid_id, before=previous, after=item)
         entries.write_cells(
             connection,
             rid_id,
             entry_hash=int.from_bytes(rid_id[:HASH_BYTES], "big"),
             before=None if previous is None else previous.cells,
-            after=cells,
+            after=entries.cells_of(item),
             version=version,
         )
         change = int(previous is None)
     elif record.kind is RecordKind.DELETE:
+        if derived is not None:
+            derived.change(connection, rid_id, before=previous, after=None)
         entries.delete_cells(connection, rid_id)
         change = -int(previous is not None)
     return change, _remember(connection, record, RequestAnswer(previous is not None, version))

@@ -58,7 +58,8 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
     `previous` is None when nothing was there. When a repeated request is answered again, both it
     and `outcome`, what the write decided, are None: only the answer was kept. `answer` is what
-    `Write.answer` has made.
+    `Write.answer` has made. `collection_bytes` are what the entries of the partition key count,
+    0 where nobody counts them (`local_indexes`) or the request was done before.
     """
 
     existed: bool
@@ -66,6 +67,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     previous: Entry | None = None
     outcome: Outcome | None = None
     answer: bytes | None = None
+    collection_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
+from dstore.model.index_rows import IndexShape
 from dstore.model.keys import KeyKind, encode_key
 from dstore.model.values import Item
 from dstore.storage.entries import Entry
@@ -42,6 +43,10 @@ class Store:
         await self.files.create(range_id, key)
         self.keys[range_id] = key
         return range_id
+
+    def keep_indexes(self, shapes: Sequence[IndexShape]) -> None:
+        """Have every range keep local indexes, from when it is opened next."""
+        self.files.indexes_of = lambda _range_id: shapes
 
     async def open(self, range_id: str) -> RangeFile:
         """Open a range that `new_range` made."""

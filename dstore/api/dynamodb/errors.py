@@ -149,6 +149,8 @@ def _of_refusal(error: Refused) -> AwsError:
             return resource_not_found()
         case RefusalKind.CONFLICT:
             return resource_in_use(error.message)
+        case RefusalKind.COLLECTION_FULL:
+            return AwsError("ItemCollectionSizeLimitExceededException", error.message)
         case RefusalKind.UNAUTHENTICATED:
             return _of_service("MissingAuthenticationTokenException", error.message)
         case RefusalKind.FORBIDDEN:

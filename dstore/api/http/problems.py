@@ -60,6 +60,7 @@ _REFUSALS: Final[Mapping[RefusalKind, tuple[int, str]]] = {
     RefusalKind.UNAUTHENTICATED: (401, "The request is not authenticated"),
     RefusalKind.FORBIDDEN: (403, "The request is not allowed"),
     RefusalKind.TOO_LARGE: (413, "The request is too large"),
+    RefusalKind.COLLECTION_FULL: (409, "There are too many bytes under one partition key"),
     RefusalKind.UNSUPPORTED_MEDIA_TYPE: (415, "The content type or encoding is not supported"),
     RefusalKind.NOT_ACCEPTABLE: (406, "No acceptable content type is on offer"),
 }
