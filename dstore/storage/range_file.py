@@ -15,7 +15,7 @@ from dstore.base.logging import get_logger
 from dstore.model.errors import Unknown
 from dstore.storage import entries, local_indexes
 from dstore.storage.entries import Entry
-from dstore.storage.failures import gone, is_io_failure, stored_error
+from dstore.storage.failures import gone, is_io_failure, stored_error, translated
 from dstore.storage.folding import fold_most
 from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.newest_versions import NewestVersions
@@ -394,7 +394,8 @@ class RangeFile:
 
         It ends even if its caller is cancelled; nothing else is written meanwhile.
 
-        Raises: what `work` raises, with nothing changed. Unavailable, Unknown: as `submit`.
+        Raises: what `work` raises, with nothing changed; Corrupt among it. Unavailable, Unknown: as
+            `submit`.
         """
         self._refuse_closing()
         await self._group.hold()
@@ -408,8 +409,9 @@ class RangeFile:
         return await shield(changing)
 
     def _change(self, work: Callable[[apsw.Connection], Result]) -> Result:
-        self._fold_in_thread()
-        result = self._writer.change(work)
+        with translated(str(self.path)):  # what is damaged is mended by who hears that it is
+            self._fold_in_thread()
+            result = self._writer.change(work)
         self._has_committed = True
         self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
         return result

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import apsw
 import pytest
 
 from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED, WRITE_QUEUE_DEPTH_MAX
-from dstore.model.errors import ConditionFailed, Unavailable
+from dstore.model.errors import ConditionFailed, Corrupt, Unavailable
 from dstore.storage.entries import Entry
 from dstore.storage.failures import no_space
 from dstore.storage.range_writer import Applied, Delete, Outcome, Put, Write
@@ -270,3 +271,16 @@ async def test_a_batch_that_falls_apart_tells_each_write_its_own_fate(
         assert kinds == ["Applied", "Unavailable", "Applied"]
         assert await file.read(rid("a")) is not None
         assert await file.read(rid("b")) is None
+
+
+async def test_a_change_says_that_the_file_is_malformed(tmp_path: Path) -> None:
+    """A replica that SQLite's own error came out of was never given a copy."""
+
+    def malformed(_connection: apsw.Connection) -> None:
+        raise apsw.CorruptError
+
+    async with store(tmp_path) as it:
+        file = await it.open(await it.new_range())
+        with pytest.raises(Corrupt):
+            await file.change(malformed)
+        await file.submit(put("a", text("one")))
