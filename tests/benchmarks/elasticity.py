@@ -9,7 +9,9 @@ percentiles during the move beside those before it, and the requests that failed
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -50,6 +52,7 @@ _PUT_SHARE: Final = 0.5
 
 def main() -> None:
     """Load, measure, let a node join, and one go."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it takes long
     options = _options()
     shape = Shape(nodes=_NODES, proxies=1)
     with replicated_cluster(shape, ranges=options.ranges, zone=_ZONE) as replicated:
@@ -238,6 +241,7 @@ def _fill(replicated: ReplicatedCluster, options: argparse.Namespace) -> None:
             pool.map(partial(_fill_some, replicated), [names[n::_LOADERS] for n in range(_LOADERS)])
         )
     replicated.await_whole(TABLE, within_s=_GIVEN_UP_S)
+    os.sync()  # else the machine still writes the load back while what comes before is measured
 
 
 def _fill_some(replicated: ReplicatedCluster, names: Sequence[tuple[str, int]]) -> None:
