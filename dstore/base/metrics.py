@@ -7,7 +7,7 @@ of `labels(...)`. What every request counts stands in plain integers, `metrics.o
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
@@ -116,6 +116,72 @@ class ScrubMetrics:
         """Start at zero."""
         self.ranges = self.bytes_read = self.damaged = self.different = self.repairs = 0
         self.oldest_s = 0.0
+
+
+def _no_lag() -> tuple[int, float, int]:
+    return 0, 0.0, 0
+
+
+class IndexMetrics:
+    """What is counted of feeding global indexes; plain integers, touched by one event loop.
+
+    `records` of logs, `items` looked at while indexes are filled, `rows` that indexes have
+    taken of both, `repeated` sendings. `look` says how many records indexes are behind, for how
+    many seconds, and how many ways to an index are lost.
+    """
+
+    __slots__ = ("items", "look", "records", "repeated", "rows")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.records = self.items = self.rows = self.repeated = 0
+        self.look: Callable[[], tuple[int, float, int]] = _no_lag
+
+
+class _IndexCollector(Collector):
+    """Put the counts of indexes on the page."""
+
+    def __init__(self, counts: IndexMetrics) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts
+        lag_records, lag_s, lost = counts.look()
+        return (
+            CounterMetricFamily(
+                "dstore_index_records",
+                "Records that global indexes were told.",
+                value=counts.records,
+            ),
+            CounterMetricFamily(
+                "dstore_index_items",
+                "Entries looked at while global indexes are filled.",
+                value=counts.items,
+            ),
+            CounterMetricFamily(
+                "dstore_index_rows", "Rows that global indexes have taken.", value=counts.rows
+            ),
+            CounterMetricFamily(
+                "dstore_index_repeated",
+                "Times that rows had to be sent to an index again.",
+                value=counts.repeated,
+            ),
+            GaugeMetricFamily(
+                "dstore_index_lag_records",
+                "Records that global indexes do not have yet.",
+                value=lag_records,
+            ),
+            GaugeMetricFamily(
+                "dstore_index_lag_seconds",
+                "Since the index that is behind the longest was level with its range.",
+                value=lag_s,
+            ),
+            GaugeMetricFamily(
+                "dstore_index_lost",
+                "Ranges whose changes an index can't be told any more.",
+                value=lost,
+            ),
+        )
 
 
 class SplitMetrics:
@@ -288,6 +354,7 @@ class Metrics:
 
     peers: PeerMetrics
     scrubs: ScrubMetrics
+    indexes: IndexMetrics
     splits: SplitMetrics
 
     registry: prometheus.CollectorRegistry = field(repr=False)
@@ -327,6 +394,8 @@ def create_metrics() -> Metrics:
     registry.register(_PeerCollector(peers))
     scrubs = ScrubMetrics()
     registry.register(_ScrubCollector(scrubs))
+    indexes = IndexMetrics()
+    registry.register(_IndexCollector(indexes))
     splits = SplitMetrics()
     registry.register(_SplitCollector(splits))
     return Metrics(
@@ -334,6 +403,7 @@ def create_metrics() -> Metrics:
         _operations=operations,
         peers=peers,
         scrubs=scrubs,
+        indexes=indexes,
         splits=splits,
         requests_in_flight=gauge("requests_in_flight", "Requests being answered."),
         requests_refused=counter(

@@ -81,6 +81,7 @@ class Replica:
         self._news = asyncio.Event()
         self._primary: Primary | None = None
         self._serving: Primary | None = None
+        self.on_committed: Callable[[], None] | None = None  # told of each batch, by readers
         self.has_begun = asyncio.Event()  # to serve; cleared by who waits for it
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         self._copies = CopyTaker(self, around)
@@ -124,6 +125,8 @@ class Replica:
         """Hear that the batch is committed; see `Replication`."""
         if self._serving is not None and not self._serving.is_closed:
             self._serving.committed()
+            if self.on_committed is not None:
+                self.on_committed()
 
     def missed(self, _prepared: Prepared) -> bool:
         """Hear that the batch can't be committed here; see `Replication`."""

@@ -150,6 +150,7 @@ async def mount_member(runtime: Runtime, enrolment: Enrolment) -> Mounted:
             entropy=entropy,
             rewrites_files=True,
             scrubs=scrub_settings(runtime),
+            indexes=runtime.metrics.indexes,
         )
         ending.push_async_callback(node.close)
         peers = PeerServer(

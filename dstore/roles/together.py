@@ -355,6 +355,7 @@ def _member(
         clock=runtime.clock,
         entropy=runtime.entropy,
         scrubs=scrub_settings(runtime),
+        indexes=runtime.metrics.indexes,
     )
 
 

@@ -19,7 +19,7 @@ from dstore.base.limits import (
     OWN_KEYS_LAST_S,
 )
 from dstore.base.logging import get_logger
-from dstore.base.metrics import ScrubMetrics
+from dstore.base.metrics import IndexMetrics, ScrubMetrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Corrupt, DStoreError, RefusalKind, Refused
 from dstore.service.calls.key_calls import AskComponentKey
@@ -87,6 +87,7 @@ class ClusterNode:
         entropy: Entropy,
         rewrites_files: bool = False,
         scrubs: ScrubSettings | None = None,
+        indexes: IndexMetrics | None = None,
     ) -> None:
         """Put it together; `run` makes it live.
 
@@ -103,7 +104,9 @@ class ClusterNode:
             rewrites_files: write files anew whose keys were drawn before control had a share of
                 them (I4); of no use where control's keys lie in the same directory.
             scrubs: how its ranges are scrubbed, and who counts that.
+            indexes: count what global indexes are fed.
         """
+        self._indexes = indexes or IndexMetrics()
         self._scrubs = scrubs or ScrubSettings(counts=ScrubMetrics())
         self._began_ns = clock.monotonic_ns()
         self._peer_of = peer_of
@@ -266,6 +269,7 @@ class ClusterNode:
                 notices=self._notices,
                 scrubs=self._scrubs,
                 entropy=self._entropy,
+                indexes=self._indexes,
             ),
         )
 
@@ -299,7 +303,13 @@ class ClusterNode:
             on_looked=self._details.say,
         )
         rewriting = (rewrite_files(node),) if self._rewrites_files else ()
-        for job in (*self._jobs(node), reports.measure(), replicas.scrubs.run(), *rewriting):
+        for job in (
+            *self._jobs(node),
+            reports.measure(),
+            replicas.scrubs.run(),
+            replicas.indexes.sweep(),
+            *rewriting,
+        ):
             group.create_task(job, name="node_job")
         reports.found(await self._watcher.known())
         await assignments.run()

@@ -12,26 +12,31 @@ import apsw
 
 from dstore.base.limits import NAME_ANSWER_BYTES_MAX
 from dstore.model.errors import Corrupt, DStoreError, Refused
-from dstore.storage import brief_names, entries, range_log, requests
+from dstore.model.keys import HASH_BYTES
+from dstore.model.values import from_row
+from dstore.storage import brief_names, entries, feeding, memos, range_log, requests
 from dstore.storage.brief_names import NamedAnswer
 from dstore.storage.entries import Entry
 from dstore.storage.failures import stored_error
 from dstore.storage.log_records import NameMark, RecordKind, RequestMark
 from dstore.storage.requests import RequestAnswer
-from dstore.storage.writes import Applied, Put
+from dstore.storage.writes import Applied, Delete, Put, Write
 
 if TYPE_CHECKING:
     from dstore.model.values import Item
     from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.entry_cache import EntryCache
+    from dstore.storage.feeding import Feeding
     from dstore.storage.name_book import NameBook
     from dstore.storage.newest_versions import NewestVersions
     from dstore.storage.requests import RequestName
-    from dstore.storage.writes import Outcome, Write
+    from dstore.storage.writes import Outcome
 
 _PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
 _DELETE: Final = RecordKind.DELETE.value
 _NOTHING: Final = RecordKind.NOTHING.value
+_MEMO: Final = RecordKind.MEMO.value
+_DELETED: Final = Delete()
 
 
 class Large(Exception):
@@ -67,12 +72,41 @@ class Batch:
         # What is behind it in the log is not trimmed; None: nobody wants to read any of it.
         self.wanted_after_seq: int | None = None
         self.derived: DerivedRows | None = None  # rows that the file keeps beside entries' own
+        self._others_want: int | None = None
+        self._readers_want: int | None = None
+        self._old_names: tuple[str, ...] | None = None  # what readers want of items before
+        self._reads_readers = True  # before the next batch: who reads the log may have changed
 
     def begin(self, end: range_log.LogEnd, *, time_us: int) -> None:
-        """Begin behind the log's end, which is advanced; wall time now."""
+        """Begin behind the log's end, which is advanced; wall time now.
+
+        Raises: Corrupt: who reads the log is not to be read.
+        """
+        if self._reads_readers:
+            self._read_readers()
         self.end, self._time_us = end, time_us
         self.written.clear()
         self._names.begin()
+
+    def keep_log(self, wanted_after_seq: int | None) -> None:
+        """Trim nothing behind a record, for others than the file's own readers; None: nobody."""
+        if wanted_after_seq != self._others_want:
+            self._others_want = wanted_after_seq
+            self._note_wanted()
+
+    def reread(self) -> None:
+        """Ask the file again who reads its log: it was changed otherwise."""
+        self._reads_readers = True
+
+    def _read_readers(self) -> None:
+        wanted = memos.wanted(self._connection)
+        self._old_names, self._readers_want = wanted.names, wanted.after_seq
+        self._note_wanted()
+        self._reads_readers = False
+
+    def _note_wanted(self) -> None:
+        wanted = [seq for seq in (self._others_want, self._readers_want) if seq is not None]
+        self.wanted_after_seq = min(wanted, default=None)
 
     def finish(self) -> None:
         """Write what the batch as a whole leaves in the file beside its writes."""
@@ -96,6 +130,7 @@ class Batch:
     def evaluate_apart(self, write: Write) -> Applied | Exception:
         """Evaluate one write so that its failure leaves no trace in the batch."""
         end, rid_id = self.end, write.rid_id
+        all_written = None if write.feeding is None else dict(self.written)
         before, was_written, former = end.copy(), rid_id in self.written, self.written.get(rid_id)
         self._connection.execute("SAVEPOINT write")
         try:
@@ -111,6 +146,8 @@ class Batch:
             self.written.pop(rid_id, None)
             if was_written:
                 self.written[rid_id] = former
+            if all_written is not None:
+                self.written, self._reads_readers = all_written, True
             if write.request is not None and write.request.is_brief:
                 self._names.take_back(brief_names.name_of(write.request))
             answer = stored_error(error, file=self._connection.filename)
@@ -120,12 +157,11 @@ class Batch:
     def evaluate(self, write: Write, *, on_loop: bool) -> Applied | Exception:
         """Apply one write. Raises: Large: only if on the loop."""
         request, name = write.request, None
+        if write.feeding is not None:
+            return self._feed(write.feeding, on_loop=on_loop)
         if request is not None:
-            if request.is_brief:
-                name = brief_names.name_of(request)
-                done = self._find_name(name, on_loop=on_loop)
-            else:
-                done = self._find(request)
+            name = brief_names.name_of(request) if request.is_brief else None
+            done = self._find(request) if name is None else self._find_name(name, on_loop=on_loop)
             if done is not None:
                 return done
         previous = self._previous(write.rid_id, on_loop=on_loop)
@@ -172,6 +208,13 @@ class Batch:
             answer=answer,
             collection_bytes=collection_bytes,
         )
+
+    def _feed(self, what: Feeding, *, on_loop: bool) -> Applied:
+        """Take what another range's log makes. Raises: Large: on the loop: there may be much."""
+        if on_loop:
+            raise Large
+        feeding.take(self._connection, what, self)
+        return Applied(existed=True, version=None)
 
     def _find(self, request: RequestName) -> Applied | None:
         """Find what a request with a row of its own was answered before."""
@@ -228,6 +271,7 @@ class Batch:
             time_us=self._time_us,
             name=mark,
             is_thin=self.wanted_after_seq is None,
+            old=None if self._old_names is None else self._old_image(previous),
         )
         range_log.trim(connection, end, wanted_after_seq=self.wanted_after_seq)
         now = None if item is None else version
@@ -246,6 +290,52 @@ class Batch:
                 connection, request, answer=answer, seq=end.seq, time_us=self._time_us
             )
         return now
+
+    def _old_image(self, previous: Entry | None) -> bytes:
+        assert self._old_names is not None
+        cells = {} if previous is None else previous.cells
+        return range_log.image_of(
+            {name: from_row(*cells[name]) for name in self._old_names if name in cells}
+        )
+
+    @property
+    def next_seq(self) -> int:
+        """Of the next record."""
+        return self.end.seq + 1
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the file has readers of its log, as of the last batch."""
+        return self._readers_want is not None
+
+    def change(self, rid_id: bytes, item: Item | None) -> None:
+        """Store an entry as it is, or remove it; see `feeding.Taking`."""
+        previous = self._previous(rid_id, on_loop=False)
+        if item is None and previous is None:
+            return
+        if item is not None and previous is not None and previous.cells == entries.cells_of(item):
+            return
+        outcome: Outcome = _DELETED if item is None else Put(item=item)
+        entry_hash = int.from_bytes(rid_id[:HASH_BYTES], "big")
+        write = Write(rid_id=rid_id, entry_hash=entry_hash, apply=lambda _: outcome)
+        self._write(write, outcome, previous=previous)
+
+    def note(self, name: str, value: bytes | None) -> None:
+        """Store a memo, or forget it; see `feeding.Taking`."""
+        range_log.append(
+            self._connection,
+            self.end,
+            kind=_MEMO,
+            rid_id=name.encode(),
+            item=None,
+            request=None,
+            time_us=self._time_us,
+            memo=value,
+        )
+        memos.put(self._connection, name, value)
+        if memos.is_reader(name):
+            self._read_readers()  # from this record on
+            self._reads_readers = True  # it may yet be rolled back
 
     def _put(self, write: Write, item: Item, *, previous: Entry | None, version: str) -> None:
         cells = entries.cells_of(item)

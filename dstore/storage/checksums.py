@@ -9,7 +9,7 @@ between their two moments (`written_between`), and no replica has to wait for an
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -20,10 +20,9 @@ from dstore.storage import replica_log
 from dstore.storage.entries import scan_entries
 from dstore.storage.log_records import Sequence64
 from dstore.storage.range_scan import Span
+from dstore.storage.readers import one_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import apsw
 
     from dstore.storage.entries import Entry
@@ -78,7 +77,7 @@ def sum_span(
     sums: list[tuple[bytes, bytes]] = []
     entries = size_bytes = 0
     last: bytes | None = None
-    with _one_moment(connection):
+    with one_moment(connection):
         state = replica_log.read_state(connection)
         with closing(scan_entries(connection, span)) as found:
             for rid_id, entry in found:
@@ -131,14 +130,3 @@ def differing(ours: SpanSums, theirs: SpanSums) -> dict[bytes, tuple[bytes | Non
 
 def _sum_of(rid_id: bytes, entry: Entry) -> bytes:
     return hashlib.sha256(_encode((rid_id, entry.version, entry.item))).digest()[:_SUM_BYTES]
-
-
-@contextmanager
-def _one_moment(connection: apsw.Connection) -> Iterator[None]:
-    """Read all as of one commit."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")

@@ -16,6 +16,7 @@ import msgspec
 from dstore.base.limits import REPLICA_EPOCHS_TOLD, RID_ID_BYTES_MAX
 
 _POSITION: Final = Packing(">QQ")
+_OLD_LENGTH: Final = Packing(">Q")
 _DIGEST_BYTES: Final = 32
 NAME_BYTES: Final = 12
 
@@ -30,6 +31,7 @@ class RecordKind(StrEnum):
     PUT = "put"
     DELETE = "delete"
     OPENING = "opening"  # the first of an epoch: decides what became of all before it
+    MEMO = "memo"  # a small value beside the entries (`memos`), `rid_id` being its name
     NOTHING = "nothing"  # a named request that had nothing to do, so that its answer is kept
 
 
@@ -54,7 +56,11 @@ class NameMark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One record; `image` is a put's item with its format byte, None in all others."""
+    """One record; `image` is a put's item with its format byte, or a memo's value, else None.
+
+    `old` is what readers of the log want of the item before it, with its format byte: `{}` if there
+    was none, and None if nobody wanted anything when it was written.
+    """
 
     epoch: Epoch
     seq: Sequence64
@@ -65,6 +71,7 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
     request: RequestMark | None
     digest: Digest
     name: NameMark | None = None
+    old: bytes | None = None
 
     @property
     def point(self) -> LogPoint:
@@ -75,7 +82,8 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
     def size_bytes(self) -> int:
         """Roughly what it takes on the wire."""
         answer = b"" if self.name is None else self.name.answer or b""
-        return len(self.rid_id) + len(self.image or b"") + len(answer) + _DIGEST_BYTES * 2
+        images_bytes = len(self.image or b"") + len(self.old or b"")
+        return len(self.rid_id) + images_bytes + len(answer) + _DIGEST_BYTES * 2
 
     def follows(self, before: LogPoint) -> bool:
         """Tell whether this is an unharmed record that comes next behind a point."""
@@ -88,6 +96,7 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
             kind=self.kind,
             rid_id=self.rid_id,
             image=self.image,
+            old=self.old,
         )
         return told == self.digest
 
@@ -122,8 +131,20 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
 
 
 def digest_of(
-    before: bytes, *, epoch: int, seq: int, kind: str, rid_id: bytes, image: bytes | None
+    before: bytes,
+    *,
+    epoch: int,
+    seq: int,
+    kind: str,
+    rid_id: bytes,
+    image: bytes | None,
+    old: bytes | None = None,
 ) -> bytes:
-    """Chain a record to the digest of the one before it."""
+    """Chain a record to the digest of the one before it.
+
+    One without `old` has the digest that it had when no record had any.
+    """
     content = before + _POSITION.pack(epoch, seq) + kind.encode() + rid_id + (image or b"")
+    if old is not None:
+        content += old + _OLD_LENGTH.pack(len(old))
     return hashlib.sha256(content).digest()

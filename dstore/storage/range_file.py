@@ -31,6 +31,7 @@ from dstore.storage.readers import Readers
 from dstore.storage.schema import Schema, upgrade
 from dstore.storage.shipments import Shipment
 from dstore.storage.vault.residency import NotResident, Residency
+from dstore.storage.writes import rid_ids_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +123,11 @@ class RangeFile:
     def derived(self) -> DerivedRows | None:
         """What the file keeps beside the entries' own rows; None: nothing."""
         return self._writer.derived
+
+    @property
+    def is_read(self) -> bool:
+        """Its log has readers, as of the last batch."""
+        return self._writer.is_read
 
     @property
     def is_idle(self) -> bool:
@@ -313,7 +319,7 @@ class RangeFile:
         return answers
 
     def _hand_over(self, writes: Sequence[Write]) -> None:
-        self._newest.handed_over([write.rid_id for write in writes])
+        self._newest.handed_over(rid_ids_of(writes))
 
     def _begin(self, writes: Sequence[Write]) -> Begun[Applied] | None:
         """Commit a short batch on the event loop, and start its sync in a thread.

@@ -34,11 +34,12 @@ _decode_mark = msgspec.msgpack.Decoder(RequestMark).decode
 _decode_name = msgspec.msgpack.Decoder(NameMark).decode
 _INSERT = (
     "INSERT INTO log "
-    "(SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST, REQUEST, NAME) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST, REQUEST, NAME, OLD_IMAGE) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _READ = (
-    "SELECT EPOCH, SEQ, TIME_US, KIND, RID_ID, NEW_IMAGE, REQUEST, NAME, DIGEST FROM log "
+    "SELECT EPOCH, SEQ, TIME_US, KIND, RID_ID, NEW_IMAGE, REQUEST, NAME, DIGEST, OLD_IMAGE "
+    "FROM log "
     "WHERE SEQ > ? AND SEQ <= ? ORDER BY SEQ"
 )
 
@@ -91,24 +92,30 @@ def append(
     time_us: int,
     name: NameMark | None = None,
     is_thin: bool = False,
+    old: bytes | None = None,
+    memo: bytes | None = None,
 ) -> str:
     """Append the record of a change that is made in the same transaction, and advance `end`.
 
     `kind` is a `RecordKind`'s value; `item` is what a put stores, and None in all others. With
     `is_thin` the item's image is left out of the file, not of the digest: nobody wants to read it.
+    `old` is what readers want of the item before, encoded by `image_of`; `memo` a memo's value.
 
     Returns: the version that the record gives its entry: unique in the range, never reused.
     """
-    image = None if item is None else IMAGE_FORMAT + _encode(item)
+    image = memo if item is None else image_of(item)
     seq = end.seq + 1
-    digest = digest_of(end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image)
+    digest = digest_of(
+        end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image, old=old
+    )
     request_id, mark = (None, None) if request is None else _marked(request)
     named = None if name is None else _encode_mark(name)
     stored = image
     if is_thin and image is not None:
         stored, end.thin_seq = None, seq
     connection.execute(
-        _INSERT, (seq, end.epoch, time_us, request_id, kind, rid_id, stored, digest, mark, named)
+        _INSERT,
+        (seq, end.epoch, time_us, request_id, kind, rid_id, stored, digest, mark, named, old),
     )
     end.seq, end.digest = seq, digest
     if end.records is not None:
@@ -123,6 +130,7 @@ def append(
                 request=request,
                 digest=digest,
                 name=name,
+                old=old,
             )
         )
     return version_of(digest)
@@ -140,7 +148,8 @@ def begin_behind(connection: apsw.Connection, *, epoch: int, seq: int, digest: b
     record: nothing reads it as one, since who asks for records has to know the point before them.
     """
     connection.execute(
-        _INSERT, (seq, epoch, 0, None, RecordKind.NOTHING.value, b"", None, digest, None, None)
+        _INSERT,
+        (seq, epoch, 0, None, RecordKind.NOTHING.value, b"", None, digest, None, None, None),
     )
 
 
@@ -162,6 +171,11 @@ def read(
             rows.close()
             break
     return found
+
+
+def image_of(item: Item) -> bytes:
+    """Encode an item, or what readers want of one, as it stands in records."""
+    return IMAGE_FORMAT + _encode(item)
 
 
 def item_of(image: bytes, *, file: str) -> Item:
@@ -213,11 +227,12 @@ def _row(record: LogRecord) -> tuple[Any, ...]:
         record.digest,
         mark,
         None if record.name is None else _encode_mark(record.name),
+        record.old,
     )
 
 
 def _record(row: tuple[Any, ...], *, file: str) -> LogRecord:
-    epoch, seq, time_us, kind, rid_id, image, mark, name, digest = row
+    epoch, seq, time_us, kind, rid_id, image, mark, name, digest, old = row
     try:
         return LogRecord(
             epoch=epoch,
@@ -229,6 +244,7 @@ def _record(row: tuple[Any, ...], *, file: str) -> LogRecord:
             request=None if mark is None else _decode_mark(mark),
             digest=digest,
             name=None if name is None else _decode_name(name),
+            old=old,
         )
     except (ValueError, msgspec.MsgspecError):
         raise Corrupt(f"Record {seq} of the log is none.", file=file, where="log") from None

@@ -98,7 +98,12 @@ class RangeWriter:
 
         None: nobody is, and images may be left out of what is appended.
         """
-        self._batch.wanted_after_seq = wanted_after_seq
+        self._batch.keep_log(wanted_after_seq)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the file has readers of its log, as of the last batch."""
+        return self._batch.is_read
 
     @property
     def derived(self) -> DerivedRows | None:
@@ -253,6 +258,7 @@ class RangeWriter:
         self.end = range_log.read_end(connection)
         self._batch.derived = derived_rows.load(connection)
         self._names.forget()
+        self._batch.reread()
         return result
 
     def _commit_alone(self, write: Write) -> Applied | Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import apsw
@@ -9,7 +10,7 @@ import apsw
 from dstore.storage.failures import stored_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dstore.storage.vault.vault import Vault
@@ -48,3 +49,14 @@ class Readers:
         """Close those that are idle, which must be all."""
         for reader in self._idle:
             reader.close()
+
+
+@contextmanager
+def one_moment(connection: apsw.Connection) -> Iterator[None]:
+    """Read all as of one commit; the connection is in no transaction."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

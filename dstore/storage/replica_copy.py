@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 
+from dstore.base.feed_limits import MEMOS_COPIED
 from dstore.base.limits import (
     REPLICA_COPY_BYTES,
     REPLICA_COPY_PART_ROWS,
@@ -23,15 +24,16 @@ from dstore.base.limits import (
     REPLICA_WIPED_ROWS,
 )
 from dstore.model.errors import Corrupt
-from dstore.storage import brief_names, derived_rows, range_log
+from dstore.storage import brief_names, derived_rows, memos, range_log
 from dstore.storage.brief_names import NameRow
 from dstore.storage.entries import HEAD, Cells, Entry
-from dstore.storage.log_records import Epoch, History, LogPoint, Sequence64
+from dstore.storage.log_records import Epoch, History, LogPoint, LogRecord, Sequence64
+from dstore.storage.memos import MemoRow
 from dstore.storage.range_scan import Span
 from dstore.storage.replica_log import NEVER_WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import apsw
 
@@ -58,30 +60,41 @@ RequestRow = tuple[str, str, int, bytes, int, bytes, int]
 
 
 class CopyPage(msgspec.Struct, frozen=True, array_like=True):
-    """A piece of a copy, and its BLAKE2b; entries come first, then requests, then brief names.
+    """A piece of a copy, and its BLAKE2b: entries, then requests, brief names, memos, records.
 
     `parts` are rows of whole entries as they are stored, one behind another, some hundred of them
     in each; encoded by the thread that reads them, and decoded by the one that writes them.
+    `records` are of the log, what readers still want of it.
     """
 
     parts: tuple[bytes, ...]
     requests: tuple[RequestRow, ...]
     digest: Annotated[bytes, msgspec.Meta(min_length=_DIGEST_BYTES, max_length=_DIGEST_BYTES)]
     names: tuple[NameRow, ...] = ()
+    memos: tuple[MemoRow, ...] = ()
+    records: tuple[LogRecord, ...] = ()
 
     @property
     def size_bytes(self) -> int:
-        """What it weighs on its way, about: of what is not rows there is little."""
-        return sum(map(len, self.parts))
+        """What it weighs on its way, about: of what is no row and no record there is little."""
+        return sum(map(len, self.parts)) + sum(each.size_bytes for each in self.records)
 
 
 class CopyPlace(msgspec.Struct, frozen=True, array_like=True):
-    """How far a copy has come: behind an entry, a request, or a row of names, in this order."""
+    """How far a copy has come: behind an entry, a request, a row of names, a memo, a record."""
 
     rid_id: bytes = b""
     request: RequestKey | None = None
     names_seq: int | None = None
     is_over: bool = False
+    memo: str | None = None
+    log_seq: int | None = None
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether all entries are copied."""
+        behind = (self.request, self.names_seq, self.memo, self.log_seq)
+        return self.is_over or any(each is not None for each in behind)
 
 
 class CopyStart(msgspec.Struct, frozen=True, array_like=True):
@@ -104,14 +117,18 @@ def read_page(
 ) -> tuple[CopyPage, CopyPlace]:
     """Read on behind a place, about REPLICA_COPY_BYTES; give the page and the next place.
 
-    Entries are those of `span`; requests and names are all there are, whosever entries they name.
+    Entries and records are those of `span`; requests, names and memos are all there are.
     """
+    if place.log_seq is not None:
+        return _read_records(connection, place.log_seq, span)
+    if place.memo is not None:
+        return _read_memos(connection, place.memo)
     if place.names_seq is not None:
         names = brief_names.read_rows(
             connection, after_seq=place.names_seq, bytes_max=REPLICA_COPY_BYTES
         )
         if not names:
-            return _page((), ()), CopyPlace(is_over=True)
+            return _read_memos(connection, "")
         return _page((), (), names), CopyPlace(names_seq=names[-1][0])
     if place.request is not None:
         rows = connection.execute(_REQUESTS, (*place.request, REPLICA_COPY_ROWS)).fetchall()
@@ -121,6 +138,40 @@ def read_page(
     parts, rid_id = _read_parts(connection, place.rid_id, span)
     after = CopyPlace(request=("", "", -1, b"")) if rid_id is None else CopyPlace(rid_id=rid_id)
     return _page(parts, ()), after
+
+
+def _read_memos(connection: apsw.Connection, after: str) -> tuple[CopyPage, CopyPlace]:
+    found = memos.page(connection, after=after, limit=MEMOS_COPIED)
+    if found:
+        return _page((), (), kept=(found, ())), CopyPlace(memo=found[-1][0])
+    wanted = memos.wanted(connection).after_seq
+    over = CopyPlace(is_over=True) if wanted is None else CopyPlace(log_seq=wanted)
+    return _page((), ()), over
+
+
+def _read_records(
+    connection: apsw.Connection, after_seq: int, span: Span
+) -> tuple[CopyPage, CopyPlace]:
+    """Read what readers want of the log, as far as it is applied.
+
+    It may have been read, and trimmed, meanwhile: then so much less is wanted.
+    """
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT coalesce(APPLIED_SEQ, SEQ) FROM meta"
+    ).fetchall()
+    [(applied_seq,)] = rows
+    records = range_log.read(
+        connection, after_seq=after_seq, last_seq=applied_seq, bytes_max=REPLICA_COPY_BYTES
+    )
+    if not records:
+        return _page((), ()), CopyPlace(is_over=True)
+    kept = tuple(each for each in records if in_span(each.rid_id, span))
+    return _page((), (), kept=((), kept)), CopyPlace(log_seq=records[-1].seq)
+
+
+def in_span(rid_id: bytes, span: Span) -> bool:
+    """Tell whether a key is in a span."""
+    return span.low <= rid_id and (span.high is None or rid_id < span.high)
 
 
 def _read_parts(
@@ -175,6 +226,7 @@ def wipe_some(connection: apsw.Connection) -> bool:
         return True
     connection.execute("DELETE FROM request")
     connection.execute("DELETE FROM name")
+    connection.execute("DELETE FROM memo")
     connection.execute("DELETE FROM epoch")
     connection.execute("UPDATE meta SET QUANTITY = 0, APPLIED_SEQ = 0")
     return False
@@ -182,12 +234,30 @@ def wipe_some(connection: apsw.Connection) -> bool:
 
 def take_page(connection: apsw.Connection, page: CopyPage) -> None:
     """Write a piece of a copy; the same one may come again. Raises: Corrupt: it was harmed."""
-    if _page(page.parts, page.requests, page.names).digest != page.digest:
+    kept = (page.memos, page.records)
+    if _page(page.parts, page.requests, page.names, kept=kept).digest != page.digest:
         raise _harmed(connection)
     added = _take_parts(connection, page.parts)
     connection.executemany(_TAKE_REQUEST, page.requests)
     brief_names.take_rows(connection, page.names)
+    memos.take(connection, page.memos)
+    take_records(connection, page.records)
     connection.execute("UPDATE meta SET QUANTITY = QUANTITY + ?", (added,))
+
+
+def take_records(connection: apsw.Connection, records: Iterable[LogRecord]) -> None:
+    """Keep records that readers want, in a copy whose own log will follow; any may come again."""
+    records = tuple(records)
+    connection.executemany("DELETE FROM log WHERE SEQ = ?", [(each.seq,) for each in records])
+    range_log.insert(connection, records)
+
+
+def begin_log(connection: apsw.Connection, *, epoch: int, point: LogPoint) -> None:
+    """Let the log go on behind a point; before it stands at most what readers want."""
+    connection.execute("DELETE FROM log WHERE SEQ > ?", (point.seq,))
+    connection.execute("UPDATE log SET DIGEST = ? WHERE SEQ = ?", (point.digest, point.seq))
+    if point.seq and not connection.changes():
+        range_log.begin_behind(connection, epoch=epoch, seq=point.seq, digest=point.digest)
 
 
 def _take_parts(connection: apsw.Connection, parts: tuple[bytes, ...]) -> int:
@@ -236,7 +306,6 @@ def _entries_in(parts: tuple[bytes, ...]) -> Iterator[tuple[bytes, Entry]]:
 def finish(connection: apsw.Connection, end: CopyEnd) -> None:
     """Let the log follow; once it is applied up to `whole_seq`, this is a replica."""
     start = end.start
-    connection.execute("DELETE FROM log")
     connection.execute("DELETE FROM epoch")
     connection.executemany(
         "INSERT INTO epoch (EPOCH, FIRST_SEQ) VALUES (?, ?)",
@@ -247,20 +316,23 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
         "THIN_SEQ = ?2",
         (start.epoch, start.point.seq, start.point.digest, end.whole_seq),
     )
-    if start.point.seq:
-        range_log.begin_behind(
-            connection, epoch=start.epoch, seq=start.point.seq, digest=start.point.digest
-        )
+    begin_log(connection, epoch=start.epoch, point=start.point)
 
 
 def _page(
-    parts: tuple[bytes, ...], rows: tuple[Any, ...], names: tuple[NameRow, ...] = ()
+    parts: tuple[bytes, ...],
+    rows: tuple[Any, ...],
+    names: tuple[NameRow, ...] = (),
+    *,
+    kept: tuple[tuple[MemoRow, ...], tuple[LogRecord, ...]] = ((), ()),
 ) -> CopyPage:
-    digest = hashlib.blake2b(_encode((rows, names)), digest_size=_DIGEST_BYTES)
+    """Seal a piece; one without memos and records is as before there were any."""
+    others = (rows, names, *kept) if any(kept) else (rows, names)
+    digest = hashlib.blake2b(_encode(others), digest_size=_DIGEST_BYTES)
     for part in parts:
         digest.update(len(part).to_bytes(4))
         digest.update(part)
-    return CopyPage(parts, rows, digest.digest(), names)
+    return CopyPage(parts, rows, digest.digest(), names, *kept)
 
 
 def _harmed(connection: apsw.Connection) -> Corrupt:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dstore.base.limits import (
     LOG_RECORDS_KEPT,
     LOG_RECORDS_TRIMMED,
+    LOG_RECORDS_TRIMMED_MAX,
     REPLICA_BATCH_BYTES,
     REPLICA_BATCH_RECORDS_MAX,
     REPLICA_EPOCHS_KEPT,
@@ -25,7 +26,7 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt
 from dstore.model.keys import HASH_BYTES
-from dstore.storage import brief_names, derived_rows, entries, range_log, requests
+from dstore.storage import brief_names, derived_rows, entries, memos, range_log, requests
 from dstore.storage.log_records import (
     EpochStart,
     History,
@@ -241,7 +242,15 @@ def apply(connection: apsw.Connection, state: ReplicaState, *, up_to_seq: int) -
     if is_due and last is not None:
         brief_names.trim(connection, seq=up_to_seq, time_us=last.time_us)
     if is_due and up_to_seq > LOG_RECORDS_KEPT:
-        connection.execute("DELETE FROM log WHERE SEQ <= ?", (up_to_seq - LOG_RECORDS_KEPT,))
+        last_seq, wanted = up_to_seq - LOG_RECORDS_KEPT, memos.wanted(connection).after_seq
+        if wanted is not None:
+            last_seq = min(last_seq, wanted)  # should this be the next primary
+        # What was kept for a reader goes bit by bit.
+        some = max(LOG_RECORDS_TRIMMED_MAX, 2 * (up_to_seq - state.applied_seq))
+        connection.execute(
+            "DELETE FROM log WHERE SEQ <= ? AND SEQ < (SELECT min(SEQ) FROM log) + ?",
+            (last_seq, some),
+        )
 
 
 def replay(
@@ -412,6 +421,9 @@ def _apply(
     """
     rid_id = record.rid_id
     if record.kind is RecordKind.OPENING:
+        return 0, None
+    if record.kind is RecordKind.MEMO:
+        memos.put(connection, rid_id.decode(), record.image)
         return 0, None
     previous = entries.read_entry(connection, rid_id)
     version: str | None = None

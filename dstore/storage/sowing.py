@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.model.errors import Corrupt
 from dstore.model.keys import hash_bounds
-from dstore.storage import range_log, replica_copy, replica_log
+from dstore.storage import memos, replica_copy, replica_log
 from dstore.storage.log_records import LogPoint, LogRecord, RecordKind
 from dstore.storage.range_scan import Span
 from dstore.storage.replica_copy import CopyPage, CopyPlace
@@ -45,7 +45,8 @@ class SeedTurn:
     """What one turn brings: records to be replayed, then maybe a page; and where that leads.
 
     `is_level`: the seed is then all of the parent, as that was when it was read; `end` is where the
-    parent's log ended, which may be behind what was applied.
+    parent's log ended, which may be behind what was applied. `is_read`: somebody reads the log, who
+    will read on in the children's.
     """
 
     records: tuple[LogRecord, ...]
@@ -53,6 +54,7 @@ class SeedTurn:
     place: SeedPlace
     end: LogPoint
     is_level: bool
+    is_read: bool = False
 
 
 def span_of(low_hash: int, high_hash: int) -> Span:
@@ -97,6 +99,7 @@ def _read_turn(connection: apsw.Connection, place: SeedPlace, span: Span) -> See
         page, copied = replica_copy.read_page(connection, copied, span=span)
     return SeedTurn(
         records=tuple(each for each in records if _is_copied(each, place.copied, span)),
+        is_read=memos.wanted(connection).after_seq is not None,
         page=page,
         place=SeedPlace(point=reached, copied=copied),
         end=state.end,
@@ -112,6 +115,8 @@ def take_turn(connection: apsw.Connection, turn: SeedTurn) -> None:
     if replica_log.read_state(connection).whole_seq != replica_log.NEVER_WHOLE:
         raise _no_seed(connection)
     change, _ = replica_log.replay(connection, turn.records)
+    if turn.is_read:
+        replica_copy.take_records(connection, turn.records)
     connection.execute("UPDATE meta SET QUANTITY = QUANTITY + ?", (change,))
     if turn.page is not None:
         replica_copy.take_page(connection, turn.page)
@@ -120,8 +125,8 @@ def take_turn(connection: apsw.Connection, turn: SeedTurn) -> None:
 def ripen(connection: apsw.Connection, *, range_id: str, epoch: int, point: LogPoint) -> None:
     """Make a replica of a seed that is all of the parent as of `point`, where that ended.
 
-    Its log begins behind that point and holds nothing before it, so that who has less than a ripe
-    seed gets a copy. Its digests are its own from there on.
+    Its log begins behind that point, so that who has less than a ripe seed gets a copy: what stands
+    before it is what readers want of the parent's. Its digests are its own from there on.
 
     Args:
         connection: to the seed's file.
@@ -130,7 +135,6 @@ def ripen(connection: apsw.Connection, *, range_id: str, epoch: int, point: LogP
         point: of the parent's log.
     """
     digest = base_digest(range_id, point)
-    connection.execute("DELETE FROM log")
     connection.execute("DELETE FROM epoch")
     connection.execute("INSERT INTO epoch (EPOCH, FIRST_SEQ) VALUES (?, ?)", (epoch, point.seq))
     connection.execute(
@@ -138,7 +142,8 @@ def ripen(connection: apsw.Connection, *, range_id: str, epoch: int, point: LogP
         "THIN_SEQ = ?2",
         (epoch, point.seq, digest),
     )
-    range_log.begin_behind(connection, epoch=epoch, seq=point.seq, digest=digest)
+    begins = LogPoint(seq=point.seq, digest=digest)
+    replica_copy.begin_log(connection, epoch=epoch, point=begins)
 
 
 def prepare(connection: apsw.Connection) -> LogPoint | None:
@@ -199,9 +204,8 @@ def _no_seed(connection: apsw.Connection) -> Corrupt:
 def _is_copied(record: LogRecord, copied: CopyPlace, span: Span) -> bool:
     """Tell whether a record changes what a seed has already."""
     rid_id = record.rid_id
-    if record.kind is RecordKind.OPENING or rid_id < span.low:
+    if record.kind is RecordKind.MEMO:
+        return True
+    if record.kind is RecordKind.OPENING or not replica_copy.in_span(rid_id, span):
         return False
-    if span.high is not None and rid_id >= span.high:
-        return False
-    are_entries_copied = copied.request is not None or copied.names_seq is not None
-    return are_entries_copied or copied.is_over or rid_id <= copied.rid_id
+    return copied.has_entries or rid_id <= copied.rid_id

@@ -14,6 +14,7 @@ import msgspec
 from dstore.model.values import Item
 from dstore.storage import range_log
 from dstore.storage.entries import Entry
+from dstore.storage.feeding import Feeding, Rows
 from dstore.storage.log_records import LogPoint, LogRecord
 from dstore.storage.requests import RequestName
 
@@ -43,7 +44,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One write of one entry; `rid_id` and `entry_hash` are its key, encoded and hashed.
 
     `answer` makes what a repetition of a brief name is told besides what `Applied` says anyway, as
-    bytes; it is pure, asked before the write has a version, and raises what `apply` may.
+    bytes; it is pure, asked before the write has a version, and raises what `apply` may. With
+    `feeding` it is no write of one entry, but what `feeding.fed` makes.
     """
 
     rid_id: bytes
@@ -51,6 +53,16 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     apply: Apply
     request: RequestName | None = None
     answer: Callable[[Applied], bytes | None] | None = None
+    feeding: Feeding | None = None
+
+
+def rid_ids_of(writes: Sequence[Write]) -> list[bytes]:
+    """List the entries that writes may change."""
+    found = [write.rid_id for write in writes]
+    for write in writes:
+        if isinstance(write.feeding, Rows):
+            found += [row.rid_id for row in write.feeding.rows]
+    return found
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):

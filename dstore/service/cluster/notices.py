@@ -37,6 +37,7 @@ class NoticeKind(StrEnum):
     DAMAGED = "damaged"
     DIFFERENT = "different"  # replicas of one range are not the same
     REPAIRED = "repaired"
+    INDEX_LOST = "index_lost"  # it has to be made anew
     OLD_COPY = "old_copy"
     CONFLICT = "conflict"  # what control decided cannot be done here
     UNKNOWN_RANGE = UNKNOWN_RANGE  # nobody else knows of it
@@ -115,6 +116,15 @@ class NodeNotices:
     def tell_of_scrub(self, kind: NoticeKind, range_id: str, text: str) -> None:
         """Tell what a scrub of a range has found, or that it is repaired."""
         self.tell(kind, f"Range {range_id}: {text}", about=f"scrub of {range_id}")
+
+    def tell_of_lost_index(self, range_id: str, index: str) -> None:
+        """Tell that an index can't be brought up to date; it is named by its table and itself."""
+        self.tell(
+            NoticeKind.INDEX_LOST,
+            f"Range {range_id} of table {index}: it was out of reach for so long that the changes "
+            "meanwhile are not kept any more. It is not right: remove the index, and add it again.",
+            about=f"{range_id} {index}",
+        )
 
     def tell_of_conflict(self, name: tuple[str, str], error: DStoreError) -> None:
         """Tell that what control decided of a table, by tenant and name, cannot be done here."""

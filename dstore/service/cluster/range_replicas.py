@@ -17,6 +17,7 @@ from dstore.replication.replicas import Replicas
 from dstore.replication.surroundings import Surroundings
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 from dstore.service.cluster.departure import Departure
+from dstore.service.cluster.index_feeds import IndexFeeds
 from dstore.service.cluster.placement_notes import PlacementNotes
 from dstore.service.cluster.range_samples import RangeSamples
 from dstore.service.cluster.range_seeds import RangeSeeds
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.base.metrics import IndexMetrics
     from dstore.model.errors import Corrupt
     from dstore.replication.peers.port import Peer, Received
     from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered
@@ -58,6 +60,7 @@ class Member:
         notices: tell the operator.
         scrubs: how ranges are scrubbed.
         entropy: spreads the first scrubs.
+        indexes: count what global indexes are fed.
     """
 
     uuid: str
@@ -75,6 +78,7 @@ class Member:
     notices: NodeNotices
     scrubs: ScrubSettings
     entropy: Entropy
+    indexes: IndexMetrics
 
 
 class RangeReplicas:
@@ -137,11 +141,25 @@ class RangeReplicas:
         self._samples = RangeSamples(
             self._replicas, self._around, heat=node.heat, is_busy=self.scrubs.is_running
         )
+        self.indexes = self._index_feeds(node)
         self._of_files = node.replications
         node.holdings.replicate(self._of_files, on_wanted=self._around.turns.want)
         self._subscriptions = (
             member.watcher.subscribe(keys.TENANTS, self._changed),
+            member.watcher.subscribe(keys.TABLES, self._tables_changed),
             member.watcher.subscribe(keys.NODES, self._nodes_changed),
+        )
+
+    def _index_feeds(self, node: Node) -> IndexFeeds:
+        return IndexFeeds(
+            self._replicas,
+            self._around,
+            node.holdings,
+            disk=node.disk,
+            heat=node.heat,
+            notices=self._member.notices,
+            view=lambda: self._member.watcher.view,
+            counts=self._member.indexes,
         )
 
     def answered(self) -> tuple[Answered[Any, Any], ...]:
@@ -150,6 +168,7 @@ class RangeReplicas:
             *self._replicas.answered(),
             *self.scrubs.answered(),
             *self._samples.answered(),
+            *self.indexes.answered(),
             Answered(call=ASK_REMEMBERED, handler=self._remembered),
         )
 
@@ -229,6 +248,7 @@ class RangeReplicas:
 
     def _serving(self, range_id: str, epoch: int | None) -> None:
         self._holdings.serve(range_id, epoch)
+        self.indexes.serving(range_id, epoch)
         if epoch is not None:
             self.scrubs.served(range_id)
         self._member.on_serving(range_id)
@@ -252,6 +272,11 @@ class RangeReplicas:
                 details = None if seen is None else seen.details
                 if details is not None and details.value.status is ComponentStatus.OKAY:
                     self._tasks.spawn(self._replicas.rouse(path.component), name="rouse_learners")
+
+    def _tables_changed(self, update: Update) -> None:
+        for path in update.paths:
+            if isinstance(path, keys.TablePath):
+                self.indexes.look((path.tenant, path.table))
 
     def _changed(self, update: Update) -> None:
         for path in update.paths:

@@ -1,0 +1,26 @@
+"""The bounds of feeding global indexes; what they are for is in docs/adr/0021-global-indexes.md."""
+
+from typing import Final
+
+from dstore.base.limits import MIB
+
+INDEX_FORMERS_MAX: Final = 4  # ranges before one that a split has made; who is fed knows them
+MEMO_BYTES_MAX: Final = 64 * 1024  # one value beside the entries
+MEMO_NAME_CHARS_MAX: Final = 64  # a word and a UUID
+MEMOS_COPIED: Final = 256  # in one message of a copy
+INDEX_BATCH_BYTES: Final = MIB // 2  # of records that are read for an index at a time
+INDEX_BATCH_RECORDS: Final = 256
+INDEX_FED_ROWS_MAX: Final = 2 * INDEX_BATCH_RECORDS  # in one message: each record has two at most
+INDEX_SCANNED_ITEMS: Final = 256  # read at a time while an index is filled
+INDEX_SCANNED_BYTES: Final = MIB // 2
+INDEX_NOTED_RECORDS: Final = 1_024  # read for an index before it is noted in the range's log
+INDEX_NOTED_S: Final = 5.0  # or after so long, if any was read
+INDEX_NOTED_ITEMS: Final = 4_096  # looked at while an index is filled, before that is noted
+INDEX_LOG_RECORDS_MAX: Final = 1_000_000  # kept for an index that can't be reached
+INDEX_LOG_CROWDED_RECORDS: Final = 65_536  # of those, on a disk that has no room
+INDEX_CALL_S: Final = 5.0  # to have one message taken
+INDEX_BACKOFF_MS_MIN: Final = 20
+INDEX_BACKOFF_MS_MAX: Final = 2_000
+INDEX_GONE_S: Final = 60.0  # an index is not shown any more for so long before its log is let go
+INDEX_SWEPT_S: Final = 20.0  # between two looks at which indexes are gone
+INDEX_GATHERED_MS: Final = 5  # for further writes, behind one that an index is to be told of
