@@ -303,11 +303,6 @@ class Batch:
         """Of the next record."""
         return self.end.seq + 1
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the file has readers of its log, as of the last batch."""
-        return self._readers_want is not None
-
     def change(self, rid_id: bytes, item: Item | None) -> None:
         """Store an entry as it is, or remove it; see `feeding.Taking`."""
         previous = self._previous(rid_id, on_loop=False)

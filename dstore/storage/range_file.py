@@ -125,11 +125,6 @@ class RangeFile:
         return self._writer.derived
 
     @property
-    def is_read(self) -> bool:
-        """Its log has readers, as of the last batch."""
-        return self._writer.is_read
-
-    @property
     def is_idle(self) -> bool:
         """Nothing is being written, read in a thread (or waiting for one), or folded."""
         return self._group.is_idle and not self._reads_in_threads and not self._is_folding

@@ -101,11 +101,6 @@ class RangeWriter:
         self._batch.keep_log(wanted_after_seq)
 
     @property
-    def is_read(self) -> bool:
-        """Whether the file has readers of its log, as of the last batch."""
-        return self._batch.is_read
-
-    @property
     def derived(self) -> DerivedRows | None:
         """What the file keeps beside the entries' own rows, as of the last commit."""
         return self._batch.derived

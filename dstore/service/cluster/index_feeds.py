@@ -77,6 +77,7 @@ class IndexFeeds:
         self._served: dict[tuple[str, str], set[str]] = {}  # ids of ranges, by their table
         self._lanes: dict[LaneKey, tuple[Lane, asyncio.Task[None]]] = {}
         self._missed_ns: dict[LaneKey, int] = {}  # since when an index is not shown
+        self._to_sweep: set[str] = set()  # served ranges that have readers, or may
         self._parts = LaneParts(
             around=around,
             view=view,
@@ -105,12 +106,14 @@ class IndexFeeds:
     def serving(self, range_id: str, epoch: int | None) -> None:
         """Hear that a range is served here in an epoch from now on, or, with None, no longer."""
         held = self._holdings.ranges.get(range_id)
+        self._to_sweep.discard(range_id)
         for ranges in (*self._served.values(),) if held is None else (self._served_of(held),):
             ranges.discard(range_id)
         for key in [key for key in self._lanes if key[0] == range_id]:
             self._end(key)
         if held is not None and epoch is not None:
             self._served_of(held).add(range_id)
+            self._to_sweep.add(range_id)
             self.look((held.tenant, held.table))
 
     def _served_of(self, held: Any) -> set[str]:
@@ -153,6 +156,7 @@ class IndexFeeds:
         lane = Lane(key[0], base, index, parts=self._parts)
         run = self._around.tasks.spawn(lane.run(), name="feed_index")
         self._lanes[key] = (lane, run)
+        self._to_sweep.add(key[0])
         replica.on_committed = partial(self._committed, key[0])
 
     def _end(self, key: LaneKey) -> None:
@@ -240,16 +244,18 @@ class IndexFeeds:
         """Take out of ranges what was noted for indexes that are gone, until cancelled."""
         while True:
             await asyncio.sleep(INDEX_SWEPT_S)
-            for (tenant, table), ranges in list(self._served.items()):
-                for range_id in list(ranges):
-                    file = self._holdings.peek_held(range_id)
-                    if file is not None and file.is_read:
-                        await self._sweep_range((tenant, table), range_id, file)
-                        await pause_ms(1)
+            for range_id in list(self._to_sweep):
+                held, file = self._holdings.ranges.get(range_id), self._holdings.peek_held(range_id)
+                if held is not None and file is not None:
+                    await self._sweep_range((held.tenant, held.table), range_id, file)
+                    await pause_ms(1)
 
     async def _sweep_range(self, name: tuple[str, str], range_id: str, file: RangeFile) -> None:
         try:
             readers = await file.look(memos.readers)
+            if not readers and all(key[0] != range_id for key in self._lanes):
+                self._to_sweep.discard(range_id)
+                return
             view = self._view()
             shown = view.table(*name)
             if shown is None:
