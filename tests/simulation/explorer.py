@@ -24,6 +24,7 @@ from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.replicated import REPLICATED
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.returned import RETURNED
+from tests.simulation.scanty import SCANTY
 from tests.simulation.scenario import Outcome, simulate
 from tests.simulation.scrubbed import SCRUBBED
 from tests.simulation.split_bereft import BEREFT
@@ -56,6 +57,8 @@ SCENARIOS: Final = {
         SCRUBBED,
         SPLIT,
         CRAMPED,
+        SCANTY,
+        SCANTY,
         RECOVERED,
         BEREFT,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import msgspec
 
@@ -17,9 +18,12 @@ from tests.simulation.history import ANYTHING, Add, Call, Put, Read, Swap, Value
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from dstore.model.values import Item
     from dstore.storage.entries import Entry
 
 _NAME: Final = "v"
+_PAD: Final = "pad"
+PAD_BYTES_MAX = 0  # of what stands beside each value, so that a file has more pages than a few
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +58,14 @@ def value_of(entry: Entry | None) -> Value:
     return int(text) if kind == "N" else str(text)
 
 
+def _padded(item: Item) -> Item:
+    """Put something of any size beside a value, always the same beside the same."""
+    if not PAD_BYTES_MAX:
+        return item
+    size_bytes = crc32(repr(item).encode()) % PAD_BYTES_MAX
+    return item | {_PAD: {"S": "x" * size_bytes}}
+
+
 def outcome_of(request: Do, previous: Entry | None) -> Outcome:
     """Do what a call says; pure."""
     value = request.value
@@ -66,7 +78,7 @@ def outcome_of(request: Do, previous: Entry | None) -> Outcome:
         value = (before or 0) + int(value)
     if value is None:
         return Delete()
-    return Stored({_NAME: {"N": str(value)} if isinstance(value, int) else {"S": value}})
+    return Stored(_padded({_NAME: {"N": str(value)} if isinstance(value, int) else {"S": value}}))
 
 
 def done_of(applied: Applied) -> Done:

@@ -58,6 +58,7 @@ PLANE: Final = "00000000-0000-4000-8000-000000000000"
 PATH: Final = RangePath(tenant="acme", table="things", low_hash=0)
 _PAGE_CACHE_BYTES: Final = 1 << 20
 _ALIVE_TTL_S: Final = 3
+_TOLD_CHARS: Final = 300
 _GRACE_S: Final = 1.0  # before a node deletes what it is not to have any more
 
 
@@ -281,8 +282,11 @@ def _set_of(replica: ReplicaHere) -> RangePlacement | None:
 
 
 async def read_all(node: Node) -> tuple[Log, Any]:
-    """Read the applied part of a node's log, and its rows."""
+    """Read the applied part of a node's log, and its rows, once the file is seen to be sound."""
     file = await node.open_file(RANGE_ID)
+    sound = await file.look(lambda it: it.execute("PRAGMA integrity_check").fetchall())
+    if sound != [("ok",)]:
+        node.cluster.tell(f"the file of {node.process.name} is malformed: {sound}"[:_TOLD_CHARS])
     return await file.look(
         lambda connection: (
             [

@@ -13,9 +13,10 @@ from dstore.replication.members import Members
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.service.cluster import boot_counter
-from dstore.storage import brief_names, replica_copy, replica_log, requests
+from dstore.storage import brief_names, range_file, replica_copy, replica_log, requests
 from dstore.storage.range_writer import RangeWriter
 from dstore.storage.shipments import Shipment
+from dstore.storage.vault import main_file, wal_file
 from dstore.topology.coordinator import CoordinatorUnavailable, OutcomeUnknown
 from dstore.topology.values import ReplicaState
 from tests.simulation import replicated
@@ -23,6 +24,7 @@ from tests.simulation.focused import DEPOSED, LONELY
 from tests.simulation.mutants import Mutant
 from tests.simulation.replicated import REPLICATED
 from tests.simulation.returned import RETURNED
+from tests.simulation.scanty import SCANTY
 
 if TYPE_CHECKING:
     from dstore.replication.placements import Placed
@@ -302,6 +304,23 @@ def _refuses_at_once() -> Patches:
     return ((Shipment, "__init__", begin),)
 
 
+def _undoes_without_the_disk() -> Patches:
+    """Undo what the event loop began with a batch from what is in memory, or not (I1)."""
+
+    class Absent(Exception):
+        """A page is not in memory."""
+
+    def roll_back(self: RangeWriter) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    readers = (main_file, wal_file, range_file)
+    return (
+        (RangeWriter, "_roll_back", roll_back),
+        *((module, "NotResident", Absent) for module in readers),
+    )
+
+
 class _Certain:
     """A replication that is always certain."""
 
@@ -334,6 +353,7 @@ _SEEDS: Final = {
     _trusts_every_directory: (RETURNED, 0),
     _trims_what_is_not_applied: (LONELY, 0),
     _refuses_at_once: (REPLICATED, 11),
+    _undoes_without_the_disk: (SCANTY, 3),
 }
 
 REPLICATION_MUTANTS: Final = tuple(
