@@ -30,6 +30,7 @@ def print_cluster(cluster: Mapping[str, Any]) -> None:
         "survives": cluster.get("sentence"),
         "tenants": cluster.get("tenants"),
         "tables": ", ".join(_counts(cluster.get("tables") or {})) or "0",
+        "indexes": ", ".join(_index_counts(cluster.get("indexes") or {})),
         "tasks": _due(cluster.get("unfinishedTasks"), "unfinished", "dstore tasks list"),
         "scrubs": _scrubs(cluster.get("oldestScrubS")),
         "notices": _due(cluster.get("recentNotices"), "in the last day", "dstore notice list"),
@@ -91,6 +92,13 @@ def _counts(tables: Mapping[str, Any]) -> Iterator[str]:
     for status, count in tables.items():
         if count:
             yield f"{count} {status}"
+
+
+def _index_counts(indexes: Mapping[str, Any]) -> Iterator[str]:
+    """Say how many global indexes are how: what a table calls updating is here being filled."""
+    for status, count in indexes.items():
+        if count:
+            yield f"{count} {'being filled' if status == 'updating' else status}"
 
 
 def _due(count: object, word: str, command: str) -> str:

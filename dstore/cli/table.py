@@ -97,6 +97,7 @@ def show(*, name: str, tenant: str) -> None:
         "created": found.get("createdAt"),
         "table id": found.get("tableId"),
         "rid": found.get("rid"),
+        **{f"index {each['index']}": _index(each) for each in found.get("globalIndexes") or ()},
         **{f"settings.{key}": value for key, value in (found.get("settings") or {}).items()},
     }
     print_thing("Table", found, {name: value for name, value in shown.items() if value is not None})
@@ -130,6 +131,11 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
 
 
 table.add_command(scrub)
+
+
+def _index(found: dict[str, Any]) -> str:
+    """Say in a few words how a global index is."""
+    return f"{found.get('status')}, {found.get('entries')} items, {found.get('ranges')} ranges"
 
 
 def _copies(found: dict[str, Any], wanted: int | None) -> str:

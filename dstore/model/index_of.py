@@ -48,6 +48,11 @@ def is_index_table(name: str) -> bool:
     return _BETWEEN in name
 
 
+def base_table_name(name: str) -> str:
+    """Give the base table's name of a hidden table's, and any other name as it is."""
+    return name.partition(_BETWEEN)[0]
+
+
 def validate_resource_name(name: str) -> str:
     """Give a table's name back if it may be one, or an index's hidden table's.
 

@@ -10,3 +10,11 @@ class ResourceStatus(StrEnum):
     ACTIVE = "active"
     UPDATING = "updating"
     DELETING = "deleting"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nodes hold all of a table, which goes on: its ranges can be moved and split.
+
+        The hidden table of an index is UPDATING while it is filled.
+        """
+        return self in {ResourceStatus.ACTIVE, ResourceStatus.UPDATING}

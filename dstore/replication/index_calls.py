@@ -28,12 +28,15 @@ class IndexFill(msgspec.Struct, frozen=True, array_like=True):
             primary, and of its children.
         scanned: items of the range that were looked at, for showing; may begin anew.
         lag_records, lag_ms: by how much the index is behind the range's log.
+        is_lost: the range's log does not reach back any more to where the index is: nothing but
+            making it anew will do.
     """
 
     is_done: bool
     scanned: _Count = 0
     lag_records: _Count = 0
     lag_ms: _Count = 0
+    is_lost: bool = False
 
 
 class FillIndex(PeerRequest[IndexFill], frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from dstore.base.threads import in_thread
 from dstore.model.errors import NotMine
 from dstore.model.ranges import RangeRef, Table, even_ranges
 from dstore.model.rid import DEFAULT_LOCATION, validate_table_name, validate_tenant_name
+from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import v1_settings
 from dstore.model.tables import Door, IdType, TableDefinition, TableId, id_type_of, v1_key
 from dstore.service.directory import Declared
@@ -84,6 +85,11 @@ class Catalog:
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
         return self._holdings.table(tenant, name)
+
+    def status(self, table: Table) -> ResourceStatus:
+        """Say how a table is: there is no moment in which a part of it is missing."""
+        del table
+        return ResourceStatus.ACTIVE
 
     def indexes(self, table: Table) -> Sequence[KnownIndex]:
         """List the global indexes that are made: alone a node keeps what is declared, and no more.

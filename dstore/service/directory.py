@@ -95,6 +95,9 @@ class Directory(Protocol):
     def table(self, tenant: str, name: str) -> Table:
         """Find a table. Raises: Refused: there is no such tenant or table."""
 
+    def status(self, table: Table) -> ResourceStatus:
+        """Say how a table is, as last known: CREATING until all of it is there, then ACTIVE."""
+
     def indexes(self, table: Table) -> Sequence[KnownIndex]:
         """List a table's global indexes by name, those that are being deleted included.
 

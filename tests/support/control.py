@@ -106,6 +106,7 @@ async def control_process(
         moves_replicas=moves_replicas,
         replaced_after_s=replaced_after_s,
         splits=splits or SplitSettings(),
+        has_indexes=True,
     )
     control = Control(
         plane,

@@ -47,6 +47,7 @@ class ClusterSection:
                     "components": [rows.component(row) for row in status.components],
                     "tenants": status.tenant_count,
                     "tables": {name.value: count for name, count in status.tables.items()},
+                    "indexes": {name.value: count for name, count in status.indexes.items()},
                     "ranges": {
                         "total": status.ranges.total,
                         "unavailable": status.ranges.unavailable,

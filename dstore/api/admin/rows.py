@@ -87,6 +87,7 @@ def table(row: TableRow) -> dict[str, Any]:
         "status": row.status,
         "createdAt": instant(row.created_at_us),
         "ranges": row.range_count,
+        "isIndex": row.is_index,
         "why": row.why,
     }
 

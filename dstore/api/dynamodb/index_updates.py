@@ -1,6 +1,9 @@
 """GlobalSecondaryIndexUpdates: indexes that come, go, or get another throughput.
 
-Each function takes a table's settings and gives new ones. Definitions are checked and kept.
+Each function takes a table's settings and gives new ones; what becomes of the indexes themselves is
+control's. One index comes or goes at a time.
+Sources: DynamoDB API reference, UpdateTable; developer guide, "Managing Global Secondary Indexes";
+dynalite's recorded answers (validations/updateTable); public issue threads with AWS's own words.
 """
 
 from __future__ import annotations
@@ -19,16 +22,18 @@ from dstore.api.dynamodb.table_setting_checks import (
 )
 from dstore.api.dynamodb.update_checks import index_actions
 from dstore.base.limits import GLOBAL_INDEXES_MAX
+from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import BillingMode, Index, TableSettings, Throughput
 from dstore.model.tables import KeyAttribute
 from dstore.service.tables import changed_throughput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dstore.api.dynamodb.action import Members
     from dstore.model.keys import KeyKind
     from dstore.model.tables import TableDefinition
+    from dstore.service.directory import KnownIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +50,7 @@ class IndexUpdates:
         updates = self.members.get("GlobalSecondaryIndexUpdates", [])
         created, deleted = index_actions(updates, "Create"), index_actions(updates, "Delete")
         if len(created) + len(deleted) > 1:
-            raise limit_exceeded(
-                "Subscriber limit exceeded: Only 1 online index can be created or deleted "
-                "simultaneously per table"
-            )
+            raise one_at_a_time()
         for action in index_actions(updates, "Update"):
             settings = self._updated(settings, action)
         for action in deleted:
@@ -151,6 +153,38 @@ class IndexUpdates:
         raise resource_not_found(
             f"Requested resource not found: Index {name} for table {self.definition.name}"
         )
+
+
+def check_idle(members: Members, definition: TableDefinition, known: Sequence[KnownIndex]) -> None:
+    """Refuse to add or remove an index of a table while another comes or goes.
+
+    One that is being filled may be removed, but not before it is placed.
+
+    Raises: AwsError: it is refused.
+    """
+    updates = members.get("GlobalSecondaryIndexUpdates", [])
+    deleted = {action["IndexName"] for action in index_actions(updates, "Delete")}
+    if not deleted and not index_actions(updates, "Create"):
+        return
+    for index in known:
+        if index.name in deleted and index.status is ResourceStatus.CREATING:
+            raise AwsError(
+                "ResourceInUseException",
+                "Attempt to change a resource which is still in use: Index creation is in resource "
+                "allocation phase. Retry deletion during backfilling phase or when the index is "
+                f"active. Table: {definition.name} Index: {index.name}",
+            )
+        is_its_end = index.name in deleted and index.is_backfilling
+        if index.status is not ResourceStatus.ACTIVE and not is_its_end:
+            raise one_at_a_time()
+
+
+def one_at_a_time() -> AwsError:
+    """Make what a second index that comes or goes gets."""
+    return limit_exceeded(
+        "Subscriber limit exceeded: Only 1 online index can be created or deleted "
+        "simultaneously per table"
+    )
 
 
 def limit_exceeded(message: str) -> AwsError:

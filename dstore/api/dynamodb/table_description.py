@@ -2,21 +2,24 @@
 
 ItemCount is exact where the table's file was opened by now, else as last noted. TableSizeBytes is
 the size of the table's database, whose pages hold the items and the log of the newest changes; it
-is 0 while there is no item. Indexes are kept
-as declared and hold nothing: they count 0, and a global one stays CREATING, so that no client
-takes it for one that it can query.
-Source: DynamoDB API reference, TableDescription; Alternator's suite (test_describe_table.py) for
-what an answer leaves out.
+is 0 while there is no item. A global index counts what it holds by now. It is CREATING until all
+that the table had is in it, and Backfilling while that goes on, unless it was made with its table.
+One that goes is there until nothing is left of it.
+Source: DynamoDB API reference, TableDescription and GlobalSecondaryIndexDescription; developer
+guide, "Managing Global Secondary Indexes" (resource allocation, backfilling); Alternator's suite
+(test_describe_table.py, test_gsi_updatetable.py) for what an answer leaves out, and for how long
+the table is UPDATING.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.table_names import ACCOUNT, table_arn
 from dstore.api.dynamodb.table_setting_checks import MANAGED_KEY, warm_at_start
 from dstore.base.clock import US_PER_MS
+from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import BillingMode, Index, Throughput, UnitPair
 from dstore.service.tables import decreases_today
 
@@ -24,19 +27,38 @@ if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call
     from dstore.model.ranges import Table
     from dstore.model.tables import TableDefinition
+    from dstore.service.directory import KnownIndex
 
 Description = dict[str, Any]
 
 _MS_PER_S = 1_000
+_CHANGING: Final = frozenset({ResourceStatus.CREATING, ResourceStatus.DELETING})
 
 
 class TableStatus(StrEnum):
-    """What a table is doing; between two requests it is always ACTIVE."""
+    """What a table is doing; UPDATING is one whose index is being placed, or given up."""
 
     CREATING = "CREATING"
     ACTIVE = "ACTIVE"
     UPDATING = "UPDATING"
     DELETING = "DELETING"
+
+
+_INDEX_STATUS: Final = {
+    ResourceStatus.CREATING: TableStatus.CREATING,
+    ResourceStatus.UPDATING: TableStatus.CREATING,
+    ResourceStatus.ACTIVE: TableStatus.ACTIVE,
+    ResourceStatus.DELETING: TableStatus.DELETING,
+}
+
+
+def status_of(call: Call, table: Table) -> TableStatus:
+    """Say what a table is doing. While an index is filled it is ACTIVE, as at AWS."""
+    directory = call.cases.directory
+    if directory.status(table) is ResourceStatus.CREATING:
+        return TableStatus.CREATING
+    is_changing = any(index.status in _CHANGING for index in directory.indexes(table))
+    return TableStatus.UPDATING if is_changing else TableStatus.ACTIVE
 
 
 def described(call: Call, table: Table, status: TableStatus) -> Description:
@@ -58,10 +80,8 @@ def described(call: Call, table: Table, status: TableStatus) -> Description:
         answer["LocalSecondaryIndexes"] = [
             _described_index(call, definition, index) for index in settings.local_indexes
         ]
-    if settings.global_indexes:
-        answer["GlobalSecondaryIndexes"] = [
-            _described_global(call, definition, index) for index in settings.global_indexes
-        ]
+    if global_indexes := _global_indexes(call, table):
+        answer["GlobalSecondaryIndexes"] = global_indexes
     answer["WarmThroughput"] = _warm(settings.warm, settings.billing, settings.throughput)
     return answer
 
@@ -77,6 +97,7 @@ def created(call: Call, table: Table) -> Description:
     for index, entry in zip(
         settings.global_indexes, answer.get("GlobalSecondaryIndexes", ()), strict=True
     ):
+        entry["IndexStatus"] = TableStatus.CREATING
         if index.warm is None:
             del entry["WarmThroughput"]
     return answer
@@ -117,25 +138,33 @@ def updated(
 ) -> Description:
     """Describe a table as UpdateTable does, which answers while AWS is still at it.
 
-    Units are those from before, dated as changed now; an index that goes is there as DELETING.
+    Units are those from before, dated as changed now; an index that comes is there as CREATING,
+    one that goes as DELETING, and one whose units change as UPDATING.
     """
     old, new = before.settings, after.definition.settings
     answer = described(call, after, status)
     answer["ProvisionedThroughput"] = _between(call, old.throughput, new.throughput)
     was = {index.name: index for index in old.global_indexes}
     will = {index.name for index in new.global_indexes}
-    for index, entry in zip(
-        new.global_indexes, answer.get("GlobalSecondaryIndexes", []), strict=True
-    ):
-        if index.name in was:
-            entry["ProvisionedThroughput"] = _between(
-                call, was[index.name].throughput, index.throughput
-            )
-    gone = [index for name, index in was.items() if name not in will]
-    if gone:
-        answer.setdefault("GlobalSecondaryIndexes", []).extend(
-            _described_global(call, before, index) | {"IndexStatus": "DELETING"} for index in gone
+    entries = [
+        entry for entry in answer.pop("GlobalSecondaryIndexes", []) if entry["IndexName"] in will
+    ]
+    for index, entry in zip(new.global_indexes, entries, strict=True):
+        if index.name not in was:
+            entry |= {"IndexStatus": TableStatus.CREATING, "Backfilling": False}
+            continue
+        if index != was[index.name]:
+            entry["IndexStatus"] = TableStatus.UPDATING
+        entry["ProvisionedThroughput"] = _between(
+            call, was[index.name].throughput, index.throughput
         )
+    entries += [
+        _described_global(call, before, index) | {"IndexStatus": TableStatus.DELETING}
+        for name, index in was.items()
+        if name not in will
+    ]
+    if entries:
+        answer["GlobalSecondaryIndexes"] = entries
     return answer
 
 
@@ -148,9 +177,57 @@ def _between(call: Call, old: Throughput, new: Throughput) -> Description:
     }
 
 
+def _global_indexes(call: Call, table: Table) -> list[Description]:
+    """Describe the global indexes that a table declares, then those that are on their way out."""
+    definition = table.definition
+    known = {index.name: index for index in call.cases.directory.indexes(table)}
+    declared = [
+        _described_global(call, definition, index) | _state(call, table, known.get(index.name))
+        for index in definition.settings.global_indexes
+    ]
+    names = {index.name for index in definition.settings.global_indexes}
+    going = [
+        _described_global(call, definition, _was_declared(index)) | _state(call, table, index)
+        for name, index in known.items()
+        if name not in names
+    ]
+    return declared + going
+
+
+def _state(call: Call, table: Table, known: KnownIndex | None) -> Description:
+    """Describe how an index is, and what it holds; one that is not made yet is nothing so far."""
+    if known is None:
+        return {"IndexStatus": TableStatus.CREATING}
+    count = call.cases.directory.quantity(known.table)
+    size_bytes = call.cases.directory.size_bytes(known.table) if count else 0
+    state: Description = {
+        "IndexStatus": _INDEX_STATUS[known.status],
+        "IndexSizeBytes": size_bytes,
+        "ItemCount": count,
+    }
+    if known.table.definition.created_at_us == table.definition.created_at_us:
+        return state
+    if known.status in {ResourceStatus.CREATING, ResourceStatus.UPDATING}:
+        state["Backfilling"] = known.is_backfilling
+    return state
+
+
+def _was_declared(known: KnownIndex) -> Index:
+    """Make out of an index that is being deleted what was declared of it."""
+    index_of = known.table.definition.index_of
+    assert index_of is not None
+    return Index(
+        name=index_of.name,
+        hash_keys=tuple(key.name for key in index_of.hash_keys),
+        range_keys=tuple(key.name for key in index_of.range_keys),
+        projection=index_of.projection,
+        included=index_of.included,
+    )
+
+
 def _described_global(call: Call, definition: TableDefinition, index: Index) -> Description:
     answer = _described_index(call, definition, index) | {
-        "IndexStatus": "CREATING",
+        "IndexStatus": TableStatus.CREATING,
         "ProvisionedThroughput": _throughput(call, index.throughput),
     }
     if index.on_demand is not None:

@@ -90,6 +90,15 @@ def schemas() -> Described:
                 "tableId": _STRING,
                 "createdAt": _INSTANT,
                 "settings": settings,
+                "globalIndexes": _list("GlobalIndex"),
+            }
+        ),
+        "GlobalIndex": _object(
+            {
+                "index": _STRING,
+                "status": {"enum": ["creating", "filling", "active", "deleting"]},
+                "entries": count,
+                "ranges": {"type": "integer", "minimum": 0},
             }
         ),
         "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),

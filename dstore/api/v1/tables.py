@@ -11,6 +11,7 @@ from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
 from dstore.model.replication import with_one_node_down
 from dstore.model.rid import table_rid, tenant_rid
+from dstore.model.status import ResourceStatus
 from dstore.model.tables import IdType, is_integer_id
 from dstore.model.values import NumberText
 
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from dstore.model.ranges import Table
+    from dstore.service.directory import KnownIndex
     from dstore.service.use_cases import UseCases
 
 _FACTOR: Final = "replicationFactor"
+INDEX_STATES: Final = {
+    ResourceStatus.CREATING: "creating",
+    ResourceStatus.UPDATING: "filling",
+    ResourceStatus.ACTIVE: "active",
+    ResourceStatus.DELETING: "deleting",
+}
 _ID_TYPES: Final = {id_type.value: id_type for id_type in IdType}
 
 
@@ -89,7 +97,7 @@ class TableHandlers:
 
     def _described(self, table: Table, *, status: int = 200) -> Answer:
         definition = table.definition
-        summary = self._summary(table)
+        directory, summary = self._cases.directory, self._summary(table)
         factor = definition.settings.replication_factor
         description = summary | {
             "oneNodeDown": with_one_node_down(summary["copies"]),
@@ -98,8 +106,17 @@ class TableHandlers:
             "createdAt": instant(definition.created_at_us),
             # What DynamoDB's door set is answered there.
             "settings": {} if factor is None else {_FACTOR: factor},
+            "globalIndexes": [self._index(index) for index in directory.indexes(table)],
         }
         return json_answer(description, status=status, headers={RID: self._rid(table)})
+
+    def _index(self, index: KnownIndex) -> dict[str, Any]:
+        return {
+            "index": index.name,
+            "status": INDEX_STATES[index.status],
+            "entries": self._cases.directory.quantity(index.table),
+            "ranges": len(index.table.ranges.refs),
+        }
 
     def _rid(self, table: Table) -> str:
         definition = table.definition

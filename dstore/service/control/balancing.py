@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dstore.model.status import ResourceStatus
 from dstore.replication.placements import Placed
 from dstore.service.control.held import held_status, is_alive
 from dstore.service.control.planner import Copy, NodeSite, RangeSite, heir_of
@@ -147,7 +146,7 @@ def look(
     looking = _Looking(view, nodes, on_their_way)
     for tenant in view.tenants.values():
         for table in tenant.tables.values():
-            if table.status is ResourceStatus.ACTIVE:
+            if table.status.is_held:
                 for placed in table.ranges:
                     looking.add(
                         table,

@@ -29,6 +29,7 @@ from dstore.service.control.deletions import Deletions
 from dstore.service.control.discards import discard_handlers
 from dstore.service.control.elasticity import Elasticity
 from dstore.service.control.failover import Failovers
+from dstore.service.control.indexes import Indexes
 from dstore.service.control.leader import Leader
 from dstore.service.control.move_tasks import MoveTasks
 from dstore.service.control.moves import Moves
@@ -82,6 +83,7 @@ class ControlSettings:
         moves_replicas: whether replicas and primaries are moved where they should be.
         replaced_after_s: how long a node is gone before its replicas are made anew elsewhere.
         splits: from where on ranges are split, if replicas are moved.
+        has_indexes: whether global indexes are made.
     """
 
     uri: str
@@ -92,6 +94,7 @@ class ControlSettings:
     moves_replicas: bool = True
     replaced_after_s: float = REPLACED_AFTER_S
     splits: SplitSettings = field(default_factory=SplitSettings)
+    has_indexes: bool = False
 
 
 class Control:
@@ -133,6 +136,7 @@ class Control:
             entropy=entropy,
             ranges_per_table=settings.ranges_per_table,
             replication_factor=settings.replication_factor,
+            has_indexes=settings.has_indexes,
         )
         self.tenants = ControlTenants(self.realm)
         self.tables = ControlTables(self.realm)
@@ -151,6 +155,7 @@ class Control:
         )
         self.splits = Splits(self.realm, self.moves, peer_of=nodes.peer, settings=settings.splits)
         self.elasticity = Elasticity(self.realm, self.moves)
+        self.indexes = Indexes(self.realm, peer_of=nodes.peer)
         self.scrubs = TableScrubs(self.realm, nodes)
         self._tasks = self._task_runner()
         self._moves_replicas = settings.moves_replicas
@@ -171,6 +176,7 @@ class Control:
             followers={
                 **MoveTasks(self.realm, self.moves).handlers,
                 **self.splits.handlers,
+                **self.indexes.handlers,
             },
         )
 
@@ -198,6 +204,7 @@ class Control:
             self._settling.run,
             self._tasks.run,
             self._notices.run,
+            self.indexes.run,
         ]
         if self._moves_replicas:
             jobs += [self.moves.run, self.splits.run]

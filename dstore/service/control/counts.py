@@ -34,6 +34,7 @@ class Counted:
     """All tables and ranges of a view, counted.
 
     Attributes:
+        tables, indexes: how many of each status; of an index that of its hidden table.
         survivable: node failures, whichever, after which every range takes writes; -1: one takes
             none already, since too few of its replicas live.
         without_loss: node failures, whichever, after which every acknowledged write is still on a
@@ -43,6 +44,7 @@ class Counted:
 
     tenants: int
     tables: dict[ResourceStatus, int]
+    indexes: dict[ResourceStatus, int]
     ranges: RangeCounts
     survivable: int
     without_loss: int
@@ -52,6 +54,7 @@ class Counted:
 def count(view: TopologyView) -> Counted:
     """Count all there is; about 10 µs a range."""
     of_status: Counter[ResourceStatus] = Counter()
+    of_indexes: Counter[ResourceStatus] = Counter()
     total = unavailable = lost = read_only = short = named = 0
     writes: list[int] = []  # of each range, the replicas beyond those that a write needs
     copies: list[int] = []  # of each range, the living ones beside the last
@@ -59,8 +62,8 @@ def count(view: TopologyView) -> Counted:
     for tenant in view.tenants.values():
         named += tenant.known is not None
         for table in tenant.tables.values():
-            of_status[table.status] += 1
             definition = table.definition
+            (of_status if definition.index_of is None else of_indexes)[table.status] += 1
             for placed in table.ranges:
                 total += 1
                 placement, living = placed.placement, living_in_sync(view, placed)
@@ -76,6 +79,7 @@ def count(view: TopologyView) -> Counted:
     return Counted(
         tenants=named,
         tables=dict(of_status),
+        indexes=dict(of_indexes),
         ranges=RangeCounts(
             total=total,
             unavailable=unavailable,

@@ -41,6 +41,7 @@ from dstore.storage.control.records import (
     TenantRecord,
 )
 from dstore.topology import keyspace as keys
+from dstore.topology.indexes import index_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 DELETE_TABLE: Final = "delete_table"
 DELETE_TENANT: Final = "delete_tenant"
+_INDEXES_LEFT: Final = "Waiting for nodes to let go of an index of the table."
 
 
 class TableSubject(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +93,12 @@ def table_subject(task: TaskRecord) -> TableSubject:
     return msgspec.json.decode(task.parameters, type=TableSubject)
 
 
-async def begin_table(realm: Realm, tx: Transaction, record: TableRecord) -> None:
-    """Mark a table and take its ranges from the nodes; its task does the rest."""
-    await _mark_table(realm, tx, record)
+async def begin_table(realm: Realm, tx: Transaction, record: TableRecord) -> int:
+    """Mark a table and take its ranges from the nodes; its task does the rest.
+
+    Returns: the last sequence in the outbox.
+    """
+    sequence = await _mark_table(realm, tx, record)
     now_us = realm.clock.wall_us()
     subject = TableSubject(
         tenant=record.tenant,
@@ -111,6 +116,7 @@ async def begin_table(realm: Realm, tx: Transaction, record: TableRecord) -> Non
             now_us=now_us,
         ),
     )
+    return sequence
 
 
 async def begin_tenant(realm: Realm, tx: Transaction, record: TenantRecord) -> None:
@@ -147,10 +153,13 @@ class Deletions:
     async def delete_table(self, step: Step) -> None:
         """Wait until no living node holds the table, then remove it. Raises: NotYet."""
         subject = table_subject(step.task)
+        await self._indexes_gone(step, subject.described())
         async with step.term.transaction() as tx:  # so that `last` is not older than the marking
             record = await tables.get_by_id(tx, TableId(subject.table_id))
             if record is None:
                 return
+            if await tables.indexes_of(tx, record.table_id):
+                raise NotYet(_INDEXES_LEFT)
             marked = {record: await _replicas(tx, record)}
             sequence = await outbox.last(tx)
         await self._seen(sequence)
@@ -179,6 +188,19 @@ class Deletions:
             await self._seen(sequence)
             await self._remove_free(step, marked)
         realm.publisher.wake()
+
+    async def _indexes_gone(self, step: Step, definition: TableDefinition) -> None:
+        """Wait until a table has no index any more, whose hidden table is named after it.
+
+        Raises: NotYet: it still has.
+        """
+        wait_s = TASK_WAIT_S if step.task.attempts <= 1 else TASK_LOOK_S
+
+        def look(view: TopologyView) -> bool | None:
+            return None if index_views(view, definition) else True
+
+        if await self._realm.until(look, timeout_s=wait_s) is None:
+            raise NotYet(_INDEXES_LEFT)
 
     async def _remove_free(
         self, step: Step, marked: Mapping[TableRecord, Sequence[ReplicaRecord]]
@@ -233,7 +255,7 @@ async def _replicas(tx: Transaction, record: TableRecord) -> Sequence[ReplicaRec
     return [*found, *of_children]
 
 
-async def _mark_table(realm: Realm, tx: Transaction, record: TableRecord) -> None:
+async def _mark_table(realm: Realm, tx: Transaction, record: TableRecord) -> int:
     """Say that a table is being deleted, and take its ranges from nodes and from those who ask."""
     ranges = await tables.ranges(tx, record.table_id)
     replicas = await tables.replicas(tx, record.table_id)
@@ -241,4 +263,4 @@ async def _mark_table(realm: Realm, tx: Transaction, record: TableRecord) -> Non
     marked = replace(record, status=ResourceStatus.DELETING, changed_at_us=realm.clock.wall_us())
     await tables.update(tx, marked)
     published = table_publication(definition_of(record), ResourceStatus.DELETING)
-    await append(tx, [published, *withdrawals(record, ranges, replicas, splits=begun)])
+    return await append(tx, [published, *withdrawals(record, ranges, replicas, splits=begun)])

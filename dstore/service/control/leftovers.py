@@ -118,7 +118,8 @@ class Leftovers:
         after: Key | None = None
         while True:
             page = await tables.page_of_all(tx, after=after)
-            found += [one for one in page.records if one.table_id not in mine]
+            # An index's hidden table is made by control, and is no node's before it is adopted.
+            found += [one for one in page.records if (one.base_id or one.table_id) not in mine]
             if len(found) >= limit or (after := page.after) is None:
                 return found[:limit]
 

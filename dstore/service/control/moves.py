@@ -33,7 +33,6 @@ from dstore.base.limits import (
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError
-from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.replication import placements
 from dstore.replication.replica_calls import HandOver
@@ -336,7 +335,7 @@ class Moves:
         realm, value = self._realm, placed.value
         async with term.transaction() as tx:
             record = await tables.get_by_id(tx, TableId(value.table_id))
-            if record is None or record.status is not ResourceStatus.ACTIVE:
+            if record is None or not record.status.is_held:
                 return None  # it is being deleted, which takes all of it from the nodes
             for node, state in states.items():
                 wanted = ReplicaRecord(range_id=RangeId(value.range_id), node=node, state=state)

@@ -1,5 +1,8 @@
 """What control makes of what nodes say: a table is there once every part of it is.
 
+The hidden table of an index is then to be filled (`indexes`); a table that was made with indexes is
+there once they are.
+
 It looks at the view when something changes, and now and then. A table stays CREATING for as long as
 a primary does not say that it holds its part, or too few other replicas say so for a write to be
 acknowledged; `held.waits_for` has the reason, and `dstore status` shows it. All others that live
@@ -26,10 +29,12 @@ from dstore.service.control.publications import definition_of, table_publication
 from dstore.service.control.realm import append
 from dstore.storage.control import tables
 from dstore.topology import keyspace as keys
+from dstore.topology.indexes import index_view
 
 if TYPE_CHECKING:
     from dstore.service.control.realm import Realm
-    from dstore.topology.view import TopologyView
+    from dstore.storage.control.records import TableRecord
+    from dstore.topology.view import TableView, TopologyView
     from dstore.topology.watcher import Update
 
 _log: Final = get_logger(__name__)
@@ -97,27 +102,34 @@ class Observer:
                     shown = view.table(tenant, name)
                     if shown is None or shown.definition.table_id != record.table_id:
                         continue
+                    status = _next_status(record)
                     await tables.update(
                         tx,
-                        replace(
-                            record,
-                            status=ResourceStatus.ACTIVE,
-                            changed_at_us=self._realm.clock.wall_us(),
-                        ),
+                        replace(record, status=status, changed_at_us=self._realm.clock.wall_us()),
                     )
-                    published.append(
-                        table_publication(definition_of(record), ResourceStatus.ACTIVE)
-                    )
+                    published.append(table_publication(definition_of(record), status))
                 sequence = await append(tx, published)
             if sequence:
                 self._realm.publisher.wake()
 
     def _is_ready(self, view: TopologyView, name: TableName) -> bool:
         table = view.table(*name)
-        if table is None:
+        if table is None or (self._realm.has_indexes and not _has_its_indexes(view, table)):
             return False
         age_us = self._realm.clock.wall_us() - table.definition.created_at_us
         return is_created(view, table, is_patient=age_us < CREATION_GRACE_S * US_PER_S)
+
+
+def _next_status(record: TableRecord) -> ResourceStatus:
+    """Say what becomes of a table that is held: the hidden one of an index is to be filled."""
+    return ResourceStatus.ACTIVE if record.base_id is None else ResourceStatus.UPDATING
+
+
+def _has_its_indexes(view: TopologyView, table: TableView) -> bool:
+    """Tell whether every global index that a table was made with can be asked."""
+    definition = table.definition
+    found = (index_view(view, definition, each.name) for each in definition.settings.global_indexes)
+    return all(index is not None and index.status is ResourceStatus.ACTIVE for index in found)
 
 
 def _creating(view: TopologyView) -> set[TableName]:

@@ -40,6 +40,7 @@ class Realm:
     Attributes:
         ranges_per_table: the operator's setting, see `placement.range_count`.
         replication_factor: the operator's setting, of tables that have none of their own.
+        has_indexes: whether global indexes are made, or only kept as they are declared.
         tasks_due: set to have the leader look for tasks at once.
     """
 
@@ -51,6 +52,7 @@ class Realm:
     entropy: Entropy
     ranges_per_table: int | None = None
     replication_factor: int = REPLICATION_FACTOR_DEFAULT
+    has_indexes: bool = True
     tasks_due: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager

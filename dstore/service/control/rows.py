@@ -168,6 +168,7 @@ def table_row(record: TableRecord, view: TopologyView, *, range_count: int) -> T
         created_at_us=record.created_at_us,
         range_count=range_count,
         why=why,
+        is_index=record.base_id is not None,
     )
 
 

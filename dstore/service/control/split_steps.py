@@ -19,7 +19,6 @@ import msgspec
 from dstore.base.limits import RANGES_PER_TABLE_MAX
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.rid import table_rid
-from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.replication.placements import Placed
 from dstore.service.control.publications import held_publication
@@ -137,7 +136,7 @@ async def begin(
     )
     async with term.transaction() as tx:
         table = await tables.get_by_id(tx, split.table_id)
-        if table is None or table.status is not ResourceStatus.ACTIVE:
+        if table is None or not table.status.is_held:
             return None
         if not await _is_still(tx, split, placed):
             return None
@@ -165,7 +164,7 @@ async def finish(
     async with term.transaction() as tx:
         table = await tables.get_by_id(tx, split.table_id)
         parent = await tables.get_range(tx, split.range_id)
-        if table is None or parent is None or table.status is not ResourceStatus.ACTIVE:
+        if table is None or parent is None or not table.status.is_held:
             return False  # a table that is being deleted is taken whole from those who have it
         if not await splits.end(tx, split, SplitState.DONE, now_us=now_us):
             return False

@@ -116,7 +116,10 @@ class RangeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """A table; `why` says in a sentence what it waits for, "" if it waits for nothing."""
+    """A table; `why` says in a sentence what it waits for, "" if it waits for nothing.
+
+    `is_index`: it is the hidden one of a global index, and named `<table>:<index>`.
+    """
 
     tenant: str
     name: str
@@ -125,6 +128,7 @@ class TableRow:
     created_at_us: int
     range_count: int
     why: str
+    is_index: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +193,7 @@ class ClusterStatus:
         oldest_scrub_s: the age of the oldest scrub of a range; None: nobody has said.
         problems: sentences about what an operator should look at.
         tables: how many of each status.
+        indexes: the same of global indexes; UPDATING are those that are being filled.
     """
 
     control_plane: str
@@ -197,6 +202,7 @@ class ClusterStatus:
     components: tuple[ComponentRow, ...]
     tenant_count: int
     tables: dict[ResourceStatus, int]
+    indexes: dict[ResourceStatus, int]
     ranges: RangeCounts
     failures_survivable: int
     failures_without_loss: int

@@ -98,6 +98,7 @@ class Survey:
             components=living,
             tenant_count=counted.tenants,
             tables=counted.tables,
+            indexes=counted.indexes,
             ranges=counted.ranges,
             failures_survivable=counted.survivable,
             failures_without_loss=counted.without_loss,
@@ -377,7 +378,7 @@ async def _tables(
             found = await tables.get(tx, tenant, table)
             if found is None:
                 raise no_such("table", table)
-            return (found,), None
+            return (found, *await tables.indexes_of(tx, found.table_id)), None
         name = None if after is None else (after[1],)
         page = await tables.page(tx, tenant, after=name, limit=_PLACEMENT_TABLES)
     last = page.records[-1] if page.after is not None else None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.limits import SETTLED_TIMEOUT_S
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.model.index_of import index_table_name
 from dstore.model.rid import table_rid, validate_table_name
 from dstore.model.status import ResourceStatus
 from dstore.model.stored_definition import encode_definition
@@ -26,15 +27,10 @@ from dstore.service.calls.control_calls import (
     SetTable,
     TableChanged,
 )
-from dstore.service.control import deletions
-from dstore.service.control.placement import place, range_count
-from dstore.service.control.publications import (
-    definition_of,
-    table_publication,
-    table_publications,
-)
+from dstore.service.control import deletions, index_tables
+from dstore.service.control.new_tables import insert_table
+from dstore.service.control.publications import definition_of, table_publication
 from dstore.service.control.realm import Realm, append, check_uuid
-from dstore.service.control.sites import sites
 from dstore.service.refusals import (
     check_deletable,
     check_factor,
@@ -43,17 +39,11 @@ from dstore.service.refusals import (
     table_exists,
 )
 from dstore.storage.control import outbox, tables, tasks, tenants
-from dstore.storage.control.records import (
-    NodeUuid,
-    RangeId,
-    RangeRecord,
-    TableRecord,
-)
+from dstore.storage.control.records import TableRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from dstore.service.control.sites import Site
     from dstore.storage.control.store import Transaction
     from dstore.topology.view import TableView, TopologyView
 
@@ -132,6 +122,7 @@ class ControlTables:
                     changed = replace(changed, is_done=False)
                 else:
                     changed = await self._set(tx, record, ask)
+        realm.tasks_due.set()
         return await self._shown(changed)
 
     async def delete(self, ask: DeleteTable) -> TableChanged:
@@ -144,6 +135,7 @@ class ControlTables:
             definition = definition_of(record)
             if record.status is not ResourceStatus.DELETING:
                 check_deletable(definition)
+                await index_tables.delete_all(realm, tx, record.table_id)
                 await deletions.begin_table(realm, tx, record)
                 await realm.audit(
                     tx,
@@ -203,32 +195,13 @@ class ControlTables:
                     is_done=is_repeated,
                     sequence=await outbox.last(tx),
                 )
+        realm.tasks_due.set()
         return await self._settled(changed)
 
     async def _insert(self, tx: Transaction, made: TableDefinition, *, actor: str) -> _Changed:
         realm = self._realm
-        found = await sites(tx, realm.watcher.view)
-        if not found:
-            raise Unavailable(
-                UnavailableKind.OVERLOADED,
-                "No node takes new tables now: none is alive, okay and out of maintenance.",
-                retry_after_ms=_NO_NODE_RETRY_MS,
-            )
-        count = range_count(len(found), realm.ranges_per_table)
-        record = TableRecord(
-            tenant=made.tenant,
-            name=made.name,
-            table_id=made.table_id,
-            definition=encode_definition(made),
-            status=ResourceStatus.CREATING,
-            created_at_us=made.created_at_us,
-            changed_at_us=made.created_at_us,
-        )
-        ranges, secondaries = self._placed(made, found, count=count)
-        published = table_publications(
-            made, record.status, ranges=ranges, sites=found, secondaries=secondaries
-        )
-        await tables.insert(tx, record, ranges, secondaries=secondaries)
+        await index_tables.follow(realm, tx, made, is_new=True)
+        sequence = await append(tx, await insert_table(realm, tx, made))
         await realm.audit(
             tx,
             actor=actor,
@@ -236,41 +209,14 @@ class ControlTables:
             subject=str(table_rid(made.tenant, made.name)),
         )
         return _Changed(
-            definition=made,
-            status=record.status,
-            is_done=True,
-            sequence=await append(tx, published),
+            definition=made, status=ResourceStatus.CREATING, is_done=True, sequence=sequence
         )
-
-    def _placed(
-        self, made: TableDefinition, found: Mapping[NodeUuid, Site], *, count: int
-    ) -> tuple[list[RangeRecord], dict[RangeId, list[NodeUuid]]]:
-        """Decide where a new table's ranges are. Returns: they, and who has them beside their node.
-
-        With fewer nodes than the factor each range has as many replicas as there are nodes.
-        """
-        realm = self._realm
-        factor = made.settings.replication_factor or realm.replication_factor
-        ranges: list[RangeRecord] = []
-        secondaries: dict[RangeId, list[NodeUuid]] = {}
-        candidates = [site.candidate for site in found.values()]
-        for each in place(candidates, count, factor=factor):
-            record = RangeRecord(
-                range_id=RangeId(realm.entropy.uuid()),
-                table_id=made.table_id,
-                low_hash=each.low_hash,
-                high_hash=each.high_hash,
-                epoch=1,
-                node=NodeUuid(each.node),
-                status=ResourceStatus.ACTIVE,
-            )
-            ranges.append(record)
-            secondaries[record.range_id] = [NodeUuid(node) for node in each.secondaries]
-        return ranges, secondaries
 
     async def _set(self, tx: Transaction, record: TableRecord, ask: SetTable) -> _Changed:
         realm = self._realm
-        definition = replace(definition_of(record), settings=ask.settings)
+        before = definition_of(record)
+        definition = replace(before, settings=ask.settings)
+        await _check_idle(tx, before, definition)
         published = table_publication(definition, record.status)
         await tables.update(
             tx,
@@ -286,6 +232,7 @@ class ControlTables:
             action="set_table",
             subject=str(table_rid(record.tenant, record.name)),
         )
+        await index_tables.follow(realm, tx, definition)
         return _Changed(
             definition=definition,
             status=record.status,
@@ -348,6 +295,15 @@ async def _existing(tx: Transaction, ask: SetTable) -> TableRecord:
     ):
         raise no_such("table", ask.name)
     return record
+
+
+async def _check_idle(tx: Transaction, before: TableDefinition, after: TableDefinition) -> None:
+    """Refuse to add or remove an index while another one comes or goes. Raises: Refused."""
+    was = {index.name for index in before.settings.global_indexes}
+    will = {index.name for index in after.settings.global_indexes}
+    if was != will:
+        gone = frozenset(index_table_name(before.name, name) for name in was - will)
+        await index_tables.check_idle(tx, before.table_id, but=gone)
 
 
 def _has(view: TopologyView, definition: TableDefinition) -> bool:

@@ -79,9 +79,9 @@ class ControlTenants:
             if record is None:
                 raise no_such("tenant", ask.name)
             if record.status is not ResourceStatus.DELETING:
-                page = await tables.page(tx, ask.name)
-                if page.records and not ask.force:
-                    raise tenant_has_tables(len(page.records))
+                count = await tables.count_of_tenant(tx, ask.name)
+                if count and not ask.force:
+                    raise tenant_has_tables(count)
                 await begin_tenant(realm, tx, record)
                 await realm.audit(
                     tx,

@@ -186,6 +186,12 @@ class ViewDirectory:
             retry_after_ms=RETRY_AFTER_MS,
         )
 
+    def status(self, table: Table) -> ResourceStatus:
+        """Say how a table is, as last known: CREATING until all of it is there, then ACTIVE."""
+        definition = table.definition
+        shown = self._watcher.view.table(definition.tenant, definition.name)
+        return ResourceStatus.ACTIVE if shown is None else shown.status
+
     def indexes(self, table: Table) -> Sequence[KnownIndex]:
         """List a table's global indexes by name, those that are being deleted included."""
         found = index_views(self._watcher.view, table.definition)

@@ -139,7 +139,10 @@ class TenantRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRecord:
-    """A table; `definition` is the stored form of `model.tables.TableDefinition`, JSON."""
+    """A table; `definition` is the stored form of `model.tables.TableDefinition`, JSON.
+
+    `base_id`: it is the hidden table of a global index, and of which table; None: a tenant's own.
+    """
 
     tenant: str
     name: str
@@ -148,6 +151,7 @@ class TableRecord:
     status: ResourceStatus
     created_at_us: int
     changed_at_us: int
+    base_id: TableId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Final
 
 from dstore.base.limits import (
     CONTROL_PAGE_MAX,
+    GLOBAL_INDEXES_MAX,
     MOVES_LEAVING_MAX,
     RANGE_REPLICAS_MAX,
     RANGES_PER_TABLE_MAX,
@@ -96,6 +97,21 @@ async def page_of_all(
 ) -> Page[TableRecord]:
     """List every tenant's tables; `after` is (tenant, name)."""
     return await _TABLES.page(tx, after=after, limit=limit)
+
+
+async def indexes_of(tx: Transaction, base_id: TableId) -> tuple[TableRecord, ...]:
+    """Read the hidden tables of a table's global indexes by name, those that go included."""
+    bound = 2 * GLOBAL_INDEXES_MAX
+    return await _TABLES.select(tx, f"WHERE base_id = $1 ORDER BY name LIMIT {bound}", base_id)
+
+
+async def count_of_tenant(tx: Transaction, tenant: str) -> int:
+    """Count a tenant's own tables."""
+    counted = await tx.rows(
+        "SELECT COUNT(*) FROM table_definition WHERE tenant = $1 AND base_id IS NULL", tenant
+    )
+    found: int = counted[0][0]
+    return found
 
 
 async def replace_range(
@@ -276,7 +292,7 @@ async def count_ranges(tx: Transaction) -> int:
 
 
 async def count(tx: Transaction) -> int:
-    """Count the tables."""
-    counted = await tx.rows("SELECT COUNT(*) FROM table_definition")
+    """Count the tables, without the hidden ones of indexes."""
+    counted = await tx.rows("SELECT COUNT(*) FROM table_definition WHERE base_id IS NULL")
     found: int = counted[0][0]
     return found

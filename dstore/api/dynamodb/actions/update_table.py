@@ -1,5 +1,6 @@
-"""UpdateTable. What it asks for is done when it answers, and is durable.
+"""UpdateTable. What it asks for is durable when it answers, and done but for indexes.
 
+A global index that it adds is filled, and one that it removes is taken from nodes, from then on.
 The answer says UPDATING where AWS's does, and shows provisioned throughput as it was before,
 with the time of the change: AWS answers before the change is done.
 """
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.action import Action
+from dstore.api.dynamodb.index_updates import check_idle, one_at_a_time
 from dstore.api.dynamodb.members import TABLE_NAME, request
 from dstore.api.dynamodb.table_changes import changed_settings
 from dstore.api.dynamodb.table_description import TableStatus, updated
@@ -38,7 +40,9 @@ async def _run(call: Call) -> Reply:
     members = call.members
     name = name_of(members["TableName"])
     await in_thread_if(call.is_large, partial(check_update, members))
-    before = described_table(call, name).definition
+    table = described_table(call, name)
+    check_idle(members, table.definition, call.cases.directory.indexes(table))
+    before = table.definition
 
     def change(definition: TableDefinition, now_us: int) -> TableSettings:
         nonlocal before
@@ -50,6 +54,8 @@ async def _run(call: Call) -> Reply:
     except Refused as refused:
         if refused.kind is RefusalKind.NOT_FOUND:  # since it was found here
             raise no_such_table(name) from None
+        if refused.kind is RefusalKind.CONFLICT:  # the same: an index has begun to come or go
+            raise one_at_a_time() from None
         raise
     return {"TableDescription": updated(call, before, after, status=_status(members))}
 

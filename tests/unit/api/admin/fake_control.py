@@ -134,6 +134,7 @@ A_STATUS = ClusterStatus(
     components=(a_row(ComponentRole.CONTROL, CONTROL, is_leader=True),),
     tenant_count=1,
     tables={ResourceStatus.ACTIVE: 1},
+    indexes={ResourceStatus.ACTIVE: 1, ResourceStatus.UPDATING: 1},
     ranges=RangeCounts(total=1, unavailable=0, read_only=0, under_replicated=0, possible_loss=0),
     failures_survivable=0,
     failures_without_loss=0,
