@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dstore.api.dynamodb.errors import validation
-from dstore.api.dynamodb.key_schemas import INVALID, check_defined, check_keys
+from dstore.api.dynamodb.key_schemas import (
+    INVALID,
+    check_defined,
+    check_different,
+    check_keys,
+)
 from dstore.api.dynamodb.table_setting_checks import on_demand_units, throughput_of, warm_units
+from dstore.base.index_limits import INDEX_KEYS_OF_A_ROLE_MAX
 from dstore.base.limits import (
     GLOBAL_INDEXES_MAX,
     LOCAL_INDEXES_MAX,
@@ -90,13 +96,13 @@ def named_keys(given: Sequence[Declaration]) -> list[str]:
 def global_index(declared: Declaration, context: Context) -> Index:
     """Read one global index, of CreateTable or UpdateTable. Raises: AwsError."""
     name = declared["IndexName"]
-    keys = _keys(declared, context)
+    hash_keys, range_keys = _global_keys(declared, context)
     projection, included = _projection(declared["Projection"])
     throughput = _throughput(declared, name=name, billing=context.billing)
     return Index(
         name=name,
-        hash_keys=(keys[0],),
-        range_keys=tuple(keys[1:]),
+        hash_keys=hash_keys,
+        range_keys=range_keys,
         projection=projection,
         included=included,
         throughput=throughput,
@@ -157,6 +163,31 @@ def _keys(declared: Declaration, context: Context) -> list[str]:
     check_defined(names, list(context.kinds))
     check_keys(names, [element["KeyType"] for element in schema])
     return names
+
+
+def _global_keys(
+    declared: Declaration, context: Context
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read the keys of a global index, which may have several of either role.
+
+    Two are checked as a table's are, whose words for what is wrong with them are AWS's.
+    """
+    schema = declared["KeySchema"]
+    if len(schema) <= len(("HASH", "RANGE")) and schema[-1]["KeyType"] != "HASH":
+        keys = _keys(declared, context)
+        return (keys[0],), tuple(keys[1:])
+    names = [element["AttributeName"] for element in schema]
+    roles = [element["KeyType"] for element in schema]
+    check_defined(names, list(context.kinds))
+    hashes = roles.count("HASH")
+    check_keys(names[:1], roles[:1])
+    if roles != sorted(roles) or max(hashes, len(roles) - hashes) > INDEX_KEYS_OF_A_ROLE_MAX:
+        raise validation(
+            f"Invalid KeySchema: An index has up to {INDEX_KEYS_OF_A_ROLE_MAX} HASH keys, and "
+            f"behind them up to {INDEX_KEYS_OF_A_ROLE_MAX} RANGE keys: {declared['IndexName']}"
+        )
+    check_different(names)
+    return tuple(names[:hashes]), tuple(names[hashes:])
 
 
 def _projection(given: Mapping[str, Any]) -> tuple[ProjectionType, tuple[str, ...]]:

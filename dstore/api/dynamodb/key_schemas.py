@@ -28,14 +28,19 @@ def attribute_kinds(definitions: Sequence[dict[str, str]]) -> dict[str, KeyKind]
 
 def check_keys(names: Sequence[str], roles: Sequence[str]) -> None:
     """Refuse a schema that is not one HASH key and, if there is a second, a RANGE key."""
-    if len(set(names)) < len(names):
-        raise validation(
-            "Both the Hash Key and the Range Key element in the KeySchema have the same name"
-        )
+    check_different(names)
     if roles[0] != "HASH":
         raise validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
     if len(roles) > 1 and roles[1] != "RANGE":
         raise validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+
+
+def check_different(names: Sequence[str]) -> None:
+    """Refuse a schema that names an attribute twice."""
+    if len(set(names)) < len(names):
+        raise validation(
+            "Both the Hash Key and the Range Key element in the KeySchema have the same name"
+        )
 
 
 def key_names(schema: Sequence[dict[str, str]], kinds: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from dstore.api.dynamodb.members import NAME, Member, structure, words
 from dstore.api.dynamodb.shapes import Boolean, ListOf, Long, Shape, String
+from dstore.base.index_limits import INDEX_KEYS_OF_A_ROLE_MAX
 from dstore.base.limits import (
     INCLUDED_ATTRIBUTES_MAX,
     KEY_ATTRIBUTE_NAME_CHARS_MAX,
@@ -30,19 +31,20 @@ __all__ = [
     "UPDATE_ONLY",
 ]
 
-KEYS_MAX: Final = 2  # of a table or an index: HASH and RANGE
+KEYS_MAX: Final = 2  # of a table or a local index: HASH and RANGE
+GLOBAL_KEYS_MAX: Final = 2 * INDEX_KEYS_OF_A_ROLE_MAX
 
 _KEY_NAME: Final = String(min=1, max=KEY_ATTRIBUTE_NAME_CHARS_MAX)
 _NO_MEMBERS: Final = structure("")  # of what is refused as a whole: its members are dropped
 
 
-def _key_schema(name: str = "KeySchema") -> Member:
+def _key_schema(keys_max: int = KEYS_MAX) -> Member:
     element = structure(
         "KeySchemaElement",
         Member("AttributeName", _KEY_NAME, required=True),
         Member("KeyType", words("HASH", "RANGE"), required=True),
     )
-    return Member(name, ListOf(element, min=1, max=KEYS_MAX), required=True)
+    return Member("KeySchema", ListOf(element, min=1, max=keys_max), required=True)
 
 
 def _pair(name: str, first: str, second: str) -> Member:
@@ -52,6 +54,7 @@ def _pair(name: str, first: str, second: str) -> Member:
 
 _INDEX_NAME: Final = Member("IndexName", NAME, required=True)
 KEY_SCHEMA: Final = _key_schema()
+_GLOBAL_KEY_SCHEMA: Final = _key_schema(GLOBAL_KEYS_MAX)
 ATTRIBUTE_DEFINITIONS: Final = Member(
     "AttributeDefinitions",
     ListOf(
@@ -93,7 +96,7 @@ _GLOBAL_INDEXES: Final = Member(
         structure(
             "GlobalSecondaryIndex",
             _INDEX_NAME,
-            KEY_SCHEMA,
+            _GLOBAL_KEY_SCHEMA,
             _PROJECTION,
             THROUGHPUT,
             _ON_DEMAND,
@@ -119,7 +122,7 @@ GLOBAL_INDEX_UPDATES: Final = Member(
                     _PROJECTION,
                     _INDEX_NAME,
                     THROUGHPUT,
-                    KEY_SCHEMA,
+                    _GLOBAL_KEY_SCHEMA,
                     _ON_DEMAND,
                     _WARM,
                 ),
