@@ -36,12 +36,14 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
         "oneNodeDown",
         "createdAt",
         "settings",
+        "globalIndexes",
     }
     name = tenant.rpartition("/")[2]
     assert described["rid"] == f"rid:dStore:{name}:NA:table:Made.{id_type}_-1"
     assert described["idType"] == id_type
     assert described["entries"] == 0
     assert described["settings"] == {}
+    assert described["globalIndexes"] == []
     shown = {name: described[name] for name in ("idType", "settings")}
     assert client.put(path, shown).status == 200, "what GET shows can be PUT again"
 

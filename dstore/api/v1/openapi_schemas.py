@@ -93,14 +93,7 @@ def schemas() -> Described:
                 "globalIndexes": _list("GlobalIndex"),
             }
         ),
-        "GlobalIndex": _object(
-            {
-                "index": _STRING,
-                "status": {"enum": ["creating", "filling", "active", "deleting"]},
-                "entries": count,
-                "ranges": {"type": "integer", "minimum": 0},
-            }
-        ),
+        "GlobalIndex": _object(_global_index(count)),
         "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),
         "IdentifiedEntry": _object({"id": _STRING, "data": ref("Entry")}),
         "EntryPage": _object({"entries": _list("IdentifiedEntry"), "after": _AFTER}),
@@ -126,6 +119,15 @@ def schemas() -> Described:
                 "instance": _STRING,
             }
         ),
+    }
+
+
+def _global_index(count: Described) -> Described:
+    return {
+        "index": _STRING,
+        "status": {"enum": ["creating", "filling", "active", "deleting"]},
+        "entries": count,
+        "ranges": {"type": "integer", "minimum": 0},
     }
 
 

@@ -102,7 +102,6 @@ A_RANGE = RangeRow(
     stored_bytes=4_096,
     requests_per_s=30,
 )
-
 A_TABLE = TableRow(
     tenant="acme",
     name="orders",
