@@ -20,7 +20,8 @@ What the few cores do to the figures is kept apart from what the number of nodes
   cores. It is measured on the idle cluster, printed, and subtracted.
 - The machine's speed changes with whatever else it does. The largest cluster and as many pairs in
   clusters of another size run beside each other and are measured in turn, round by round; then the
-  next size. What is compared is each size with the largest.
+  next size. What is compared is each size with the largest, in each round by itself; of these
+  ratios the median counts.
 """
 
 from __future__ import annotations
@@ -321,12 +322,14 @@ def _print_table(
             for _, field, wide, form in _COLUMNS
         )
         print(f"{'':8} {nodes:5}  " + "  ".join(shown))
-    sums = [_median(costs[name, nodes], "sum_us") for nodes in counts]
-    growth = sums[-1] / sums[0] - 1
+    # Of each round by itself, since the machine's speed is another one in the next.
+    smaller, larger = (costs[name, nodes] for nodes in (counts[0], counts[-1]))
+    growths = [b.sum_us / a.sum_us - 1 for a, b in zip(smaller, larger, strict=True)]
+    growth = median(growths)
     said = "flat" if growth <= FLAT else "NOT flat"
     print(
         f"{'':8} {said}: a request costs {growth:+.0%} in a cluster of {counts[-1]} beside one of "
-        f"{counts[0]} (at most {FLAT:+.0%})"
+        f"{counts[0]} (rounds {min(growths):+.0%} to {max(growths):+.0%}; at most {FLAT:+.0%})"
     )
 
 
