@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.replication.index_calls import INDEX_CALLS
 from dstore.replication.peers.calls import Answered
 from dstore.replication.replica_calls import REPLICA_CALLS
 from dstore.replication.sample_calls import ASK_SAMPLE
 from dstore.replication.scrub_calls import ASK_SCRUBS
 from dstore.replication.split_calls import SPLIT_CALLS
+from dstore.service.calls.feed_calls import FEED_RANGE
 from dstore.service.calls.range_calls import RANGE_CALLS
 from dstore.service.calls.recollection_calls import ASK_REMEMBERED
 
@@ -27,6 +29,8 @@ GATED_CALLS: Final = (
     ASK_SAMPLE,
     ASK_SCRUBS,
     ASK_REMEMBERED,
+    *INDEX_CALLS,
+    FEED_RANGE,
 )
 """What proxies ask of a node's ranges, and other nodes and control of its replicas."""
 
