@@ -200,16 +200,12 @@ class IndexFeeds:
         lane = self.lane(request.range_id, request.index_id)
         if lane is None or lane.reader is None:
             raise Unavailable(Kind.UNREACHABLE, "The index is not known here yet; ask again.")
-        if lane.is_lost:
-            raise Unavailable(
-                Kind.UNREACHABLE,
-                "The index has lost its place in the range's log: remove it, and add it again.",
-            )
         return IndexFill(
             is_done=lane.is_filled,
             scanned=lane.scanned_items,
             lag_records=lane.lag_records,
             lag_ms=int(lane.lag_s * 1_000),
+            is_lost=lane.is_lost,
         )
 
     async def _taken(self, request: FeedRange, _received: Received) -> RowsTaken:
