@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.support.dynamodb_cases import NOT_FOUND, Case, invalid, name_of, run
-from tests.support.dynamodb_conditions import ITEM
 from tests.support.dynamodb_former import (
     CONDITIONS,
     COUNTS,
@@ -28,6 +27,7 @@ from tests.support.dynamodb_former import (
     n,
     s,
 )
+from tests.support.dynamodb_query_former import ID, MOTO, OF_P, query
 from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
 
 if TYPE_CHECKING:
@@ -36,20 +36,10 @@ if TYPE_CHECKING:
     from tests.support.dynamodb_cases import Tables
 
 OP: Final = "Query"
-ID: Final[dict[str, Any]] = {"S": "<ID>"}
-OF_P: Final[dict[str, Any]] = {"p": condition("EQ", ID)}
-FULL: Final[dict[str, Any]] = {"p": ID, "c": {"S": "c"}, **ITEM}
 START: Final = "The provided starting key is invalid"
 UNSUPPORTED: Final = "Query key condition not supported"
 NOT_INDEXABLE: Final = "Attempted conditional constraint is not an indexable operation"
 MISTYPED: Final = f"{INVALID}Condition parameter type does not match schema type"
-MOTO: Final = "moto tests/test_dynamodb/test_dynamodb_select.py, aws_verified"
-
-
-def query(conditions: Any, table: str = "PC", **more: Any) -> dict[str, Any]:
-    """Spell a query; None has no KeyConditions."""
-    given = {} if conditions is None else {"KeyConditions": conditions}
-    return {"TableName": f"<{table}>", **given, **more}
 
 
 def refused(name: str, request: Mapping[str, Any], text: str, source: str = QUERY) -> Case:

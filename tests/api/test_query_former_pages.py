@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.support.dynamodb_cases import Case, name_of, run
-from tests.support.dynamodb_conditions import ITEM
 from tests.support.dynamodb_former import (
     CONDITIONS,
     EXTENDDB,
@@ -24,6 +23,7 @@ from tests.support.dynamodb_former import (
     n,
     s,
 )
+from tests.support.dynamodb_query_former import FULL, ID, MOTO, OF_P, query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     from tests.support.dynamodb_cases import Tables
 
 OP: Final = "Query"
-ID: Final[dict[str, Any]] = {"S": "<ID>"}
-OF_P: Final[dict[str, Any]] = {"p": condition("EQ", ID)}
-FULL: Final[dict[str, Any]] = {"p": ID, "c": {"S": "c"}, **ITEM}
-MOTO: Final = "moto tests/test_dynamodb/test_dynamodb_select.py, aws_verified"
-
-
-def query(conditions: Any, table: str = "PC", **more: Any) -> dict[str, Any]:
-    """Spell a query."""
-    return {"TableName": f"<{table}>", "KeyConditions": conditions, **more}
 
 
 def found(
