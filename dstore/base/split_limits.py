@@ -19,6 +19,7 @@ SPLITS_OPEN_MAX: Final = 256  # attempts that are driven on, those included that
 SPLIT_PATIENCE_S: Final = 600.0  # after which an attempt is in nobody's way any more
 SPLITS_LOOK_S: Final = 5.0  # between two looks for ranges that should be split
 SPLITS_ASK_S: Final = 1.0  # the same while one is split, or its keys are looked at
+SPLITS_PAUSE_S: Final = 0.2  # between two looks, whatever happens meanwhile
 SPLIT_CALL_S: Final = 5.0  # for a primary to answer
 # A range that can't be split well is looked at again after so long, each time twice that.
 SPLIT_AGAIN_S: Final = 600.0

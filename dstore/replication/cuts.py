@@ -98,22 +98,29 @@ class Cuts:
         return replica, sealed.standing.promised_epoch
 
     def _sower(self, replica: Replica, split: Split, *, epoch: int) -> Sower | None:
-        """Find who fills the seeds of an attempt; None: the range's value is not known here yet."""
-        known, placed = self._sowers.get(replica.range_id), replica.placed
-        if known is not None and (known[0].split, known[0].epoch) == (split, epoch):
-            known[0].touch()
-            if not known[1].done():
-                return known[0]
+        """Find who fills the seeds of an attempt; None: the range's value is not known here yet.
+
+        There is one for an attempt, also behind a time in which nobody asked for its seeds: an old
+        request may still be making them ripe, and nobody else may change them meanwhile.
+        """
+        known, placed = self._sowers.get(replica.range_id, (None, None)), replica.placed
+        sower, filling = known
+        is_same = sower is not None and (sower.split, sower.epoch) == (split, epoch)
+        if sower is not None and is_same:
+            sower.touch()
+            if filling is not None and not filling.done():
+                return sower
         if placed is None or placed.value.epoch != epoch:
             return None
-        self.end(replica.range_id)
-        sower = Sower(
-            placed,
-            split,
-            self._bed,
-            around=self._around,
-            is_wanted=lambda: _epoch_of(replica) == epoch,
-        )
+        if sower is None or not is_same:
+            self.end(replica.range_id)
+            sower = Sower(
+                placed,
+                split,
+                self._bed,
+                around=self._around,
+                is_wanted=lambda: _epoch_of(replica) == epoch,
+            )
         filling = self._around.tasks.spawn(sower.run(), name="fill_seeds")
         self._sowers[replica.range_id] = (sower, filling)
         return sower

@@ -24,7 +24,8 @@ from dstore.service.control.move_progress import (
     left_of_leading,
     left_of_node,
 )
-from dstore.storage.control import tables, tasks
+from dstore.service.control.tasks import report
+from dstore.storage.control import tables
 from dstore.storage.control.records import ComponentState, NodeUuid
 
 if TYPE_CHECKING:
@@ -108,20 +109,8 @@ class MoveTasks:
             now_ns = realm.clock.monotonic_ns()
             progress = meter.note(now_ns, left, is_paused=found.is_paused)
             shown = msgspec.json.encode(progress.shown()).decode()
-            if shown != written and not await self._report(step, shown):
+            if shown != written and not await report(realm, step, shown):
                 return
             written = shown
             took_s = (now_ns - began_ns) / NS_PER_S
             await asyncio.sleep(max(MOVES_FOLLOWED_S, 10 * took_s))  # a tenth of the time at most
-
-    async def _report(self, step: Step, progress: str) -> bool:
-        """Write it down. Returns: False if the task is nobody's any more."""
-        realm = self._realm
-        async with step.term.transaction() as tx:
-            return await tasks.report(
-                tx,
-                step.task.id,
-                realm.plane.process,
-                progress=progress,
-                now_us=realm.clock.wall_us(),
-            )

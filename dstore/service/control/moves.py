@@ -52,6 +52,7 @@ from dstore.service.control.move_progress import can_begin
 from dstore.service.control.planner import Change, Why, plan
 from dstore.service.control.publications import held_publication
 from dstore.service.control.realm import append
+from dstore.service.control.rounds import Rounds
 from dstore.service.control.split_choice import is_awaited
 from dstore.service.control.whereabouts import where
 from dstore.storage.control import pauses, splits, tables, tasks
@@ -115,32 +116,21 @@ class Moves:
         self._peer_of = peer_of
         self._replaced_after_s = replaced_after_s
         self._absent_since_ns: dict[str, int] = {}
-        self._woken = asyncio.Event()
+        self._rounds = Rounds(
+            self._go_on, watcher=realm.watcher, clock=realm.clock, failed="replicas_not_moved"
+        )
         self._is_followed = False  # by a task
 
     async def run(self, term: Term) -> None:
         """Move for as long as the term lasts. Raises: NotLeading: another leads."""
         self._absent_since_ns = {}
-        watcher = self._realm.watcher
-        end = watcher.subscribe(keys.EVERYTHING, self._on_update)
-        try:
-            await watcher.known()
-            while True:
-                self._woken.clear()
-                began_ns = self._now_ns()
-                try:
-                    await self._go_on(term)
-                except NotLeading:
-                    raise
-                except DStoreError as error:
-                    _log.warning("replicas_not_moved", reason=error.message)
-                took_s = (self._now_ns() - began_ns) / NS_PER_S
-                await asyncio.sleep(max(MOVES_PAUSE_S, 10 * took_s))  # a tenth of the time at most
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(MOVES_INTERVAL_S):
-                        await self._woken.wait()
-        finally:
-            end()
+        await self._rounds.run(
+            term,
+            prefix=keys.EVERYTHING,
+            on_update=self._on_update,
+            pause_s=lambda: MOVES_PAUSE_S,
+            interval_s=lambda: MOVES_INTERVAL_S,
+        )
 
     async def planned(self, *, limit: int = PLAN_CHANGES_MAX) -> Planned:
         """Look at everything, and plan; `limit` is `plan`'s. Raises: Unavailable: the store."""
@@ -210,7 +200,7 @@ class Moves:
             )
             for path in update.paths
         ):
-            self._woken.set()
+            self._rounds.wake()
 
     # ------------------------------------------------------------------------------ one round
 
@@ -229,7 +219,7 @@ class Moves:
         if found.approved or not found.is_paused:
             reached += await self._begin(term, found)
         if reached:
-            self._woken.set()
+            self._rounds.wake()
             with suppress(TimeoutError):
                 async with asyncio.timeout(VISIBLE_TIMEOUT_S):
                     await self._realm.watcher.reached(max(reached))

@@ -33,6 +33,7 @@ from dstore.storage.control.records import (
     RangeRecord,
     SplitRecord,
     SplitState,
+    SplitWhy,
     TaskId,
 )
 from dstore.topology import keyspace as keys
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from dstore.service.control.leader import Term
     from dstore.service.control.realm import Realm
-    from dstore.storage.control.records import ReplicaRecord, SplitWhy, TableRecord, TaskRecord
+    from dstore.storage.control.records import ReplicaRecord, TableRecord, TaskRecord
     from dstore.storage.control.store import Transaction
     from dstore.topology.view import PlacedRange, TopologyView
 
@@ -256,9 +257,12 @@ def _notice(
         f"{each.low_hash:08x}-{each.placement.high_hash:08x} ({each.range_id})" for each in children
     )
     took_s = max(now_us - split.begun_at_us, 0) // 1_000_000
+    how = f"for its {split.why}; it took {took_s} s"
+    if split.why is SplitWhy.UNKNOWN:
+        how = "as the coordinator shows; control's store was put back from before that"
     sentence = (
         f"Range {split.range_id} of {table_rid(table.tenant, table.name)} is split into {low} and "
-        f"{high}, for its {split.why}; it took {took_s} s."
+        f"{high}, {how}."
     )
     return NoticeRecord(
         node=NodeUuid(children[0].placement.node),

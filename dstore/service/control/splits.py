@@ -30,6 +30,8 @@ from dstore.base.split_limits import (
     SPLITS_ASK_S,
     SPLITS_AT_ONCE,
     SPLITS_LOOK_S,
+    SPLITS_OPEN_MAX,
+    SPLITS_PAUSE_S,
     SPLITS_REMEMBERED_MAX,
 )
 from dstore.base.threads import in_thread
@@ -39,6 +41,7 @@ from dstore.replication.split_calls import CutRange, Split
 from dstore.replication.whereabouts import primary_of
 from dstore.service.control import split_steps
 from dstore.service.control.leader import NotLeading, Term
+from dstore.service.control.rounds import Rounds
 from dstore.service.control.split_choice import (
     SplitBounds,
     Splittable,
@@ -48,7 +51,9 @@ from dstore.service.control.split_choice import (
     point_of,
     sustained_of,
 )
+from dstore.service.control.split_recall import recall
 from dstore.service.control.split_steps import SPLIT_RANGE, Seen, SplitSubject, seen_of
+from dstore.service.control.tasks import fail, report
 from dstore.storage.control import splits, tables, tasks
 from dstore.storage.control.records import RangeId, SplitRecord, SplitWhy
 from dstore.topology import keyspace as keys
@@ -135,11 +140,12 @@ class Splits:
         self._bounds = settings.bounds
         self._counts = settings.counts
         self._memory = _Memory()
-        self._refused: dict[
-            str, str
-        ] = {}  # ranges that an operator wants split and why they aren't
+        self._refused: dict[str, str] = {}  # ranges an operator wants split, and why they aren't
         self._open: set[str] = set()
-        self._woken = asyncio.Event()
+        self._has_recalled = False  # in this term
+        self._rounds = Rounds(
+            self._go_on, watcher=realm.watcher, clock=realm.clock, failed="ranges_not_split"
+        )
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -148,36 +154,28 @@ class Splits:
 
     async def run(self, term: Term) -> None:
         """Split for as long as the term lasts. Raises: NotLeading: another leads."""
-        self._memory, self._open = _Memory(), set()
-        watcher = self._realm.watcher
-        end = watcher.subscribe(keys.TENANTS, self._on_update)
+        self._memory, self._open, self._refused = _Memory(), set(), {}
+        self._has_recalled = False
         try:
-            await watcher.known()
-            while True:
-                self._woken.clear()
-                began_ns = self._now_ns()
-                try:
-                    await self._go_on(term)
-                except NotLeading:
-                    raise
-                except DStoreError as error:
-                    _log.warning("ranges_not_split", reason=error.message)
-                took_s = (self._now_ns() - began_ns) / NS_PER_S
-                is_busy = self._open or self._memory.sampled
-                pause_s = max(SPLITS_ASK_S if is_busy else SPLITS_LOOK_S, 10 * took_s)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await self._woken.wait()
+            await self._rounds.run(
+                term,
+                prefix=keys.TENANTS,
+                on_update=self._on_update,
+                pause_s=lambda: SPLITS_PAUSE_S,
+                interval_s=self._interval_s,
+            )
         finally:
-            end()
             self._counts.under_way = 0
+
+    def _interval_s(self) -> float:
+        return SPLITS_ASK_S if self._open or self._memory.sampled else SPLITS_LOOK_S
 
     def _now_ns(self) -> int:
         return self._realm.clock.monotonic_ns()
 
     def _on_update(self, update: Update) -> None:
         if self._open and any(isinstance(path, keys.RangePath) for path in update.paths):
-            self._woken.set()
+            self._rounds.wake()
 
     # ------------------------------------------------------------------------------ one round
 
@@ -185,6 +183,9 @@ class Splits:
         """Do what can be done now."""
         if self._realm.watcher.status().state is not TopologyState.LIVE:
             return
+        if not self._has_recalled:
+            await recall(self._realm, term)
+            self._has_recalled = True
         found = await self._begun()
         ended = await asyncio.gather(*(self._drive(term, each) for each in found))
         left = [each.split for each, is_ended in zip(found, ended, strict=True) if not is_ended]
@@ -281,6 +282,7 @@ class Splits:
         )
         now_us = self._realm.clock.wall_us()
         room = SPLITS_AT_ONCE - sum(is_awaited(each, now_us) for each in begun)
+        room = min(room, SPLITS_OPEN_MAX - len(begun))  # more would be driven on by nobody
         chosen = wanted[: max(room, 0)]
         memory.sampled = frozenset([each.placed.value.range_id for each in chosen])
         for each in chosen:
@@ -294,7 +296,9 @@ class Splits:
         """Name the ranges that an operator wants split."""
         async with self._realm.plane.store.snapshot() as tx:
             found = await tasks.unfinished_of(tx, SPLIT_RANGE)
-        named = (_subject(each.parameters).range_id for each in found)
+        named = {_subject(each.parameters).range_id for each in found}
+        # What was refused to somebody who wants it no more is nothing to who asks next.
+        self._refused = {key: why for key, why in self._refused.items() if key in named}
         return frozenset(each for each in named if each in placed and each not in self._refused)
 
     async def _begin(self, term: Term, wanted: Splittable) -> None:
@@ -327,7 +331,7 @@ class Splits:
             return
         self._open.add(value.range_id)
         self._counts.begun += 1
-        self._woken.set()
+        self._rounds.wake()
         _log.info(
             "split_begun",
             range=value.range_id,
@@ -355,36 +359,16 @@ class Splits:
             async with realm.plane.store.snapshot() as tx:
                 is_there = await tables.get_range(tx, range_id) is not None
                 split = await splits.get(tx, range_id)
-            if (why := self._refused.pop(range_id, "")) and await self._fail(step, why):
+            if (why := self._refused.pop(range_id, "")) and await fail(realm, step, why):
                 return
             shown = msgspec.json.encode(_progress(split)).decode()
             if shown != written:
-                async with step.term.transaction() as tx:
-                    is_ours = await tasks.report(
-                        tx,
-                        step.task.id,
-                        realm.plane.process,
-                        progress=shown,
-                        now_us=realm.clock.wall_us(),
-                    )
-                if not is_ours:
+                if not await report(realm, step, shown):
                     return
                 written = shown
             if not is_there:
                 return
             await asyncio.sleep(MOVES_FOLLOWED_S)
-
-    async def _fail(self, step: Step, why: str) -> bool:
-        """End a task for good."""
-        realm = self._realm
-        async with step.term.transaction() as tx:
-            return await tasks.finish(
-                tx,
-                step.task.id,
-                realm.plane.process,
-                error=why,
-                now_us=realm.clock.wall_us(),
-            )
 
 
 def _subject(parameters: str) -> SplitSubject:

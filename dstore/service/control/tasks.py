@@ -74,6 +74,30 @@ def new_task(
     )
 
 
+async def report(realm: Realm, step: Step, progress: str) -> bool:
+    """Write down how far a task has come (JSON). Returns: False if it is nobody's any more."""
+    async with step.term.transaction() as tx:
+        return await tasks.report(
+            tx,
+            step.task.id,
+            realm.plane.process,
+            progress=progress,
+            now_us=realm.clock.wall_us(),
+        )
+
+
+async def fail(realm: Realm, step: Step, why: str) -> bool:
+    """End a task for good, with a sentence. Returns: False if it is nobody's any more."""
+    async with step.term.transaction() as tx:
+        return await tasks.finish(
+            tx,
+            step.task.id,
+            realm.plane.process,
+            error=why,
+            now_us=realm.clock.wall_us(),
+        )
+
+
 class TaskRunner:
     """Runs what is due, TASKS_AT_ONCE at a time. `begin` and `run` are a leader's jobs."""
 

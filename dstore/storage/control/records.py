@@ -199,6 +199,7 @@ class SplitWhy(StrEnum):
     SIZE = "size"
     HEAT = "heat"
     OPERATOR = "operator"
+    UNKNOWN = "unknown"  # the store was put back from before it was written down
 
 
 class SplitState(StrEnum):

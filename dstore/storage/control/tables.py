@@ -169,6 +169,13 @@ async def get_range(tx: Transaction, range_id: RangeId) -> RangeRecord | None:
     return await _RANGES.find(tx, range_id=range_id)
 
 
+async def page_of_ranges(
+    tx: Transaction, *, after: Key | None = None, limit: int = CONTROL_PAGE_MAX
+) -> Page[RangeRecord]:
+    """List the ranges of all tables by UUID; `after` is (range_id,)."""
+    return await _RANGES.page(tx, after=after, limit=limit)
+
+
 async def replicas(tx: Transaction, table_id: TableId) -> tuple[ReplicaRecord, ...]:
     """Read the replicas of all ranges of a table, those that leave included, by range and node."""
     bound = RANGES_PER_TABLE_MAX * RANGE_REPLICAS_MAX

@@ -54,6 +54,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moves_module, "MOVES_INTERVAL_S", 0.1)
     monkeypatch.setattr(splits_module, "SPLITS_LOOK_S", 0.05)
     monkeypatch.setattr(splits_module, "SPLITS_ASK_S", 0.02)
+    monkeypatch.setattr(splits_module, "SPLITS_PAUSE_S", 0.01)
     monkeypatch.setattr(splits_module, "MOVES_FOLLOWED_S", 0.02)
 
 
@@ -227,6 +228,55 @@ async def test_it_is_split_while_nobody_leads(place: Place) -> None:
             await _until_state(second, before.range_id, SplitState.DONE)
             await cluster.settled(second)
             await rows_agree(cluster, second)
+
+
+async def test_a_store_from_before_the_attempt_learns_of_it(place: Place) -> None:
+    """The children stand, and the store has no row of the attempt: the next leader finishes it."""
+    async with moving_cluster(place, 3) as cluster:
+        cluster.primaries.weights, cluster.primaries.is_cutting = EVEN, False
+        settings = {"replication_factor": 3, "ranges_per_table": 1, "splits": _settings()}
+        async with cluster.leader(**settings) as first:
+            await create_table(first)
+            [before] = await cluster.values()
+            await _grow(cluster)
+            await _until_begun(first, before.range_id)
+            await eventually(lambda: cluster.primaries.asked)
+            await first.kill()
+        cluster.primaries.is_cutting = True
+        await cluster.primaries._cut(cluster.primaries.asked[0])
+        async with (await place.store()).transaction() as tx:
+            await splits.forget(tx, TableId(before.table_id))
+            for task in await tasks.unfinished_of(tx, split_steps.SPLIT_RANGE):
+                await tasks.cancel(tx, task.id, now_us=1)
+        async with cluster.leader(**settings) as second:
+            done = await _until_state(second, before.range_id, SplitState.DONE)
+            assert done.why is SplitWhy.UNKNOWN
+            children = [each.range_id for each in await cluster.values()]
+            assert [done.low_id, done.high_id] == children
+            await cluster.settled(second)
+            await rows_agree(cluster, second)
+            async with second.plane.store.snapshot() as tx:
+                [told] = (await notices.page(tx)).records
+            assert "put back" in told.details
+
+
+async def test_a_refusal_is_the_one_task_s_that_it_was_told(place: Place) -> None:
+    """Who asks again, behind a request that was taken back, is not answered with the old reason."""
+    async with (
+        moving_cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=1, splits=_settings()) as leader,
+    ):
+        cluster.primaries.weights = EVEN
+        await create_table(leader)
+        [before] = await cluster.values()
+        leader.control.splits._refused[before.range_id] = "It was refused long ago."
+        await eventually(lambda: not leader.control.splits._refused)
+        task_id = await leader.control.elasticity.split(RangeId(before.range_id), actor="tester")
+        await cluster.until(lambda found: len(found) == 2)
+        async with leader.plane.store.snapshot() as tx:
+            task = await tasks.get(tx, task_id)
+        assert task is not None
+        assert task.error == ""
 
 
 async def test_a_failover_ends_the_attempt(place: Place) -> None:
