@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from dstore.cli import moves
+from dstore.cli import losses, moves
 from dstore.cli.answers import pages_of_control
 from dstore.cli.client import client, path_of
 from dstore.cli.command import TEXT, Noun
@@ -93,7 +93,12 @@ def _sync(row: Mapping[str, Any]) -> str | None:
         return None
     replicas = row.get("replicas") or ()
     living = sum(each.get("state") == "in_sync" and bool(each.get("isAlive")) for each in replicas)
-    return f"{living}/{factor}{' read-only' if row.get('isReadOnly') else ''}"
+    words = [f"{living}/{factor}"]
+    if row.get("isReadOnly"):
+        words.append("read-only")
+    if row.get("possibleLoss"):
+        words.append("may have lost writes")
+    return " ".join(words)
 
 
 def _others(row: Mapping[str, Any]) -> str:
@@ -107,5 +112,14 @@ def _others(row: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-for _command in (moves.plan, moves.apply, moves.pause, moves.resume, moves.abort, moves.split):
+for _command in (
+    moves.plan,
+    moves.apply,
+    moves.pause,
+    moves.resume,
+    moves.abort,
+    moves.split,
+    losses.accept_loss,
+    losses.clear_loss,
+):
     placement.add_command(_command)

@@ -223,7 +223,11 @@ class Replica:
         is_serving = self._serving is not None and await self._serving.is_certain()
         async with self._turn:
             await self._load()
-            return ReplicaTold(standing=await self.look(), is_serving=is_serving)
+            return ReplicaTold(
+                standing=await self.look(),
+                is_serving=is_serving,
+                newest_at_us=await self._ask(replica_log.newest_at_us),
+            )
 
     async def hand_over(self, node: str | None, *, swap: Swapper | None = None) -> int:
         """Make another in-sync replica the primary, as `Primary.hand_over`. Returns: its epoch."""

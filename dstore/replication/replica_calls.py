@@ -138,10 +138,15 @@ class TakeCopy(PeerRequest[CopyTaken], frozen=True, array_like=True):
 
 
 class ReplicaTold(msgspec.Struct, frozen=True, array_like=True):
-    """Where a replica stands, and whether it is certain right now that it is the primary."""
+    """Where a replica stands, and whether it is certain right now that it is the primary.
+
+    `newest_at_us` is the time of the newest record in its log, in microseconds since 1970; 0: its
+    log holds none any more.
+    """
 
     standing: Standing
     is_serving: bool
+    newest_at_us: Sequence64 = 0
 
 
 class AskReplica(PeerRequest[ReplicaTold], frozen=True, array_like=True):

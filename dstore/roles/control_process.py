@@ -150,6 +150,7 @@ class ControlProcess:
             reports=control.survey,
             recovery=control.recovery,
             placing=control.elasticity,
+            losing=control.losses,
             scrubbing=control.scrubs,
         )
         report = Report(

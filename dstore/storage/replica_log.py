@@ -132,6 +132,14 @@ def standing_applied(connection: apsw.Connection) -> tuple[Standing, LogPoint | 
     return now, point_at(connection, now.applied_seq)
 
 
+def newest_at_us(connection: apsw.Connection) -> int:
+    """Say when the newest record in the log was made, in microseconds since 1970; 0: none is."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT TIME_US FROM log ORDER BY SEQ DESC LIMIT 1"
+    ).fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
 def records_behind(
     connection: apsw.Connection, after: LogPoint, *, last_seq: int | None = None
 ) -> tuple[LogRecord, ...] | None:

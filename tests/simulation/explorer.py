@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.accepted import ACCEPTED
 from tests.simulation.cramped import CRAMPED
 from tests.simulation.departures import DEPARTING, ROLLING
 from tests.simulation.elastic import ELASTIC
@@ -51,6 +52,7 @@ SCENARIOS: Final = {
         DEPOSED,
         SEVERED,
         RETURNED,
+        ACCEPTED,
         UNSEEN,
         DEPARTING,
         ROLLING,

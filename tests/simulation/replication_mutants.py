@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from dstore.replication import failover, leases, opening, placements
+from dstore.replication import accepted_loss, failover, leases, opening, placements
 from dstore.replication.follower import Follower
 from dstore.replication.leases import Promise
 from dstore.replication.members import Members
@@ -20,6 +20,7 @@ from dstore.storage.vault import main_file, wal_file
 from dstore.topology.coordinator import CoordinatorUnavailable, OutcomeUnknown
 from dstore.topology.values import ReplicaState
 from tests.simulation import replicated
+from tests.simulation.accepted import ACCEPTED
 from tests.simulation.focused import DEPOSED, LONELY
 from tests.simulation.mutants import Mutant
 from tests.simulation.replicated import REPLICATED
@@ -321,6 +322,21 @@ def _undoes_without_the_disk() -> Patches:
     )
 
 
+def _takes_what_is_left_for_all() -> Patches:
+    """Accept what is left of a range without saying that it may lack something (B10)."""
+    return ((accepted_loss.Remains, "is_lossless", True),)
+
+
+def _accepts_in_its_old_epoch() -> Patches:
+    """Accept what is left of a range in an epoch that who comes back has promised."""
+
+    def accepted(value: Any, *args: Any, **named: Any) -> Any:
+        return msgspec.structs.replace(original(value, *args, **named), epoch=value.epoch)
+
+    original = accepted_loss.accepted
+    return ((accepted_loss, "accepted", accepted),)
+
+
 class _Certain:
     """A replication that is always certain."""
 
@@ -354,6 +370,8 @@ _SEEDS: Final = {
     _trims_what_is_not_applied: (LONELY, 0),
     _refuses_at_once: (REPLICATED, 11),
     _undoes_without_the_disk: (SCANTY, 3),
+    _takes_what_is_left_for_all: (ACCEPTED, 0),
+    _accepts_in_its_old_epoch: (ACCEPTED, 1),
 }
 
 REPLICATION_MUTANTS: Final = tuple(

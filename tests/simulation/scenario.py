@@ -77,6 +77,14 @@ class Bulk(Protocol):
         """Read everything; each value is one that its key had meanwhile."""
 
 
+@runtime_checkable
+class Losing(Protocol):
+    """A `Cluster` that may lose what was acknowledged, and knows what; it notes that itself."""
+
+    def judged_by(self, history: History, keys: Sequence[str]) -> None:
+        """Hear by which history it is judged, and of which keys."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """A kind of cluster, its load, and what has to happen to it in enough seeds.
@@ -159,6 +167,8 @@ class _Play:
         self._history = history
         self._cluster = scenario.build(world)
         self._keys = [f"k{number}" for number in range(scenario.keys)]
+        if isinstance(self._cluster, Losing):
+            self._cluster.judged_by(history, self._keys)
 
     async def run(self) -> None:
         world, cluster, loop = self._world, self._cluster, self._world.loop

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dstore.api.admin import rows
+from dstore.api.admin.bodies import only_member
 from dstore.api.admin.door import receive, record_change
-from dstore.api.http.answer import JSON, Answer, json_answer
-from dstore.api.http.json_body import decode_object
-from dstore.api.http.request_checks import media_type
+from dstore.api.http.answer import Answer, json_answer
 from dstore.api.http.route import Route
-from dstore.model.errors import invalid
 from dstore.storage.control.records import ControlUuid, NodeUuid, ProxyUuid
 
 if TYPE_CHECKING:
@@ -79,11 +77,7 @@ class ComponentHandlers:
     async def set_maintenance(self, request: web.Request) -> Answer:
         """Give a node nothing new, or new ranges again."""
         principal, body = await receive(request, self._door)
-        media_type(request, JSON)
-        decoded = decode_object(body, what="maintenance")
-        is_on = decoded.get("maintenance")
-        if decoded.keys() != {"maintenance"} or type(is_on) is not bool:
-            raise invalid('The body is {"maintenance": true} or {"maintenance": false}.')
+        is_on = only_member(request, body, name="maintenance", kind=bool, wanted="true or false")
         node = NodeUuid(request.match_info["id"])
         row = await self._reports.set_maintenance(node, is_on=is_on, actor=principal.credential)
         record_change("set_maintenance", principal, node=node, maintenance=is_on)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.admin import rows
+from dstore.api.admin.bodies import only_member
 from dstore.api.admin.door import receive, record_change
-from dstore.api.http.answer import JSON, Answer, json_answer
-from dstore.api.http.json_body import decode_object
-from dstore.api.http.request_checks import media_type
+from dstore.api.http.answer import Answer, json_answer
 from dstore.api.http.route import Route
 from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
@@ -29,6 +28,7 @@ INTENT = "/admin/v1/node/{id}/intent"
 DISCARD = "/admin/v1/node/{id}/discard"
 OK_TO_STOP = "/admin/v1/node/{id}/ok-to-stop"
 
+_RANGE_ID: Final = "the id of the range"
 _INTENTS: Final = {
     "stay": ComponentState.ACTIVE,
     "drain": ComponentState.DRAINING,
@@ -56,11 +56,9 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
     async def apply(request: web.Request) -> Answer:
         """Carry out a plan that was shown."""
         principal, body = await receive(request, door)
-        media_type(request, JSON)
-        decoded = decode_object(body, what="apply")
-        token = decoded.get("token")
-        if decoded.keys() != {"token"} or type(token) is not str:
-            raise invalid('The body is {"token": the token of the plan that was shown}.')
+        token = only_member(
+            request, body, name="token", kind=str, wanted="the token of the plan that was shown"
+        )
         task = await placing.apply(token, actor=principal.credential)
         record_change("apply_plan", principal, task=task)
         return json_answer({"task": task})
@@ -68,11 +66,7 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
     async def pause(request: web.Request) -> Answer:
         """Let no move begin, or let them again."""
         principal, body = await receive(request, door)
-        media_type(request, JSON)
-        decoded = decode_object(body, what="pause")
-        is_on = decoded.get("paused")
-        if decoded.keys() != {"paused"} or type(is_on) is not bool:
-            raise invalid('The body is {"paused": true} or {"paused": false}.')
+        is_on = only_member(request, body, name="paused", kind=bool, wanted="true or false")
         await placing.pause(is_on=is_on, actor=principal.credential)
         record_change("pause_moves", principal, paused=is_on)
         return json_answer({"isPaused": is_on})
@@ -87,11 +81,7 @@ def elasticity_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
     async def split(request: web.Request) -> Answer:
         """Have a range split in two."""
         principal, body = await receive(request, door)
-        media_type(request, JSON)
-        decoded = decode_object(body, what="split")
-        range_id = decoded.get("rangeId")
-        if decoded.keys() != {"rangeId"} or type(range_id) is not str:
-            raise invalid('The body is {"rangeId": the id of the range}.')
+        range_id = only_member(request, body, name="rangeId", kind=str, wanted=_RANGE_ID)
         task = await placing.split(RangeId(range_id), actor=principal.credential)
         record_change("split_range", principal, range=range_id, task=task)
         return json_answer({"rangeId": range_id, "task": task})
@@ -112,11 +102,10 @@ def _node_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
     async def intend(request: web.Request) -> Answer:
         """Drain or decommission a node, or have it stay."""
         principal, body = await receive(request, door)
-        media_type(request, JSON)
-        decoded = decode_object(body, what="intent")
-        intent = decoded.get("intent")
-        if decoded.keys() != {"intent"} or not isinstance(intent, str) or intent not in _INTENTS:
-            raise invalid(f'The body is {{"intent": one of {", ".join(_INTENTS)}}}.')
+        wanted = f"one of {', '.join(_INTENTS)}"
+        intent = only_member(request, body, name="intent", kind=str, wanted=wanted)
+        if intent not in _INTENTS:
+            raise invalid(f'The body is {{"intent": {wanted}}}.')
         node = NodeUuid(request.match_info["id"])
         task = await placing.intend(node, _INTENTS[intent], actor=principal.credential)
         record_change("intend_of_node", principal, node=node, intent=intent)
@@ -125,11 +114,7 @@ def _node_routes(placing: Placing, door: Door) -> tuple[Route, ...]:
     async def discard(request: web.Request) -> Answer:
         """Let a node delete a range that nobody else knows."""
         principal, body = await receive(request, door)
-        media_type(request, JSON)
-        decoded = decode_object(body, what="discard")
-        range_id = decoded.get("rangeId")
-        if decoded.keys() != {"rangeId"} or type(range_id) is not str:
-            raise invalid('The body is {"rangeId": the id of the range}.')
+        range_id = only_member(request, body, name="rangeId", kind=str, wanted=_RANGE_ID)
         node = NodeUuid(request.match_info["id"])
         task = await placing.discard(node, RangeId(range_id), actor=principal.credential)
         record_change("discard_range", principal, node=node, range=range_id)

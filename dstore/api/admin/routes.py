@@ -11,6 +11,7 @@ from dstore.api.admin.credentials import NodeCredentials, credential_routes
 from dstore.api.admin.door import LocalDoor
 from dstore.api.admin.elasticity import elasticity_routes
 from dstore.api.admin.join_tokens import join_token_routes
+from dstore.api.admin.losses import loss_routes
 from dstore.api.admin.notices import notice_routes
 from dstore.api.admin.placement import placement_routes
 from dstore.api.admin.recovery import recovery_routes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dstore.api.admin.status import Report, Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
+    from dstore.service.control.loss_reports import Losing
     from dstore.service.control.scrubs import Scrubbing
     from dstore.service.control.status import ClusterReports, Placing, TopologyRecovery
     from dstore.service.node import Node
@@ -45,6 +47,7 @@ class ControlAdmin:
     reports: ClusterReports
     recovery: TopologyRecovery
     placing: Placing
+    losing: Losing
     scrubbing: Scrubbing
 
 
@@ -91,6 +94,7 @@ def control_routes(
         *component_routes(control.reports, control.door),
         *placement_routes(control.reports, control.door),
         *elasticity_routes(control.placing, control.door),
+        *loss_routes(control.losing, control.door),
         *scrub_routes(control.scrubbing, control.door),
         *task_routes(control.reports, control.door),
         *notice_routes(control.reports, control.door),

@@ -72,6 +72,7 @@ def hash_range(row: RangeRow) -> dict[str, Any]:
         ],
         "isReadOnly": row.is_read_only,
         "isUnderReplicated": row.is_under_replicated,
+        "possibleLoss": row.has_possible_loss,
         "storedBytes": row.stored_bytes,
         "requestsPerS": row.requests_per_s,
         "why": row.why,
@@ -88,6 +89,7 @@ def table(row: TableRow) -> dict[str, Any]:
         "createdAt": instant(row.created_at_us),
         "ranges": row.range_count,
         "isIndex": row.is_index,
+        "possibleLoss": row.possible_loss,
         "why": row.why,
     }
 

@@ -31,6 +31,7 @@ from dstore.service.control.elasticity import Elasticity
 from dstore.service.control.failover import Failovers
 from dstore.service.control.indexes import Indexes
 from dstore.service.control.leader import Leader
+from dstore.service.control.losses import Losses
 from dstore.service.control.move_tasks import MoveTasks
 from dstore.service.control.moves import Moves
 from dstore.service.control.notices import NoticeTaker
@@ -156,6 +157,7 @@ class Control:
         self.splits = Splits(self.realm, self.moves, peer_of=nodes.peer, settings=settings.splits)
         self.elasticity = Elasticity(self.realm, self.moves)
         self.indexes = Indexes(self.realm, peer_of=nodes.peer)
+        self.losses = Losses(self.realm, coordinator, peer_of=nodes.peer)
         self.scrubs = TableScrubs(self.realm, nodes)
         self._tasks = self._task_runner()
         self._moves_replicas = settings.moves_replicas
@@ -172,7 +174,11 @@ class Control:
     def _task_runner(self) -> TaskRunner:
         return TaskRunner(
             self.realm,
-            {**Deletions(self.realm).handlers, **discard_handlers()},
+            {
+                **Deletions(self.realm).handlers,
+                **discard_handlers(),
+                **self.losses.handlers,
+            },
             followers={
                 **MoveTasks(self.realm, self.moves).handlers,
                 **self.splits.handlers,

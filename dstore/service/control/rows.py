@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         RangeRecord,
         TableRecord,
     )
-    from dstore.topology.view import ComponentView, PlacedRange, TopologyView
+    from dstore.topology.view import ComponentView, PlacedRange, TableView, TopologyView
 
 _HEALTH_OF: Final = {
     values.ComponentStatus.OKAY: Health.OKAY,
@@ -140,6 +140,7 @@ def _placed_row(row: RangeRow, placed: PlacedRange, view: TopologyView) -> Range
         replicas=replicas,
         is_read_only=bool(read_only) and not why,
         is_under_replicated=living_in_sync(view, placed) < placement.factor,
+        has_possible_loss=placement.state is values.RangeState.POSSIBLE_LOSS,
         stored_bytes=0 if report is None else report.stored_bytes,
         requests_per_s=0 if report is None else report.requests_per_s,
     )
@@ -167,9 +168,14 @@ def table_row(record: TableRecord, view: TopologyView, *, range_count: int) -> T
         status=record.status,
         created_at_us=record.created_at_us,
         range_count=range_count,
+        possible_loss=0 if shown is None or not is_shown else _possible_loss(shown),
         why=why,
         is_index=record.base_id is not None,
     )
+
+
+def _possible_loss(shown: TableView) -> int:
+    return sum(each.placement.state is values.RangeState.POSSIBLE_LOSS for each in shown.ranges)
 
 
 def _row(

@@ -91,6 +91,7 @@ class RangeRow:
         replicas: all that it has, the primary among them.
         is_read_only: its primary serves it, and too few replicas are in sync and alive to write.
         is_under_replicated: fewer than `factor` are in sync and alive.
+        has_possible_loss: it may have lost acknowledged writes.
         stored_bytes: of its database on its primary, as that said last.
         requests_per_s: that its primary is asked, roughly, as it said last.
     """
@@ -110,6 +111,7 @@ class RangeRow:
     replicas: tuple[ReplicaRow, ...] = ()
     is_read_only: bool = False
     is_under_replicated: bool = False
+    has_possible_loss: bool = False
     stored_bytes: int = 0
     requests_per_s: int = 0
 
@@ -119,6 +121,7 @@ class TableRow:
     """A table; `why` says in a sentence what it waits for, "" if it waits for nothing.
 
     `is_index`: it is the hidden one of a global index, and named `<table>:<index>`.
+    `possible_loss` counts its ranges that may have lost acknowledged writes.
     """
 
     tenant: str
@@ -129,6 +132,7 @@ class TableRow:
     range_count: int
     why: str
     is_index: bool = False
+    possible_loss: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -361,7 +361,9 @@ class Survey:
                 f"{counted.ranges.under_replicated} ranges have fewer replicas than they should."
             )
         if counted.ranges.possible_loss:
-            found.append(f"{counted.ranges.possible_loss} ranges may have lost writes.")
+            found.append(
+                f"{counted.ranges.possible_loss} ranges may have lost writes: dstore placement show"
+            )
         return tuple(found[:TOPOLOGY_PROBLEMS_SHOWN])
 
 
