@@ -89,7 +89,7 @@ def accept_loss(
 @click.command(
     "clear-loss",
     cls=Leaf,
-    example=f'dstore placement clear-loss {_EXAMPLE} --reason "compared with the orders"',
+    example=f"dstore placement clear-loss {_EXAMPLE} --reason compared",
 )
 @_range_argument
 @_reason_option

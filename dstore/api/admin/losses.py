@@ -39,7 +39,7 @@ def loss_routes(losing: Losing, door: Door) -> tuple[Route, ...]:
         """Let the best of what is left of a range serve."""
         principal, body = await receive(request, door)
         told = members(request, body, what="request", names=_ACCEPTED)
-        if told is None or not _are_nodes(told["gone"]) or not isinstance(told["reason"], str):
+        if told is None or not _are_nodes(told["gone"]) or type(told["reason"]) is not str:
             raise invalid('The body is {"gone": [the ids of nodes], "reason": why}.')
         range_id, gone = _range_id(request), sorted(set(told["gone"]))
         task = await losing.accept(
@@ -52,7 +52,7 @@ def loss_routes(losing: Losing, door: Door) -> tuple[Route, ...]:
         """Say of a range no longer that it may have lost writes."""
         principal, body = await receive(request, door)
         told = members(request, body, what="request", names=_CLEARED)
-        if told is None or not isinstance(told["reason"], str):
+        if told is None or type(told["reason"]) is not str:
             raise invalid('The body is {"reason": why}.')
         range_id = _range_id(request)
         task = await losing.clear(range_id, reason=told["reason"], actor=principal.credential)

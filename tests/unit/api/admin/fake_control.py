@@ -23,7 +23,6 @@ from dstore.security.identity import ComponentRole
 from dstore.security.join_tokens import new_join_token
 from dstore.service.access import Principal, unauthenticated
 from dstore.service.control.admission import TokenMade
-from dstore.service.control.loss_reports import LeftRow, LossReport
 from dstore.service.control.scrubs import ScrubRow
 from dstore.service.control.status import (
     ClusterStatus,
@@ -57,6 +56,7 @@ from dstore.storage.control.records import (
     TaskState,
 )
 from tests.support.entropy import SeededEntropy
+from tests.unit.api.admin.fake_losing import FakeLosing
 from tests.unit.api.http.serving import Reply, served
 
 PLANE = "00000000-0000-4000-8000-0000000000aa"
@@ -295,59 +295,6 @@ class FakePlacing:
         return Stoppable(is_okay=False, losing=1, why=why, reasons=(why,))
 
 
-A_LOSS = LossReport(
-    tenant="acme",
-    table="orders",
-    range_id=A_RANGE.range_id,
-    low_hash=0,
-    high_hash=4_294_967_295,
-    epoch=4,
-    has_possible_loss=False,
-    replicas=(
-        LeftRow(
-            node=NODE,
-            state="learner",
-            is_alive=True,
-            is_heard=True,
-            is_same_disk=True,
-            is_whole=True,
-            epoch=3,
-            sequence=70,
-            newest_at_us=1_000_000,
-            entries=12,
-        ),
-        LeftRow(node=PROXY, state="in_sync", is_alive=False),
-    ),
-    best=NODE,
-    missing=(PROXY,),
-    is_lossless=False,
-    why_not="",
-)
-
-
-@dataclass(slots=True, kw_only=True)
-class FakeLosing:
-    """One range that nobody can open; `asked` is what was asked of it."""
-
-    asked: list[Any] = field(default_factory=list)
-
-    async def report(self, range_id: RangeId) -> LossReport:
-        _known(range_id, A_RANGE.range_id)
-        return A_LOSS
-
-    async def accept(
-        self, range_id: RangeId, *, gone: Sequence[str], reason: str, actor: str
-    ) -> TaskId:
-        _known(range_id, A_RANGE.range_id)
-        self.asked.append(("accept", tuple(gone), reason, actor))
-        return TaskId("accept_loss-1")
-
-    async def clear(self, range_id: RangeId, *, reason: str, actor: str) -> TaskId:
-        _known(range_id, A_RANGE.range_id)
-        self.asked.append(("clear", reason, actor))
-        return TaskId("clear_loss-1")
-
-
 A_MOVE = MoveRow(
     tenant="acme",
     table="orders",
@@ -518,7 +465,7 @@ class FakeControl:
         self.join_tokens = FakeJoinTokens()
         self.credentials = FakeCredentials()
         self.placing = FakePlacing()
-        self.losing = FakeLosing()
+        self.losing = FakeLosing(A_RANGE.range_id)
         self.scrubbing = FakeScrubbing()
         self._ask: Any = None
 

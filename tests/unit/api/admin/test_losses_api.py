@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.unit.api.admin.fake_control import A_RANGE, NODE, PROXY, FakeControl
+from tests.unit.api.admin.fake_control import A_RANGE, FakeControl
+from tests.unit.api.admin.fake_losing import GONE, LEFT
 
 RANGE = f"/admin/v1/placement/range/{A_RANGE.range_id}"
 
@@ -12,7 +13,7 @@ RANGE = f"/admin/v1/placement/range/{A_RANGE.range_id}"
 async def test_what_is_left_is_shown(control: FakeControl) -> None:
     """Who answers, how far its log goes, and who is missing."""
     found = json.loads((await control.ask("GET", f"{RANGE}/loss")).body)
-    assert (found["best"], found["missing"], found["isLossless"]) == (NODE, [PROXY], False)
+    assert (found["best"], found["missing"], found["isLossless"]) == (LEFT, [GONE], False)
     assert (found["possibleLoss"], found["whyNot"]) == (False, None)
     best, lost = found["replicas"]
     assert (best["epoch"], best["sequence"], best["entries"]) == (3, 70, 12)
@@ -22,17 +23,17 @@ async def test_what_is_left_is_shown(control: FakeControl) -> None:
 
 async def test_what_is_left_is_accepted(control: FakeControl) -> None:
     """With the nodes that are gone, and why; a task says how far it is."""
-    body = {"gone": [PROXY, PROXY], "reason": "burnt"}
+    body = {"gone": [GONE, GONE], "reason": "burnt"}
     reply = await control.ask("POST", f"{RANGE}/accept-loss", body)
     assert json.loads(reply.body) == {"rangeId": A_RANGE.range_id, "task": "accept_loss-1"}
-    assert control.losing.asked[0][:3] == ("accept", (PROXY,), "burnt")
+    assert control.losing.asked[0][:3] == ("accept", (GONE,), "burnt")
     wrong: tuple[object, ...] = (
         {},
-        {"gone": [PROXY]},
-        {"gone": PROXY, "reason": "burnt"},
+        {"gone": [GONE]},
+        {"gone": GONE, "reason": "burnt"},
         {"gone": [7], "reason": "burnt"},
         {"gone": [], "reason": 7},
-        {"gone": [PROXY] * 100, "reason": "burnt"},
+        {"gone": [GONE] * 100, "reason": "burnt"},
         {"gone": [], "reason": "burnt", "more": 1},
     )
     for each in wrong:
