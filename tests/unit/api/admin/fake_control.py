@@ -18,12 +18,10 @@ from dstore.base.metrics import create_metrics
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
-from dstore.replication.scrub_calls import ScrubTold
 from dstore.security.identity import ComponentRole
 from dstore.security.join_tokens import new_join_token
 from dstore.service.access import Principal, unauthenticated
 from dstore.service.control.admission import TokenMade
-from dstore.service.control.scrubs import ScrubRow
 from dstore.service.control.status import (
     ClusterStatus,
     ComponentRow,
@@ -57,6 +55,7 @@ from dstore.storage.control.records import (
 )
 from tests.support.entropy import SeededEntropy
 from tests.unit.api.admin.fake_losing import FakeLosing
+from tests.unit.api.admin.fake_scrubbing import FakeScrubbing
 from tests.unit.api.http.serving import Reply, served
 
 PLANE = "00000000-0000-4000-8000-0000000000aa"
@@ -423,40 +422,6 @@ async def bearer(authorization: str) -> Principal:
             raise unauthenticated("The token is not valid here.")
 
 
-class FakeScrubbing:
-    """One table of two ranges; the primary of the second says nothing."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, bool, str]] = []
-        self.told = ScrubTold(
-            range_id="r-1",
-            is_waiting=False,
-            is_running=True,
-            done_bytes=4_096,
-            total_bytes=8_192,
-            scrubbed_at_us=1_700_000_000_000_000,
-            damaged=1,
-            different=2,
-            repairing=0,
-            is_open=True,
-            why="Damaged files: on node 1.",
-        )
-
-    async def scrubs(
-        self, tenant: str, table: str, *, begins: bool, actor: str
-    ) -> Sequence[ScrubRow]:
-        """Remember what is asked."""
-        self.asked.append((tenant, table, begins, actor))
-        if table == "absent":
-            raise Refused(RefusalKind.NOT_FOUND, "There is no such table.")
-        return [
-            ScrubRow(
-                range_id="r-1", low_hash=0, high_hash=7, node=NODE, told=self.told, why="Found."
-            ),
-            ScrubRow(range_id="r-2", low_hash=8, high_hash=9, node=PROXY, told=None, why="Away."),
-        ]
-
-
 class FakeControl:
     """The admin API over the fakes, behind a real listener."""
 
@@ -466,7 +431,7 @@ class FakeControl:
         self.credentials = FakeCredentials()
         self.placing = FakePlacing()
         self.losing = FakeLosing(A_RANGE.range_id)
-        self.scrubbing = FakeScrubbing()
+        self.scrubbing = FakeScrubbing(NODE, PROXY)
         self._ask: Any = None
 
     @asynccontextmanager
