@@ -184,6 +184,20 @@ class _IndexCollector(Collector):
         )
 
 
+class ExpiryMetrics:
+    """What is counted of items that expire; plain numbers, touched by one event loop.
+
+    `expired` were removed, `spared` were changed at the last moment; `behind_s` is how long ago the
+    first of those expired that are still there.
+    """
+
+    __slots__ = ("behind_s", "expired", "spared")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.expired = self.spared = self.behind_s = 0
+
+
 class SplitMetrics:
     """What is counted of splits of ranges; plain numbers, of a control process.
 
@@ -253,6 +267,31 @@ class _ScrubCollector(Collector):
                 "dstore_scrub_oldest_seconds",
                 "Since the range was scrubbed whose scrub is the longest ago.",
                 value=counts.oldest_s,
+            ),
+        )
+
+
+class _ExpiryCollector(Collector):
+    """Put the counts of items that expire on the page."""
+
+    def __init__(self, counts: ExpiryMetrics) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts
+        return (
+            CounterMetricFamily(
+                "dstore_items_expired", "Items removed since their time was over.", counts.expired
+            ),
+            CounterMetricFamily(
+                "dstore_items_expiry_spared",
+                "Items that a client changed just before they would have been removed.",
+                counts.spared,
+            ),
+            GaugeMetricFamily(
+                "dstore_items_expiry_behind_seconds",
+                "Since the first of those items expired that are not removed yet.",
+                counts.behind_s,
             ),
         )
 
@@ -355,6 +394,7 @@ class Metrics:
     peers: PeerMetrics
     scrubs: ScrubMetrics
     indexes: IndexMetrics
+    expiry: ExpiryMetrics
     splits: SplitMetrics
 
     registry: prometheus.CollectorRegistry = field(repr=False)
@@ -396,6 +436,8 @@ def create_metrics() -> Metrics:
     registry.register(_ScrubCollector(scrubs))
     indexes = IndexMetrics()
     registry.register(_IndexCollector(indexes))
+    expiry = ExpiryMetrics()
+    registry.register(_ExpiryCollector(expiry))
     splits = SplitMetrics()
     registry.register(_SplitCollector(splits))
     return Metrics(
@@ -404,6 +446,7 @@ def create_metrics() -> Metrics:
         peers=peers,
         scrubs=scrubs,
         indexes=indexes,
+        expiry=expiry,
         splits=splits,
         requests_in_flight=gauge("requests_in_flight", "Requests being answered."),
         requests_refused=counter(

@@ -1,4 +1,4 @@
-"""What a table is set to beyond its keys: indexes, throughput, protection, tags.
+"""What a table is set to beyond its keys: indexes, throughput, protection, tags, expiry.
 
 Almost all of it is declared through DynamoDB's CreateTable and UpdateTable. A v1 table has the
 defaults, but for its replication factor, and so has a table recorded before there were settings.
@@ -91,6 +91,15 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeToLive:
+    """By which attribute items expire, or did until it was disabled at `changed_at_us`."""
+
+    attribute: str
+    is_enabled: bool
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableSettings:
     """A table's settings. Names are stored: one that is renamed or re-typed breaks old directories.
 
@@ -98,7 +107,8 @@ class TableSettings:
     `on_demand_since_us` is when the table was last switched to PAY_PER_REQUEST, if it was not made
     so. `replication_factor`: how many replicas its ranges are to have, 1 to REPLICATION_FACTOR_MAX;
     None: as many as the cluster is set to. `is_sse_asked`: a client asked for encryption with AWS's
-    managed key; the files are always encrypted, with dStore's own keys.
+    managed key; the files are always encrypted, with dStore's own keys. `time_to_live` is None
+    until somebody enables it.
     """
 
     billing: BillingMode = BillingMode.PAY_PER_REQUEST
@@ -115,6 +125,13 @@ class TableSettings:
     global_indexes: tuple[Index, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     replication_factor: int | None = None
+    time_to_live: TimeToLive | None = None
+
+    @property
+    def expires_by(self) -> str | None:
+        """The attribute that says when an item expires; None: none of them does."""
+        found = self.time_to_live
+        return None if found is None or not found.is_enabled else found.attribute
 
     @property
     def indexes(self) -> tuple[Index, ...]:

@@ -88,6 +88,7 @@ def node_jobs(node: Node) -> Sequence[Coroutine[Any, Any, None]]:
         node.tidy_files(),
         node.tidy_orphans(),
         node.store_quantities(),
+        node.expire_items(),
         node.do_deferred(plan_deferred),
     )
 
@@ -238,6 +239,7 @@ async def _open(runtime: Runtime, share: ControlShare) -> Node:
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
         on_batch=runtime.metrics.count_batch,
+        expired=runtime.metrics.expiry,
         shares=[share],
     )
 

@@ -75,6 +75,7 @@ async def _mount_alone(runtime: Runtime) -> Mounted:
             Job(name="tidy_files", run=node.tidy_files),
             Job(name="tidy_orphans", run=node.tidy_orphans),
             Job(name="store_quantities", run=node.store_quantities),
+            Job(name="expire_items", run=node.expire_items),
             Job(name="do_deferred", run=lambda: node.do_deferred(plan_deferred)),
         ),
         ready=lambda: Readiness(is_ready=True),
@@ -90,6 +91,7 @@ async def _opened(runtime: Runtime) -> Node:
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
         on_batch=runtime.metrics.count_batch,
+        expired=runtime.metrics.expiry,
     )
 
 

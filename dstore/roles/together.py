@@ -411,6 +411,7 @@ async def _opened_node(runtime: Runtime) -> Node:
         entropy=runtime.entropy,
         on_fatal=runtime.on_fatal,
         on_batch=runtime.metrics.count_batch,
+        expired=runtime.metrics.expiry,
     )
 
 

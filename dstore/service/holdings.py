@@ -83,6 +83,7 @@ class Holdings:
         self._faults: dict[str, Corrupt] = {}  # of ranges that nobody can serve
         self._replicas: Container[str] | None = None  # of a node of a cluster: by their ranges' ids
         self._on_wanted: Callable[[str], None] = _nobody_waits
+        self.on_set: Callable[[Table], None] = lambda _table: None  # of new settings
         self._peek = files.peek
         files.indexes_of = lambda range_id: local_shapes(self.table_of(range_id).definition)
         self.changes = Changes()
@@ -360,6 +361,7 @@ class Holdings:
         tenant = self.tenant(definition.tenant)
         table = replace(tenant.tables[definition.name], definition=definition)
         tenant.put(table)
+        self.on_set(table)
         return table
 
     async def raise_epoch(self, range_id: str, epoch: int) -> None:
@@ -477,10 +479,7 @@ class Holdings:
             self.counts.count_out(ref.range_id)
 
     async def _delete_files(self, refs: Sequence[RangeRef]) -> None:
-        """Delete files of ranges that are gone; what can't be deleted waits for the next start.
-
-        Their keys are gone by then, so nobody can open them.
-        """
+        """Delete files of ranges that are gone; what stays, for the next start, is without keys."""
         for ref in refs:
             try:
                 await self._files.delete(ref.range_id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dstore.base.clock import US_PER_S
 from dstore.base.limits import REPLICA_COPY_BYTES_PER_S
 from dstore.base.logging import get_logger
+from dstore.base.metrics import ExpiryMetrics
 from dstore.model.errors import Unavailable
 from dstore.replication.pace import Pace
 from dstore.service.access import Access
@@ -18,6 +19,8 @@ from dstore.service.deferred import Deferred
 from dstore.service.deferred_store import DeferredStore
 from dstore.service.disk_space import DiskSpace
 from dstore.service.entry_audit import EntryAudit
+from dstore.service.expiring.expiry import Expiry
+from dstore.service.expiry_states import ExpiryStates
 from dstore.service.holdings import Holdings
 from dstore.service.items import Items
 from dstore.service.range_duties import RangeDuties
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from dstore.service.directory import Directory, Registrar
     from dstore.storage.node_keys import NodeKeys
     from dstore.storage.replication_port import Replication
+    from dstore.storage.surroundings import Listeners
 
 _log = get_logger(__name__)
 
@@ -89,6 +93,8 @@ class Node:
         files: RangeFiles,
         executor: StorageThreads,
         replications: dict[str, Replication],
+        listeners: Listeners,
+        expired: ExpiryMetrics,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -120,12 +126,17 @@ class Node:
         self.registrar: Registrar = self.catalog
         self.heat = RangeHeat(clock)
         self.ranges = OnceRanges(self.holdings, self.disk, note=self.heat.note)
+        self.expiry = Expiry(
+            self.holdings, heat=self.heat, disk=self.disk, clock=clock, counts=expired
+        )
+        self.holdings.on_set = self.expiry.set
+        listeners.opened, listeners.expiring = self.expiry.opened, self.expiry.expiring
         self.walks = RangeWalks(self.catalog, self.ranges)
         self.access = Access(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
         self.items = Items(self.catalog, self.ranges, self.walks)
-        self.tables = Tables(self.catalog, clock)
+        self.tables = Tables(self.catalog, clock, expiry=ExpiryStates(self.ranges))
         store = DeferredStore(
             database=database, catalog=self.catalog, keys=keys, clock=clock, entropy=entropy
         )
@@ -193,6 +204,10 @@ class Node:
         """Do the writes accepted with 202, until cancelled."""
         await self.deferred.run(plan)
 
+    async def expire_items(self) -> None:
+        """Remove items whose time is over, until cancelled."""
+        await self.expiry.run()
+
     async def close(self) -> None:
         """Answer every queued write, note the counts, close all files. Nothing may come after."""
         self.entry_audit.flush()
@@ -227,15 +242,17 @@ async def open_node(
     entropy: Entropy,
     on_fatal: Callable[[BaseException], None],
     on_batch: Callable[[int], None] = lambda _writes: None,
+    expired: ExpiryMetrics | None = None,
     shares: Sequence[ControlShare] = (),
     vault: Vault | None = None,
 ) -> Node:
     """Open a data directory, making it on the first start, and load what it holds.
 
     The caller holds the directory's lock. `on_batch` is told of how many writes each batch was that
-    a range committed. `shares` are the (node, control) keys of the planes that
-    the node has joined, see `storage.node_keys.load_or_create`; its database is put under one that
-    cannot unlock it yet (`storage.enrolment`), so what asks for the share again is on the disk.
+    a range committed; `expired` counts the items that expire. `shares` are the (node, control) keys
+    of the planes that the node has joined, see `storage.node_keys.load_or_create`; its database is
+    put under one that cannot unlock it yet (`storage.enrolment`), so what asks for the share again
+    is on the disk.
     `vault` opens its files if they lie on a disk of its own kind, as in the simulator.
 
     Raises: Corrupt, WrongKey: it cannot be opened. Unavailable: it waits for control.
@@ -285,6 +302,8 @@ async def open_node(
         files=RangeFiles(directory, around, open_files_max=options.open_files_max),
         executor=executor,
         replications=replications,
+        listeners=around.listeners,
+        expired=expired or ExpiryMetrics(),
         clock=clock,
         entropy=entropy,
     )

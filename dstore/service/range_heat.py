@@ -32,6 +32,7 @@ class RangeHeat:
     def __init__(self, clock: Clock) -> None:
         """Begin with none."""
         self._clock = clock
+        self.noted = 0  # requests, of all ranges, ever
         self._taken_ns = clock.monotonic_ns()
         self._counts: dict[str, int] = {}  # since the last look
         self._rates: dict[str, float] = {}  # requests a second, averaged; of those that get any
@@ -43,6 +44,7 @@ class RangeHeat:
 
         `rid_id` is whose, or where a page begins; b"" at the range's beginning.
         """
+        self.noted += 1
         counts = self._counts
         counts[range_id] = counts.get(range_id, 0) + 1
         if self._watched and range_id in self._watched:

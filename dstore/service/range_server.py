@@ -28,6 +28,7 @@ from dstore.replication.peers.calls import Answered
 from dstore.service.calls import range_calls
 from dstore.service.calls.range_calls import (
     AskDeferred,
+    AskExpiry,
     DeferredTold,
     DeferWrite,
     EntryRead,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dstore.replication.peers.port import Received
     from dstore.service.deferred import Deferred
     from dstore.service.disk_space import DiskSpace
+    from dstore.service.expiry_states import ExpiryTold
     from dstore.service.items import Items
     from dstore.service.queries import ItemPage
     from dstore.service.ranges import LocalRanges
@@ -106,6 +108,7 @@ class RangeServer:
             Answered(call=range_calls.LIST_ENTRIES, handler=self.list),
             Answered(call=range_calls.DEFER_WRITE, handler=self.defer),
             Answered(call=range_calls.ASK_DEFERRED, handler=self.deferred),
+            Answered(call=range_calls.ASK_EXPIRY, handler=self.expiry),
         )
 
     # ------------------------------------------------------------------------------------- reading
@@ -236,6 +239,11 @@ class RangeServer:
     async def deferred(self, request: AskDeferred, _received: Received) -> DeferredTold:
         """Tell how an accepted write went."""
         return DeferredTold(await self._deferred.outcome(request.tenant, request.request_id))
+
+    async def expiry(self, request: AskExpiry, _received: Received) -> ExpiryTold:
+        """Tell by what entries of a range expire."""
+        _, ref = self._range(request.range_id, request.epoch)
+        return await self._ranges.expiry(ref)
 
     # ------------------------------------------------------------------------------------- finding
 

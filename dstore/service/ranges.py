@@ -19,11 +19,13 @@ from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread, in_thread_if
 from dstore.model.errors import NotMine
 from dstore.model.values import item_bytes
+from dstore.service.expiry_states import ExpiryTold
 from dstore.service.items import is_large, key_attributes
 from dstore.service.mutations import ItemMutation
 from dstore.service.queries import page_of
 from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAnswer, answer_of, listing_of
 from dstore.service.write_answers import NOTHING_ASKED, Written, written
+from dstore.storage.derived_rows import expiry_of
 from dstore.storage.wholeness import check_whole
 
 if TYPE_CHECKING:
@@ -95,6 +97,9 @@ class Ranges(Protocol):
 
     async def listing(self, ref: RangeRef, definition: TableDefinition, ask: ListingAsk) -> Listing:
         """Read entries of a range as v1 lists them. Raises: Corrupt: a page is damaged."""
+
+    async def expiry(self, ref: RangeRef) -> ExpiryTold:
+        """Tell by what entries of a range expire, as far as its primary has seen to it."""
 
     def is_near(self, ref: RangeRef) -> bool:
         """Tell whether a range is in this process, so that asking it takes no time to travel."""
@@ -230,6 +235,14 @@ class LocalRanges:
             await check_whole(file)
         is_heavy = is_large(entry for _, entry in page.entries)
         return await in_thread_if(is_heavy, partial(listing_of, page, definition))
+
+    async def expiry(self, ref: RangeRef) -> ExpiryTold:
+        """Tell what the file says, which is in memory."""
+        state = expiry_of((self._peek(ref) or await self._store.open(ref)).derived)
+        return ExpiryTold(
+            attribute=None if state.rule is None else state.rule.attribute,
+            is_settled=state.built_to is None and not state.is_dropping,
+        )
 
     def is_near(self, _ref: RangeRef) -> bool:
         """All of them are."""

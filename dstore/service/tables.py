@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.service.access import Principal
     from dstore.service.directory import Declared, Registrar
+    from dstore.service.expiry_states import ExpiryStates
 
 DAY_US: Final = 24 * 3_600 * US_PER_S
 
@@ -31,10 +32,13 @@ class Tables:
     Used from one event loop.
     """
 
-    def __init__(self, registrar: Registrar, clock: Clock) -> None:
-        """Have `registrar` change the tables."""
+    def __init__(
+        self, registrar: Registrar, clock: Clock, *, expiry: ExpiryStates | None = None
+    ) -> None:
+        """Have `registrar` change the tables; `expiry` asks their ranges what has become of it."""
         self._registrar = registrar
         self._clock = clock
+        self._expiry = expiry
 
     def now_us(self) -> int:
         """Tell the wall time in microseconds since 1970, by which changes are dated."""
@@ -61,6 +65,10 @@ class Tables:
         return await self._registrar.set_table(
             tenant, name, lambda definition: change(definition, self.now_us()), by=by
         )
+
+    async def is_expiry_settled(self, table: Table) -> bool:
+        """Tell whether what the settings say of expiring is so in all of the table's ranges."""
+        return self._expiry is None or await self._expiry.is_settled(table)
 
     async def delete(self, tenant: str, name: str, *, by: Principal | None = None) -> Table:
         """Delete a table. Returns: what it was.

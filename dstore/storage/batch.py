@@ -20,7 +20,7 @@ from dstore.storage.entries import Entry
 from dstore.storage.failures import stored_error
 from dstore.storage.log_records import NameMark, RecordKind, RequestMark
 from dstore.storage.requests import RequestAnswer
-from dstore.storage.writes import Applied, Delete, Put, Write
+from dstore.storage.writes import Applied, Delete, Expire, Put, Write
 
 if TYPE_CHECKING:
     from dstore.model.values import Item
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
 _DELETE: Final = RecordKind.DELETE.value
+_EXPIRE: Final = RecordKind.EXPIRE.value
 _NOTHING: Final = RecordKind.NOTHING.value
 _MEMO: Final = RecordKind.MEMO.value
 _DELETED: Final = Delete()
@@ -126,6 +127,18 @@ class Batch:
                 self._newest.forget(rid_id)
             else:
                 self._newest.note(rid_id, entry.version)
+
+    def earliest_s(self) -> int | None:
+        """Tell when the first expires of what the batch has written, in seconds since 1970."""
+        expiry = None if self.derived is None else self.derived.expiry
+        if expiry is None:
+            return None
+        written = [
+            expiry.at_s(rid_id, entry)
+            for rid_id, entry in self.written.items()
+            if entry is not None
+        ]
+        return min((at_s for at_s in written if at_s is not None), default=None)
 
     def evaluate_apart(self, write: Write) -> Applied | Exception:
         """Evaluate one write so that its failure leaves no trace in the batch."""
@@ -264,7 +277,7 @@ class Batch:
         version = range_log.append(
             connection,
             end,
-            kind=_kind_of(item, is_there=previous is not None),
+            kind=_kind_of(outcome, is_there=previous is not None),
             rid_id=rid_id,
             item=item,
             request=None if request is None else _mark_of(request),
@@ -348,10 +361,12 @@ class Batch:
         self.end.quantity += previous is None
 
 
-def _kind_of(item: Item | None, *, is_there: bool) -> str:
-    if item is not None:
+def _kind_of(outcome: Outcome, *, is_there: bool) -> str:
+    if isinstance(outcome, Put):
         return _PUT
-    return _DELETE if is_there else _NOTHING
+    if not is_there:
+        return _NOTHING
+    return _EXPIRE if isinstance(outcome, Expire) else _DELETE
 
 
 def _mark_of(name: RequestName) -> RequestMark:

@@ -15,7 +15,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dstore.storage import local_indexes
+from dstore.storage import expiry_rows, local_indexes
+from dstore.storage.expiry_rows import NO_EXPIRY, ExpiryRows
 from dstore.storage.local_indexes import LocalIndexes
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from dstore.model.values import Item
     from dstore.storage.entries import Entry
+    from dstore.storage.expiry_rows import ExpiryState
 
 _LOAD: Final = "SELECT ID, KIND, DEFINITION FROM derivation ORDER BY ID"
 _WIPE: Final = (
@@ -40,6 +42,7 @@ class Kind(StrEnum):
     """What is made of entries; the words are stored."""
 
     LOCAL_INDEX = local_indexes.KIND
+    EXPIRY = expiry_rows.KIND
 
 
 class Keeper(Protocol):
@@ -70,7 +73,7 @@ class Keeper(Protocol):
 class DerivedRows:
     """All that one file keeps."""
 
-    __slots__ = ("_keepers", "local")
+    __slots__ = ("_keepers", "expiry", "local")
 
     def __init__(self, keepers: Mapping[Kind, Keeper]) -> None:
         """Keep what each of `keepers` does; there is at least one."""
@@ -78,6 +81,9 @@ class DerivedRows:
         local = keepers.get(Kind.LOCAL_INDEX)
         self.local = local if isinstance(local, LocalIndexes) else None
         """The local indexes, if there are any."""
+        expiry = keepers.get(Kind.EXPIRY)
+        self.expiry = expiry if isinstance(expiry, ExpiryRows) else None
+        """When entries expire, if they do."""
 
     def change(
         self,
@@ -103,7 +109,13 @@ class DerivedRows:
 _KEEPERS: Final[Mapping[Kind, Callable[[Sequence[tuple[int, str]]], Keeper]]] = {
     # Local indexes come first: they are the only ones that may refuse.
     Kind.LOCAL_INDEX: LocalIndexes.read,
+    Kind.EXPIRY: ExpiryRows.read,
 }
+
+
+def expiry_of(derived: DerivedRows | None) -> ExpiryState:
+    """Tell by what the entries of a file expire that keeps these."""
+    return NO_EXPIRY if derived is None or derived.expiry is None else derived.expiry.state
 
 
 def load(connection: apsw.Connection) -> DerivedRows | None:

@@ -30,9 +30,14 @@ class RecordKind(StrEnum):
 
     PUT = "put"
     DELETE = "delete"
+    EXPIRE = "expire"  # a delete by the service: the item's time was over
     OPENING = "opening"  # the first of an epoch: decides what became of all before it
     MEMO = "memo"  # a small value beside the entries (`memos`), `rid_id` being its name
     NOTHING = "nothing"  # a named request that had nothing to do, so that its answer is kept
+
+
+REMOVALS: Final = frozenset({RecordKind.DELETE, RecordKind.EXPIRE})
+"""What takes an entry away."""
 
 
 class RequestMark(msgspec.Struct, frozen=True, array_like=True):

@@ -78,13 +78,10 @@ class RangeFile:
                 newest=self._newest,
                 names=around.names,
             )
-            self._resident = opened.enter_context(
-                closing(
-                    around.vault.connect(
-                        path, readonly=True, busy_timeout_ms=0, residency=self._residency
-                    )
-                )
+            resident = around.vault.connect(
+                path, readonly=True, busy_timeout_ms=0, residency=self._residency
             )
+            self._resident = opened.enter_context(closing(resident))
             entries.read_entry(self._resident, b"")  # warm: the schema is parsed, the plan cached
             opened.pop_all()
         self._residency.required = True
@@ -103,15 +100,13 @@ class RangeFile:
             on_thread=self._hand_over,
             off_thread=self._come_back,
             settle=self._settle,
-            on_batch=around.on_batch,
+            on_batch=self._batch_done,
         )
         self._unsynced: frozenset[bytes] = frozenset()  # RID_IDs of the batch that `_syncing` syncs
         self._syncing: Future[None] | None = None
         self._has_committed = False
         self._idle_waiters: list[Future[None]] = []
-        self._is_folding = False
-        self._is_fold_due = False
-        self._fold_rest = False
+        self._is_folding = self._is_fold_due = self._fold_rest = False
         self._fold_pace = FoldPace(around.thread_ns)
 
     @property
@@ -313,6 +308,12 @@ class RangeFile:
         self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
         return answers
 
+    def _batch_done(self, writes: int) -> None:
+        self._around.on_batch(writes)
+        at_s = None if self._writer.derived is None else self._writer.earliest_s()
+        if at_s is not None:
+            self._around.listeners.expiring(self.path.stem, at_s)
+
     def _hand_over(self, writes: Sequence[Write]) -> None:
         self._newest.handed_over(rid_ids_of(writes))
 
@@ -392,29 +393,34 @@ class RangeFile:
         self._writer.abandon()
         self._newest.came_back()
 
-    async def change(self, work: Callable[[apsw.Connection], Result]) -> Result:
+    async def change(
+        self, work: Callable[[apsw.Connection], Result], *, is_aside: bool = False
+    ) -> Result:
         """Do something to the log and the rows between two batches, durably, in a thread.
 
-        It ends even if its caller is cancelled; nothing else is written meanwhile.
+        It ends even if its caller is cancelled; nothing else is written meanwhile. With `is_aside`
+        it touches neither entries nor the log.
 
         Raises: what `work` raises, with nothing changed; Corrupt among it. Unavailable, Unknown: as
             `submit`.
         """
         self._refuse_closing()
         await self._group.hold()
-        self._newest.handed_over_whole()
+        if not is_aside:
+            self._newest.handed_over_whole()
+        work_so = partial(self._change, work, is_aside=is_aside)
         try:
-            changing = get_running_loop().run_in_executor(self._around.executor, self._change, work)
+            changing = get_running_loop().run_in_executor(self._around.executor, work_so)
         except BaseException:
             self._changed()
             raise
         changing.add_done_callback(self._changed)
         return await shield(changing)
 
-    def _change(self, work: Callable[[apsw.Connection], Result]) -> Result:
+    def _change(self, work: Callable[[apsw.Connection], Result], *, is_aside: bool) -> Result:
         with translated(str(self.path)):  # what is damaged is mended by who hears that it is
             self._fold_in_thread()
-            result = self._writer.change(work)
+            result = self._writer.change(work, is_aside=is_aside)
         self._has_committed = True
         self._is_fold_due = self.log_pages > self._around.wal_pages_checkpoint
         return result

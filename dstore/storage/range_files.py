@@ -285,6 +285,7 @@ class RangeFiles:
         file = await self._in_thread(self._open_path, range_id, key, indexes)
         self._open[range_id] = file
         self._used_at_ns[range_id] = self._now_ns()
+        self._around.listeners.opened(range_id)
         if len(self._open) > self._open_files_max and not self._is_tidying:
             self._tasks.spawn(self.tidy(), name="tidy_range_files")
 

@@ -229,8 +229,16 @@ class RangeWriter:
         """Undo what is prepared; its places in the log may be used in a later epoch only."""
         self._roll_back()
 
-    def change(self, work: Callable[[apsw.Connection], Changed]) -> Changed:
+    def earliest_s(self) -> int | None:
+        """Tell when the first expires of what the last batch has written."""
+        return self._batch.earliest_s()
+
+    def change(
+        self, work: Callable[[apsw.Connection], Changed], *, is_aside: bool = False
+    ) -> Changed:
         """Do something else to the file, in one durable transaction.
+
+        With `is_aside` it touches neither entries nor the log, nor the names of requests.
 
         Raises: what `work` raises, with nothing changed. Unavailable: the disk is full. Unknown:
             the commit failed, and the process is about to end.
@@ -250,10 +258,11 @@ class RangeWriter:
                 raise Unknown("The commit failed in a way that leaves its outcome open.") from error
             self._roll_back()
             raise
-        self.end = range_log.read_end(connection)
         self._batch.derived = derived_rows.load(connection)
-        self._names.forget()
-        self._batch.reread()
+        if not is_aside:
+            self.end = range_log.read_end(connection)
+            self._names.forget()
+            self._batch.reread()
         return result
 
     def _commit_alone(self, write: Write) -> Applied | Exception:

@@ -28,6 +28,7 @@ from dstore.model.errors import Corrupt
 from dstore.model.keys import HASH_BYTES
 from dstore.storage import brief_names, derived_rows, entries, memos, range_log, requests
 from dstore.storage.log_records import (
+    REMOVALS,
     EpochStart,
     History,
     LogPoint,
@@ -451,7 +452,7 @@ def _apply(
             version=version,
         )
         change = int(previous is None)
-    elif record.kind is RecordKind.DELETE:
+    elif record.kind in REMOVALS:
         if derived is not None:
             derived.change(connection, rid_id, before=previous, after=None)
         entries.delete_cells(connection, rid_id)

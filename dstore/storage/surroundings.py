@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from dstore.storage.vault.vault import Vault
 
 
+@dataclass(slots=True, kw_only=True)
+class Listeners:
+    """Who hears what happens to range files, named by their ranges' ids; on the event loop.
+
+    Attributes:
+        opened: told of each range whose file was opened.
+        expiring: told when the first expires of what was written to a range, in wall seconds.
+    """
+
+    opened: Callable[[str], None] = lambda _range_id: None
+    expiring: Callable[[str, int], None] = lambda _range_id, _at_s: None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What every range file of a node shares.
@@ -40,5 +53,6 @@ class Surroundings:
     # Of a range, by its id; None if this is its only replica.
     replication_of: Callable[[str], Replication | None] = lambda _range_id: None
     walking: Lock = field(default_factory=Lock)
+    listeners: Listeners = field(default_factory=Listeners)
     names: HeldNames = field(default_factory=HeldNames)
     entries: EntryCache = field(default_factory=lambda: EntryCache(bytes_max=ENTRY_CACHE_BYTES))

@@ -35,6 +35,10 @@ class Delete(msgspec.Struct, frozen=True):
     """Remove the entry, if there is one."""
 
 
+class Expire(Delete, frozen=True):
+    """Remove the entry since its time is over: the service does it, no client."""
+
+
 Outcome = Put | Delete
 Apply = Callable[[Entry | None], Outcome]
 """Decide from the entry before. Pure. Raises Refused or ConditionFailed to write nothing."""

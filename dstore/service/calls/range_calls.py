@@ -19,6 +19,7 @@ from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
 from dstore.security.identity import ComponentRole
 from dstore.service.deferred_store import DeferredOutcome, DeferredWrite
+from dstore.service.expiry_states import ExpiryTold
 from dstore.service.write_answers import WriteAsk
 from dstore.storage.requests import RequestName
 
@@ -140,6 +141,13 @@ class AskDeferred(PeerRequest[DeferredTold], frozen=True, array_like=True):
     request_id: Annotated[str, msgspec.Meta(max_length=_DEFERRED_ID_CHARS_MAX)]
 
 
+class AskExpiry(PeerRequest[ExpiryTold], frozen=True, array_like=True):
+    """Ask by what entries of a range expire. Raises: as ReadEntry."""
+
+    range_id: str
+    epoch: int
+
+
 # Nobody else: whoever steals one node's certificate reads nothing of the others'. Nodes hand on
 # what they have accepted, if its range has moved on since (`cluster.forwarding`).
 _ROLES: Final = frozenset({ComponentRole.PROXY})
@@ -163,6 +171,9 @@ DEFER_WRITE: Final = PeerCall(
 ASK_DEFERRED: Final = PeerCall(
     name="range.deferred", request=AskDeferred, reply=DeferredTold, roles=_ROLES, is_safe=True
 )
+ASK_EXPIRY: Final = PeerCall(
+    name="range.expiry", request=AskExpiry, reply=ExpiryTold, roles=_ROLES, is_safe=True
+)
 
 RANGE_CALLS: Final = (
     READ_ENTRY,
@@ -171,4 +182,5 @@ RANGE_CALLS: Final = (
     LIST_ENTRIES,
     DEFER_WRITE,
     ASK_DEFERRED,
+    ASK_EXPIRY,
 )

@@ -143,6 +143,8 @@ class RangeReplicas:
         )
         self.indexes = self._index_feeds(node)
         self._of_files = node.replications
+        self._expiry = node.expiry
+        node.expiry.replicate()
         node.holdings.replicate(self._of_files, on_wanted=self._around.turns.want)
         self._subscriptions = (
             member.watcher.subscribe(keys.TENANTS, self._changed),
@@ -249,6 +251,7 @@ class RangeReplicas:
     def _serving(self, range_id: str, epoch: int | None) -> None:
         self._holdings.serve(range_id, epoch)
         self.indexes.serving(range_id, epoch)
+        self._expiry.serve(range_id, is_on=epoch is not None)
         if epoch is not None:
             self.scrubs.served(range_id)
         self._member.on_serving(range_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.tasks import Tasks
 from dstore.service.entry_audit import EntryAudit
+from dstore.service.expiry_states import ExpiryStates
 from dstore.service.items import Items
 from dstore.service.peer_pool import PeerPool
 from dstore.service.proxy.node_calls import NodeCalls
@@ -97,7 +98,7 @@ class Proxy:
         )
         self.walks = RangeWalks(directory, self.ranges)
         self.items = Items(directory, self.ranges, self.walks)
-        self.tables = Tables(self.registrar, clock)
+        self.tables = Tables(self.registrar, clock, expiry=ExpiryStates(self.ranges))
         self.deferred = RemoteDeferred(directory, self.items, calls)
         self.entry_audit = EntryAudit()
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Final, cast
 from dstore.base.futures import into
 from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread_if
-from dstore.service.calls.range_calls import ListEntries, ReadEntry, ReadPage, WriteEntry
+from dstore.service.calls.range_calls import (
+    AskExpiry,
+    ListEntries,
+    ReadEntry,
+    ReadPage,
+    WriteEntry,
+)
 from dstore.service.mutation_wire import encode_mutation
 from dstore.service.page_wire import decode_page, encode_ask
 from dstore.service.proxy.node_calls import Doing
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from dstore.base.tasks import Tasks
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
+    from dstore.service.expiry_states import ExpiryTold
     from dstore.service.mutations import Mutation
     from dstore.service.proxy.node_calls import NodeCalls
     from dstore.service.queries import ItemPage, PageAsk
@@ -132,6 +139,13 @@ class RemoteRanges:
         )
         of_any = Size.PAGE if ask.is_eventual else None
         return decode_listing((await self._calls.ask(ref, request, of_any=of_any)).listing)
+
+    async def expiry(self, ref: RangeRef) -> ExpiryTold:
+        """Have a range's primary say it."""
+        near = self._near.get(ref.node)
+        if near is not None:
+            return await near.expiry(ref)
+        return await self._calls.ask(ref, AskExpiry(range_id=ref.range_id, epoch=ref.epoch))
 
     def is_near(self, ref: RangeRef) -> bool:
         """Tell whether the range's node is in this process."""

@@ -29,6 +29,7 @@ from dstore.api.dynamodb.actions import (
     untag_resource,
     update_item,
     update_table,
+    update_time_to_live,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ _ALL: Final[tuple[Action, ...]] = (
     untag_resource.ACTION,
     update_item.ACTION,
     update_table.ACTION,
+    update_time_to_live.ACTION,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = MappingProxyType({action.name: action for action in _ALL})

@@ -1,4 +1,4 @@
-"""DescribeTimeToLive: no table has one."""
+"""DescribeTimeToLive: by which attribute items expire, and whether all ranges do so by now."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ if TYPE_CHECKING:
 
 
 async def _run(call: Call) -> Reply:
-    described_table(call, call.members["TableName"])
-    return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+    table = described_table(call, call.members["TableName"])
+    found = table.definition.settings.time_to_live
+    if found is None:
+        return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+    is_settled = await call.cases.tables.is_expiry_settled(table)
+    if found.is_enabled:
+        status = "ENABLED" if is_settled else "ENABLING"
+    elif is_settled:  # what the attribute was is told no more
+        return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+    else:
+        status = "DISABLING"
+    return {"TimeToLiveDescription": {"TimeToLiveStatus": status, "AttributeName": found.attribute}}
 
 
 ACTION: Final = Action(name="DescribeTimeToLive", shape=request(TABLE_NAME.first()), run=_run)
