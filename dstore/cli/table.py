@@ -94,6 +94,7 @@ def show(*, name: str, tenant: str) -> None:
         "copies": found.get("copies"),
         "ranges": found.get("ranges"),
         "one node down": _OUTAGES.get(str(found.get("oneNodeDown"))),
+        "time to live": _expiry(found.get("timeToLive")),
         "created": found.get("createdAt"),
         "table id": found.get("tableId"),
         "rid": found.get("rid"),
@@ -147,6 +148,13 @@ def _copies(found: dict[str, Any], wanted: int | None) -> str:
     few = f" instead of {wanted}, for there are no more nodes" if (wanted or 0) > copies else ""
     outage = _OUTAGES.get(str(found.get("oneNodeDown")), "")
     return f", in {many}{few}: with one node down it is {outage}"
+
+
+def _expiry(found: Any) -> str | None:
+    """Say by which attribute items expire, and how far that is."""
+    if not isinstance(found, dict):
+        return None
+    return f"{found.get('attribute')} ({found.get('status')})"
 
 
 def path(tenant: str, name: str) -> UrlPath:

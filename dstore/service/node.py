@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import get_running_loop, sleep
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dstore.base.clock import US_PER_S
@@ -278,23 +279,8 @@ async def open_node(
     )
     directory = options.directory.absolute()
 
-    def open_storage() -> tuple[NodeKeys, NodeDatabase]:
-        keys = load_or_create(
-            directory, database=directory / NODE_FILE, entropy=entropy, shares=shares
-        )
-        for share in shares:
-            if share.control_plane not in keys.control_planes:
-                keys = enrol(
-                    directory,
-                    keys,
-                    share,
-                    database=directory / NODE_FILE,
-                    vault=vault,
-                    entropy=entropy,
-                )
-        return keys, NodeDatabase(directory, key=keys.database_key, around=around)
-
-    keys, database = await get_running_loop().run_in_executor(executor, open_storage)
+    opening = partial(_open_storage, directory, around, entropy=entropy, shares=shares)
+    keys, database = await get_running_loop().run_in_executor(executor, opening)
     node = Node(
         options,
         keys=keys,
@@ -309,3 +295,17 @@ async def open_node(
     )
     await node.load()
     return node
+
+
+def _open_storage(
+    directory: Path, around: Surroundings, *, entropy: Entropy, shares: Sequence[ControlShare]
+) -> tuple[NodeKeys, NodeDatabase]:
+    """Unlock the node's database, with its enrolments of by now."""
+    database = directory / NODE_FILE
+    keys = load_or_create(directory, database=database, entropy=entropy, shares=shares)
+    for share in shares:
+        if share.control_plane not in keys.control_planes:
+            keys = enrol(
+                directory, keys, share, database=database, vault=around.vault, entropy=entropy
+            )
+    return keys, NodeDatabase(directory, key=keys.database_key, around=around)

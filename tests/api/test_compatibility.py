@@ -149,7 +149,7 @@ def test_index_keys_are_four_of_each_at_most(tables: Tables, roles: str) -> None
 
 
 def test_what_every_table_is_without(tables: Tables) -> None:
-    """Time to live and backups are off; at AWS backups on demand are always on."""
+    """Time to live and backups are off at first; at AWS backups on demand are always on."""
     named = {"TableName": tables.names["P"]}
     assert tables.dynamodb.do("DescribeTimeToLive", named) == {
         "TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}

@@ -3,12 +3,13 @@
 The provider's functions stand here as they do in terraform-provider-aws, version 6, in
 internal/service/dynamodb: `table.go`, `wait.go`, `status.go`, `find.go`; of tags, `tags_gen.go` and
 internal/provider/sdkv2/tags_interceptor.go. A configuration that was applied is read back as it was
-written, or every plan would have a change: that is what is asserted. Without indexes, time to live,
-streams, replicas and point-in-time recovery.
+written, or every plan would have a change: that is what is asserted. Without indexes, streams,
+replicas and point-in-time recovery.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ _READ: Final = (
     "DescribeTimeToLive",
     "ListTagsOfResource",
 )
+_REFRESH_S: Final = 0.05
 _ACTIVE: Final = ("DescribeTable",)  # once: the table is ACTIVE when it is looked at
 
 
@@ -42,6 +44,7 @@ class Config:
     is_protected: bool = False
     is_encrypted: bool = False  # server_side_encryption.enabled
     tags: dict[str, str] = field(default_factory=dict)
+    ttl: str = ""  # ttl.attribute_name; "" without ttl.enabled
 
 
 class Provider:
@@ -92,7 +95,23 @@ class Provider:
             **optional,
         )
         self.wait_active(config.name)
+        if config.ttl:  # d.Get("ttl.0.enabled")
+            self.update_time_to_live(config.name, config.ttl, is_enabled=True)
         return self.read(config.name)
+
+    def update_time_to_live(self, name: str, attribute: str, *, is_enabled: bool) -> None:
+        """Do table.go's updateTimeToLive and wait.go's waitTTLUpdated."""
+        specification = {"AttributeName": attribute, "Enabled": is_enabled}
+        self.do("UpdateTimeToLive", TableName=name, TimeToLiveSpecification=specification)
+        target = "ENABLED" if is_enabled else "DISABLED"
+        pending = {"DISABLED", "ENABLING"} if is_enabled else {"ENABLED", "DISABLING"}
+        status = ""
+        while status != target:
+            told = self.do("DescribeTimeToLive", TableName=name)["TimeToLiveDescription"]
+            status = told["TimeToLiveStatus"]
+            assert status in {target, *pending}, "unexpected state"
+            if status != target:
+                time.sleep(_REFRESH_S)  # the provider's StateChangeConf waits too
 
     def wait_active(self, name: str) -> None:
         """Do wait.go's waitTableActive: CREATING and UPDATING go on, ACTIVE ends it."""
@@ -115,7 +134,8 @@ class Provider:
         recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
         assert recovery["PointInTimeRecoveryStatus"] != "ENABLED"  # flattenPITR
         expiry = self.do("DescribeTimeToLive", TableName=name)["TimeToLiveDescription"]
-        assert expiry["TimeToLiveStatus"] != "ENABLED"  # flattenTTL
+        is_expiring = expiry["TimeToLiveStatus"] == "ENABLED"  # flattenTTL
+        assert is_expiring or "AttributeName" not in expiry
         tags = self.do("ListTagsOfResource", ResourceArn=table["TableArn"])
         assert "NextToken" not in tags
         return Config(
@@ -130,6 +150,7 @@ class Provider:
             is_protected=table["DeletionProtectionEnabled"],
             is_encrypted=table.get("SSEDescription", {}).get("Status") == "ENABLED",
             tags={tag["Key"]: tag["Value"] for tag in tags["Tags"]},
+            ttl=expiry["AttributeName"] if is_expiring else "",
         )
 
     def update(self, old: Config, new: Config) -> Config:
@@ -154,6 +175,8 @@ class Provider:
             asked = {"Enabled": new.is_encrypted}
             self.do("UpdateTable", TableName=new.name, SSESpecification=asked)
             self.wait_encrypted(new.name)
+        if new.ttl != old.ttl:  # d.HasChange("ttl")
+            self.update_time_to_live(new.name, new.ttl or old.ttl, is_enabled=bool(new.ttl))
         return self.read(new.name)
 
     def update_tags(self, old: Config, new: Config) -> None:
@@ -278,6 +301,38 @@ CHANGES: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
         ],
     ),
 }
+
+
+def test_create_with_time_to_live(provider: Provider, config: Config) -> None:
+    """It is enabled behind the creation, waited for, and read as it was written."""
+    wanted = replace(config, ttl="expires")
+    assert provider.create(wanted) == wanted
+    calls = provider.taken()
+    waits = len(calls) - len(["CreateTable", *_ACTIVE, "UpdateTimeToLive", *_READ])
+    assert waits >= 1
+    assert calls == [
+        "CreateTable",
+        *_ACTIVE,
+        "UpdateTimeToLive",
+        *["DescribeTimeToLive"] * waits,
+        *_READ,
+    ]
+    assert provider.read(wanted.name) == wanted
+
+
+def test_time_to_live_added_in_place(provider: Provider, config: Config) -> None:
+    """A plan that adds it changes nothing else; taking it away so soon AWS refuses as well."""
+    provider.create(config)
+    wanted = replace(config, ttl="expires")
+    assert provider.update(config, wanted) == wanted
+    # As the provider's own tests have it (table_test.go).
+    answer = provider.call(
+        "UpdateTimeToLive",
+        TableName=config.name,
+        TimeToLiveSpecification={"AttributeName": "expires", "Enabled": False},
+    )
+    assert answer.error == "ValidationException"
+    assert provider.read(wanted.name) == wanted
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -6,6 +6,7 @@ What AWS answered was seen by the lab behind ack-api-quirks (services/dynamodb, 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -26,6 +27,8 @@ SHORT: Final = "Member must have length greater than or equal to 1"
 LONG: Final = "Member must have length less than or equal to 255"
 ENABLED_PATH: Final = "timeToLiveSpecification.enabled"
 NAME_PATH: Final = "timeToLiveSpecification.attributeName"
+# In which of the two orders is in no public source.
+TWO: Final = re.compile(f"^2 validation errors detected: (?=.*'{ENABLED_PATH}')(?=.*'{NAME_PATH}')")
 ON: Final = {"AttributeName": "expires", "Enabled": True}
 OFF: Final = {"AttributeName": "expires", "Enabled": False}
 TOO_OFTEN: Final = "Time to live has been modified multiple times within a fixed interval"
@@ -57,7 +60,7 @@ SHAPES: Final = [
     Case(
         name="empty-specification",
         request=asked({}),
-        error=violated((None, ENABLED_PATH, NOT_NULL), (None, NAME_PATH, NOT_NULL)),
+        error=invalid(TWO),
         source=LAB,
     ),
     Case(
@@ -117,7 +120,7 @@ SHAPES: Final = [
     Case(
         name="empty-name-and-no-enabled",
         request=asked({"AttributeName": ""}),
-        error=violated((None, ENABLED_PATH, NOT_NULL), ("", NAME_PATH, SHORT)),
+        error=invalid(TWO),
         source=MODEL,
     ),
     Case(

@@ -34,6 +34,7 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
         "copies",
         "ranges",
         "oneNodeDown",
+        "timeToLive",
         "createdAt",
         "settings",
         "globalIndexes",

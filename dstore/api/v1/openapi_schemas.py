@@ -91,6 +91,7 @@ def schemas() -> Described:
                 "createdAt": _INSTANT,
                 "settings": settings,
                 "globalIndexes": _list("GlobalIndex"),
+                "timeToLive": _time_to_live(),
             }
         ),
         "GlobalIndex": _object(_global_index(count)),
@@ -133,6 +134,11 @@ def _global_index(count: Described) -> Described:
 
 def _object(properties: Described) -> Described:
     return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _time_to_live() -> Described:
+    states = {"enum": ["enabling", "enabled", "disabling"]}
+    return {"oneOf": [{"type": "null"}, _object({"attribute": _STRING, "status": states})]}
 
 
 def _list(schema: str) -> Described:

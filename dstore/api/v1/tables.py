@@ -64,12 +64,12 @@ class TableHandlers:
         )
         if is_new:
             self._audit(exchange, "create_table")
-        return self._described(table, status=201 if is_new else 200)
+        return await self._described(table, status=201 if is_new else 200)
 
     async def read(self, request: web.Request) -> Answer:
         """Describe a table."""
         exchange = await Exchange.receive(request, self._cases)
-        return self._described(
+        return await self._described(
             self._cases.directory.table(exchange.value("tenant"), exchange.value("table"))
         )
 
@@ -95,7 +95,7 @@ class TableHandlers:
             "copies": self._cases.directory.copies(table),
         }
 
-    def _described(self, table: Table, *, status: int = 200) -> Answer:
+    async def _described(self, table: Table, *, status: int = 200) -> Answer:
         definition = table.definition
         directory, summary = self._cases.directory, self._summary(table)
         factor = definition.settings.replication_factor
@@ -107,6 +107,7 @@ class TableHandlers:
             # What DynamoDB's door set is answered there.
             "settings": {} if factor is None else {_FACTOR: factor},
             "globalIndexes": [self._index(index) for index in directory.indexes(table)],
+            "timeToLive": await self._time_to_live(table),
         }
         return json_answer(description, status=status, headers={RID: self._rid(table)})
 
@@ -117,6 +118,17 @@ class TableHandlers:
             "entries": self._cases.directory.quantity(index.table),
             "ranges": len(index.table.ranges.refs),
         }
+
+    async def _time_to_live(self, table: Table) -> dict[str, Any] | None:
+        """Say by which attribute items expire, and whether all of them do so by now."""
+        found = table.definition.settings.time_to_live
+        if found is None:
+            return None
+        is_settled = await self._cases.tables.is_expiry_settled(table)
+        if not found.is_enabled and is_settled:
+            return None
+        words = ("enabling", "enabled") if found.is_enabled else ("disabling", "")
+        return {"attribute": found.attribute, "status": words[is_settled]}
 
     def _rid(self, table: Table) -> str:
         definition = table.definition
