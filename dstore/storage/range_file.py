@@ -63,9 +63,8 @@ class RangeFile:
         self._newest = NewestVersions()
         writers = Residency()
         with ExitStack() as opened:  # a connection left behind would outlive its file's key
-            connection = opened.enter_context(
-                closing(around.vault.connect(path, residency=writers))
-            )
+            connection = around.vault.connect(path, residency=writers)
+            opened.enter_context(closing(connection))
             upgrade(connection, Schema.RANGE)
             local_indexes.bring_up(connection, indexes)
             self._writer = RangeWriter(
@@ -86,7 +85,6 @@ class RangeFile:
             opened.pop_all()
         self._residency.required = True
         self._log = around.vault.log_of(path)
-        self._is_closing = False
         self._replication = around.replication_of(path.stem)
         self._prepared: Prepared | None = None  # in a thread, not shipped yet
         self.changes = 0  # made by `change`
@@ -104,7 +102,7 @@ class RangeFile:
         )
         self._unsynced: frozenset[bytes] = frozenset()  # RID_IDs of the batch that `_syncing` syncs
         self._syncing: Future[None] | None = None
-        self._has_committed = False
+        self._has_committed = self._is_closing = False
         self._idle_waiters: list[Future[None]] = []
         self._is_folding = self._is_fold_due = self._fold_rest = False
         self._fold_pace = FoldPace(around.thread_ns)
@@ -398,11 +396,9 @@ class RangeFile:
     ) -> Result:
         """Do something to the log and the rows between two batches, durably, in a thread.
 
-        It ends even if its caller is cancelled; nothing else is written meanwhile. With `is_aside`
-        it touches neither entries nor the log.
+        It ends even if its caller is cancelled. With `is_aside` it touches neither entries nor log.
 
-        Raises: what `work` raises, with nothing changed; Corrupt among it. Unavailable, Unknown: as
-            `submit`.
+        Raises: what `work` raises, nothing changed; Corrupt. Unavailable, Unknown: as `submit`.
         """
         self._refuse_closing()
         await self._group.hold()
