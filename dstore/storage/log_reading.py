@@ -13,7 +13,7 @@ import msgspec
 
 from dstore.storage import memos, range_log, replica_log
 from dstore.storage.entries import Entry, scan_entries
-from dstore.storage.log_records import LogRecord, RecordKind
+from dstore.storage.log_records import REMOVALS, LogRecord, RecordKind
 from dstore.storage.range_scan import Span
 from dstore.storage.readers import one_moment
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dstore.storage.memos import Reader
 
-_CHANGES: Final = frozenset({RecordKind.PUT, RecordKind.DELETE})
+_CHANGES: Final = REMOVALS | {RecordKind.PUT}
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -85,8 +85,7 @@ def read_window(
     reached_seq = found[-1].seq if found else min(end_seq, after_seq + records_max)
     changes = tuple(each for each in found if each.kind in _CHANGES)
     has_images = all(
-        each.old is not None and (each.image is None) is (each.kind is RecordKind.DELETE)
-        for each in changes
+        each.old is not None and (each.image is None) is (each.kind in REMOVALS) for each in changes
     )
     return Window(
         records=changes,

@@ -491,10 +491,7 @@ class RangeFile:
                 waiter.set_result(None)
 
     def close(self) -> None:
-        """Close all connections; the last one folds and removes the log. Runs in a thread.
-
-        The file must be idle.
-        """
+        """Close all connections of an idle file, in a thread; the last one removes the log."""
         self._residency.required = False
         self._readers.close()
         self._resident.close()
