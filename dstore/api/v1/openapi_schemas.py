@@ -111,15 +111,7 @@ def schemas() -> Described:
             },
             "required": ["requestId", "state"],
         },
-        "Problem": _object(
-            {
-                "type": _STRING,
-                "title": _STRING,
-                "status": {"type": "integer"},
-                "detail": _STRING,
-                "instance": _STRING,
-            }
-        ),
+        "Problem": _problem(),
     }
 
 
@@ -134,6 +126,11 @@ def _global_index(count: Described) -> Described:
 
 def _object(properties: Described) -> Described:
     return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _problem() -> Described:
+    texts = ("type", "title", "detail", "instance")
+    return _object({"status": {"type": "integer"}, **dict.fromkeys(texts, _STRING)})
 
 
 def _time_to_live() -> Described:
