@@ -95,7 +95,7 @@ class ControlSettings:
     moves_replicas: bool = True
     replaced_after_s: float = REPLACED_AFTER_S
     splits: SplitSettings = field(default_factory=SplitSettings)
-    has_indexes: bool = False
+    has_indexes: bool = True
 
 
 class Control:
