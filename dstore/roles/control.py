@@ -14,6 +14,7 @@ from dstore.base.limits import RENEWAL_LOOK_S
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError, invalid
+from dstore.replication.index_calls import FILL_INDEX
 from dstore.replication.peers.calls import Calls
 from dstore.replication.peers.websocket import websocket_peer
 from dstore.replication.replica_calls import ASK_REPLICAS, HAND_OVER
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from dstore.settings import Settings
 
 _NODE_CALLS: Final = Calls(
-    [ASK_REPLICAS, ASK_REMEMBERED, ASK_SAMPLE, ASK_SCRUBS, CUT_RANGE, HAND_OVER]
+    [ASK_REPLICAS, ASK_REMEMBERED, ASK_SAMPLE, ASK_SCRUBS, CUT_RANGE, FILL_INDEX, HAND_OVER]
 )
 
 _log: Final = get_logger(__name__)

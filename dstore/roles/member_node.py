@@ -24,6 +24,7 @@ from dstore.roles.base import Job, Mounted, Runtime, Surface
 from dstore.roles.coordination import etcd_coordinator
 from dstore.security.identity import ComponentRole, Identity
 from dstore.security.keys import Purpose, derive
+from dstore.service.calls.feed_calls import FEED_RANGE
 from dstore.service.calls.range_calls import WRITE_ENTRY
 from dstore.service.calls.recovery_calls import RECOVERIES, ask_recoveries
 from dstore.service.cluster.forwarding import Forwarding
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from dstore.settings import Settings
 
 # Of another node.
-_NODE_CALLS: Final = Calls((*REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, WRITE_ENTRY))
+_NODE_CALLS: Final = Calls((*REPLICA_CALLS, *SPLIT_CALLS, ASK_SCRUBS, FEED_RANGE, WRITE_ENTRY))
 
 
 def node_options(settings: Settings) -> NodeOptions:

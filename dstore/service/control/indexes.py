@@ -195,6 +195,7 @@ class Indexes:
             _log.warning("index_made_anew", tenant=definition.tenant, index=definition.name)
             return True
         if all(each.range_id in filling.done for each in base.ranges):
+            await self._report(step, filling.progress(base.ranges))
             await index_tables.set_status(
                 realm,
                 step.term,
