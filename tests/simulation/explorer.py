@@ -20,6 +20,7 @@ from tests.simulation.departures import DEPARTING, ROLLING
 from tests.simulation.elastic import ELASTIC
 from tests.simulation.focused import DEPOSED, LONELY, SEVERED, UNSEEN
 from tests.simulation.history import Fate
+from tests.simulation.indexed import INDEXED
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
 from tests.simulation.replicated import REPLICATED
@@ -47,6 +48,7 @@ SCENARIOS: Final = {
         CROWDED,
         WHOLE,
         ELASTIC,
+        INDEXED,
         REPLICATED,
         LONELY,
         DEPOSED,

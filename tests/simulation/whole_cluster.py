@@ -83,6 +83,7 @@ class WholeCluster(PlainCluster):
     ranges_per_table = 3
     churn_s = (0.5, 4.0)  # between two changes of a table
     replaced_after_s = REPLACED_AFTER_S
+    has_indexes = False
 
     def __init__(self, world: World, *, nodes: int = 2) -> None:
         """Set the machines up, all off."""
@@ -242,6 +243,7 @@ class WholeCluster(PlainCluster):
             version="1",
             ranges_per_table=self.ranges_per_table,
             replaced_after_s=self.replaced_after_s,
+            has_indexes=self.has_indexes,
         )
         tasks = Tasks(process.fatal)
         nodes = PeerPool(
