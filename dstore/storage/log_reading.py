@@ -54,6 +54,11 @@ class EntryPage(msgspec.Struct, frozen=True):
     last: bytes | None
     size_bytes: int
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """As of which record, by epoch and sequence."""
+        return self.epoch, self.applied_seq
+
 
 def find_reader(connection: apsw.Connection, *, reader_id: str) -> Reader | None:
     """Read how far a reader is, None if it is not known here. Raises: Corrupt."""

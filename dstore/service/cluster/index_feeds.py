@@ -49,6 +49,9 @@ _log: Final = get_logger(__name__)
 LaneKey = tuple[str, str]
 """A range's id, and the id of an index's hidden table."""
 
+Lanes = dict[str, tuple[Lane, asyncio.Task[None]]]
+"""Of one range, by the ids of indexes' hidden tables."""
+
 
 class IndexFeeds:
     """The lanes of one node, and what other nodes' lanes bring. Used from one event loop."""
@@ -75,7 +78,7 @@ class IndexFeeds:
         self._view = view
         self._counts = counts
         self._served: dict[tuple[str, str], set[str]] = {}  # ids of ranges, by their table
-        self._lanes: dict[LaneKey, tuple[Lane, asyncio.Task[None]]] = {}
+        self._lanes: dict[str, Lanes] = {}  # by their ranges; none is empty
         self._missed_ns: dict[LaneKey, int] = {}  # since when an index is not shown
         self._to_sweep: set[str] = set()  # served ranges that have readers, or may
         self._parts = LaneParts(
@@ -98,7 +101,7 @@ class IndexFeeds:
 
     def lane(self, range_id: str, index_id: str) -> Lane | None:
         """Find the lane from a range that is served here to an index."""
-        found = self._lanes.get((range_id, index_id))
+        found = self._lanes.get(range_id, {}).get(index_id)
         return None if found is None else found[0]
 
     # ------------------------------------------------------------------------------- following
@@ -109,8 +112,8 @@ class IndexFeeds:
         self._to_sweep.discard(range_id)
         for ranges in (*self._served.values(),) if held is None else (self._served_of(held),):
             ranges.discard(range_id)
-        for key in [key for key in self._lanes if key[0] == range_id]:
-            self._end(key)
+        for index_id in list(self._lanes.get(range_id, ())):
+            self._end((range_id, index_id))
         if held is not None and epoch is not None:
             self._served_of(held).add(range_id)
             self._to_sweep.add(range_id)
@@ -131,8 +134,8 @@ class IndexFeeds:
         base = view.table(tenant, table)
         shown = {} if base is None else self._shown(view, base.definition)
         for range_id in served:
-            for key in [key for key in self._lanes if key[0] == range_id and key[1] not in shown]:
-                self._end(key)
+            for index_id in [each for each in self._lanes.get(range_id, ()) if each not in shown]:
+                self._end((range_id, index_id))
             for index_id, index in shown.items():
                 if base is not None:
                     self._begin((range_id, index_id), base.definition, index.definition)
@@ -147,29 +150,31 @@ class IndexFeeds:
         }
 
     def _begin(self, key: LaneKey, base: TableDefinition, index: TableDefinition) -> None:
-        known, replica = self._lanes.get(key), self._replicas.of(key[0])
+        range_id, index_id = key
+        known, replica = self.lane(range_id, index_id), self._replicas.of(range_id)
         if known is not None:
-            known[0].heard()  # it may be filled by now
+            known.heard()  # it may be filled by now
             return
         if replica is None:
             return
-        lane = Lane(key[0], base, index, parts=self._parts)
+        lane = Lane(range_id, base, index, parts=self._parts)
         run = self._around.tasks.spawn(lane.run(), name="feed_index")
-        self._lanes[key] = (lane, run)
-        self._to_sweep.add(key[0])
-        replica.on_committed = partial(self._committed, key[0])
+        lanes = self._lanes.setdefault(range_id, {})
+        lanes[index_id] = (lane, run)
+        self._to_sweep.add(range_id)
+        replica.on_committed = partial(_committed, lanes)
 
     def _end(self, key: LaneKey) -> None:
-        _, run = self._lanes.pop(key)
+        range_id, index_id = key
+        lanes = self._lanes[range_id]
+        _, run = lanes.pop(index_id)
         run.cancel()
-        replica = self._replicas.of(key[0])
-        if replica is not None and all(each[0] != key[0] for each in self._lanes):
+        if lanes:
+            return
+        del self._lanes[range_id]
+        replica = self._replicas.of(range_id)
+        if replica is not None:
             replica.on_committed = None
-
-    def _committed(self, range_id: str) -> None:
-        for (lane_range, _), (lane, _) in self._lanes.items():
-            if lane_range == range_id:
-                lane.heard()
 
     def _end_seq(self, range_id: str) -> int:
         replica = self._replicas.of(range_id)
@@ -183,7 +188,7 @@ class IndexFeeds:
 
     def _lags(self) -> tuple[int, float, int]:
         """Say how many records the lanes are behind, for how long, and how many are lost."""
-        lanes = [lane for lane, _ in self._lanes.values()]
+        lanes = [lane for of_range in self._lanes.values() for lane, _ in of_range.values()]
         return (
             sum(lane.lag_records for lane in lanes if not lane.is_lost),
             max((lane.lag_s for lane in lanes if not lane.is_lost), default=0.0),
@@ -249,7 +254,7 @@ class IndexFeeds:
     async def _sweep_range(self, name: tuple[str, str], range_id: str, file: RangeFile) -> None:
         try:
             readers = await file.look(memos.readers)
-            if not readers and all(key[0] != range_id for key in self._lanes):
+            if not readers and range_id not in self._lanes:
                 self._to_sweep.discard(range_id)
                 return
             view = self._view()
@@ -280,3 +285,8 @@ class IndexFeeds:
             return False
         del self._missed_ns[key]
         return True
+
+
+def _committed(lanes: Lanes) -> None:
+    for lane, _ in lanes.values():
+        lane.heard()

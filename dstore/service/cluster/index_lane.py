@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from dstore.service.calls.feed_calls import RowsTaken
     from dstore.storage.entries import Entry
     from dstore.storage.feeding import FedRow, Feeding
-    from dstore.storage.log_reading import EntryPage
+    from dstore.storage.log_reading import EntryPage, Window
     from dstore.storage.writes import Outcome
     from dstore.topology.view import TableView, TopologyView
 
@@ -208,6 +208,7 @@ class Lane:
 
     async def _feed(self) -> None:
         while True:
+            await self._lose_if_late()  # one that gets on too slowly as well
             self._news.clear()
             is_level = await self._feed_window(None)
             if is_level and self._is_to_fill():
@@ -239,24 +240,32 @@ class Lane:
         if self.fed_seq >= end_seq:
             return True
         file = await self._parts.around.open_file(self.range_id)
-        window = await file.look(
-            partial(
-                log_reading.read_window,
-                after_seq=self.fed_seq,
-                last_seq=end_seq,
-                records_max=INDEX_BATCH_RECORDS,
-                bytes_max=INDEX_BATCH_BYTES,
-            )
+        window, rows = await file.look(
+            partial(self._read_window, after_seq=self.fed_seq, last_seq=end_seq)
         )
         if not window.is_whole:
             await self._lose("a part of the log is missing")
-        rows = index_changes.rows_of_records(window.records, self._shape, self._base)
         await self._send(rows, (window.epoch, window.reached_seq))
         self.fed_seq = window.reached_seq
         self._unnoted += len(window.records)
         self._parts.counts.records += len(window.records)
         self._moved.set()
         return self.fed_seq >= end_seq
+
+    def _read_window(
+        self, connection: Any, *, after_seq: int, last_seq: int
+    ) -> tuple[Window, Sequence[FedRow]]:
+        """Read records and make rows of them, in a thread: that takes up to 30 ms."""
+        window = log_reading.read_window(
+            connection,
+            after_seq=after_seq,
+            last_seq=last_seq,
+            records_max=INDEX_BATCH_RECORDS,
+            bytes_max=INDEX_BATCH_BYTES,
+        )
+        if not window.is_whole:
+            return window, ()
+        return window, index_changes.rows_of_records(window.records, self._shape, self._base)
 
     # ---------------------------------------------------------------------------------- entries
 
@@ -270,22 +279,11 @@ class Lane:
         around = self._parts.around
         began_ns = self._now_ns()
         file = await around.open_file(self.range_id)
-        page: EntryPage = await file.look(
-            partial(
-                log_reading.read_entries,
-                after=self._scanned,
-                entries_max=INDEX_SCANNED_ITEMS,
-                bytes_max=INDEX_SCANNED_BYTES,
-            )
-        )
+        page, rows = await file.look(partial(self._read_entries, after=self._scanned))
         while self.fed_seq < page.applied_seq:
             if await self._feed_window(page.applied_seq) and self.fed_seq < page.applied_seq:
                 await pause_ms(INDEX_BACKOFF_MS_MIN)  # it is committed, and not durable yet
-        position = (page.epoch, page.applied_seq)
-        rows = index_changes.rows_of_entries(
-            page.entries, self._shape, self._base, position=position
-        )
-        await self._send(rows, position)
+        await self._send(rows, page.position)
         self._scanned = self._scanned if page.last is None else page.last
         self._scanned_items += len(page.entries)
         self._unnoted += len(page.entries)
@@ -296,6 +294,19 @@ class Lane:
         await self._note_if_due()
         around.pace.rest(began_ns, clock=around.clock)
         await around.pace.wait(page.size_bytes, clock=around.clock)
+
+    def _read_entries(self, connection: Any, *, after: bytes) -> tuple[EntryPage, Sequence[FedRow]]:
+        """Read entries and make rows of them, in a thread: that takes up to 30 ms."""
+        page = log_reading.read_entries(
+            connection,
+            after=after,
+            entries_max=INDEX_SCANNED_ITEMS,
+            bytes_max=INDEX_SCANNED_BYTES,
+        )
+        rows = index_changes.rows_of_entries(
+            page.entries, self._shape, self._base, position=page.position
+        )
+        return page, rows
 
     # ---------------------------------------------------------------------------------- sending
 

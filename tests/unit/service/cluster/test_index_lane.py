@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -314,3 +315,60 @@ async def test_an_index_out_of_reach_loses_its_place(tmp_path: Path) -> None:
                 async with asyncio.timeout(10):
                     while not later.is_lost:  # noqa: ASYNC110 - as it was noted, from outside
                         await asyncio.sleep(0.005)
+
+
+async def test_an_index_without_ranges_loses_its_place(tmp_path: Path) -> None:
+    """No more of the log is kept for one that nobody can be told of: it has no ranges yet."""
+    with patch.multiple(index_lane, INDEX_LOG_RECORDS_MAX=30, INDEX_BACKOFF_MS_MAX=2):
+        async with a_world(tmp_path) as world:
+            world.ranges = {}
+            async with running(world.lane()) as lane:
+                await world.change(80)
+                await _lost(world, lane)
+
+
+async def test_an_index_that_is_too_slow_loses_its_place(tmp_path: Path) -> None:
+    """No more of the log is kept for one that takes all it is told, if more is written."""
+    with patch.multiple(index_lane, INDEX_LOG_RECORDS_MAX=30, INDEX_BATCH_RECORDS=2):
+        async with a_world(tmp_path) as world:
+            take = world.take
+
+            async def take_slowly(request: FeedRange) -> RowsTaken:
+                await world.change(5)
+                return await take(request)
+
+            with patch.object(world, "take", take_slowly):
+                async with running(world.lane()) as lane:
+                    await world.change(5)
+                    await _lost(world, lane)
+
+
+async def _lost(world: World, lane: Lane) -> None:
+    async with asyncio.timeout(10):
+        while not world.lost:
+            lane.heard()
+            await asyncio.sleep(0.005)
+    assert await world.base.look(memos.wanted) == memos.Wanted()
+
+
+async def test_rows_are_not_made_on_the_event_loop(tmp_path: Path) -> None:
+    """What may take tens of milliseconds is done by other threads: both windows and pages."""
+    threads: set[int] = set()
+
+    def seen(work: Any) -> Any:
+        def seen_work(*args: Any, **others: Any) -> Any:
+            threads.add(threading.get_ident())
+            return work(*args, **others)
+
+        return seen_work
+
+    made = {each: getattr(index_changes, each) for each in ("rows_of_records", "rows_of_entries")}
+    with patch.multiple(index_changes, **{name: seen(work) for name, work in made.items()}):
+        async with a_world(tmp_path) as world:
+            await world.change(5)
+            async with running(world.lane()) as lane:
+                await world.settled(lane)
+                await world.change(5)
+                await world.settled(lane)
+    assert threads
+    assert threading.get_ident() not in threads
