@@ -13,9 +13,9 @@ acknowledged before may be gone, but not come back, and nothing that is acknowle
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from dstore.model.errors import DStoreError, Refused
 from dstore.model.keys import KeyKind, encode_key
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.values import RangePlacement
     from tests.simulation.faults import Fault
-    from tests.simulation.history import History, Value
+    from tests.simulation.history import Call, History, Value
     from tests.simulation.machines import Process
     from tests.simulation.replicated_node import Node
     from tests.simulation.world import World
@@ -65,6 +65,7 @@ class AcceptedCluster(ReturnedCluster):
         self._may_ask.set()
         self._is_lossless = world.random("loss").random() < 0.5
         self._was_lost = False
+        self._asking = 0  # clients, now
         self._history: History | None = None
         self._keys: Sequence[str] = ()
 
@@ -76,11 +77,14 @@ class AcceptedCluster(ReturnedCluster):
         """Befall primaries; disks are lost by `work`."""
         return [each for each in super().faults() if each.name in _KINDS]
 
-    async def start(self) -> None:
-        """Let clients ask only while they may."""
-        await super().start()
-        gated = {number: _Gated(peer, self._may_ask) for number, peer in self._peers.items()}
-        self._peers = cast("dict[int, Peer]", gated)
+    async def do(self, client: int, key: str, call: Call) -> Hashable:
+        """Let clients ask only while they may, and know who does."""
+        await self._may_ask.wait()
+        self._asking += 1
+        try:
+            return await super().do(client, key, call)
+        finally:
+            self._asking -= 1
 
     async def work(self) -> None:
         """Lose the range, and accept it; once begun, that comes to its end."""
@@ -109,7 +113,11 @@ class AcceptedCluster(ReturnedCluster):
         left = random.choice(numbers)
         if not self._is_lossless and not await self._made_learner(left):
             return
+        # An operation that is done in what is lost, and done again when it is asked for anew, would
+        # be two in the history.
         self._may_ask.clear()
+        while self._asking:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_RETRIED_S)
         lost = [number for number in numbers if number != left]
         usual = [self.nodes[number - 1].restarts_in_s for number in lost]
         for number in lost:
@@ -241,19 +249,6 @@ class AcceptedCluster(ReturnedCluster):
 async def _read(life: Node, key: str) -> Value:
     file = await life.open_file(RANGE_ID)
     return value_of(await file.read(encode_key((KeyKind.STRING, key))))
-
-
-class _Gated:
-    """A peer that is asked only while clients may ask."""
-
-    def __init__(self, peer: Peer, may_ask: asyncio.Event) -> None:
-        self._peer = peer
-        self._may_ask = may_ask
-
-    async def call(self, request: Any, **named: Any) -> Any:
-        """Wait for one's turn, then ask."""
-        await self._may_ask.wait()
-        return await self._peer.call(request, **named)
 
 
 async def _stand_by(_process: Process) -> None:
