@@ -194,8 +194,10 @@ class ClusterNode:
         if self._details.uri is None or not self._is_alive.is_set():
             return
         self._details.say()
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, DStoreError):
             async with asyncio.timeout(OWN_KEYS_LAST_S):
+                if self.node is not None and self._booted is not None:
+                    await self._boot_counter(self.node).mark(self._booted.boot)
                 await self._own.all_said()
 
     async def close(self) -> None:
@@ -236,6 +238,7 @@ class ClusterNode:
             booted = self._booted = await self._count_start(counter)
             self._watcher.on_recovered(self._say_anew)
             group.create_task(self._show_start_anew(counter, booted), name="node_start")
+            group.create_task(counter.keep_marked(booted.boot), name="node_start")
             end_watch = self._watcher.subscribe(keys.node_prefix(self._me), self._seen)
             try:
                 group.create_task(self._end_if_superseded(), name="node_superseded")
@@ -435,7 +438,7 @@ class ClusterNode:
         if seen is None or seen.boot is None or booted is None:
             return
         known, mine = seen.boot.value, booted.boot
-        if known.number > mine.number or (known.number == mine.number and known != mine):
+        if known.number >= mine.number and not known.is_of_run(mine):
             self._superseded.set()
 
     async def _end_if_superseded(self) -> None:

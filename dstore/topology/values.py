@@ -138,11 +138,24 @@ class Alive(_Value, frozen=True, kw_only=True, gc=False):
 
 
 class NodeBoot(_Value, frozen=True, kw_only=True, gc=False):
-    """Of `node/{uuid}/boot`: the last counted start of a node (REPLICATION.md, identity)."""
+    """Of `node/{uuid}/boot`: the last counted start of a node (REPLICATION.md, identity).
+
+    `marks` counts on while that run goes on, and at its end.
+    """
 
     number: Epoch
     nonce: Label
     incarnation: Uuid
+    marks: Count = 0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What is higher in whatever was counted later."""
+        return self.number, self.marks
+
+    def is_of_run(self, other: NodeBoot) -> bool:
+        """Tell whether both are of one run of one process."""
+        return (self.number, self.nonce) == (other.number, other.nonce)
 
 
 class HeldRange(_Value, frozen=True, kw_only=True, gc=False):

@@ -89,25 +89,36 @@ def test_a_primary_stands_still_past_its_lease(replicated: ReplicatedCluster) ->
         assert all(replicated.ranges()[n].epoch > epoch for n, epoch in before.items())
 
 
-def test_a_node_whose_directory_is_an_old_copy(replicated: ReplicatedCluster) -> None:
+@pytest.mark.parametrize("is_of_this_run", [False, True], ids=["of another run", "of the same"])
+def test_a_node_whose_directory_is_an_old_copy(
+    replicated: ReplicatedCluster, *, is_of_this_run: bool
+) -> None:
     """It is told so, learns everything anew, and nobody ever sees what it had."""
     victim = replicated.component(replicated.ranges()[0].primary)
     node = replicated.node_id(victim.place.name)
     old = victim.directory / "old"
+    before = len(victim.events("node_is_old_copy"))
     with _judged(replicated) as running:
-        victim.kill()
-        shutil.copytree(victim.data, old)
-        victim.start()
+        if is_of_this_run:
+            with replicated.stopped(victim.place.name):
+                shutil.copytree(victim.data, old)
+        else:
+            victim.kill()
+            shutil.copytree(victim.data, old)
+            victim.start()
         replicated.await_whole()
         since_s = time.monotonic()
         _await_writes(running, range(len(replicated.ranges())), since_s)
-        victim.kill()
+        if is_of_this_run:
+            assert victim.stop() == 0
+        else:
+            victim.kill()
         shutil.rmtree(victim.data)
         old.rename(victim.data)
         revision = replicated.revision()
         victim.start()
         replicated.await_whole()
-    (counted,) = victim.events("node_is_old_copy")
+    (counted,) = victim.events("node_is_old_copy")[before:]
     states: dict[str, list[ReplicaState]] = {}
     for value in replicated.values_since(revision):
         for each in value.replicas:

@@ -4,17 +4,23 @@ Each start advances `node/{uuid}/boot`: what is to be written stands on the disk
 coordinator's value is exchanged for it, then the disk says that it is done. If the disk and the
 coordinator disagree, beyond a start that a crash cut short, the directory is an old copy of itself,
 or the coordinator is: the node goes on as another disk, with a new incarnation.
+
+A copy that is made and put back within one run would have counted the same start. So a run is
+marked now and then, and when it ends in peace, by the same three steps: whatever was copied before
+the last mark knows less than the coordinator.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from dstore.base.boot_limits import BOOT_MARK_S
 from dstore.base.logging import get_logger
-from dstore.model.errors import Corrupt
+from dstore.model.errors import Corrupt, DStoreError
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import (
@@ -98,9 +104,12 @@ class BootCounter:
             stored = await self._load()
             kv = (await self._coordinator.get(self._path.path)).kv
             known = None if kv is None else self._read(kv)
-            is_old_copy |= not _agrees(stored, known, is_there=kv is not None)
+            is_in_step = _agrees(stored, known, is_there=kv is not None)
+            is_old_copy |= not is_in_step
             boot = self._following(stored, known, is_new_disk=is_old_copy)
-            await self._store(_Stored(counted=stored.counted, pending=boot))
+            # What is there may be what was pending: it is not forgotten before the next one is.
+            counted = known if is_in_step else stored.counted
+            await self._store(_Stored(counted=counted, pending=boot))
             if await self._exchanged(kv, boot):
                 break
         await self._store(_Stored(counted=boot))
@@ -109,8 +118,35 @@ class BootCounter:
         _log.info("node_start_counted", number=boot.number, incarnation=boot.incarnation)
         return Booted(boot=boot, is_old_copy=is_old_copy)
 
+    async def mark(self, boot: NodeBoot) -> None:
+        """Mark that the run of a counted start goes on; see the module.
+
+        Nothing is marked where the coordinator has another run's start, or none yet.
+
+        Raises: CoordinatorError: it may not be marked; the next mark is as good. Corrupt: the
+            disk's record is damaged. Unavailable: it could not be written.
+        """
+        stored = await self._load()
+        kv = (await self._coordinator.get(self._path.path)).kv
+        known = None if kv is None else self._read(kv)
+        if known is None or not (_agrees(stored, known, is_there=True) and known.is_of_run(boot)):
+            return
+        marked = msgspec.structs.replace(known, marks=known.marks + 1)
+        await self._store(_Stored(counted=known, pending=marked))
+        if await self._exchanged(kv, marked):
+            await self._store(_Stored(counted=marked))
+
+    async def keep_marked(self, boot: NodeBoot) -> None:
+        """Mark the run now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(BOOT_MARK_S)
+            try:
+                await self.mark(boot)
+            except DStoreError as error:
+                _log.info("node_run_not_marked", reason=error.message)
+
     async def show(self, boot: NodeBoot) -> None:
-        """Write a start that was counted once more, if the coordinator lacks it.
+        """Write a counted start once more, with its last mark, if the coordinator lacks it.
 
         So it does after the topology was recovered into another one. A later start, of another
         process, stays: whoever sees it knows that this one is over.
@@ -118,11 +154,12 @@ class BootCounter:
         Raises: CoordinatorError: it may not be there; ask again.
         """
         while True:
+            newest = _newest_of(boot, await self._load())
             kv = (await self._coordinator.get(self._path.path)).kv
             known = None if kv is None else self._read(kv)
-            if known is not None and known.number >= boot.number:
+            if known is not None and known.order >= newest.order:
                 return
-            if await self._exchanged(kv, boot):
+            if await self._exchanged(kv, newest):
                 return
 
     async def is_coordinator_older(self) -> bool:
@@ -136,7 +173,7 @@ class BootCounter:
         counted = (await self._load()).counted
         kv = (await self._coordinator.get(self._path.path)).kv
         known = None if kv is None else self._read(kv)
-        return counted is not None and (known is None or known.number < counted.number)
+        return counted is not None and (known is None or known.order < counted.order)
 
     async def is_disk_older(self) -> bool:
         """Tell whether the coordinator has counted starts that the disk knows nothing of.
@@ -151,7 +188,7 @@ class BootCounter:
         known = None if kv is None else self._read(kv)
         if known is None or known in {stored.counted, stored.pending}:
             return False
-        return stored.counted is None or stored.counted.number < known.number
+        return stored.counted is None or stored.counted.order < known.order
 
     def _following(self, stored: _Stored, known: NodeBoot | None, *, is_new_disk: bool) -> NodeBoot:
         """Make the next start's record; its number is above every one that is known."""
@@ -200,3 +237,9 @@ def _agrees(stored: _Stored, known: NodeBoot | None, *, is_there: bool) -> bool:
     if known is None:
         return not is_there and stored.counted is None
     return known in {stored.counted, stored.pending}
+
+
+def _newest_of(boot: NodeBoot, stored: _Stored) -> NodeBoot:
+    """Find the last mark of a start that the disk knows of."""
+    found = [each for each in (stored.counted, stored.pending) if each and each.is_of_run(boot)]
+    return max(found, key=lambda each: each.order, default=boot)

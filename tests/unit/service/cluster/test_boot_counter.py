@@ -217,3 +217,94 @@ async def test_nothing_is_counted_without_the_coordinator(
             await start(coordinator, disk)
     assert (await start(coordinator, disk)).boot.number == 1
     assert uuid("1", 1) != (await known(coordinator)).incarnation
+
+
+def _counter(coordinator: Unsure, disk: Disk) -> BootCounter:
+    return BootCounter(coordinator, disk, node=ME, control_plane=PLANE, entropy=SystemEntropy())
+
+
+async def test_a_copy_of_before_a_mark_is_another_disk(coordinator: Unsure) -> None:
+    """Made and put back within one run, as behind a node that is stopped for it."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    copy = Disk(disk.kept)
+    await _counter(coordinator, disk).mark(first.boot)
+    assert await _counter(coordinator, copy).is_disk_older()
+    assert not await _counter(coordinator, copy).is_coordinator_older()
+    booted = await start(coordinator, copy)
+    assert booted.is_old_copy
+    assert booted.boot.incarnation != first.boot.incarnation
+    assert booted.boot.number == first.boot.number + 1
+
+
+async def test_a_run_that_was_marked_goes_on_as_the_same_disk(coordinator: Unsure) -> None:
+    """However often, and whoever has not heard that it was."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    for _ in range(3):
+        Unsure.is_unsure, Unsure.does_it = True, True
+        await _counter(coordinator, disk).mark(first.boot)
+        Unsure.is_unsure, Unsure.does_it = True, False
+        await _counter(coordinator, disk).mark(first.boot)
+        await _counter(coordinator, disk).mark(first.boot)
+    seen = await known(coordinator)
+    assert (seen.number, seen.marks, seen.is_of_run(first.boot)) == (1, 6, True)
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    assert booted.boot.incarnation == first.boot.incarnation
+    assert (booted.boot.number, booted.boot.marks) == (2, 0)
+
+
+@pytest.mark.parametrize("where", ["before 1", "after 1", "before 2", "after 2"])
+async def test_a_crash_while_it_is_marked(coordinator: Unsure, where: str) -> None:
+    """At any step, and again behind an answer that was lost: it is the same disk."""
+    for is_unsure in (False, True):
+        disk = Disk((await _marked_disk(coordinator, is_unsure=is_unsure)).kept)
+        boot = await known(coordinator)
+        disk.writes, disk.breaks_at = 0, where
+        with pytest.raises(PowerLost):
+            await _counter(coordinator, disk).mark(boot)
+        disk.breaks_at = None
+        assert not (await start(coordinator, disk)).is_old_copy
+        await coordinator.delete(PATH.path)
+
+
+async def _marked_disk(coordinator: Unsure, *, is_unsure: bool) -> Disk:
+    disk = Disk()
+    booted = await start(coordinator, disk)
+    Unsure.is_unsure, Unsure.does_it = is_unsure, True
+    await _counter(coordinator, disk).mark(booted.boot)
+    Unsure.is_unsure = False
+    return disk
+
+
+@pytest.mark.parametrize("where", ["before 2", "after 2", "before 3"])
+async def test_a_crash_behind_an_outcome_that_nobody_knew(coordinator: Unsure, where: str) -> None:
+    """What was pending may be what is there: the disk knows it until the next one is."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    Unsure.is_unsure, Unsure.does_it = True, True
+    disk.writes, disk.breaks_at = 0, where
+    with pytest.raises(PowerLost):
+        await start(coordinator, disk)
+    disk.breaks_at = None
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    assert booted.boot.incarnation == first.boot.incarnation
+
+
+async def test_another_run_is_not_marked(coordinator: Unsure) -> None:
+    """Nor is a start that the coordinator does not have; it is shown again with its mark."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    second = await start(coordinator, disk)
+    await _counter(coordinator, disk).mark(first.boot)
+    assert await known(coordinator) == second.boot
+    await _counter(coordinator, disk).mark(second.boot)
+    marked = await known(coordinator)
+    await coordinator.delete(PATH.path)
+    await _counter(coordinator, disk).mark(second.boot)
+    assert (await coordinator.get(PATH.path)).kv is None
+    await _counter(coordinator, disk).show(second.boot)
+    assert await known(coordinator) == marked
+    assert not (await start(coordinator, disk)).is_old_copy
