@@ -22,6 +22,7 @@ from statistics import median
 from typing import Final
 
 from dstore.security.credentials import AccessKey, AccessKeyId
+from tests.benchmarks import dynamodb_expiry
 from tests.benchmarks.dynamodb_endpoint import Endpoint
 from tests.benchmarks.dynamodb_workloads import ITEM_BYTES, KEYS, WORKLOADS, Workload, check, seed
 from tests.benchmarks.profiler import recording, summary
@@ -54,13 +55,16 @@ def main() -> None:
         )
         for line in _table(options, runs):
             print(line)
+        if dynamodb_expiry.NAME in options.only and endpoints[0].name == "dstore":
+            for line in dynamodb_expiry.lines(endpoints[0], directory, seconds=options.seconds):
+                print(line, flush=True)
         print(f"sha256 of 1 KB at the end: {_sha256_us():.2f} µs", flush=True)
         if options.profile is not None:
             _profile(endpoints[0], options, directory)
 
 
 def _options() -> argparse.Namespace:
-    names = [workload.name for workload in WORKLOADS]
+    names = [*(workload.name for workload in WORKLOADS), dynamodb_expiry.NAME]
     parser = argparse.ArgumentParser(prog="scripts/bench dynamodb", description=__doc__)
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=ROUNDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dstore.service.expiring.effort import Effort
 from dstore.service.expiring.index_keeper import IndexKeeper
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings
     from dstore.service.range_heat import RangeHeat
+
+_LOOKED_AT_ONCE: Final = 1_000  # in one turn of the event loop, at a start: about 1 ms
 
 
 class Expiry:
@@ -65,10 +67,8 @@ class Expiry:
 
     def set(self, table: Table) -> None:
         """Hear that a table has other settings."""
-        definition = table.definition
-        for held in list(self._holdings.ranges.values()):
-            if (held.tenant, held.table) == (definition.tenant, definition.name):
-                self.keeper.look(held.range_id)
+        for ref in self._holdings.seeds.all_of(table):
+            self.keeper.look(ref.range_id)
 
     def expiring(self, range_id: str, at_s: int) -> None:
         """Hear that something was written to a range that expires then, in wall seconds."""
@@ -78,8 +78,10 @@ class Expiry:
     async def run(self) -> None:
         """Do what is due, until cancelled."""
         if self._served is None:  # else each range says so when it is served
-            for range_id in list(self._holdings.ranges):
+            for number, range_id in enumerate(list(self._holdings.ranges)):
                 self.keeper.look(range_id)
+                if number % _LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.keeper.run(), name="keep_expiry")
             group.create_task(self.sweeper.run(), name="sweep_expired")

@@ -84,7 +84,7 @@ class IndexKeeper:
             except NotMine:
                 self._tries.pop(range_id, None)
                 continue
-            except DStoreError as error:
+            except Exception as error:  # noqa: BLE001 - it is tried again, whatever it is (I14)
                 self._try_later(range_id, error)
                 continue
             self._tries.pop(range_id, None)
@@ -118,9 +118,10 @@ class IndexKeeper:
         self._on_kept(range_id, wanted is not None)
         return True
 
-    def _try_later(self, range_id: str, error: DStoreError) -> None:
+    def _try_later(self, range_id: str, error: Exception) -> None:
         tries = self._tries[range_id] = self._tries.get(range_id, 0) + 1
-        _log.info("expiry_rows_later", range=range_id, reason=error.message)
+        unforeseen = None if isinstance(error, DStoreError) else error
+        _log.warning("expiry_rows_later", range=range_id, reason=str(error), exc_info=unforeseen)
         wait_s = min(EXPIRY_RETRY_S * 2 ** min(tries - 1, 16), EXPIRY_RETRY_S_MAX)
         asyncio.get_running_loop().call_later(wait_s, self._again, range_id)
 

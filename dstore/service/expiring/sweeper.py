@@ -149,7 +149,7 @@ class Sweeper:
             self._tries.pop(range_id, None)
         except NotMine:
             self._late.pop(range_id, None)  # `look` says when it is served again
-        except DStoreError as error:
+        except Exception as error:  # noqa: BLE001 - the range is swept again, whatever it is (I14)
             next_s = self._now_s() + self._put_off(range_id, error)
         finally:
             sooner_s = self._swept.pop(range_id)
@@ -158,9 +158,10 @@ class Sweeper:
                 self._due.sooner(range_id, sooner_s)
             self._is_news.set()
 
-    def _put_off(self, range_id: str, error: DStoreError) -> int:
+    def _put_off(self, range_id: str, error: Exception) -> int:
         tries = self._tries[range_id] = self._tries.get(range_id, 0) + 1
-        _log.info("expiry_later", range=range_id, reason=error.message)
+        unforeseen = None if isinstance(error, DStoreError) else error
+        _log.warning("expiry_later", range=range_id, reason=str(error), exc_info=unforeseen)
         return int(min(EXPIRY_RETRY_S * 2 ** min(tries - 1, 16), EXPIRY_RETRY_S_MAX))
 
     async def _sweep_some(self, range_id: str) -> int | None:
@@ -215,6 +216,8 @@ class Sweeper:
             )
             for rid_id in rid_ids
         ]
+        for write in writes:
+            write.add_done_callback(_heard)
         _, waiting = await asyncio.wait(writes, timeout=EXPIRY_WRITE_S)
         failure: BaseException | None = None
         for write in writes:
@@ -245,6 +248,12 @@ def _expire(rule: ExpiryRule, rid_id: bytes, *, now_s: int) -> Callable[[Entry |
         return Expire()
 
     return apply
+
+
+def _heard(write: asyncio.Future[Applied]) -> None:
+    """Look at a write's failure, also of one that is waited for no longer."""
+    if not write.cancelled():
+        write.exception()
 
 
 def _never(error: BaseException) -> None:

@@ -20,7 +20,7 @@ from dstore.model.expiry import ExpiryRule
 from dstore.model.keys import KeyKind
 from dstore.model.table_settings import KeyAttribute, TableSettings, TimeToLive
 from dstore.service.directory import Declared
-from dstore.service.expiring import sweeper
+from dstore.service.expiring import index_keeper, sweeper
 from dstore.service.expiring.due_times import DueTimes
 from dstore.service.expiring.effort import Effort
 from dstore.storage.derived_rows import expiry_of
@@ -241,8 +241,13 @@ async def test_what_has_nothing_due_costs_nothing(tmp_path: Path) -> None:
         assert len(set(looks)) == 1
 
 
-async def test_a_range_that_cannot_be_written_to_is_tried_again(tmp_path: Path) -> None:
-    """A refusal puts it off, and holds up no other range."""
+@pytest.mark.parametrize(
+    "failure", [Unavailable(UnavailableKind.OVERLOADED, "full"), ZeroDivisionError()]
+)
+async def test_a_range_that_cannot_be_written_to_is_tried_again(
+    tmp_path: Path, failure: Exception
+) -> None:
+    """A refusal, or what nobody foresaw, puts it off, and holds up no other range."""
     clock = ShiftedClock()
     async with open_in(tmp_path, clock=clock) as node:
         table, other = await a_table(node), await a_table(node, "other")
@@ -252,7 +257,7 @@ async def test_a_range_that_cannot_be_written_to_is_tried_again(tmp_path: Path) 
         def refuse(each: RangeFile, write: Any, **rest: Any) -> Any:
             if each is file and len(refused) < 3 and write.rid_id == rid("k") and removes:
                 refused.append(write)
-                raise Unavailable(UnavailableKind.OVERLOADED, "full")
+                raise failure
             return submit(each, write, **rest)
 
         removes = False
@@ -264,6 +269,31 @@ async def test_a_range_that_cannot_be_written_to_is_tried_again(tmp_path: Path) 
                 await gone(node, other, "k")
                 await gone(node, table, "k")
         assert len(refused) == 3
+
+
+async def test_rows_that_cannot_be_built_are_tried_again(tmp_path: Path) -> None:
+    """A file that can't be changed now is changed later, and other tables' are meanwhile."""
+    clock = ShiftedClock()
+    async with open_in(tmp_path, clock=clock) as node:
+        table, other = await a_table(node), await a_table(node, "other")
+        file, change, failed = await file_of(node, table), RangeFile.change, list[Any]()
+
+        async def refuse(each: RangeFile, work: Any, **rest: Any) -> Any:
+            if each is file and len(failed) < 2:
+                failed.append(work)
+                raise OSError
+            return await change(each, work, **rest)
+
+        with (
+            patch.object(RangeFile, "change", refuse),
+            patch.object(index_keeper, "EXPIRY_RETRY_S", 0.01),
+        ):
+            async with expiring(node):
+                await file.submit(put("k", at(clock, -5)))
+                await (await file_of(node, other)).submit(put("k", at(clock, -5)))
+                await gone(node, other, "k")
+                await gone(node, table, "k")
+        assert len(failed) == 2
 
 
 async def test_only_what_is_served_is_swept(tmp_path: Path) -> None:
