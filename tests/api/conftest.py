@@ -19,13 +19,14 @@ from tests.support.dynalite_differs import difference_of
 from tests.support.dynamodb import DynamoDB, Endpoint, endpoint_of
 from tests.support.dynamodb_cases import Tables
 from tests.support.shared_server import fresh_tenant, server
+from tests.support.terraform import config, provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.server import Server
 
-__all__ = ["fresh_tenant", "server"]
+__all__ = ["config", "fresh_tenant", "provider", "server"]
 
 _numbers = count(1)
 

@@ -7,28 +7,11 @@ that is what is asserted. Those with indexes are in `test_terraform_indexes`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
 from tests.support.terraform import ACTIVE, READ, Config, Provider, capacity_of
-
-if TYPE_CHECKING:
-    from tests.support.dynamodb import DynamoDB
-    from tests.support.dynamodb_cases import Tables
-
-
-@pytest.fixture
-def provider(dynamodb: DynamoDB) -> Provider:
-    """Give a provider."""
-    return Provider(dynamodb)
-
-
-@pytest.fixture
-def config(own_tables: Tables) -> Config:
-    """Give the configuration of a table that is not there yet."""
-    return Config(name=own_tables.new_name(), tags={"Name": "planets", "env": "test"})
-
 
 CREATED: Final[dict[str, dict[str, Any]]] = {
     "provisioned": {},

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
 from tests.support.terraform import ACTIVE, READ, Config, Gsi, Lsi, Provider
-
-if TYPE_CHECKING:
-    from tests.support.dynamodb import DynamoDB
-    from tests.support.dynamodb_cases import Tables
 
 OF_G: Final = Gsi(name="of-g", read_capacity=2, write_capacity=3)
 OF_H: Final = Gsi(
@@ -24,18 +20,6 @@ OF_H: Final = Gsi(
     write_capacity=1,
 )
 OF_L: Final = Lsi(name="of-l")
-
-
-@pytest.fixture
-def provider(dynamodb: DynamoDB) -> Provider:
-    """Give a provider."""
-    return Provider(dynamodb)
-
-
-@pytest.fixture
-def config(own_tables: Tables) -> Config:
-    """Give the configuration of a table that is not there yet."""
-    return Config(name=own_tables.new_name(), tags={"Name": "planets", "env": "test"})
 
 
 @pytest.mark.parametrize(

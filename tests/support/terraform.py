@@ -12,8 +12,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.support.dynamodb import Answer, DynamoDB
+    from tests.support.dynamodb_cases import Tables
 
 READ: Final = (
     "DescribeTable",
@@ -376,8 +379,10 @@ def _index_changes(old: Config, new: Config) -> tuple[list[Gsi], list[Gsi], list
     updated = []
     for name in before.keys() & after.keys():
         index = after[name]
-        units = {"read_capacity": index.read_capacity, "write_capacity": index.write_capacity}
-        if replace(before[name], **units) != index:
+        same = replace(
+            before[name], read_capacity=index.read_capacity, write_capacity=index.write_capacity
+        )
+        if same != index:
             deleted.append(index)
             created.append(index)
         elif before[name] != index and new.billing_mode == "PROVISIONED":
@@ -406,3 +411,15 @@ def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
 
 def capacity_of(config: Config) -> tuple[str, int, int]:
     return config.billing_mode, config.read_capacity, config.write_capacity
+
+
+@pytest.fixture
+def provider(dynamodb: DynamoDB) -> Provider:
+    """Give a provider."""
+    return Provider(dynamodb)
+
+
+@pytest.fixture
+def config(own_tables: Tables) -> Config:
+    """Give the configuration of a table that is not there yet."""
+    return Config(name=own_tables.new_name(), tags={"Name": "planets", "env": "test"})
