@@ -107,7 +107,7 @@ def take(connection: apsw.Connection, feeding: Feeding, batch: Taking) -> None:
 def _note(connection: apsw.Connection, change: MemoChange, batch: Taking) -> None:
     name, value = change.name, change.value
     if memos.is_reader(name):
-        value = memos.begun_at(connection, name, value, seq=batch.next_seq)
+        value = memos.noted(connection, name, value, seq=batch.next_seq)
     if value != memos.get(connection, name):
         batch.note(name, value)
 

@@ -10,7 +10,7 @@ their parent's ended.
 
 Invariants kept here:
 - What stands behind the earliest `Reader.fed_seq` of readers that are not lost is not trimmed.
-- A cursor (`Fed.seq`) only goes forward.
+- A cursor (`Fed.seq`) only goes forward, and so does a reader (`Reader.behind`).
 """
 
 from __future__ import annotations
@@ -75,6 +75,21 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             return self
         formers = (*self.formers, self.range_id)[-INDEX_FORMERS_MAX:]
         return msgspec.structs.replace(self, range_id=range_id, formers=formers)
+
+    def behind(self, known: Reader) -> Reader:
+        """Give the reader as it is noted behind another note of it, which may be the later one.
+
+        What either says was done is done: who noted it last may have known less.
+        """
+        return msgspec.structs.replace(
+            self,
+            fed_seq=max(self.fed_seq, known.fed_seq),
+            scanned=max(self.scanned, known.scanned),
+            is_scanned=self.is_scanned or known.is_scanned,
+            scanned_items=max(self.scanned_items, known.scanned_items),
+            seen_revision=max(self.seen_revision, known.seen_revision),
+            is_lost=self.is_lost or known.is_lost,
+        )
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,20 +209,20 @@ def wanted(connection: apsw.Connection) -> Wanted:
     )
 
 
-def begun_at(
-    connection: apsw.Connection, name: str, value: bytes | None, *, seq: int
-) -> bytes | None:
+def noted(connection: apsw.Connection, name: str, value: bytes | None, *, seq: int) -> bytes | None:
     """Give what is to be stored of a reader by the record `seq`: where it begins, if it is new.
 
-    Returns: the value, or the one that is stored if the reader was noted before.
+    Returns: the value; of one that is stored and new to who notes it, the stored value.
     """
     if value is None:
         return None
     reader: Reader = _decoded(_decode_reader, value, connection)
-    if reader.begun_seq:
+    stored = get(connection, name)
+    if not reader.begun_seq:
+        return stored or encode(msgspec.structs.replace(reader, begun_seq=seq, fed_seq=seq))
+    if stored is None:
         return value
-    known = get(connection, name)
-    return known or encode(msgspec.structs.replace(reader, begun_seq=seq, fed_seq=seq))
+    return encode(reader.behind(_decoded(_decode_reader, stored, connection)))
 
 
 def _decoded(decode: Any, value: bytes, connection: apsw.Connection) -> Any:

@@ -29,7 +29,7 @@ from dstore.storage.feeding import MemoChange
 from dstore.topology.indexes import index_views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from dstore.base.metrics import IndexMetrics
     from dstore.model.ranges import RangeRef
@@ -117,7 +117,7 @@ class IndexFeeds:
         if held is not None and epoch is not None:
             self._served_of(held).add(range_id)
             self._to_sweep.add(range_id)
-            self.look((held.tenant, held.table))
+            self._look((held.tenant, held.table), {range_id})
 
     def _served_of(self, held: Any) -> set[str]:
         return self._served.setdefault((held.tenant, held.table), set())
@@ -127,10 +127,13 @@ class IndexFeeds:
         tenant, table = name
         if is_index_table(table):
             table = table.partition(":")[0]
-        served = self._served.get((tenant, table))
-        if not served:
+        self._look((tenant, table), self._served.get((tenant, table), ()))
+
+    def _look(self, name: tuple[str, str], served: Collection[str]) -> None:
+        """Begin and end the lanes of some ranges of a table."""
+        if not served or is_index_table(name[1]):
             return
-        view = self._view()
+        view, (tenant, table) = self._view(), name
         base = view.table(tenant, table)
         shown = {} if base is None else self._shown(view, base.definition)
         for range_id in served:

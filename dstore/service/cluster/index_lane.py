@@ -244,13 +244,23 @@ class Lane:
             partial(self._read_window, after_seq=self.fed_seq, last_seq=end_seq)
         )
         if not window.is_whole:
-            await self._lose("a part of the log is missing")
+            await self._miss()
         await self._send(rows, (window.epoch, window.reached_seq))
         self.fed_seq = window.reached_seq
         self._unnoted += len(window.records)
         self._parts.counts.records += len(window.records)
         self._moved.set()
         return self.fed_seq >= end_seq
+
+    async def _miss(self) -> None:
+        """Find out why records are missing: nothing is lost if the index has had them.
+
+        Raises: Unavailable: either way this lane begins again from what is noted, or ends.
+        """
+        noted = await self._find()
+        if noted is not None and noted.fed_seq > self.fed_seq:
+            raise _not_now("A former lane has noted later that the index is further.")
+        await self._lose("a part of the log is missing")
 
     def _read_window(
         self, connection: Any, *, after_seq: int, last_seq: int

@@ -118,6 +118,25 @@ async def test_a_reader_is_noted_once(tmp_path: Path) -> None:
         assert len(await log_of(file)) == 2
 
 
+async def test_a_reader_never_goes_back(tmp_path: Path) -> None:
+    """A note that comes late, or of who knew less, takes nothing back of what was noted."""
+    async with store(tmp_path) as stored:
+        file = await stored.open(await stored.new_range())
+        reader = await register(file, "k")
+        name = memos.reader_name(READER)
+        later = msgspec.structs.replace(
+            reader, fed_seq=50, scanned=b"m", is_scanned=True, scanned_items=9, seen_revision=7
+        )
+        for noted in (later, reader, msgspec.structs.replace(reader, fed_seq=45)):
+            await file.submit(feed(MemoChange(name, memos.encode(noted))))
+            assert await file.look(partial(memos.reader, reader_id=READER)) == later
+        lost = msgspec.structs.replace(reader, is_lost=True)
+        await file.submit(feed(MemoChange(name, memos.encode(lost))))
+        await file.submit(feed(MemoChange(name, memos.encode(later))))
+        found = await file.look(partial(memos.reader, reader_id=READER))
+        assert found == msgspec.structs.replace(later, is_lost=True)
+
+
 async def test_nothing_is_trimmed_behind_a_reader(tmp_path: Path) -> None:
     """The log is kept from where the reader is, and goes when it has read on, is lost, or gone."""
     for last in (None, {"fed_seq": 90}, {"is_lost": True}):

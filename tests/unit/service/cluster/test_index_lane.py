@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
+import msgspec
 import pytest
 
 from dstore.base.clock import SystemClock
@@ -29,6 +30,7 @@ from dstore.service.calls.feed_calls import FeedRange, RowsTaken
 from dstore.service.cluster import index_lane
 from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
 from dstore.storage import log_reading, memos, range_log
+from dstore.storage.feeding import MemoChange
 from dstore.storage.log_reading import read_entries
 from dstore.storage.writes import Delete
 from dstore.topology import values
@@ -349,6 +351,30 @@ async def _lost(world: World, lane: Lane) -> None:
             lane.heard()
             await asyncio.sleep(0.005)
     assert await world.base.look(memos.wanted) == memos.Wanted()
+
+
+async def test_a_lane_goes_on_from_what_a_former_one_has_noted_late(tmp_path: Path) -> None:
+    """What is trimmed since the index has had it is no loss to a lane that did not know."""
+    async with a_world(tmp_path) as world:
+        lane = world.lane()
+        async with running(lane):
+            await world.change(20)
+            await world.settled(lane)
+            end_seq = world.base._writer.end.seq
+            assert lane.reader is not None
+            lane.fed_seq -= 10
+            further = msgspec.structs.replace(lane.reader, fed_seq=end_seq)
+            change = MemoChange(memos.reader_name(INDEX.table_id), memos.encode(further))
+            await world.base.submit(feeding_write(change))
+            await world.base.change(partial(_trimmed, seq=end_seq))
+            await world.change(3)
+            await world.settled(lane)
+        assert not world.lost
+        assert await world.rows() == await world.expected()
+
+
+def _trimmed(connection: Any, *, seq: int) -> None:
+    connection.execute("DELETE FROM log WHERE SEQ <= ?", (seq,))
 
 
 async def test_rows_are_not_made_on_the_event_loop(tmp_path: Path) -> None:
