@@ -67,6 +67,24 @@ def test_list_and_show(server: FakeServer, run: Run) -> None:
     assert "settings.ttl   3\n" in shown
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"attribute": "expires", "status": "enabling"}, "expires (enabling)"),
+        ({"attribute": "expires", "status": "enabled"}, "expires (enabled)"),
+        (None, None),
+    ],
+)
+def test_show_says_by_what_items_expire(
+    server: FakeServer, run: Run, told: dict[str, str] | None, shown: str | None
+) -> None:
+    """The attribute, and whether all ranges have followed; nothing where none expires."""
+    server.on("GET", PATH, {**ORDERS, "settings": {}, "timeToLive": told})
+    stdout = run("table", "show", "orders", "--tenant", "acme").stdout
+    assert ("time to live" in stdout) is (shown is not None)
+    assert shown is None or shown in stdout
+
+
 def test_delete_asks_or_is_told(server: FakeServer, run: Run) -> None:
     """All items go with the table."""
     server.on("DELETE", PATH, reply=Reply(status=204))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,37 @@ async def test_a_piece_that_was_cut_short_is_gone_on_with(tmp_path: Path, seed: 
             await check(file, rule)
             await bring(file, rule, random)
         assert expiry_of(file.derived) == NO_EXPIRY
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_crash_leaves_rows_and_entries_of_one_commit(tmp_path: Path, seed: int) -> None:
+    """What lies on the disk at any moment, opened anew: its rows are what its entries say."""
+    random = Random(seed)
+    running, crashed = tmp_path / "running", tmp_path / "crashed"
+    running.mkdir()
+    async with store(running) as it:
+        range_id = await it.new_range()
+        file = await it.open(range_id)
+        await some_writes(file, random, 60)
+        rules = [RULE, None, OTHER]
+        random.shuffle(rules)
+        for rule in rules[: random.randrange(1, 4)]:
+            for _ in range(random.randrange(1, 12)):
+                await file.change(partial(advance, wanted=rule), is_aside=True)
+                await some_writes(file, random, random.randrange(3))
+
+        async def crash(after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            shutil.copytree(running, crashed)  # as a kill leaves it, a write being half done
+
+        await asyncio.gather(some_writes(file, random, 20), crash(random.random() / 100))
+        keys = it.keys
+    async with store(crashed) as it:
+        it.keys.update(keys)
+        file = await it.open(range_id)
+        await check(file, expiry_of(file.derived).rule)
+        await bring(file, RULE, random)
+        assert it.fatal == []
 
 
 async def test_an_empty_file_has_all_its_rows_at_once(tmp_path: Path) -> None:
