@@ -20,6 +20,7 @@ from tests.simulation.departures import DEPARTING, ROLLING
 from tests.simulation.elastic import ELASTIC
 from tests.simulation.focused import DEPOSED, LONELY, SEVERED, UNSEEN
 from tests.simulation.history import Fate
+from tests.simulation.index_mutants import INDEX_MUTANTS
 from tests.simulation.indexed import INDEXED
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.plain_cluster import CROWDED, PLAIN
@@ -68,7 +69,8 @@ SCENARIOS: Final = {
     )
 }
 _MUTANTS: Final = {
-    mutant.name: mutant for mutant in (*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS)
+    mutant.name: mutant
+    for mutant in (*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS, *INDEX_MUTANTS)
 }
 _SEED_S_MAX: Final = 120.0  # of real time: whoever takes longer blocks for real
 _SEEDS_FOR_INTEREST: Final = 100  # fewer prove nothing about what never happened

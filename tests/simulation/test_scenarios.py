@@ -14,6 +14,7 @@ import pytest
 
 from tests.simulation.explorer import SCENARIOS, Exploration, explore, main, replay_command
 from tests.simulation.focused import LONELY
+from tests.simulation.index_mutants import INDEX_MUTANTS
 from tests.simulation.machines import Process
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.plain_cluster import CROWDED, PLAIN
@@ -106,7 +107,9 @@ def test_a_seed_replays_exactly() -> None:
 
 
 @pytest.mark.parametrize(
-    "mutant", [*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS], ids=lambda mutant: mutant.name
+    "mutant",
+    [*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS, *INDEX_MUTANTS],
+    ids=lambda mutant: mutant.name,
 )
 def test_broken_variants_are_caught(mutant: Mutant) -> None:
     """A simulation that finds no fault in a broken product would find none in ours."""

@@ -39,6 +39,7 @@ from dstore.storage.requests import RequestName
 from dstore.storage.vault import layout
 from dstore.storage.vault.layout import CONTENT_BYTES, PAGE_BYTES
 from dstore.topology import values
+from tests.simulation.index_mutants import INDEX_MUTANTS
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.replication_mutants import REPLICATION_MUTANTS
 from tests.simulation.split_mutants import SPLIT_MUTANTS
@@ -488,7 +489,7 @@ def test_every_variant_is_in_the_table() -> None:
     table = (Path(__file__).parents[2] / "docs" / "SIMULATION.md").read_text()
     named = [
         f"`{each.name}` ({each.scenario.name} {each.seed})"
-        for each in (*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS)
+        for each in (*MUTANTS, *REPLICATION_MUTANTS, *SPLIT_MUTANTS, *INDEX_MUTANTS)
     ]
     named += [f"`{name}` (a fault of its own)" for name in _MUTANTS]
     assert [each for each in named if each not in table] == []

@@ -176,6 +176,7 @@ class Lane:
         """Feed the index until cancelled, or until it is lost."""
         wait_ms = INDEX_BACKOFF_MS_MIN
         while True:
+            before_seq = self.fed_seq
             try:
                 await self._begin()
                 if self.is_lost:
@@ -186,6 +187,7 @@ class Lane:
                 _log.info("index_waits", range=self.range_id, reason=error.message)
             except Exception as error:  # noqa: BLE001 - the index goes on, whatever it is (I14)
                 _log.error("index_failed", range=self.range_id, exc_info=error)
+            wait_ms = INDEX_BACKOFF_MS_MIN if self.fed_seq > before_seq else wait_ms
             await pause_ms(wait_ms)
             wait_ms = min(2 * wait_ms, INDEX_BACKOFF_MS_MAX)
 
