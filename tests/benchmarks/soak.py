@@ -1,4 +1,4 @@
-"""`scripts/soak`: a server with more data than memory is written to and killed for as long as asked.
+"""`scripts/soak`: a server with more data than memory is written to and killed as long as asked.
 
 Clients put, replace, delete and get entries of 50 bytes to 90 KB, each its own, while logs fold and
 most pages lie on the disk. The server is killed in every second round. Every answer is held
@@ -87,9 +87,7 @@ class Writer:
         after = {"mark": f"{self.name}:{self._count}", "pad": "x" * random.choice(SIZES)}
         self._write(client, "PUT" if before is None else "POST", where, entry_id, after=after)
 
-    def _write(
-        self, client: Client, method: str, where: str, entry_id: str, *, after: Any
-    ) -> None:
+    def _write(self, client: Client, method: str, where: str, entry_id: str, *, after: Any) -> None:
         try:
             answer = client.request(method, where, after)
         except NoAnswer:

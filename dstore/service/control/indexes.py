@@ -38,7 +38,8 @@ from dstore.service.control import index_tables
 from dstore.service.control.index_tables import BUILD_INDEX, index_subject
 from dstore.service.control.leader import NotLeading, Term
 from dstore.service.control.publications import definition_of
-from dstore.storage.control import tables, tasks
+from dstore.service.control.tasks import report
+from dstore.storage.control import tables
 from dstore.topology import keyspace as keys
 from dstore.topology.indexes import index_view
 from dstore.topology.status import TopologyState
@@ -195,7 +196,7 @@ class Indexes:
             _log.warning("index_made_anew", tenant=definition.tenant, index=definition.name)
             return True
         if all(each.range_id in filling.done for each in base.ranges):
-            await self._report(step, filling.progress(base.ranges))
+            await report(self._realm, step, filling.progress(base.ranges))
             await index_tables.set_status(
                 realm,
                 step.term,
@@ -209,7 +210,7 @@ class Indexes:
         if shown == filling.written:
             return False
         filling.written = shown
-        return not await self._report(step, shown)
+        return not await report(self._realm, step, shown)
 
     async def _ask_all(
         self, ranges: Sequence[PlacedRange], index_id: TableId, filling: _Filling
@@ -236,18 +237,6 @@ class Indexes:
         filling.is_lost |= told.is_lost
         if told.is_done:
             filling.done.add(range_id)
-
-    async def _report(self, step: Step, progress: str) -> bool:
-        """Write it down. Returns: False if the task is nobody's any more."""
-        realm = self._realm
-        async with step.term.transaction() as tx:
-            return await tasks.report(
-                tx,
-                step.task.id,
-                realm.plane.process,
-                progress=progress,
-                now_us=realm.clock.wall_us(),
-            )
 
 
 def _shown(view: TopologyView, subject: IndexSubject) -> TableView | None:

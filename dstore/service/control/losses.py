@@ -20,6 +20,7 @@ from dstore.base.logging import get_logger
 from dstore.base.loss_limits import LOSS_ASK_S, LOSS_REASON_CHARS_MAX
 from dstore.model.errors import (
     DStoreError,
+    RefusalKind,
     Refused,
     Unavailable,
     UnavailableKind,
@@ -45,7 +46,7 @@ from dstore.topology.status import TopologyState
 from dstore.topology.values import HeldStatus, Malformed, RangeState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from dstore.replication.peers.port import Peer
     from dstore.replication.placements import Placed
@@ -197,43 +198,47 @@ class Losses:
     # ------------------------------------------------------------------------------ the tasks
 
     async def _accept(self, step: Step) -> None:
-        """Make the swap, unless it is made, or nobody would order it by now."""
-        order = _order(step.task.parameters)
-        try:
-            found = await self._find(RangeId(order.range_id))
-        except Refused as error:
-            await fail(self._realm, step, error.message)
-            return
-        before = found.placed
-        if not is_accepted(before.value, epoch=order.epoch, gone=order.gone):
-            left = await self._ask(before.value)
-            try:
-                wanted = accepted(before.value, left, gone=order.gone, awaited=self._awaited(found))
-            except Refused as error:
-                await fail(self._realm, step, error.message)
-                return
-            is_lossless = remains(before.value, left).is_lossless
-            if (wanted.node, is_lossless) != (order.best, order.lossless):
-                await fail(self._realm, step, _CHANGED)
-                return
-            await self._swap(before, wanted)
-            _log.warning(
-                "loss_accepted", range=order.range_id, node=wanted.node, lossless=is_lossless
-            )
-        await self._done(step, found, order, kind=ACCEPTED, sentence=_accepted_as(found, order))
+        await self._carry_out(step, self._go_on, kind=ACCEPTED, told_as=_accepted_as)
 
     async def _clear(self, step: Step) -> None:
-        """Make the swap, unless it is made."""
+        await self._carry_out(step, self._say_no_more, kind=CLEARED, told_as=_cleared_as)
+
+    async def _carry_out(
+        self,
+        step: Step,
+        change: Callable[[_Found, _Order], Awaitable[None]],
+        *,
+        kind: str,
+        told_as: Callable[[_Found, _Order], str],
+    ) -> None:
+        """Change a range as it was ordered, if nobody refuses that by now, and tell of it."""
         order = _order(step.task.parameters)
         try:
             found = await self._find(RangeId(order.range_id))
+            await change(found, order)
         except Refused as error:
             await fail(self._realm, step, error.message)
             return
+        await self._done(step, found, order, kind=kind, sentence=told_as(found, order))
+
+    async def _go_on(self, found: _Found, order: _Order) -> None:
+        """Make the swap, unless it is made. Raises: Refused: nobody would order it by now."""
+        before = found.placed
+        if is_accepted(before.value, epoch=order.epoch, gone=order.gone):
+            return
+        left = await self._ask(before.value)
+        wanted = accepted(before.value, left, gone=order.gone, awaited=self._awaited(found))
+        is_lossless = remains(before.value, left).is_lossless
+        if (wanted.node, is_lossless) != (order.best, order.lossless):
+            raise Refused(RefusalKind.CONFLICT, _CHANGED)
+        await self._swap(before, wanted)
+        _log.warning("loss_accepted", range=order.range_id, node=wanted.node, lossless=is_lossless)
+
+    async def _say_no_more(self, found: _Found, _order: _Order) -> None:
+        """Make the swap, unless it is made."""
         value = found.placed.value
         if value.state is not RangeState.OKAY:
             await self._swap(found.placed, replace(value, state=RangeState.OKAY))
-        await self._done(step, found, order, kind=CLEARED, sentence=_cleared_as(found, order))
 
     async def _swap(self, before: Placed, value: RangePlacement) -> None:
         """Raises: NotYet: it is not changed, or by somebody else; look again."""

@@ -92,6 +92,15 @@ async def _learns(cluster: MovingCluster, number: int) -> None:
     await placements.swap(cluster.place.coordinator, placed, value, pause=pause_ms)
 
 
+async def _left_to_a_learner(cluster: MovingCluster, leader: ControlProcess) -> RangePlacement:
+    """Make a table, and lose both replicas that count. Returns: its only range."""
+    await create_table(leader)
+    await _learns(cluster, 3)
+    await _lose(cluster, leader, 1, 2)
+    [value] = await cluster.values()
+    return value
+
+
 async def _ended(process: ControlProcess, task_id: TaskId) -> TaskRecord:
     async with asyncio.timeout(15):
         while True:
@@ -150,10 +159,7 @@ async def test_a_learner_may_lack_something(place: Place) -> None:
     async with moving_cluster(place, 3) as cluster:
         _tell(cluster, n3=told(5))
         async with cluster.leader(replication_factor=3, ranges_per_table=1) as leader:
-            await create_table(leader)
-            await _learns(cluster, 3)
-            await _lose(cluster, leader, 1, 2)
-            [before] = await cluster.values()
+            before = await _left_to_a_learner(cluster, leader)
             losses, range_id = leader.control.losses, RangeId(before.range_id)
             assert not (await losses.report(range_id)).is_lossless
             await _ended(leader, await losses.accept(range_id, gone=[uuid(1), uuid(2)], **SAID))
@@ -218,10 +224,7 @@ async def test_it_is_done_once_whatever_is_cut_short(
     async with moving_cluster(place, 3) as cluster:
         _tell(cluster, n3=told(5))
         async with cluster.leader(replication_factor=3, ranges_per_table=1) as leader:
-            await create_table(leader)
-            await _learns(cluster, 3)
-            await _lose(cluster, leader, 1, 2)
-            [before] = await cluster.values()
+            before = await _left_to_a_learner(cluster, leader)
             real, cuts = Losses._done, [1, 1]
 
             async def cut_short(self: Losses, *args: Any, **named: Any) -> None:
@@ -248,10 +251,7 @@ async def test_another_leader_carries_it_out(place: Place, monkeypatch: pytest.M
     async with moving_cluster(place, 3) as cluster:
         _tell(cluster, n3=told(5))
         async with cluster.leader(replication_factor=3, ranges_per_table=1) as leader:
-            await create_table(leader)
-            await _learns(cluster, 3)
-            await _lose(cluster, leader, 1, 2)
-            [before] = await cluster.values()
+            before = await _left_to_a_learner(cluster, leader)
             with monkeypatch.context() as patched:
                 patched.setattr(Losses, "_swap", _never)
                 task_id = await leader.control.losses.accept(

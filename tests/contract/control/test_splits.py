@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -187,23 +188,32 @@ async def test_one_partition_is_never_cut(place: Place) -> None:
         assert not cluster.primaries.asked
 
 
+async def _begun_by_a_former_leader(cluster: MovingCluster) -> tuple[str, SplitRecord]:
+    """Let a leader begin a split, which nobody carries out yet, and end. Returns: of what; it."""
+    cluster.primaries.weights, cluster.primaries.is_cutting = EVEN, False
+    async with cluster.leader(**_led()) as first:
+        await create_table(first)
+        [before] = await cluster.values()
+        await _grow(cluster)
+        begun = await _until_begun(first, before.range_id)
+        await eventually(lambda: cluster.primaries.asked)
+        await first.kill()
+    cluster.primaries.is_cutting = True
+    return before.range_id, begun
+
+
+def _led() -> dict[str, Any]:
+    return {"replication_factor": 3, "ranges_per_table": 1, "splits": _settings()}
+
+
 async def test_another_leader_goes_on(place: Place) -> None:
     """It asks for the same children, so that whatever the former one began comes true once."""
     async with moving_cluster(place, 3) as cluster:
-        cluster.primaries.weights, cluster.primaries.is_cutting = EVEN, False
-        settings = {"replication_factor": 3, "ranges_per_table": 1, "splits": _settings()}
-        async with cluster.leader(**settings) as first:
-            await create_table(first)
-            [before] = await cluster.values()
-            await _grow(cluster)
-            begun = await _until_begun(first, before.range_id)
-            await eventually(lambda: cluster.primaries.asked)
-            await first.kill()
-        cluster.primaries.is_cutting = True
-        async with cluster.leader(**settings) as second:
+        parent, begun = await _begun_by_a_former_leader(cluster)
+        async with cluster.leader(**_led()) as second:
             found = await cluster.until(lambda found: len(found) == 2)
             assert [each.range_id for each in found] == [begun.low_id, begun.high_id]
-            await _until_state(second, before.range_id, SplitState.DONE)
+            await _until_state(second, parent, SplitState.DONE)
             await cluster.settled(second)
             await rows_agree(cluster, second)
         assert len({each.split for each in cluster.primaries.asked}) == 1
@@ -212,20 +222,11 @@ async def test_another_leader_goes_on(place: Place) -> None:
 async def test_it_is_split_while_nobody_leads(place: Place) -> None:
     """The next leader finds the children, and puts them where the parent was."""
     async with moving_cluster(place, 3) as cluster:
-        cluster.primaries.weights, cluster.primaries.is_cutting = EVEN, False
-        settings = {"replication_factor": 3, "ranges_per_table": 1, "splits": _settings()}
-        async with cluster.leader(**settings) as first:
-            await create_table(first)
-            [before] = await cluster.values()
-            await _grow(cluster)
-            await _until_begun(first, before.range_id)
-            await eventually(lambda: cluster.primaries.asked)
-            await first.kill()
-        cluster.primaries.is_cutting = True
+        parent, _ = await _begun_by_a_former_leader(cluster)
         await cluster.primaries._cut(cluster.primaries.asked[0])
         assert len(await cluster.values()) == 2
-        async with cluster.leader(**settings) as second:
-            await _until_state(second, before.range_id, SplitState.DONE)
+        async with cluster.leader(**_led()) as second:
+            await _until_state(second, parent, SplitState.DONE)
             await cluster.settled(second)
             await rows_agree(cluster, second)
 
@@ -233,23 +234,14 @@ async def test_it_is_split_while_nobody_leads(place: Place) -> None:
 async def test_a_store_from_before_the_attempt_learns_of_it(place: Place) -> None:
     """The children stand, and the store has no row of the attempt: the next leader finishes it."""
     async with moving_cluster(place, 3) as cluster:
-        cluster.primaries.weights, cluster.primaries.is_cutting = EVEN, False
-        settings = {"replication_factor": 3, "ranges_per_table": 1, "splits": _settings()}
-        async with cluster.leader(**settings) as first:
-            await create_table(first)
-            [before] = await cluster.values()
-            await _grow(cluster)
-            await _until_begun(first, before.range_id)
-            await eventually(lambda: cluster.primaries.asked)
-            await first.kill()
-        cluster.primaries.is_cutting = True
+        parent, begun = await _begun_by_a_former_leader(cluster)
         await cluster.primaries._cut(cluster.primaries.asked[0])
         async with (await place.store()).transaction() as tx:
-            await splits.forget(tx, TableId(before.table_id))
+            await splits.forget(tx, begun.table_id)
             for task in await tasks.unfinished_of(tx, split_steps.SPLIT_RANGE):
                 await tasks.cancel(tx, task.id, now_us=1)
-        async with cluster.leader(**settings) as second:
-            done = await _until_state(second, before.range_id, SplitState.DONE)
+        async with cluster.leader(**_led()) as second:
+            done = await _until_state(second, parent, SplitState.DONE)
             assert done.why is SplitWhy.UNKNOWN
             children = [each.range_id for each in await cluster.values()]
             assert [done.low_id, done.high_id] == children
