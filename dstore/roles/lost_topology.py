@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt
-from dstore.model.status import ResourceStatus
 from dstore.service.calls.key_calls import AskOfRange, Verdict
 from dstore.service.control.status import RecoveryState
 from dstore.service.control.verdicts import HoldingVerdicts
@@ -104,7 +103,7 @@ async def _require_held(plane: ControlPlane, node: Identity, holdings: Holdings)
             page = await tables.ranges_of_node(tx, NodeUuid(node.uuid), after=after)
             for lacked in [each for each in page.records if each.range_id not in holdings.ranges]:
                 table = await tables.get_by_id(tx, lacked.table_id)
-                if table is not None and table.status is ResourceStatus.ACTIVE:
+                if table is not None and table.status.is_held:
                     raise Corrupt(
                         f"{TOPOLOGY_FILE} is lost, and {NODE_FILE} is older than {SQLITE_FILE}, so "
                         "tables made since would be made anew, empty; put back all files of one "
