@@ -61,10 +61,11 @@ class KeyCondition:
     values: Item
 
 
-def table_keys(db: DynamoDb, table: str) -> TableKeys:
-    """Ask for a table's keys.
+def table_keys(db: DynamoDb, table: str, *, index: str | None = None) -> TableKeys:
+    """Ask for a table's keys, or for those of an index of it.
 
-    Raises: Failure: as `DynamoDb.read`, or the answer is not DescribeTable's.
+    Raises: Failure: as `DynamoDb.read`, the answer is not DescribeTable's, or there is no such
+        index, or one with more than two keys.
     """
     if db.print_curl:
         raise usage(
@@ -74,7 +75,8 @@ def table_keys(db: DynamoDb, table: str) -> TableKeys:
     answer = db.read("DescribeTable", {"TableName": table})
     try:
         described = answer["Table"]
-        kinds = {part["KeyType"]: part["AttributeName"] for part in described["KeySchema"]}
+        schema = described["KeySchema"] if index is None else _index_schema(described, index)
+        kinds = {part["KeyType"]: part["AttributeName"] for part in schema}
         types = {
             attribute["AttributeName"]: attribute["AttributeType"]
             for attribute in described["AttributeDefinitions"]
@@ -88,6 +90,19 @@ def table_keys(db: DynamoDb, table: str) -> TableKeys:
         )
     except (KeyError, TypeError, ValueError):
         raise unexpected() from None
+
+
+def _index_schema(described: Mapping[str, Any], index: str) -> list[dict[str, str]]:
+    members = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
+    known = [each for member in members for each in described.get(member) or ()]
+    for each in known:
+        if each["IndexName"] == index:
+            schema: list[dict[str, str]] = each["KeySchema"]
+            if len({part["KeyType"] for part in schema}) < len(schema):
+                raise usage(f"{index} has keys of several attributes: give --key-condition.")
+            return schema
+    names = ", ".join(each["IndexName"] for each in known) or "none"
+    raise usage(f"There is no index {index}; the table's indexes: {names}.")
 
 
 def key_of(db: DynamoDb, table: str, given: Sequence[str], *, form: Format) -> Item:
@@ -152,10 +167,12 @@ def projection(paths: str | None) -> dict[str, Any]:
     return {"ProjectionExpression": expression, "ExpressionAttributeNames": names}
 
 
-def where(db: DynamoDb, table: str, given: Sequence[str]) -> KeyCondition:
+def where(
+    db: DynamoDb, table: str, given: Sequence[str], *, index: str | None = None
+) -> KeyCondition:
     """Make a key condition of `pk=ada`, `day>=2024-01` and the like.
 
-    Raises: Failure(USAGE): one is no comparison, or the names are not the table's keys.
+    Raises: Failure(USAGE): one is no comparison, or the names are no keys of the table or index.
     """
     comparisons = []
     for text in given:
@@ -163,7 +180,7 @@ def where(db: DynamoDb, table: str, given: Sequence[str]) -> KeyCondition:
         if match is None:
             raise usage("--where takes NAME=VALUE, or one of < <= > >= ^= (begins with).")
         comparisons.append((match[1], match[2], match[3]))
-    keys = table_keys(db, table)
+    keys = table_keys(db, table, index=index)
     names: dict[str, str] = {}
     values: Item = {}
     on_key: dict[str, dict[str, str]] = {}
@@ -174,7 +191,7 @@ def where(db: DynamoDb, table: str, given: Sequence[str]) -> KeyCondition:
             raise usage(f"--where says {name}{operator} twice.")
         on_key[name][operator] = f":key{number}"
     if list(on_key.get(keys.partition, ())) != ["="]:
-        raise usage(f"--where needs {keys.partition}=VALUE, the partition key of {table}.")
+        raise usage(f"--where needs {keys.partition}=VALUE, the partition key of {index or table}.")
     parts = [f"{_PARTITION} = {on_key[keys.partition]['=']}"]
     if keys.sort is not None and (on_sort := on_key.get(keys.sort)):
         parts.append(_on_sort(on_sort, keys.sort))

@@ -83,6 +83,11 @@ def substitutes_options(command: F) -> F:
     return values(names(command))
 
 
+def is_typed(name: str) -> bool:
+    """Tell whether an option of the running command was typed, and is not its default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
 def refuse_given(names: frozenset[str], because: str) -> None:
     """Refuse options that were typed and mean nothing here.
 
@@ -94,5 +99,5 @@ def refuse_given(names: frozenset[str], because: str) -> None:
     ctx = click.get_current_context()
     for parameter in ctx.command.params:
         name = parameter.name
-        if name in names and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if name in names and is_typed(name or ""):
             raise usage(f"{parameter.opts[-1]} {because}")

@@ -15,6 +15,7 @@ from dstore.cli.item_options import (
     consistency_option,
     filter_option,
     format_option,
+    is_typed,
     project_option,
     refuse_given,
     substitutes_options,
@@ -32,12 +33,18 @@ _QUERY_LIMIT: Final = 100
 _SEGMENTS_MAX: Final = 64  # threads; DynamoDB itself takes a million
 _QUERY_EXAMPLE: Final = """\
 dstore item query orders --where customer=ada --where 'day>=2024-01' --where 'day<=2024-06'
+dstore item query orders --index by-price --where customer=ada --where 'price>=100' --reverse
 dstore item query orders --key-condition 'customer = :c' --values '{":c": "ada"}' --all"""
 _SCAN_EXAMPLE: Final = """\
 dstore item scan orders --segments 4 --out orders.jsonl
 dstore item scan orders --filter 'price >= :p' --values '{":p": 99.5}' --count"""
 
 _LIMIT_HELP: Final = "The most items to print."
+_index_option = click.option(
+    "--index",
+    metavar="NAME",
+    help="Read this index of the table; eventually consistent, unless --consistency is given.",
+)
 _count_option = click.option("--count", "is_count", is_flag=True, help="Print only how many.")
 _after_option = click.option(
     "--after", metavar="KEY", help="Go on behind this key, as a former command printed it."
@@ -55,6 +62,7 @@ _after_option = click.option(
     ">= and <= together are a range.",
 )
 @click.option("--key-condition", metavar="EXPR", help="The same as DynamoDB's expression.")
+@_index_option
 @filter_option
 @substitutes_options
 @project_option
@@ -73,6 +81,7 @@ def query(
     table: str,
     wheres: tuple[str, ...],
     key_condition: str | None,
+    index: str | None,
     filter_: str | None,
     names: str | None,
     values: str | None,
@@ -98,7 +107,7 @@ def query(
     db = dynamodb()
     keyed: dict[str, Any] = {"KeyConditionExpression": key_condition}
     if wheres:
-        condition = where(db, table, wheres)
+        condition = where(db, table, wheres, index=index)
         keyed = {
             "KeyConditionExpression": condition.expression,
             "ExpressionAttributeNames": condition.names,
@@ -109,7 +118,7 @@ def query(
         keyed,
         _searching(table, filter_, project, after=after, given=given),
         {"ScanIndexForward": False} if reverse else {},
-        _select(consistency, is_count=is_count),
+        _select(consistency, is_count=is_count, index=index),
     )
     items_max = None if is_all or is_count else limit
     pages = item_pages(db, "Query", members, items_max=items_max)
@@ -118,6 +127,7 @@ def query(
 
 @click.command(cls=Leaf, example=_SCAN_EXAMPLE)
 @table_argument
+@_index_option
 @filter_option
 @substitutes_options
 @project_option
@@ -138,6 +148,7 @@ def query(
 def scan(
     *,
     table: str,
+    index: str | None,
     filter_: str | None,
     names: str | None,
     values: str | None,
@@ -164,7 +175,7 @@ def scan(
     given = Substitutes(names=names, values=values, form=form)
     members = joined_members(
         _searching(table, filter_, project, after=after, given=given),
-        _select(consistency, is_count=is_count),
+        _select(consistency, is_count=is_count, index=index),
     )
     if segments == 1 or clients[0].print_curl:
         pages = item_pages(clients[0], "Scan", members, items_max=None if is_count else limit)
@@ -191,11 +202,15 @@ def _searching(
     return joined_members(members, projection(paths), substitutes(given))
 
 
-def _select(consistency: Consistency, *, is_count: bool) -> dict[str, Any]:
+def _select(consistency: Consistency, *, is_count: bool, index: str | None) -> dict[str, Any]:
     if is_count:
         refuse_given(frozenset({"limit", "out", "project"}), "does not go with --count.")
-    selected = {"Select": "COUNT"} if is_count else {}
-    return {**selected, "ConsistentRead": consistency is Consistency.STRONG}
+    selected: dict[str, Any] = {"Select": "COUNT"} if is_count else {}
+    is_strong = consistency is Consistency.STRONG
+    if index is not None:  # a global one can't be read otherwise
+        selected["IndexName"] = index
+        is_strong = is_strong and is_typed("consistency")
+    return {**selected, "ConsistentRead": is_strong}
 
 
 def _show(

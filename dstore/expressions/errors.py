@@ -83,6 +83,7 @@ class Complaint(StrEnum):
     KEY_NAME_MISSING = "key_name_missing"
     KEY_CONDITION_REPEATED = "key_condition_repeated"
     KEY_CONDITIONS_TOO_MANY = "key_conditions_too_many"  # count, keys
+    KEY_EQUALITY_MISSED = "key_equality_missed"  # keys, name
     KEY_ELEMENT_MISSED = "key_element_missed"  # name
     KEY_OPERATOR_UNSUPPORTED = "key_operator_unsupported"
     KEY_NOT_INDEXABLE = "key_not_indexable"

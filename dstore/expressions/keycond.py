@@ -9,7 +9,7 @@ table's or index's keys. `KeyCondition` is made by the first look, `terms` by th
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -91,10 +91,14 @@ class SortRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key condition asks of a table or index: one partition, and maybe part of it."""
+    """What a key condition asks of a table or index: one partition, and maybe part of it.
 
-    partition: tuple[KeyKind, KeyValue]
-    sort: SortRange | None
+    The values are in the order of the keys, of which only a global index has several of a sort: all
+    of its partition keys, and the first of its sort keys; before the last range all are a value.
+    """
+
+    partition: tuple[tuple[KeyKind, KeyValue], ...]
+    sorts: tuple[SortRange, ...] = ()
 
 
 class KeyCondition:
@@ -121,34 +125,26 @@ class KeyCondition:
                 raise
         return self._terms
 
-    def range_in(self, partition: KeyAttribute, sort: KeyAttribute | None) -> KeyRange:
-        """Fit the condition to the keys of a table or index.
+    def range_in(
+        self, partition: Sequence[KeyAttribute], sort: Sequence[KeyAttribute] = ()
+    ) -> KeyRange:
+        """Fit the condition to the keys of a table or index, in their order.
 
         Raises: ExpressionError: as `terms`, KEY_CONDITIONS_TOO_MANY, KEY_ELEMENT_MISSED,
-            KEY_NOT_INDEXABLE, KEY_VALUE_TYPE, KEY_VALUE_EMPTY, KEY_OPERATOR_UNSUPPORTED, or a value
-            that is too long.
+            KEY_NOT_INDEXABLE, KEY_VALUE_TYPE, KEY_VALUE_EMPTY, KEY_OPERATOR_UNSUPPORTED,
+            KEY_EQUALITY_MISSED, or a value that is too long.
         """
         terms = self.terms()
-        keys = [partition] if sort is None else [partition, sort]
-        if len(terms) > len(keys):
-            raise ExpressionError(
-                Complaint.KEY_CONDITIONS_TOO_MANY, count=len(terms), keys=len(keys)
-            )
+        count = len(partition) + len(sort)
+        if len(terms) > count:
+            raise ExpressionError(Complaint.KEY_CONDITIONS_TOO_MANY, count=len(terms), keys=count)
         by_name = {term.name: term for term in terms}
-        hashed = by_name.get(partition.name)
-        if hashed is None:
-            raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=partition.name)
-        [value] = _key_values(hashed, partition)[:1]
-        if hashed.operator != "=":
-            raise ExpressionError(Complaint.KEY_OPERATOR_UNSUPPORTED)
-        _check_length(hashed, Complaint.PARTITION_VALUE_TOO_LONG, PARTITION_KEY_BYTES_MAX)
-        if len(terms) == 1:
-            return KeyRange(partition=(partition.kind, value), sort=None)
-        assert sort is not None, "there are no more terms than keys"
-        sorted_by = by_name.get(sort.name)
-        if sorted_by is None:
-            raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=sort.name)
-        return KeyRange(partition=(partition.kind, value), sort=_sort_range(sorted_by, sort))
+        values = tuple([_partition_value(by_name.get(key.name), key) for key in partition])
+        if len(terms) == len(partition):
+            return KeyRange(partition=values)
+        return KeyRange(
+            partition=values, sorts=_sort_ranges(by_name, sort, len(terms) - len(values))
+        )
 
 
 def _terms_of(node: ConditionNode) -> Iterator[KeyTerm]:
@@ -213,6 +209,33 @@ def _distinct(terms: Iterator[KeyTerm]) -> tuple[KeyTerm, ...]:
             raise _shape_error(Complaint.KEY_CONDITION_REPEATED)
         taken[term.name] = term
     return tuple(taken.values())
+
+
+def _partition_value(term: KeyTerm | None, key: KeyAttribute) -> tuple[KeyKind, KeyValue]:
+    if term is None:
+        raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=key.name)
+    [value] = _key_values(term, key)[:1]
+    if term.operator != "=":
+        raise ExpressionError(Complaint.KEY_OPERATOR_UNSUPPORTED)
+    _check_length(term, Complaint.PARTITION_VALUE_TOO_LONG, PARTITION_KEY_BYTES_MAX)
+    return key.kind, value
+
+
+def _sort_ranges(
+    by_name: Mapping[str, KeyTerm], keys: Sequence[KeyAttribute], count: int
+) -> tuple[SortRange, ...]:
+    """Fit the `count` terms that are left to the sort keys: the first ones, without a gap."""
+    given = [key for key in keys if key.name in by_name]
+    if len(given) < count:
+        missed = next(key for key in keys if key.name not in by_name)
+        raise ExpressionError(Complaint.KEY_ELEMENT_MISSED, name=missed.name)
+    before = keys[: keys.index(given[-1])]
+    unequal = [key.name for key in before if key not in given or by_name[key.name].operator != "="]
+    if unequal:
+        raise ExpressionError(
+            Complaint.KEY_EQUALITY_MISSED, keys=", ".join(unequal), name=given[-1].name
+        )
+    return tuple(_sort_range(by_name[key.name], key) for key in given)
 
 
 def _sort_range(term: KeyTerm, key: KeyAttribute) -> SortRange:

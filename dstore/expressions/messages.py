@@ -159,6 +159,10 @@ _SENTENCES: Final[Mapping[Complaint, str]] = {
         "The number of query conditions ({count}) exceeds the number of key attributes defined "
         "in the schema ({keys})"
     ),
+    Complaint.KEY_EQUALITY_MISSED: (
+        "RANGE key attributes {keys} must have equality conditions specified in the query because "
+        "a condition is present on key attribute {name}"
+    ),
     Complaint.KEY_ELEMENT_MISSED: "Query condition missed key schema element: {name}",
     Complaint.KEY_OPERATOR_UNSUPPORTED: "Query key condition not supported",
     Complaint.KEY_NOT_INDEXABLE: ("Attempted conditional constraint is not an indexable operation"),

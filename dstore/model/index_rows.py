@@ -25,7 +25,7 @@ from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dstore.base.limits import KEY_BYTES_MIN, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from dstore.base.limits import KEY_BYTES_MIN, KIB, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
 from dstore.model import numbers
 from dstore.model.errors import Refused
 from dstore.model.hashing import hash_bytes, string_bytes
@@ -34,6 +34,7 @@ from dstore.model.keys import (
     KeyKind,
     KeyValue,
     decode_key,
+    partition_prefix,
     read_component,
     text_component,
 )
@@ -41,6 +42,8 @@ from dstore.model.table_settings import KeyAttribute, ProjectionType
 from dstore.model.values import item_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dstore.model.table_settings import Index
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Attribute, Item
@@ -159,6 +162,18 @@ def global_prefix(shape: IndexShape, item: Item) -> bytes | None:
     return hashed.to_bytes(HASH_BYTES, "big") + joined
 
 
+def partition_of(values: Sequence[tuple[KeyKind, KeyValue]]) -> bytes:
+    """Encode the partition key of a table or an index that a query asks for, as `global_prefix`.
+
+    Raises: Refused: a value is empty, too long or no number.
+    """
+    if len(values) == 1:
+        return partition_prefix(values[0])
+    # Without the hash, what is left of each is its component.
+    joined = b"".join([partition_prefix(value)[HASH_BYTES:] for value in values])
+    return hash_bytes(joined).to_bytes(HASH_BYTES, "big") + joined
+
+
 def parse_key(shape: IndexShape, key: bytes) -> IndexedKey:
     """Read the key of an entry back; the inverse of `local_key` and `global_key`.
 
@@ -198,6 +213,29 @@ def entry_bytes(shape: IndexShape, item: Item) -> int:
     return item_bytes(projected(shape, item))
 
 
+def write_units(shape: IndexShape, before: Item | None, after: Item | None) -> int:
+    """Count what changing an item costs in an index, in AWS's write units of 1 KB.
+
+    An entry that comes, goes or changes in what the index holds is written once; one whose key
+    changes is deleted and written. Source: DynamoDB developer guide, "Local secondary indexes",
+    "Write capacity units".
+
+    Args:
+        shape: of the index.
+        before: in wire form, whole: with the table's own keys; None if there was none.
+        after: the same, of what there is now.
+    """
+    old = None if before is None else _components(shape, before)
+    new = None if after is None else _components(shape, after)
+    old_units = 0 if old is None or before is None else _units(entry_bytes(shape, before))
+    new_units = 0 if new is None or after is None else _units(entry_bytes(shape, after))
+    if before is None or after is None or old != new:
+        return old_units + new_units
+    if old is None or projected(shape, before) == projected(shape, after):
+        return 0
+    return max(old_units, new_units)
+
+
 def is_held(shape: IndexShape, names: frozenset[str]) -> bool:
     """Tell whether an index holds all the attributes of these names."""
     return shape.held is None or names <= shape.held
@@ -219,6 +257,17 @@ def _shape(definition: TableDefinition, index: Index, *, is_local: bool) -> Inde
         table_keys=table_keys,
         held=held,
     )
+
+
+def _units(size_bytes: int) -> int:
+    return max(1, -(-size_bytes // KIB))
+
+
+def _components(shape: IndexShape, item: Item) -> tuple[bytes, bytes] | None:
+    """Encode the keys under which an item is in an index; None if it is not in it."""
+    partition = _joined(shape.hash_keys, item, bytes_max=PARTITION_KEY_BYTES_MAX)
+    sort = _joined(shape.range_keys, item, bytes_max=SORT_KEY_BYTES_MAX)
+    return None if partition is None or sort is None else (partition, sort)
 
 
 def _joined(keys: tuple[KeyAttribute, ...], item: Item, *, bytes_max: int) -> bytes | None:

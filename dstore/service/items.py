@@ -232,6 +232,8 @@ def answered(entry: Entry, key: Item) -> msgspec.Raw:
     Raises: Corrupt: a row is not what it says.
     """
     rest = entry.answer
+    if not key:  # of the hidden table of an index
+        return msgspec.Raw(b"{%b}" % rest)
     return msgspec.Raw(b"%b,%b}" % (_encode(key)[:-1], rest) if rest else _encode(key))
 
 

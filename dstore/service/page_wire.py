@@ -15,6 +15,7 @@ from dstore.base.limits import (
     PAGE_BYTES_MAX,
     PAGE_EVALUATED_BYTES_MAX,
     RID_ID_BYTES_MAX,
+    TABLE_NAME_CHARS_MAX,
 )
 from dstore.model.errors import Refused
 from dstore.service.queries import ItemPage, PageAsk
@@ -25,6 +26,7 @@ from dstore.storage.range_scan import Span
 # A bound is a stored key, or the smallest bytes above one.
 _Bound = Annotated[bytes, msgspec.Meta(max_length=RID_ID_BYTES_MAX + 1)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_IndexName = Annotated[str, msgspec.Meta(max_length=TABLE_NAME_CHARS_MAX)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -39,6 +41,8 @@ class _Ask(msgspec.Struct, frozen=True, array_like=True):
     is_count: bool
     is_part: bool
     is_eventual: bool = False
+    index: _IndexName | None = None
+    is_fetching: bool = False
 
 
 class _Page(msgspec.Struct, frozen=True, array_like=True):
@@ -48,6 +52,7 @@ class _Page(msgspec.Struct, frozen=True, array_like=True):
     evaluated_bytes: _Count
     last: _Bound | None
     page_bytes: _Count
+    fetched_units: _Count = 0
 
 
 _asks: Final = WireForm[_Ask](_Ask, what="question for a page", bytes_max=PAGE_ASK_BYTES_MAX)
@@ -68,6 +73,8 @@ def encode_ask(ask: PageAsk) -> bytes:
             ask.is_count,
             ask.is_part,
             ask.is_eventual,
+            ask.index,
+            ask.is_fetching,
         )
     )
 
@@ -85,6 +92,8 @@ def decode_ask(encoded: bytes) -> PageAsk:
             is_count=wire.is_count,
             is_part=wire.is_part,
             is_eventual=wire.is_eventual,
+            index=wire.index,
+            is_fetching=wire.is_fetching,
         )
     except Refused as error:
         raise _asks.unreadable(error) from error
@@ -103,6 +112,7 @@ def encode_page(page: ItemPage) -> bytes:
             page.evaluated_bytes,
             page.last,
             page.page_bytes,
+            page.fetched_units,
         )
     )
 
@@ -121,4 +131,5 @@ def decode_page(encoded: bytes) -> ItemPage:
         evaluated_bytes=wire.evaluated_bytes,
         last=wire.last,
         page_bytes=wire.page_bytes,
+        fetched_units=wire.fetched_units,
     )

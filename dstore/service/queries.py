@@ -8,6 +8,7 @@ guide, "Paginating table query results"; dynalite's `db/index.js`, whose suite w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,17 +17,18 @@ from msgspec import structs
 from dstore.base.limits import LOOP_BYTES_MAX, PAGE_EVALUATED_BYTES_MAX, PAGE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread_if
 from dstore.model.hashing import string_bytes
+from dstore.model.index_rows import partition_of
 from dstore.model.keys import (
     HASH_MAX,
     decode_partition,
     decode_sort,
     hash_bounds,
-    partition_prefix,
     prefix_end,
     sort_component,
     sort_prefix,
 )
 from dstore.model.values import attribute_bytes, item_bytes
+from dstore.service.index_views import IndexView
 from dstore.service.items import answered, key_attribute, key_attributes, whole_item
 from dstore.service.page_sizes import page_bytes, page_bytes_max
 from dstore.storage.range_scan import Span
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
 _HASHES: Final = HASH_MAX + 1
 _encode: Final = msgspec.json.Encoder().encode
-_NEXT: Final = b"\x00"  # the smallest bytes above x are x and a NUL
 
 
 class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,10 @@ class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
 
     `span` begins behind the former page's last key already. `is_part` says that the page may go on
     in the next range (`rest_of`). If `is_eventual`, acknowledged versions will do that may be old.
+
+    With `index`, the name of a local index of the table, the items are those of the index, and
+    `span` is of its keys. What an item is is then what the index holds of it, or, if `is_fetching`,
+    all of it, read from the table, which is charged too.
     """
 
     span: Span
@@ -61,6 +66,8 @@ class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
     is_count: bool = False
     is_part: bool = False
     is_eventual: bool = False
+    index: str | None = None
+    is_fetching: bool = False
 
 
 class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,9 +75,10 @@ class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
 
     Each of `items` is the JSON of an item as it is answered, or of several with commas between.
 
-    `evaluated_bytes` are what capacity counts; `last` is the stored key of the last item that was
-    evaluated, None if the page ended with its span. `page_bytes` are what of the ask's `bytes_max`
-    is taken, 0 unless the ask says `is_part`.
+    `evaluated_bytes` are what capacity counts, of an index what that holds; `last` is the stored
+    key of the last item that was evaluated, in the index if one was asked, None if the page ended
+    with its span. `page_bytes` are what of the ask's `bytes_max` is taken, 0 unless the ask says
+    `is_part`. `fetched_units` are the read units of 4 KB of all items that were fetched.
     """
 
     items: list[msgspec.Raw] | None
@@ -79,6 +87,7 @@ class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
     evaluated_bytes: int
     last: bytes | None
     page_bytes: int = 0
+    fetched_units: int = 0
 
 
 async def page_of(file: RangeFile, definition: TableDefinition, ask: PageAsk) -> ItemPage:
@@ -88,8 +97,12 @@ async def page_of(file: RangeFile, definition: TableDefinition, ask: PageAsk) ->
 
     Raises: Corrupt: a page on the way is damaged.
     """
-    collector = _PageCollector(ask, definition)
-    await file.walk(ask.span, collector, is_certain=not ask.is_eventual)
+    span, view = ask.span, None
+    if ask.index is not None:
+        view = IndexView(file, ask.index, is_fetching=ask.is_fetching)
+        span = replace(span, index=view.number)
+    collector = _PageCollector(ask, definition, view)
+    await file.walk(span, collector, is_certain=not ask.is_eventual)
     is_long = ask.is_part and collector.scanned_bytes > LOOP_BYTES_MAX  # all of it is counted
     return await in_thread_if(is_long, collector.page)
 
@@ -118,15 +131,19 @@ def joined(pages: Sequence[ItemPage]) -> ItemPage:
         evaluated_bytes=sum(page.evaluated_bytes for page in pages),
         last=pages[-1].last,
         page_bytes=sum(page.page_bytes for page in pages),
+        fetched_units=sum(page.fetched_units for page in pages),
     )
 
 
 def query_span(keys: KeyRange, *, is_reverse: bool) -> Span:
     """Give the stored keys that a key condition asks for."""
-    prefix = partition_prefix(keys.partition)
+    prefix = partition_of(keys.partition)
+    for sort in keys.sorts[:-1]:
+        assert sort.low is not None, "all but the last are values"
+        prefix += sort_component((sort.kind, sort.low))
     low, high = prefix, prefix_end(prefix)
-    if keys.sort is not None:
-        low, high = _sort_bounds(prefix, keys.sort, end=high)
+    if keys.sorts:
+        low, high = _sort_bounds(prefix, keys.sorts[-1], end=high)
     return Span(low=low, high=high, is_reverse=is_reverse)
 
 
@@ -146,14 +163,15 @@ def _sort_bounds(
         beginning = prefix + sort_prefix(_raw(sort.prefix))
         return beginning, prefix_end(beginning)
     low, high = prefix, end
+    # Of an index more follows behind a component: all that begins with it has that sort key.
     if sort.low is not None:
         low = prefix + sort_component((sort.kind, sort.low))
         if not sort.low_included:
-            low += _NEXT
+            low = prefix_end(low) or low
     if sort.high is not None:
         high = prefix + sort_component((sort.kind, sort.high))
         if sort.high_included:
-            high += _NEXT
+            high = prefix_end(high)
     return low, high
 
 
@@ -162,12 +180,23 @@ def _raw(value: KeyValue) -> bytes:
 
 
 class _KeyReader:
-    """Decodes the key attributes of entries one after another; neighbours share a partition."""
+    """Decodes the key attributes of entries one after another; neighbours share a partition.
 
-    __slots__ = ("_definition", "_partition", "_partition_bytes", "_prefix", "_sort_tag")
+    Those of the hidden table of an index stand in the entry with all others.
+    """
+
+    __slots__ = (
+        "_definition",
+        "_is_hidden",
+        "_partition",
+        "_partition_bytes",
+        "_prefix",
+        "_sort_tag",
+    )
 
     def __init__(self, definition: TableDefinition) -> None:
         self._definition = definition
+        self._is_hidden = definition.index_of is not None
         self._sort_tag = None if definition.sort is None else str(definition.sort.kind)
         self._prefix: bytes | None = None
         self._partition: Item = {}
@@ -175,6 +204,8 @@ class _KeyReader:
 
     def read(self, rid_id: bytes) -> tuple[Item, int]:
         """Give an entry's key attributes in wire form, and their `values.item_bytes`."""
+        if self._is_hidden:
+            return {}, 0
         sort, tag = self._definition.sort, self._sort_tag
         if sort is None or tag is None:
             key = key_attributes(self._definition, rid_id)
@@ -207,16 +238,21 @@ class _PageCollector:
         "_scanned_count",
         "_sort_name",
         "_uncounted",
+        "_view",
         "is_full",
         "scanned_bytes",
     )
 
-    def __init__(self, ask: PageAsk, definition: TableDefinition) -> None:
+    def __init__(
+        self, ask: PageAsk, definition: TableDefinition, view: IndexView | None = None
+    ) -> None:
         self._ask = ask
+        self._view = view
         self._keys = _KeyReader(definition)
         sort = definition.sort
         self._sort_name = None if sort is None else sort.name
-        self._is_picky = ask.filter is not None or ask.projection is not None
+        is_whole = view is None or view.is_whole
+        self._is_picky = not is_whole or ask.filter is not None or ask.projection is not None
         self._items: list[msgspec.Raw] | None = None if ask.is_count else []
         self._json_bytes = 0
         self._count = 0
@@ -227,14 +263,18 @@ class _PageCollector:
         self.scanned_bytes = 0
         self.is_full = False
 
-    def add(self, rid_id: bytes, entry: Entry) -> None:
+    def add(self, place: bytes, entry: Entry) -> None:
         """Evaluate the next entry."""
+        view = self._view
         if entry.key is None:
-            entry.key = self._keys.read(rid_id)
+            entry.key = self._keys.read(place if view is None else view.rid_id(place))
         key, key_bytes = entry.key
-        self._last = rid_id
+        self._last = place
         self._scanned_count += 1
-        self.scanned_bytes += key_bytes + entry.item_bytes
+        if view is None:
+            self.scanned_bytes += key_bytes + entry.item_bytes
+        else:
+            self.scanned_bytes += view.count(entry, key, key_bytes)
         if self._scanned_count == self._ask.limit or self._is_page_full(entry, key):
             self.is_full = True
         if self._is_picky:
@@ -248,13 +288,16 @@ class _PageCollector:
 
     def _pick(self, entry: Entry, key: Item) -> None:
         """Hold an item against the filter, and take what the projection asks for."""
-        ask, item = self._ask, whole_item(entry, key)
+        ask, item = self._ask, self._item(entry, key)
         if ask.filter is not None and not ask.filter.holds(item):
             return
         self._count += 1
         if self._items is not None:
             shown = item if ask.projection is None else ask.projection.apply(item)
             self._show(self._items, msgspec.Raw(_encode(shown)))
+
+    def _item(self, entry: Entry, key: Item) -> Item:
+        return whole_item(entry, key) if self._view is None else self._view.item(entry, key)
 
     def _show(self, items: list[msgspec.Raw], item: msgspec.Raw) -> None:
         items.append(item)
@@ -265,8 +308,11 @@ class _PageCollector:
     def _is_page_full(self, entry: Entry, key: Item) -> bool:
         """Say whether an item just scanned ends the page; most pages are far from that."""
         bytes_max = self._ask.bytes_max
-        if self._page_bytes is not None:
-            self._page_bytes += page_bytes(whole_item(entry, key), self._sort_name)
+        fetched_bytes = None if self._view is None else self._view.fetched_bytes()
+        if fetched_bytes is not None:
+            self._page_bytes = fetched_bytes
+        elif self._page_bytes is not None:
+            self._page_bytes += page_bytes(self._item(entry, key), self._sort_name)
         else:
             self._uncounted.append((entry, key))
             if page_bytes_max(self.scanned_bytes, self._scanned_count) < bytes_max:
@@ -276,7 +322,7 @@ class _PageCollector:
 
     def _counted(self) -> int:
         """Count exactly what was not counted so far."""
-        counted = sum(page_bytes(whole_item(*one), self._sort_name) for one in self._uncounted)
+        counted = sum(page_bytes(self._item(*one), self._sort_name) for one in self._uncounted)
         self._uncounted.clear()
         return counted
 
@@ -291,4 +337,5 @@ class _PageCollector:
             evaluated_bytes=self.scanned_bytes,
             last=self._last if self.is_full else None,
             page_bytes=(self._page_bytes or 0) if self._ask.is_part else 0,
+            fetched_units=0 if self._view is None else self._view.fetched_units,
         )

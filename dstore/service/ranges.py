@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread, in_thread_if
 from dstore.model.errors import NotMine
+from dstore.model.index_rows import index_shapes
 from dstore.model.values import item_bytes
 from dstore.service.expiry_states import ExpiryTold
 from dstore.service.items import is_large, key_attributes
@@ -29,8 +30,9 @@ from dstore.storage.derived_rows import expiry_of
 from dstore.storage.wholeness import check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from dstore.model.index_rows import IndexShape
     from dstore.model.ranges import RangeRef, Table
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
@@ -190,8 +192,8 @@ class LocalRanges:
             short: Written = await file.submit(write, item_bytes=body_bytes, tell=_short)
             return short
         applied: Applied = await file.submit(write, item_bytes=body_bytes)
-        tell = partial(written, applied, ask, key=self._key_written(ref, write))
-        return await in_thread_if(_is_heavy(applied, body_bytes), tell)
+        tell = self._teller(ref, write, ask)
+        return await in_thread_if(_is_heavy(applied, body_bytes), partial(tell, applied))
 
     async def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
@@ -202,8 +204,8 @@ class LocalRanges:
             return file.submit(write, item_bytes=body_bytes, tell=_short)
         queued: Future[Applied] = file.submit(write, item_bytes=body_bytes)
         told: Future[Written] = get_running_loop().create_future()
-        key = self._key_written(ref, write)
-        queued.add_done_callback(partial(_tell_more, told, ask=ask, key=key, body_bytes=body_bytes))
+        tell = self._teller(ref, write, ask)
+        queued.add_done_callback(partial(_tell_more, told, tell=tell, body_bytes=body_bytes))
         return told
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
@@ -275,6 +277,16 @@ class LocalRanges:
             return mutation.key
         return key_attributes(self._store.table_of(ref.range_id).definition, write.rid_id)
 
+    def _teller(self, ref: RangeRef, write: Write, ask: WriteAsk) -> Callable[[Applied], Written]:
+        key, indexes = self._key_written(ref, write), self._indexes_counted(ref, ask)
+        return partial(written, ask=ask, key=key, indexes=indexes)
+
+    def _indexes_counted(self, ref: RangeRef, ask: WriteAsk) -> Sequence[IndexShape]:
+        """Give the indexes of a range's table, if it is asked what a write costs in them."""
+        if not ask.is_counted:
+            return ()
+        return index_shapes(self._store.table_of(ref.range_id).definition)
+
 
 def _note_nothing(_range_id: str, _rid_id: bytes) -> None:
     """Leave requests uncounted, where nobody asks for their number."""
@@ -293,19 +305,22 @@ def _short(applied: Applied) -> Written:
 
 
 def _tell_more(
-    told: Future[Written], queued: Future[Applied], *, ask: WriteAsk, key: Item, body_bytes: int
+    told: Future[Written],
+    queued: Future[Applied],
+    *,
+    tell: Callable[[Applied], Written],
+    body_bytes: int,
 ) -> None:
     """Answer a write that is done, or was refused, with what was asked of it."""
     if _has_ended(told, queued):
         return
     applied = queued.result()
-    tell = partial(written, applied, ask, key=key)
     if _is_heavy(applied, body_bytes):
-        telling = get_running_loop().run_in_executor(None, tell)
+        telling = get_running_loop().run_in_executor(None, tell, applied)
         telling.add_done_callback(partial(_hand_on, told))
         return
     try:
-        told.set_result(tell())
+        told.set_result(tell(applied))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this write's answer
         told.set_exception(error)
 

@@ -46,5 +46,6 @@ class OnceRanges(LocalRanges):
         request = write.request
         if request is None or not request.is_brief or ask is None or ask is NOTHING_ASKED:
             return write
-        answer = partial(answer_to_keep, ask=ask, key=self._key_written(ref, write))
+        key, indexes = self._key_written(ref, write), self._indexes_counted(ref, ask)
+        answer = partial(answer_to_keep, ask=ask, key=key, indexes=indexes)
         return msgspec.structs.replace(write, answer=answer)

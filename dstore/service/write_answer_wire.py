@@ -31,6 +31,8 @@ class _Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):
     attributes: bytes | None = None
     before_bytes: int = 0
     after_bytes: int = 0
+    index_units: dict[str, int] = {}
+    collection_bytes: int = 0
 
 
 class _Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -85,6 +87,8 @@ def decode_result(encoded: bytes) -> WriteResult:
                 attributes=None if attributes is None else msgspec.Raw(attributes),
                 before_bytes=wire.before_bytes,
                 after_bytes=wire.after_bytes,
+                index_units=wire.index_units,
+                collection_bytes=wire.collection_bytes,
             )
         case _Refused():
             return Refused(wire.kind, wire.message)
@@ -105,6 +109,8 @@ def _wire_of(result: WriteResult) -> _Wire:
                 None if result.attributes is None else bytes(result.attributes),
                 result.before_bytes,
                 result.after_bytes,
+                dict(result.index_units),
+                result.collection_bytes,
             )
         case ConditionFailed():
             previous = None if result.previous is None else dict(result.previous)

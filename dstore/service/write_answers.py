@@ -6,23 +6,32 @@ refusal is an answer too; what it shows of the item, the write itself says (`ite
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dstore.expressions import Projection
 from dstore.model.errors import Corrupt, Unknown
+from dstore.model.index_rows import write_units
 from dstore.model.plain_numbers import plain
 from dstore.model.values import item_bytes
 from dstore.service.items import answered, whole_item
 from dstore.storage.range_writer import Put
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstore.model.index_rows import IndexShape
     from dstore.model.values import Item
     from dstore.storage.range_writer import Applied
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+NO_UNITS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class ReturnValues(StrEnum):
@@ -42,11 +51,13 @@ _ALL: Final = frozenset({ReturnValues.ALL_OLD, ReturnValues.ALL_NEW})
 class WriteAsk(msgspec.Struct, frozen=True, array_like=True):
     """What a writer wants to hear beside whether there was an entry, and its version now.
 
-    `is_counted` asks for the sizes before and after, which capacity is counted from.
+    `is_counted` asks for the sizes before and after, which capacity is counted from, and for what
+    the write costs in the table's indexes. `is_measured` asks for the size of the item collection.
     """
 
     returns: ReturnValues = ReturnValues.NONE
     is_counted: bool = False
+    is_measured: bool = False
 
 
 NOTHING_ASKED: Final = WriteAsk()
@@ -57,6 +68,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` is what an ETag shows, None if there is no entry now. `attributes` are JSON, None if
     there is nothing to return. The sizes are of whole items, 0 if there is none or nobody asked.
+    `index_units` are AWS's write units by index, those it costs something in. `collection_bytes`
+    are what all items of the partition key count, 0 where the table has no local index.
     """
 
     existed: bool
@@ -64,6 +77,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     attributes: msgspec.Raw | None = None
     before_bytes: int = 0
     after_bytes: int = 0
+    index_units: Mapping[str, int] = NO_UNITS
+    collection_bytes: int = 0
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -72,24 +87,40 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
     attributes: bytes | None
     before_bytes: int
     after_bytes: int
+    index_units: dict[str, int] = {}
+    collection_bytes: int = 0
 
 
 _encode_kept: Final = msgspec.msgpack.Encoder().encode
 _decode_kept: Final = msgspec.msgpack.Decoder(_Kept).decode
 
 
-def answer_to_keep(applied: Applied, *, ask: WriteAsk, key: Item) -> bytes:
+def answer_to_keep(
+    applied: Applied, *, ask: WriteAsk, key: Item, indexes: Sequence[IndexShape]
+) -> bytes:
     """Write down what was asked of a write, for `written` to answer it, and every repetition of it.
 
     Cost and errors: those of `written`.
     """
-    told = written(applied, ask, key=key)
+    told = written(applied, ask, key=key, indexes=indexes)
     attributes = None if told.attributes is None else bytes(told.attributes)
-    return _encode_kept(_Kept(attributes, told.before_bytes, told.after_bytes))
+    return _encode_kept(
+        _Kept(
+            attributes,
+            told.before_bytes,
+            told.after_bytes,
+            dict(told.index_units),
+            told.collection_bytes,
+        )
+    )
 
 
-def written(applied: Applied, ask: WriteAsk, *, key: Item) -> Written:
+def written(
+    applied: Applied, ask: WriteAsk, *, key: Item, indexes: Sequence[IndexShape]
+) -> Written:
     """Answer what was asked; `key` are the entry's key attributes in wire form, plainly spelled.
+
+    `indexes` are those of the table; of interest only if the write `is_counted`.
 
     Cost: O(size) if anything is asked and it is not written down yet, so a large item belongs into
     a thread.
@@ -108,19 +139,33 @@ def written(applied: Applied, ask: WriteAsk, *, key: Item) -> Written:
             "Read the item to see it."
         )
     before_bytes = after_bytes = 0
+    units: Mapping[str, int] = NO_UNITS
     if ask.is_counted:
         key_bytes = item_bytes(key)
         if applied.previous is not None:
             before_bytes = applied.previous.item_bytes + key_bytes
         if isinstance(applied.outcome, Put):
             after_bytes = item_bytes(applied.outcome.item) + key_bytes
+        if indexes:
+            units = _index_units(applied, key, indexes)
     return Written(
         existed=applied.existed,
         version=applied.version,
         attributes=_returned(ask.returns, applied, key),
         before_bytes=before_bytes,
         after_bytes=after_bytes,
+        index_units=units,
+        collection_bytes=applied.collection_bytes if ask.is_measured else 0,
     )
+
+
+def _index_units(applied: Applied, key: Item, indexes: Sequence[IndexShape]) -> dict[str, int]:
+    """Count what a write costs in each index, if anything."""
+    previous, outcome = applied.previous, applied.outcome
+    before = None if previous is None else whole_item(previous, key)
+    after = _new_item(outcome, key) if isinstance(outcome, Put) else None
+    counted = {shape.name: write_units(shape, before, after) for shape in indexes}
+    return {name: units for name, units in counted.items() if units}
 
 
 def _told_again(applied: Applied, answer: bytes) -> Written:
@@ -134,6 +179,8 @@ def _told_again(applied: Applied, answer: bytes) -> Written:
         attributes=None if kept.attributes is None else msgspec.Raw(kept.attributes),
         before_bytes=kept.before_bytes,
         after_bytes=kept.after_bytes,
+        index_units=kept.index_units,
+        collection_bytes=kept.collection_bytes,
     )
 
 

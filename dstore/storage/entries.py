@@ -233,12 +233,19 @@ def scan_entries(
     """
     bounds = (span.low,) if span.high is None else (span.low, span.high)
     select = _SCAN_TO_END if span.high is None else _SCAN
-    if span.is_reverse:
-        rows = connection.execute(select + _IN_REVERSE, bounds)
-        return _entries_backward(rows, file=connection.filename)
-    return _entries_forward(
-        connection.execute(select + _IN_ORDER, bounds), file=connection.filename
-    )
+    rows = connection.execute(select + (_IN_REVERSE if span.is_reverse else _IN_ORDER), bounds)
+    return gather_entries(rows, file=connection.filename, is_reverse=span.is_reverse)
+
+
+def gather_entries(
+    rows: Iterable[tuple[Any, ...]], *, file: str, is_reverse: bool
+) -> Generator[tuple[bytes, Entry], None, None]:
+    """Gather rows (place, name, type, data), in the order of places and names, or backwards.
+
+    Raises: Corrupt: the rows of a place do not begin with an entry's head.
+    """
+    gather = _entries_backward if is_reverse else _entries_forward
+    return gather(rows, file=file)
 
 
 def _entries_forward(

@@ -17,6 +17,7 @@ from dstore.base.index_limits import (
     INDEX_ENTRY_OVERHEAD_BYTES,
     ITEM_COLLECTION_BYTES_MAX,
 )
+from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.index_rows import IndexShape, local_key
 from dstore.model.keys import KeyKind, decode_key, decode_partition
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dstore.model.values import Item
     from dstore.storage.entries import Entry
 
+ITEM_TOO_LARGE: Final = "Item size has exceeded the maximum allowed size"
 KIND: Final = "local_index"  # derived_rows.Kind
 FIRST_ID: Final = 1  # of a table's local indexes, numbered in the order of their declaration
 
@@ -80,6 +82,10 @@ class LocalIndexes:
                 return number
         return None
 
+    def shape_of(self, number: int) -> IndexShape:
+        """Give the shape of an index by its number."""
+        return next(shape for known, shape, _ in self._numbered if known == number)
+
     def change(
         self,
         connection: apsw.Connection,
@@ -91,12 +97,15 @@ class LocalIndexes:
     ) -> int:
         """Change an entry's rows and the count of its partition; see `derived_rows.Keeper`.
 
-        Raises: Refused: the items of the partition key would be too many bytes.
+        Raises: Refused: the items of the partition key would be too many bytes, or the item and
+            what the indexes hold of it would be.
         """
         prefix_bytes = decode_partition(rid_id, self._partition.kind)[1]
         old = {} if before is None else self._keys_before(before, rid_id, prefix_bytes)
         new = {} if after is None else self._keys_after(after, rid_id, prefix_bytes)
         more = self._bytes(rid_id, after, new)
+        if is_bounded and more - len(new) * INDEX_ENTRY_OVERHEAD_BYTES > ITEM_BYTES_MAX:
+            raise Refused(RefusalKind.TOO_LARGE, ITEM_TOO_LARGE)
         if before is not None:
             more -= self._bytes(rid_id, before.item, old)
         size = self._grow(connection, rid_id[:prefix_bytes], more, is_bounded=is_bounded)

@@ -1,5 +1,7 @@
 """A walk over a part of a range's entries, which may begin on one connection and end on another.
 
+It goes by the entries' keys or by those of a local index (`index_scan`), the same way.
+
 The event loop walks as long as the pages are resident and the walk is short; a thread goes on
 behind the last entry that was handed over. Each entry is whole, as of one commit; two entries may
 be of different commits (a Query or Scan is read-committed as a unit).
@@ -13,8 +15,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from dstore.base.limits import LOOP_BYTES_MAX, LOOP_ROWS_MAX
 from dstore.storage.entries import read_entry, read_heads, scan_entries
+from dstore.storage.index_scan import read_index_heads, scan_index
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import apsw
 
     from dstore.storage.entries import Entry
@@ -26,11 +31,15 @@ _NEXT: Final = b"\x00"  # the smallest bytes above x are x and a NUL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The RID_IDs from `low` to `high`, the latter excluded, and which way they are walked."""
+    """The RID_IDs from `low` to `high`, the latter excluded, and which way they are walked.
+
+    With `index`, the number of a local index, they are not the entries' keys but those of its rows.
+    """
 
     low: bytes = b""
     high: bytes | None = None  # None: no end
     is_reverse: bool = False
+    index: int | None = None
 
     def behind(self, rid_id: bytes) -> Span:
         """Give what is left of the walk behind an entry, be it inside the span or not."""
@@ -52,8 +61,8 @@ class Collector(Protocol):
     def scanned_bytes(self) -> int:
         """What it has taken so far, in bytes as it counts them."""
 
-    def add(self, rid_id: bytes, entry: Entry) -> None:
-        """Take the next entry."""
+    def add(self, place: bytes, entry: Entry) -> None:
+        """Take the next entry, by its RID_ID, or by the key of its row in the index."""
 
 
 class Walk:
@@ -70,9 +79,9 @@ class Walk:
     def run(self, connection: apsw.Connection) -> None:
         """Walk until the collector is full or the span ends; for a thread."""
         collector = self._collector
-        with closing(scan_entries(connection, self._rest)) as found:
-            for rid_id, entry in found:
-                collector.add(rid_id, entry)
+        with closing(scan(connection, self._rest)) as found:
+            for place, entry in found:
+                collector.add(place, entry)
                 if collector.is_full:
                     break
         self.is_over = True
@@ -86,17 +95,17 @@ class Walk:
         rows = 0
         collector = self._collector
         while True:
-            heads = read_heads(connection, self._rest, limit=_HEADS_AT_ONCE)
+            heads = read_places(connection, self._rest, limit=_HEADS_AT_ONCE)
             taken = b""
             try:
-                for rid_id, version in heads:
+                for place, rid_id, version in heads:
                     entry = cache.get(version) or read_entry(connection, rid_id, cache)
                     if entry is None:  # deleted since
                         continue
                     if entry.is_large:
                         return
-                    collector.add(rid_id, entry)
-                    taken = rid_id
+                    collector.add(place, entry)
+                    taken = place
                     rows += len(entry.cells) + 1
                     if collector.is_full:
                         self.is_over = True
@@ -109,6 +118,22 @@ class Walk:
             if len(heads) < _HEADS_AT_ONCE:
                 self.is_over = True
                 return
+
+
+def read_places(
+    connection: apsw.Connection, span: Span, *, limit: int
+) -> list[tuple[bytes, bytes, str]]:
+    """Read the first of a span: place, RID_ID and version, in its order, at most `limit`."""
+    if span.index is not None:
+        return read_index_heads(connection, span, limit=limit)
+    return [
+        (rid_id, rid_id, version) for rid_id, version in read_heads(connection, span, limit=limit)
+    ]
+
+
+def scan(connection: apsw.Connection, span: Span) -> Generator[tuple[bytes, Entry], None, None]:
+    """Yield (place, entry) in the span's order, as `scan_entries` does."""
+    return scan_entries(connection, span) if span.index is None else scan_index(connection, span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,43 +87,6 @@ def test_former_conditions_are_bounded(tables: Tables, operation: str, member: s
         assert answer.status in {200, 400}
 
 
-def test_indexes_cannot_be_read(tables: Tables) -> None:
-    """Neither kind, though a global one is filled and kept up."""
-    name = tables.names["INDEXED"]
-    described = tables.dynamodb.do("DescribeTable", {"TableName": name})["Table"]
-    (index,) = described["GlobalSecondaryIndexes"]
-    assert (index["IndexStatus"], index["ItemCount"]) == ("ACTIVE", 0)
-    for index_name, partition in (("gsi", "x"), ("lsi", "p")):
-        condition = {
-            "KeyConditionExpression": f"{partition} = :v",
-            "ExpressionAttributeValues": {":v": {"S": "x"}},
-        }
-        for operation, members in (("Query", condition), ("Scan", {})):
-            request = {"TableName": name, "IndexName": index_name, **members}
-            answer = tables.dynamodb.call(operation, request)
-            text = f"dStore keeps no secondary indexes yet, and cannot read {index_name}: "
-            assert answer.error == "ValidationException"
-            assert (answer.message or "").startswith(text)
-
-
-def test_indexes_are_not_charged(tables: Tables) -> None:
-    """Nothing is written into them, so the table's own units are all."""
-    item = {"p": {"S": "charged"}, "c": {"S": "1"}, "x": {"S": "x"}, "y": {"N": "1"}}
-    request = {"TableName": tables.names["INDEXED"], "Item": item | {"z": {"N": "1"}}}
-    answer = tables.dynamodb.do("PutItem", request | {"ReturnConsumedCapacity": "INDEXES"})
-    assert answer["ConsumedCapacity"] == {
-        "TableName": tables.names["INDEXED"],
-        "CapacityUnits": 1.0,
-        "Table": {"CapacityUnits": 1.0},
-    }
-
-
-def test_item_size_leaves_indexes_out(tables: Tables) -> None:
-    """An item of 300 KB has no second copy of itself in a local index that projects all."""
-    item = {"p": {"S": "large"}, "c": {"S": "1"}, "z": {"N": "1"}, "a": {"S": "x" * 300_000}}
-    tables.dynamodb.do("PutItem", {"TableName": tables.names["INDEXED"], "Item": item})
-
-
 def _of_keys(tables: Tables, roles: str) -> dict[str, Any]:
     """Make a request for a table with an index of these keys, H and R."""
     names = [f"k{place}" for place in range(len(roles))]

@@ -107,7 +107,7 @@ def test_query_pages_are_the_sorted_partition(
         if sort is not None:
             values |= {f":{at}": wire(sort, one) for at, one in enumerate(operands)}
         condition = Expressions(None, values).key_condition(f"id = :id{_text(operator)}")
-        keys = condition.range_in(definition.partition, definition.sort)
+        keys = condition.range_in(definition.keys[:1], definition.keys[1:])
         found = [
             key
             for key in sorted(items, key=lambda key: order(sort, key[1]), reverse=is_reverse)

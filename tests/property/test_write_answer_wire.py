@@ -35,7 +35,7 @@ def result_of(
     applied = Applied(
         existed=previous is not None, version=version, previous=previous, outcome=outcome
     )
-    return written(applied, ask, key=key.attributes)
+    return written(applied, ask, key=key.attributes, indexes=())
 
 
 def seen(result: WriteResult) -> object:

@@ -52,6 +52,8 @@ _SHAPES: Final = (
     "not-exists or size sort-twice twice two-names type unequal"
 )
 
+_TIED: Final = "pages[*all- pages[*keys- pages[exists pages[o pages[t paging a_key all_of filter_on"
+_FETCHED: Final = "*-d-* *a-d-* *z-x-* *-z-* *-x-* fetched total held-filter"
 _OF_ANY_TYPE: Final = "t-EQ-* z-EQ-* l-EQ-* m-EQ-* l-NE-* m-NE-* l-CONTAINS-BOOL* l-CONTAINS-NULL*"
 _ORDERING: Final = "LT LE GT GE IN BETWEEN BEGINS_WITH"
 _UNSORTED: Final = "BOOL NULL SS NS BS M L"
@@ -67,9 +69,7 @@ DYNALITE_DIFFERS: Final[tuple[Difference, ...]] = (
     Difference(
         cases=(
             "test_aws_cli.py::test_what_is_told_of_a_table_and_the_account",
-            "test_describe_continuous_backups.py::*",
-            "test_describe_endpoints.py::*",
-            "test_describe_limits.py::*",
+            *(f"test_describe_{n}.py::*" for n in ("continuous_backups", "endpoints", "limits")),
         ),
         why="knows neither DescribeContinuousBackups nor DescribeLimits nor DescribeEndpoints",
         source=f"{_API}, Actions",
@@ -84,6 +84,29 @@ DYNALITE_DIFFERS: Final[tuple[Difference, ...]] = (
         ),
         why="says of a syntax error what its parser generator says",
         source=f"{_PARITY}/tier3/error-messages/updateItem.test.ts, getItem.test.ts",
+    ),
+    Difference(
+        cases=tuple(f"test_*_index.py::test_{case}*" for case in _TIED.split()),
+        why="puts entries of equal index keys in the order of a hash of the table's",
+        source="Amazon DynamoDB Developer Guide, LSI.html, which promises no order of them",
+        is_partial=True,
+    ),
+    Difference(
+        cases=tuple(f"test_query_index.py::test_pages[{case}*" for case in _FETCHED.split()),
+        why="fetches nothing for a projection, and charges all that is fetched together",
+        source=f"{_API}, Query, Select; its own test/query.js of 2014",
+        is_partial=True,
+    ),
+    Difference(
+        cases=("*_index*.py::test_refusals[filter-on-*not-held*",),
+        why="lets a filter look for what an index does not hold",
+        source="sensedeep/dynamodb-onetable issue 377",
+    ),
+    Difference(
+        cases=("test_local_index_writes.py::*",),
+        why="charges no write to an index, and knows no item collections",
+        source="Amazon DynamoDB Developer Guide, LSI.html; conformance itemCollectionMetrics",
+        is_partial=True,
     ),
     Difference(
         cases=("*::*[condition-update-function]",),

@@ -41,6 +41,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "PN": {"p": "S", "c": "N"},
     "PB": {"p": "S", "c": "B"},
     "INDEXED": {"p": "S", "c": "S"},
+    "LOCAL": {"p": "S", "c": "S"},
 }
 # <INDEXED> has a global index `gsi` on x (S), y (N), and a local one, `lsi`, on z (N).
 INDEXES: Final[Mapping[str, Any]] = {
@@ -72,6 +73,33 @@ INDEXES: Final[Mapping[str, Any]] = {
         }
     ],
 }
+
+
+def _local(name: str, sort: str, **projection: Any) -> dict[str, Any]:
+    return {
+        "IndexName": name,
+        "KeySchema": [
+            {"AttributeName": "p", "KeyType": "HASH"},
+            {"AttributeName": sort, "KeyType": "RANGE"},
+        ],
+        "Projection": projection,
+    }
+
+
+# <LOCAL> has local indexes of every projection: on z (N), x (S), b (B), and its own sort key.
+LOCALS: Final[Mapping[str, Any]] = {
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": kind}
+        for name, kind in {"p": "S", "c": "S", "z": "N", "x": "S", "b": "B"}.items()
+    ],
+    "LocalSecondaryIndexes": [
+        _local("all", "z", ProjectionType="ALL"),
+        _local("keys", "x", ProjectionType="KEYS_ONLY"),
+        _local("some", "b", ProjectionType="INCLUDE", NonKeyAttributes=["a"]),
+        _local("same", "c", ProjectionType="INCLUDE", NonKeyAttributes=["a"]),
+    ],
+}
+_MORE: Final[Mapping[str, Mapping[str, Any]]] = {"INDEXED": INDEXES, "LOCAL": LOCALS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +151,8 @@ class Tables:
             return
         names = {symbol: f"{self.prefix}.shared-{symbol}" for symbol in TABLES}
         for symbol, keys in TABLES.items():
-            indexes = INDEXES if symbol == "INDEXED" else {}
-            self.dynamodb.do("CreateTable", {**definition(names[symbol], keys), **indexes})
+            more = _MORE.get(symbol, {})
+            self.dynamodb.do("CreateTable", {**definition(names[symbol], keys), **more})
         for name in names.values():
             self.wait_active(name)
         self.names = names | {"GONE": f"{self.prefix}.gone"}

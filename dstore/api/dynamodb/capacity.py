@@ -8,9 +8,12 @@ Source: DynamoDB developer guide, "DynamoDB read and write operations".
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import KIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 READ_UNIT_BYTES: Final = 4 * KIB
 WRITE_UNIT_BYTES: Final = 1 * KIB
@@ -40,17 +43,36 @@ def is_wanted(mode: str | None) -> bool:
     return mode is not None and mode != CapacityMode.NONE
 
 
-def consumed(table_name: str, *, units: float, mode: str | None) -> dict[str, Any] | None:
+def consumed(
+    table_name: str,
+    *,
+    units: float,
+    mode: str | None,
+    local: Mapping[str, float] | None = None,
+    other: Mapping[str, float] | None = None,
+) -> dict[str, Any] | None:
     """Make a ConsumedCapacity; None if the request did not ask for it.
 
     Args:
         table_name: as the request named the table; an ARN comes back as an ARN.
-        units: of `read_units` or `write_units`, or a sum of them.
+        units: of the table, of `read_units` or `write_units`, or a sum of them.
         mode: the request's ReturnConsumedCapacity.
+        local: the units of local indexes by name, those that were touched.
+        other: the same of global ones.
     """
     if not is_wanted(mode):
         return None
-    capacity: dict[str, Any] = {"TableName": table_name, "CapacityUnits": units}
+    local, other = local or {}, other or {}
+    total = units + sum(local.values()) + sum(other.values())
+    capacity: dict[str, Any] = {"TableName": table_name, "CapacityUnits": total}
     if mode == CapacityMode.INDEXES:
         capacity["Table"] = {"CapacityUnits": units}
+        for member, by_index in (
+            ("LocalSecondaryIndexes", local),
+            ("GlobalSecondaryIndexes", other),
+        ):
+            if by_index:
+                capacity[member] = {
+                    name: {"CapacityUnits": each} for name, each in by_index.items()
+                }
     return capacity

@@ -9,11 +9,15 @@ from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import misfit_error
 from dstore.api.dynamodb.return_values import ask_of, collection_metrics
 from dstore.base.limits import ITEM_BYTES_MAX
+from dstore.model.errors import RefusalKind, Refused
 from dstore.model.values import Item, item_bytes
-from dstore.service.item_writes import ItemMisfit
+from dstore.service.item_writes import ItemMisfit, Misfit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dstore.api.dynamodb.action import Call
+    from dstore.model.tables import TableDefinition
     from dstore.service.items import ItemKey
     from dstore.service.mutations import ItemMutation
     from dstore.service.write_answers import Written
@@ -40,18 +44,45 @@ async def write_item(call: Call, key: ItemKey, mutation: ItemMutation) -> dict[s
         )
     except ItemMisfit as misfit:
         raise misfit_error(misfit) from None
+    except Refused as refused:
+        if refused.kind is not RefusalKind.TOO_LARGE or call.action != "UpdateItem":
+            raise
+        raise misfit_error(ItemMisfit(Misfit.TOO_LARGE)) from None  # with its indexes' entries
     answer: dict[str, Any] = {}
     if done.attributes is not None:
         answer["Attributes"] = done.attributes
     if ask.is_counted:
-        mode, units = members["ReturnConsumedCapacity"], written_units(done)
-        answer["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
-    metrics = collection_metrics(key, members.get("ReturnItemCollectionMetrics"))
+        answer["ConsumedCapacity"] = consumed_by_writes(
+            members["TableName"],
+            key.table.definition,
+            [done],
+            mode=members["ReturnConsumedCapacity"],
+        )
+    metrics = collection_metrics(key, members.get("ReturnItemCollectionMetrics"), done)
     if metrics is not None:
         answer["ItemCollectionMetrics"] = metrics
     return answer
 
 
-def written_units(done: Written) -> float:
-    """Count what a write costs whose sizes were asked for: the larger of the two."""
-    return write_units(max(done.before_bytes, done.after_bytes))
+def consumed_by_writes(
+    table_name: str, definition: TableDefinition, done: Iterable[Written], *, mode: str | None
+) -> dict[str, Any] | None:
+    """Make the ConsumedCapacity of writes of one table, whose sizes were asked for.
+
+    The table is charged for the larger one of an item's sizes before and after, each index for what
+    changes in it.
+    """
+    units = 0.0
+    by_index: dict[str, float] = {}
+    for each in done:
+        units += write_units(max(each.before_bytes, each.after_bytes))
+        for name, count in each.index_units.items():
+            by_index[name] = by_index.get(name, 0.0) + count
+    local = {index.name for index in definition.settings.local_indexes}
+    return consumed(
+        table_name,
+        units=units,
+        mode=mode,
+        local={name: each for name, each in by_index.items() if name in local},
+        other={name: each for name, each in by_index.items() if name not in local},
+    )

@@ -134,6 +134,14 @@ def too_long(*, is_partition: bool) -> AwsError:
     return validation(_PARTITION_TOO_LONG if is_partition else _SORT_TOO_LONG)
 
 
+def check_index_attribute(given: Item, key: KeyAttribute, *, is_partition: bool) -> None:
+    """Refuse a map whose attribute cannot be that key of an index.
+
+    Raises: AwsError: ValidationException; it is of another type, empty or too long.
+    """
+    _matching(given, key, bytes_max=PARTITION_KEY_BYTES_MAX if is_partition else SORT_KEY_BYTES_MAX)
+
+
 def _matching(given: Item, key: KeyAttribute, *, bytes_max: int) -> KeyValue:
     attribute = given.get(key.name)
     if attribute is None or key.kind not in attribute:

@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dstore.api.dynamodb.attributes import check_attribute
-from dstore.api.dynamodb.capacity import consumed, is_wanted, read_units
 from dstore.api.dynamodb.errors import AwsError, validation
 from dstore.api.dynamodb.index_key_values import index_key_names
+from dstore.api.dynamodb.page_targets import INVALID_START, consumed_by, read_from, start_at
 from dstore.base.limits import LOOP_BYTES_MAX
 from dstore.base.threads import in_thread
 from dstore.expressions import Condition, Projection
-from dstore.service.items import key_attributes, key_names
+from dstore.service.items import key_names
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Call, Members, Reply
-    from dstore.model.ranges import Table
+    from dstore.api.dynamodb.page_targets import Target
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Item
     from dstore.service.queries import ItemPage, PageAsk
-
-INVALID_START: Final = "The provided starting key is invalid"
 
 _encode: Final = msgspec.json.Encoder().encode
 _COUNT: Final = "COUNT"
@@ -84,26 +82,6 @@ def check_select(members: Members, *, prefix: str = "") -> None:
         raise validation(f"{select} can be used only when Querying using an IndexName")
 
 
-def check_index(members: Members, definition: TableDefinition) -> None:
-    """Refuse an index: in AWS's words what AWS refuses, and in dStore's the rest.
-
-    Raises: AwsError: ValidationException.
-    """
-    name = members.get("IndexName")
-    if name is None:
-        return
-    settings = definition.settings
-    if all(index.name != name for index in settings.indexes):
-        raise validation(f"The table does not have the specified index: {name}")
-    is_global = any(index.name == name for index in settings.global_indexes)
-    if is_global and members.get("ConsistentRead"):
-        raise validation("Consistent reads are not supported on global secondary indexes")
-    raise validation(
-        f"dStore keeps no secondary indexes yet, and cannot read {name}: read the table itself, "
-        "by leaving IndexName out"
-    )
-
-
 def check_paths(definition: TableDefinition, *expressions: Condition | Projection | None) -> None:
     """Refuse expressions that look into key attributes, of the table or of an index.
 
@@ -116,31 +94,27 @@ def check_paths(definition: TableDefinition, *expressions: Condition | Projectio
             )
 
 
-async def page_reply(call: Call, table: Table, ask: PageAsk) -> Reply:
+async def page_reply(call: Call, target: Target, ask: PageAsk) -> Reply:
     """Read a page and make the answer; a long one is encoded in a thread.
 
     `ask` says whether it is eventual, as the request's ConsistentRead does.
     """
     # No name is kept for the page: a megabyte of items takes the loop a while to give back.
-    page = call.cases.walks.page(table, ask)
-    reply, is_long = _reply_of(call.members, table.definition, await page)
+    page = call.cases.walks.page(read_from(call, target), ask)
+    reply, is_long = _reply_of(call.members, target, await page)
     return await in_thread(partial(_encoded, reply)) if is_long else reply
 
 
-def _reply_of(
-    members: Members, definition: TableDefinition, page: ItemPage
-) -> tuple[dict[str, Any], bool]:
+def _reply_of(members: Members, target: Target, page: ItemPage) -> tuple[dict[str, Any], bool]:
     """Make the answer. Returns: it, and whether its items are many or large."""
     reply: dict[str, Any] = {"Count": page.count, "ScannedCount": page.scanned_count}
     if page.items is not None:
         reply["Items"] = page.items
     if page.last is not None:
-        reply["LastEvaluatedKey"] = key_attributes(definition, page.last)
-    mode = members.get("ReturnConsumedCapacity")
-    if is_wanted(mode):
-        is_consistent = members.get("ConsistentRead") or False
-        units = read_units(page.evaluated_bytes, consistent=is_consistent)
-        reply["ConsumedCapacity"] = consumed(members["TableName"], units=units, mode=mode)
+        reply["LastEvaluatedKey"] = start_at(page.last, target)
+    capacity = consumed_by(members, target, page)
+    if capacity is not None:
+        reply["ConsumedCapacity"] = capacity
     return reply, bool(page.items) and page.evaluated_bytes > LOOP_BYTES_MAX
 
 

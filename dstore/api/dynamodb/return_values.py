@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.api.dynamodb.capacity import is_wanted
 from dstore.api.dynamodb.errors import validation
+from dstore.base.limits import MIB
 from dstore.service.write_answers import NOTHING_ASKED, ReturnValues, WriteAsk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dstore.service.items import ItemKey
+    from dstore.service.write_answers import Written
 
-_SIZE_RANGE_GB: Final = (0.0, 1.0)
+_SIZE: Final = "SIZE"
+_GB_BYTES: Final = 1_024 * MIB
 
 
 def check_old_only(mode: str | None) -> None:
@@ -26,21 +29,23 @@ def ask_of(members: Mapping[str, Any]) -> WriteAsk:
     """Tell what a request wants to hear of its write."""
     returns = members.get("ReturnValues")
     is_counted = is_wanted(members.get("ReturnConsumedCapacity"))
-    if not is_counted and (returns is None or returns == ReturnValues.NONE):
+    is_measured = members.get("ReturnItemCollectionMetrics") == _SIZE
+    if not (is_counted or is_measured) and (returns is None or returns == ReturnValues.NONE):
         return NOTHING_ASKED
-    return WriteAsk(ReturnValues(returns or ReturnValues.NONE), is_counted)
+    return WriteAsk(ReturnValues(returns or ReturnValues.NONE), is_counted, is_measured)
 
 
-def collection_metrics(key: ItemKey, mode: str | None) -> dict[str, Any] | None:
+def collection_metrics(key: ItemKey, mode: str | None, done: Written) -> dict[str, Any] | None:
     """Make ItemCollectionMetrics; None if not asked for, or if the table has no local index.
 
-    A collection is said to be below 1 GB: nothing counts it, and nothing bounds it.
+    The size is told as the whole gigabytes between which it is.
+    Source: paritysuite/dynamodb-conformance, tests/tier1/putItem/itemCollectionMetrics.test.ts.
     """
     definition = key.table.definition
-    if mode != "SIZE" or not definition.settings.local_indexes:
+    if mode != _SIZE or not definition.settings.local_indexes:
         return None
-    name = definition.partition.name
+    name, size_gb = definition.partition.name, done.collection_bytes // _GB_BYTES
     return {
         "ItemCollectionKey": {name: key.attributes[name]},
-        "SizeEstimateRangeGB": _SIZE_RANGE_GB,
+        "SizeEstimateRangeGB": (float(size_gb), float(size_gb + 1)),
     }

@@ -21,6 +21,24 @@ TABLE = {
             {"AttributeName": "sk", "AttributeType": "N"},
             {"AttributeName": "of_an_index", "AttributeType": "S"},
         ],
+        "LocalSecondaryIndexes": [
+            {
+                "IndexName": "by-it",
+                "KeySchema": [
+                    {"AttributeName": "pk", "KeyType": "HASH"},
+                    {"AttributeName": "of_an_index", "KeyType": "RANGE"},
+                ],
+            }
+        ],
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": "of-many",
+                "KeySchema": [
+                    {"AttributeName": "sk", "KeyType": "HASH"},
+                    {"AttributeName": "of_an_index", "KeyType": "HASH"},
+                ],
+            }
+        ],
         "ItemCount": 7,
     }
 }

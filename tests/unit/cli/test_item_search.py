@@ -308,3 +308,47 @@ def test_printed_items_are_harmless_to_a_terminal(
     """Elsewhere they are byte for byte what is stored."""
     answer(server, {"Items": [{"a": {"S": "x\u202ey"}}], "Count": 1})
     assert run("item", "scan", "people").stdout == '{"a":"x\u202ey"}\n'
+
+
+def test_query_by_an_index(server: FakeServer, run: Run) -> None:
+    """The index says what its keys are; it is read as it can be, unless the user says how."""
+    answer(server, TABLE, page(1), TABLE, page(1))
+    run(
+        "item", "query", "people", "--index", "by-it", "--where", "pk=a", "--where", "of_an_index=5"
+    )
+    members = calls(server)[1][1]
+    assert members["IndexName"] == "by-it"
+    assert members["ExpressionAttributeValues"] == {":key0": {"S": "a"}, ":key1": {"S": "5"}}
+    assert members["ConsistentRead"] is False
+    wheres = ("--where", "pk=a", "--consistency", "strong")
+    run("item", "query", "people", "--index", "by-it", *wheres)
+    assert calls(server)[-1][1]["ConsistentRead"] is True
+
+
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [
+        ("no", "There is no index no; the table's indexes: by-it, of-many."),
+        ("of-many", "of-many has keys of several attributes: give --key-condition."),
+    ],
+)
+def test_an_index_that_where_cannot_ask(
+    server: FakeServer, run: Run, index: str, text: str
+) -> None:
+    """There is none of that name, or one key is more than one attribute."""
+    answer(server, TABLE)
+    result = run("item", "query", "people", "--index", index, "--where", "pk=a")
+    assert result.exit_code == ExitCode.USAGE
+    assert text in result.stderr
+
+
+def test_scan_of_an_index(server: FakeServer, run: Run) -> None:
+    """Its name goes with the request."""
+    answer(server, page(1))
+    run("item", "scan", "people", "--index", "by-it", "--count")
+    assert calls(server)[0][1] == {
+        "TableName": "people",
+        "IndexName": "by-it",
+        "Select": "COUNT",
+        "ConsistentRead": False,
+    }

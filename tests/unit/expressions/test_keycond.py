@@ -40,9 +40,13 @@ def key_condition(text: str) -> KeyCondition:
     return Expressions({"#p": "pk"}, VALUES).key_condition(text)
 
 
+def keys_of(sort: KeyAttribute | None) -> tuple[KeyAttribute, ...]:
+    return () if sort is None else (sort,)
+
+
 def range_said(text: str, sort: KeyAttribute | None) -> str:
     try:
-        key_condition(text).range_in(PK, sort)
+        key_condition(text).range_in((PK,), keys_of(sort))
     except ExpressionError as error:
         return sentence(error)
     return ""
@@ -209,15 +213,14 @@ Bounds = tuple[object, bool, object, bool, object]
 )
 def test_range(text: str, sort: KeyAttribute | None, bounds: Bounds | None) -> None:
     """A comparison reads the same from either side (ExtendDB/extenddb#111 quotes AWS)."""
-    found: KeyRange = key_condition(text).range_in(PK, sort)
-    assert found.partition == P
+    found: KeyRange = key_condition(text).range_in((PK,), keys_of(sort))
+    assert found.partition == (P,)
     if bounds is None:
-        assert found.sort is None
+        assert found.sorts == ()
     else:
         assert sort is not None
-        assert found.sort is not None
-        assert found.sort.kind is sort.kind
-        part = found.sort
+        [part] = found.sorts
+        assert part.kind is sort.kind
         assert bounds == (
             part.low,
             part.low_included,
@@ -239,8 +242,7 @@ def test_range(text: str, sort: KeyAttribute | None, bounds: Bounds | None) -> N
 )
 def test_range_holds(text: str, inside: list[str], outside: list[str]) -> None:
     """ExclusiveStartKey must satisfy the sort condition; the range can tell."""
-    found = key_condition(f"pk = :p AND {text}").range_in(PK, SK).sort
-    assert found is not None
+    [found] = key_condition(f"pk = :p AND {text}").range_in((PK,), (SK,)).sorts
     assert all(found.holds({"S": key}) for key in inside)
     assert not any(found.holds({"S": key}) for key in outside)
     assert not found.holds({"N": "1"})

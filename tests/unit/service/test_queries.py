@@ -80,7 +80,7 @@ def test_query_without_a_sort_condition_covers_its_partition() -> None:
     """Keys of other partitions are outside, whatever hash they have."""
     definition = a_table().definition
     condition = Expressions(None, {":id": {"S": "a"}}).key_condition("id = :id")
-    keys = condition.range_in(definition.partition, definition.sort)
+    keys = condition.range_in(definition.keys[:1], definition.keys[1:])
     prefix = partition_prefix((KeyKind.STRING, "a"))
     expected = Span(low=prefix, high=prefix_end(prefix), is_reverse=True)
     assert query_span(keys, is_reverse=True) == expected

@@ -10,12 +10,12 @@ import msgspec
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
 from dstore.api.dynamodb.attributes import SEVERAL, check_item
-from dstore.api.dynamodb.capacity import consumed, is_wanted
+from dstore.api.dynamodb.capacity import is_wanted
 from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.index_key_values import check_index_keys
-from dstore.api.dynamodb.item_answers import check_put_size, written_units
+from dstore.api.dynamodb.item_answers import check_put_size, consumed_by_writes
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_batched_item, key_of_map
-from dstore.api.dynamodb.return_values import collection_metrics
+from dstore.api.dynamodb.return_values import ask_of, collection_metrics
 from dstore.api.dynamodb.shapes import ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.limits import BATCH_WRITES_MAX
@@ -24,15 +24,13 @@ from dstore.model.errors import Unavailable
 from dstore.model.values import Item
 from dstore.service.batches import BatchedWrite, write_batch
 from dstore.service.item_writes import delete, put
-from dstore.service.write_answers import WriteAsk
+from dstore.service.write_answers import NOTHING_ASKED, WriteAsk
 
 if TYPE_CHECKING:
     from dstore.model.ranges import Table
     from dstore.model.tables import TableId
     from dstore.service.write_answers import Written
     from dstore.storage.requests import RequestName
-
-_COUNTED: Final = WriteAsk(is_counted=True)
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,22 +60,35 @@ def _told(call: Call, done: list[tuple[_Asked, Written]]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     mode = call.members.get("ReturnConsumedCapacity")
     if is_wanted(mode):
-        units: dict[str, float] = {}
+        by_table: dict[str, list[tuple[_Asked, Written]]] = {}
         for each, answer in done:
-            units[each.name] = units.get(each.name, 0.0) + written_units(answer)
+            by_table.setdefault(each.name, []).append((each, answer))
         told["ConsumedCapacity"] = [
-            consumed(name, units=sum_units, mode=mode) for name, sum_units in units.items()
+            consumed_by_writes(
+                name,
+                written[0][0].write.key.table.definition,
+                [answer for _, answer in written],
+                mode=mode,
+            )
+            for name, written in by_table.items()
         ]
     wanted = call.members.get("ReturnItemCollectionMetrics")
     if wanted is not None:
-        metrics: dict[str, list[dict[str, Any]]] = {}
-        for each, _ in done:
-            of_item = collection_metrics(each.write.key, wanted)
-            if of_item is not None and of_item not in metrics.setdefault(each.name, []):
-                metrics[each.name].append(of_item)
-        if metrics:
-            told["ItemCollectionMetrics"] = metrics
+        told |= _measured(done, wanted)
     return told
+
+
+def _measured(done: list[tuple[_Asked, Written]], mode: str) -> dict[str, Any]:
+    """Make ItemCollectionMetrics, each collection once, as it is behind the last of its writes."""
+    largest: dict[tuple[str, bytes], Any] = {}
+    for each, answer in done:
+        of_item = collection_metrics(each.write.key, mode, answer)
+        if of_item is not None:
+            largest[each.name, msgspec.json.encode(of_item["ItemCollectionKey"])] = of_item
+    metrics: dict[str, list[dict[str, Any]]] = {}
+    for (name, _), of_item in largest.items():
+        metrics.setdefault(name, []).append(of_item)
+    return {"ItemCollectionMetrics": metrics} if metrics else {}
 
 
 def _plan(call: Call) -> list[_Asked]:
@@ -91,7 +102,8 @@ def _plan(call: Call) -> list[_Asked]:
     count = sum(map(len, checked.values()))
     if count > BATCH_WRITES_MAX:
         raise validation("Too many items requested for the BatchWriteItem call")
-    ask = _COUNTED if is_wanted(call.members.get("ReturnConsumedCapacity")) else None
+    ask: WriteAsk | None = ask_of(call.members)
+    ask = None if ask is NOTHING_ASKED else ask
     asked: list[_Asked] = []
     seen: set[tuple[TableId, bytes]] = set()  # a table may come by its name and by its ARN
     for name, values in checked.items():

@@ -20,27 +20,29 @@ from dstore.api.dynamodb.former_members import (
     read_filter,
     read_key_conditions,
 )
-from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.page_requests import (
-    INVALID_START,
-    check_index,
     check_paths,
     check_select,
     is_count,
     page_reply,
     start_of,
 )
+from dstore.api.dynamodb.page_targets import (
+    Target,
+    check_held,
+    check_start_keys,
+    place_of,
+    target_of,
+)
 from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
 from dstore.base.threads import in_thread_if
-from dstore.model.keys import partition_prefix
-from dstore.service.items import key_names
+from dstore.model.index_rows import partition_of
 from dstore.service.queries import PageAsk, query_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
     from dstore.expressions import Condition, KeyCondition, KeyRange, Projection
-    from dstore.model.ranges import Table
     from dstore.model.values import Item
 
 _EXPRESSIONS: Final = ExpressionMembers(
@@ -58,11 +60,11 @@ _ERROR_PREFIX: Final = "1 validation error detected: "
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    table, ask = await in_thread_if(call.is_large, partial(_plan, call))
-    return await page_reply(call, table, ask)
+    target, ask = await in_thread_if(call.is_large, partial(_plan, call))
+    return await page_reply(call, target, ask)
 
 
-def _plan(call: Call) -> tuple[Table, PageAsk]:
+def _plan(call: Call) -> tuple[Target, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _check_limit(members.get("Limit"))
@@ -76,23 +78,28 @@ def _plan(call: Call) -> tuple[Table, PageAsk]:
     check_select(members, prefix=_ERROR_PREFIX)
     table = table_of(call, members["TableName"])
     definition = table.definition
-    check_index(members, definition)
-    behind = None if start is None else _key_of_start(start, table)
-    keys = condition.range_in(definition.partition, definition.sort)
+    target = target_of(members, table)
+    if start is not None:
+        check_start_keys(start, target)
+    keys = condition.range_in(target.partition_keys, target.sort_keys)
+    behind = None if start is None else place_of(start, target)
     if start is not None and behind is not None:
-        _check_start(start, table=table, keys=keys, rid_id=behind)
+        _check_start(start, target=target, keys=keys, place=behind)
     check_paths(definition, projection)
     if kept is not None:
-        kept.check_avoids_keys(key_names(definition))
-        check_paths(definition, kept)
+        kept.check_avoids_keys(target.key_names)
+    check_held(members, target, kept=kept, projection=projection)
+    check_paths(definition, kept)
     span = query_span(keys, is_reverse=members.get("ScanIndexForward") is False)
-    return table, PageAsk(
+    return target, PageAsk(
         span=span if behind is None else span.behind(behind),
         limit=members.get("Limit"),
         filter=kept,
         projection=projection,
         is_count=is_count(members),
         is_eventual=not members.get("ConsistentRead"),
+        index=target.local_name,
+        is_fetching=target.is_fetching(members.get("Select"), projection),
     )
 
 
@@ -129,25 +136,17 @@ def _check_together(members: Members) -> None:
     (_EXPRESSIONS_BESIDE if is_beside else _EXPRESSIONS).check_together(members)
 
 
-def _key_of_start(start: Item, table: Table) -> bytes:
-    """Read ExclusiveStartKey as a key of the table. Raises: AwsError: it is none."""
-    names = key_names(table.definition)
-    if len(start) != len(names) or not start.keys() >= set(names):
-        raise validation(INVALID_START)
-    return key_of_map(start, table).rid_id
-
-
-def _check_start(start: Item, *, table: Table, keys: KeyRange, rid_id: bytes) -> None:
+def _check_start(start: Item, *, target: Target, keys: KeyRange, place: bytes) -> None:
     """Refuse a starting key that the query itself could not have come to."""
-    is_same_partition = rid_id.startswith(partition_prefix(keys.partition))
-    sort = table.definition.sort
-    if keys.sort is None or sort is None:
+    is_same_partition = place.startswith(partition_of(keys.partition))
+    if not keys.sorts:
         if not is_same_partition:
             raise validation(
                 "The provided starting key is outside query boundaries based on provided conditions"
             )
         return
-    if not keys.sort.holds(start[sort.name]):
+    sorts = zip(keys.sorts, target.sort_keys, strict=False)
+    if not all(sort.holds(start[key.name]) for sort, key in sorts):
         raise validation("The provided starting key does not match the range key predicate")
     if not is_same_partition:
         raise validation("The query can return at most one row and cannot be restarted")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
-from dstore.api.dynamodb.errors import AwsError, validation
+from dstore.api.dynamodb.errors import validation
 from dstore.api.dynamodb.expression_members import (
     ExpressionMembers,
     expressions_of,
@@ -15,15 +15,20 @@ from dstore.api.dynamodb.expression_members import (
     projection_of,
 )
 from dstore.api.dynamodb.former_members import read_attributes_to_get, read_filter
-from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.page_requests import (
-    INVALID_START,
-    check_index,
     check_paths,
     check_select,
     is_count,
     page_reply,
     start_of,
+)
+from dstore.api.dynamodb.page_targets import (
+    INVALID_START,
+    Target,
+    check_held,
+    check_start_keys,
+    place_of,
+    target_of,
 )
 from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
@@ -33,8 +38,6 @@ from dstore.service.queries import PageAsk, segment_span
 
 if TYPE_CHECKING:
     from dstore.api.dynamodb.action import Members, Reply
-    from dstore.model.ranges import Table
-    from dstore.model.values import Item
     from dstore.storage.range_scan import Span
 
 _EXPRESSIONS: Final = ExpressionMembers(
@@ -47,11 +50,11 @@ _SEGMENT: Final = of.Member("Segment", Integer(min=0, max=SCAN_SEGMENTS_MAX - 1)
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    table, ask = await in_thread_if(call.is_large, partial(_plan, call))
-    return await page_reply(call, table, ask)
+    target, ask = await in_thread_if(call.is_large, partial(_plan, call))
+    return await page_reply(call, target, ask)
 
 
-def _plan(call: Call) -> tuple[Table, PageAsk]:
+def _plan(call: Call) -> tuple[Target, PageAsk]:
     """Check the request in AWS's order."""
     members = call.members
     _EXPRESSIONS.check_together(members)
@@ -65,20 +68,25 @@ def _plan(call: Call) -> tuple[Table, PageAsk]:
     expressions.finish()
     check_select(members)
     table = table_of(call, members["TableName"])
-    check_index(members, table.definition)
+    target = target_of(members, table)
+    if start is not None and target.index is not None:
+        check_start_keys(start, target)
+    check_held(members, target, kept=kept, projection=projection)
     span = segment_span(segment, segments)
     if start is not None:
-        behind = _key_of_start(start, table)
+        behind = place_of(start, target)
         _check_start(behind, span, segment=segment, segments=segments)
         span = span.behind(behind)
     check_paths(table.definition, projection, kept)
-    return table, PageAsk(
+    return target, PageAsk(
         span=span,
         limit=members.get("Limit"),
         filter=kept,
         projection=projection,
         is_count=is_count(members),
         is_eventual=not members.get("ConsistentRead"),
+        index=target.local_name,
+        is_fetching=target.is_fetching(members.get("Select"), projection),
     )
 
 
@@ -103,14 +111,6 @@ def _segment_of(members: Members) -> tuple[int, int]:
             f"Segment: {segment} is not less than TotalSegments: {segments}"
         )
     return segment, segments
-
-
-def _key_of_start(start: Item, table: Table) -> bytes:
-    """Read ExclusiveStartKey as a key of the table. Raises: AwsError: it is none."""
-    try:
-        return key_of_map(start, table).rid_id
-    except AwsError as error:
-        raise validation(f"{INVALID_START}: {error.text}") from None
 
 
 def _check_start(rid_id: bytes, span: Span, *, segment: int, segments: int) -> None:
