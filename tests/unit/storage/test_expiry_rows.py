@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from dstore.model.expiry import ExpiryRule, expires_at_s
-from dstore.storage import expiry_rows, replica_copy, replica_log, sowing
+from dstore.storage import expiry_rows, log_reading, replica_copy, replica_log, sowing
 from dstore.storage.derived_rows import expiry_of
 from dstore.storage.entries import scan_entries
 from dstore.storage.expiry_rows import EXPIRY_ID, NO_EXPIRY, ExpiryState, advance
@@ -299,6 +299,10 @@ async def test_the_log_says_who_removed_it(tmp_path: Path) -> None:
             RecordKind.PUT,
             RecordKind.DELETE,
         ]
+        read = partial(
+            log_reading.read_window, after_seq=0, last_seq=None, records_max=9, bytes_max=9_999
+        )
+        assert (await file.look(read)).records == records  # global indexes are told as well
 
 
 async def test_what_is_due_and_what_comes_next(tmp_path: Path) -> None:
