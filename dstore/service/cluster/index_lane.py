@@ -201,6 +201,8 @@ class Lane:
             reader = await self._find()
             if reader is None:
                 raise _not_now("The index is not noted in the range yet.")
+        elif reader.formers:  # before anything is told: a child of this range has to name this one
+            await self._write(MemoChange(self._memo, memos.encode(reader)))
         self.reader, self.fed_seq = reader, reader.fed_seq
         self._scanned, self._scanned_items = reader.scanned, reader.scanned_items
 

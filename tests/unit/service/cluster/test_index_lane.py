@@ -32,6 +32,7 @@ from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
 from dstore.storage import log_reading, memos, range_log
 from dstore.storage.feeding import MemoChange
 from dstore.storage.log_reading import read_entries
+from dstore.storage.memos import Reader
 from dstore.storage.writes import Delete
 from dstore.topology import values
 from dstore.topology.coordinator import Revision
@@ -375,6 +376,31 @@ async def test_a_lane_goes_on_from_what_a_former_one_has_noted_late(tmp_path: Pa
 
 def _trimmed(connection: Any, *, seq: int) -> None:
     connection.execute("DELETE FROM log WHERE SEQ <= ?", (seq,))
+
+
+async def test_a_child_of_a_split_names_itself_before_it_tells_anything(tmp_path: Path) -> None:
+    """Else its own children would not know it, and what comes late of it would be taken."""
+    async with a_world(tmp_path) as world:
+        await world.change(5)
+        name = memos.reader_name(INDEX.table_id)
+        seq = world.base._writer.end.seq
+        of_parent = Reader(range_id="parent", names=("state",), begun_seq=seq, fed_seq=seq)
+        await world.base.change(partial(memos.take, rows=[(name, memos.encode(of_parent))]))
+        noted: list[Reader] = []
+        take = world.take
+
+        async def look(request: FeedRange) -> RowsTaken:
+            value = await world.base.look(partial(memos.get, name=name))
+            noted.append(msgspec.msgpack.decode(value or b"", type=Reader))
+            return await take(request)
+
+        with patch.object(world, "take", look):
+            async with running(world.lane()) as lane:
+                async with asyncio.timeout(10):
+                    while not noted:
+                        lane.heard()
+                        await asyncio.sleep(0.005)
+        assert (noted[0].range_id, noted[0].formers) == (world.base.path.stem, ("parent",))
 
 
 async def test_rows_are_not_made_on_the_event_loop(tmp_path: Path) -> None:
