@@ -114,7 +114,7 @@ def main() -> None:
                 number += 1
                 kill_s = random.uniform(0.5, 1.0) * ROUND_S if number % 2 == 0 else None
                 for writer in writers:
-                    writer.deletes = number % 2 == 0  # else files grow, which is another matter
+                    writer.deletes = number % 4 == 0  # else files grow, another matter
                 _round(server, writers, kill_s=kill_s)
                 print(f"round {number}: {_told(writers)}")
             server.kill()
