@@ -31,7 +31,7 @@ from dstore.service.cluster import index_lane
 from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
 from dstore.storage import log_reading, memos, range_log
 from dstore.storage.feeding import MemoChange
-from dstore.storage.log_reading import read_entries
+from dstore.storage.log_reading import EntryPage, read_entries
 from dstore.storage.memos import Reader
 from dstore.storage.writes import Delete
 from dstore.topology import values
@@ -164,8 +164,8 @@ class World:
         (low, high), file = self.random.choice(list(self.ranges.items()))
         at = self.random.randrange(low + 1, high)
         del self.ranges[low, high]
-        entries = await file.look(partial(read_entries, after=b"", entries_max=999, bytes_max=9**9))
-        kept = await file.look(partial(memos.page, after="", limit=999))
+        # Between two batches: what a lane that was cancelled has told may still be on its way.
+        entries, kept = await file.change(_all)
         for bounds in ((low, at - 1), (at, high)):
             child = await self.stored.open(await self.stored.new_range())
             for rid_id, entry in entries.entries:
@@ -206,6 +206,14 @@ class World:
             while not lane.is_filled or lane.lag_records:
                 lane.heard()
                 await asyncio.sleep(0.005)
+
+
+def _all(connection: Any) -> tuple[EntryPage, tuple[memos.MemoRow, ...]]:
+    """Read entries and memos, all as of one moment."""
+    connection.execute("ROLLBACK")
+    page = read_entries(connection, after=b"", entries_max=999, bytes_max=9**9)
+    connection.execute("BEGIN IMMEDIATE")
+    return page, memos.page(connection, after="", limit=999)
 
 
 @asynccontextmanager
