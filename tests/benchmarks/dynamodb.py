@@ -22,7 +22,7 @@ from statistics import median
 from typing import Final
 
 from dstore.security.credentials import AccessKey, AccessKeyId
-from tests.benchmarks import dynamodb_expiry
+from tests.benchmarks import dynamodb_expiry, dynamodb_indexes
 from tests.benchmarks.dynamodb_endpoint import Endpoint
 from tests.benchmarks.dynamodb_workloads import ITEM_BYTES, KEYS, WORKLOADS, Workload, check, seed
 from tests.benchmarks.profiler import recording, summary
@@ -55,8 +55,8 @@ def main() -> None:
         )
         for line in _table(options, runs):
             print(line)
-        if dynamodb_expiry.NAME in options.only and endpoints[0].name == "dstore":
-            for line in dynamodb_expiry.lines(endpoints[0], directory, seconds=options.seconds):
+        if endpoints[0].name == "dstore":
+            for line in _lines_of_its_own(endpoints[0], options, directory):
                 print(line, flush=True)
         print(f"sha256 of 1 KB at the end: {_sha256_us():.2f} µs", flush=True)
         if options.profile is not None:
@@ -64,11 +64,15 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    names = [*(workload.name for workload in WORKLOADS), dynamodb_expiry.NAME]
+    alone = (dynamodb_expiry.NAME, dynamodb_indexes.COST, dynamodb_indexes.ADDING)
+    names = [*(workload.name for workload in WORKLOADS), *alone]
     parser = argparse.ArgumentParser(prog="scripts/bench dynamodb", description=__doc__)
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", type=_names_of(names), default=names, help=",".join(names))
+    usual = [name for name in names if name != dynamodb_indexes.ADDING]  # which takes minutes
+    parser.add_argument(
+        "--only", type=_names_of(names), default=usual, help=f"of {','.join(names)}"
+    )
     parser.add_argument(
         "--servers", type=_names_of(list(SERVERS)), default=list(SERVERS), help=",".join(SERVERS)
     )
@@ -96,6 +100,21 @@ def _names_of(known: list[str]) -> Callable[[str], list[str]]:
     return names
 
 
+def _lines_of_its_own(
+    dstore: Endpoint, options: argparse.Namespace, directory: Path
+) -> Iterator[str]:
+    """Measure what is compared with dStore itself."""
+    seconds = options.seconds
+    if dynamodb_expiry.NAME in options.only:
+        yield from dynamodb_expiry.lines(dstore, directory, seconds=seconds)
+    if dynamodb_indexes.COST in options.only:
+        yield from dynamodb_indexes.cost_lines(
+            dstore, directory, seconds=seconds, rounds=options.rounds
+        )
+    if dynamodb_indexes.ADDING in options.only:
+        yield from dynamodb_indexes.adding_lines(dstore, directory, seconds=seconds)
+
+
 @contextmanager
 def _started(name: str, directory: Path) -> Iterator[Endpoint]:
     if name == "dynalite":
@@ -109,7 +128,13 @@ def _started(name: str, directory: Path) -> Iterator[Endpoint]:
         key = AccessKey(
             id=AccessKeyId(env["AWS_ACCESS_KEY_ID"]), secret=env["AWS_SECRET_ACCESS_KEY"]
         )
-        yield Endpoint(name=name, url=env["DSTORE_URL"], key=key, pid=server.pid)
+        yield Endpoint(
+            name=name,
+            url=env["DSTORE_URL"],
+            key=key,
+            pid=server.pid,
+            admin_url=env["DSTORE_ADMIN_URL"],
+        )
         server.stop()
 
 

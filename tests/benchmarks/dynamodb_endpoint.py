@@ -19,6 +19,31 @@ _POLL_S: Final = 0.05
 _ACTIVE_S: Final = 10.0
 
 
+INDEX: Final = "of-benchmark"
+
+
+def schema_of(keys: dict[str, str]) -> list[dict[str, str]]:
+    """Write a key schema; `keys` are attribute → kind, the partition key first."""
+    return [
+        {"AttributeName": attribute, "KeyType": role}
+        for attribute, role in zip(keys, ("HASH", "RANGE"), strict=False)
+    ]
+
+
+def definitions_of(keys: dict[str, str]) -> list[dict[str, str]]:
+    """Write the definitions of attributes."""
+    return [{"AttributeName": a, "AttributeType": kind} for a, kind in keys.items()]
+
+
+def index_of(keys: dict[str, str]) -> dict[str, Any]:
+    """Write a global index of these keys that holds all attributes."""
+    return {
+        "IndexName": INDEX,
+        "KeySchema": schema_of(keys),
+        "Projection": {"ProjectionType": "ALL"},
+    }
+
+
 class Unanswered(Exception):
     """The endpoint refused what the benchmark needs; the message is its answer."""
 
@@ -32,12 +57,14 @@ class Endpoint:
         url: scheme, host and port.
         key: signs.
         pid: of its process, for the profiler.
+        admin_url: where dStore tells its metrics.
     """
 
     name: str
     url: str
     key: AccessKey = field(repr=False)
     pid: int
+    admin_url: str | None = None
 
     @property
     def host(self) -> str:
@@ -65,20 +92,29 @@ class Endpoint:
         decoded: dict[str, Any] = json.loads(said)
         return decoded
 
-    def make_table(self, name: str, keys: dict[str, str]) -> None:
+    def make_table(
+        self, name: str, keys: dict[str, str], *, index: dict[str, str] | None = None
+    ) -> None:
         """Make a table and wait until it is active.
 
         Args:
             name: the table's.
             keys: attribute → kind, the partition key first.
+            index: the same of a global index that holds all attributes, `INDEX`.
         """
-        schema = [
-            {"AttributeName": attribute, "KeyType": role}
-            for attribute, role in zip(keys, ("HASH", "RANGE"), strict=False)
-        ]
-        definitions = [{"AttributeName": a, "AttributeType": kind} for a, kind in keys.items()]
-        members = {"TableName": name, "KeySchema": schema, "AttributeDefinitions": definitions}
-        self.call("CreateTable", members | {"BillingMode": "PAY_PER_REQUEST"})
+        members = {
+            "TableName": name,
+            "KeySchema": schema_of(keys),
+            "AttributeDefinitions": definitions_of(keys | (index or {})),
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        if index is not None:
+            members["GlobalSecondaryIndexes"] = [index_of(index)]
+        self.call("CreateTable", members)
+        self.await_active(name)
+
+    def await_active(self, name: str) -> None:
+        """Wait until a table is there. Raises: Unanswered: it takes too long."""
         deadline = time.monotonic() + _ACTIVE_S
         while self.call("DescribeTable", {"TableName": name})["Table"]["TableStatus"] != "ACTIVE":
             if time.monotonic() > deadline:
