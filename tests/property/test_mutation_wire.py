@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX
+from dstore.base.limits import PAGE_EVALUATED_BYTES_MAX, RID_ID_BYTES_MAX
 from dstore.model.errors import DStoreError
 from dstore.model.keys import KeyKind, encode_key
 from dstore.model.values import Item
@@ -220,7 +220,7 @@ def test_damaged_asks_are_refused_or_read(ask: PageAsk, junk: bytes, at: int, cu
     [
         packed(b"", None, False, 0, 1, None, None, False, False),
         packed(b"", None, False, None, 2**40, None, None, False, False),
-        packed(bytes(7_000), None, False, None, 1, None, None, False, False),
+        packed(bytes(RID_ID_BYTES_MAX + 2), None, False, None, 1, None, None, False, False),
         packed(b"", None, False, None, 1, ["a = ", None, None], None, False, False),
         packed(b"", None, False, None, 1),
     ],

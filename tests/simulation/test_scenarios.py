@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 FEW: Final = 4  # seeds of each scenario in every run
-MANY: Final = 6
-PART: Final = 2
+MANY: Final = 5
+PART: Final = 1
 # The order in which seeds draw may change with the code, and a mutant then dies a little later.
 PATIENCE: Final = 60
 

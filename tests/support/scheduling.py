@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _QUICK: Final = "tests/unit/"
 # From the longest waits to the longest computations.
 _PLACES: Final = (
+    "tests/contract/control/",  # one worker has those with real servers, for minutes: begin at once
     "tests/cluster/",
     "tests/contract/",
     _QUICK,

@@ -128,6 +128,8 @@ async def test_ranges_of_before_there_were_replicas_have_one(site: Site) -> None
         await tenants.insert(tx, tenant())
         await tables.insert(tx, made, [whole_range(made)])
         before = await tables.replicas(tx, made.table_id)
+        await tx.change("DROP INDEX table_definition_by_base")
+        await tx.change("ALTER TABLE table_definition DROP COLUMN base_id")
         await tx.change("DROP TABLE range_split")
         await tx.change("DROP TABLE range_replica")
         await tx.change("DELETE FROM schema_step WHERE number >= 6")

@@ -29,6 +29,7 @@ INSTANCES: list[tuple[DStoreError, int, str]] = [
     (Refused(RefusalKind.UNAUTHENTICATED, SENTENCE), 401, "unauthenticated"),
     (Refused(RefusalKind.FORBIDDEN, SENTENCE), 403, "forbidden"),
     (Refused(RefusalKind.TOO_LARGE, SENTENCE), 413, "too-large"),
+    (Refused(RefusalKind.COLLECTION_FULL, SENTENCE), 409, "collection-full"),
     (Refused(RefusalKind.UNSUPPORTED_MEDIA_TYPE, SENTENCE), 415, "unsupported-media-type"),
     (Refused(RefusalKind.NOT_ACCEPTABLE, SENTENCE), 406, "not-acceptable"),
     (ConditionFailed(SENTENCE), 412, "condition-failed"),

@@ -167,13 +167,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         BY_P | {"IndexName": "global", "ConsistentRead": True},
         "Consistent reads are not supported on global secondary indexes",
     ),
-    "index": (
-        BY_P | {"IndexName": "local", "ConsistentRead": True},
-        (
-            "dStore keeps no secondary indexes yet, and cannot read local: read the table itself, "
-            "by leaving IndexName out"
-        ),
-    ),
     "short start": (BY_P | start(p={"S": "a"}), "The provided starting key is invalid"),
     "empty start": (BY_P | start(), "The provided starting key is invalid"),
     "other start": (
