@@ -5,8 +5,9 @@ simulations compute. All work stands in one queue, from the longest waits to the
 computations. Every second worker takes from its front, the others from its end, and they meet among
 the quick tests.
 
-Tests of an `xdist_group` stay together; so do those of a file, whose fixtures are then made once,
-except where single tests take long.
+Tests of an `xdist_group` stay together, in one place only those of a file. Those of a file without
+a group stay together too, since its fixtures are then made once, except where single tests take
+long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _QUICK: Final = "tests/unit/"
 # From the longest waits to the longest computations.
 _PLACES: Final = (
-    "tests/contract/control/",  # one worker has those with real servers, for minutes: begin at once
+    "tests/contract/control/",  # a worker has a file's with real servers for minutes: begin at once
     "tests/cluster/",
     "tests/contract/",
     _QUICK,
@@ -32,6 +33,8 @@ _PLACES: Final = (
     "tests/api/test_schemathesis.py",
     "tests/simulation/",
 )
+# Together they would keep one worker for longer than all the others need for everything else.
+_GROUPED_BY_FILE: Final = "tests/contract/control/"
 _TEST_BY_TEST: Final = (
     "tests/cluster/",
     "tests/contract/",
@@ -48,9 +51,10 @@ class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no typ
     def _split_scope(self, nodeid: str) -> str:
         """Name what a test stays together with."""
         scope: str = super()._split_scope(nodeid)
-        if scope != nodeid or nodeid.startswith(_TEST_BY_TEST):
-            return scope
-        return nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        if scope != nodeid:
+            return f"{scope} {file}" if nodeid.startswith(_GROUPED_BY_FILE) else scope
+        return nodeid if nodeid.startswith(_TEST_BY_TEST) else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         """Put the unit at the worker's end of the queue in front, whence xdist takes it."""

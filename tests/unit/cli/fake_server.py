@@ -91,7 +91,11 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             if not self.raw_requestline or not self.parse_request():
                 self.close_connection = True
                 return
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            body_bytes = int(self.headers.get("Content-Length", "0"))
+            body = self.rfile.read(body_bytes)
+            if len(body) < body_bytes:  # who has what it wants ends its other requests midway
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(method=self.command, target=self.path, headers=headers, body=body)
             reply = server.answer(seen)
