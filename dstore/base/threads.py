@@ -1,6 +1,5 @@
 """Run a few milliseconds of computing beside the event loop, in its default executor."""
 
-import time
 from asyncio import get_running_loop
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,8 +15,3 @@ async def in_thread(work: Callable[[], Result]) -> Result:
 async def in_thread_if(is_large: bool, work: Callable[[], Result]) -> Result:  # noqa: FBT001 - reads as a sentence
     """Return what `work` returns, computed in a thread only if that is worth the way there."""
     return await in_thread(work) if is_large else work()
-
-
-def pause(seconds: float) -> None:
-    """Let the calling thread rest; never the event loop's."""
-    time.sleep(seconds)

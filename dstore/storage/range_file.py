@@ -16,7 +16,7 @@ from dstore.model.errors import Unknown
 from dstore.storage import entries, local_indexes
 from dstore.storage.entries import Entry
 from dstore.storage.failures import gone, is_io_failure, stored_error, translated
-from dstore.storage.folding import FoldPace, fold_most
+from dstore.storage.folding import fold_most
 from dstore.storage.group_commit import Begun, GroupCommit
 from dstore.storage.newest_versions import NewestVersions
 from dstore.storage.range_scan import Page, Span, Walk, read_page
@@ -105,7 +105,6 @@ class RangeFile:
         self._has_committed = self._is_closing = False
         self._idle_waiters: list[Future[None]] = []
         self._is_folding = self._is_fold_due = self._fold_rest = False
-        self._fold_pace = FoldPace(around.thread_ns)
 
     @property
     def quantity(self) -> int:
@@ -287,10 +286,9 @@ class RangeFile:
         return future
 
     def fold(self) -> Future[None]:
-        """Start folding the log into the file beside the writes; see `folding`."""
+        """Start folding the log into the file beside the writes; see `_fold_beside`."""
         self._is_folding, self._is_fold_due = True, False
-        pace = self._fold_pace = FoldPace(self._around.thread_ns)
-        folding = get_running_loop().run_in_executor(self._around.executor, self._fold_beside, pace)
+        folding = get_running_loop().run_in_executor(self._around.executor, self._fold_beside)
         folding.add_done_callback(self._fold_done)
         return folding
 
@@ -450,9 +448,9 @@ class RangeFile:
             return  # nobody is told of the batch as long as the process lasts (I7)
         self._unsynced, self._syncing = frozenset(), None
 
-    def _fold_beside(self, pace: FoldPace) -> None:
+    def _fold_beside(self) -> None:
         """Fold most of the log, in a thread; the writer folds the rest before its next batch."""
-        if fold_most(self._around.vault, self.path, pace):
+        if fold_most(self._around.vault, self.path):
             self._fold_rest = True
 
     def _fold_done(self, folding: Future[None]) -> None:
@@ -477,7 +475,6 @@ class RangeFile:
     async def drain(self) -> None:
         """Return when every queued write is answered, and no thread reads or folds any more."""
         await self._group.wait_idle()
-        self._fold_pace.hurry()
         while not self.is_idle:
             waiter: Future[None] = get_running_loop().create_future()
             self._idle_waiters.append(waiter)

@@ -26,7 +26,7 @@ _RESERVED_OFFSET: Final = 20  # in page 1: the byte that says how many bytes of 
 
 
 _NO_LOCK: Final = nullcontext()
-_PIECE_PAGES: Final = 64  # written between two syncs of a connection that rests: ~2 ms of work
+_PIECE_PAGES: Final = 64  # written between two syncs of a connection that yields: ~2 ms of work
 
 
 class MainFile(apsw.VFSFile):
@@ -48,7 +48,7 @@ class MainFile(apsw.VFSFile):
         self._cache_get, self._cache_put = cache.get, cache.put
         self._space = state.main_space
         self._residency = residency
-        self._unsynced_pages = 0  # counted only if it rests
+        self._unsynced_pages = 0  # counted only while it yields
         self._base_read, self._base_write = super().xRead, super().xWrite
         if isinstance(residency, Inspection):
             residency.pages = self
@@ -101,12 +101,11 @@ class MainFile(apsw.VFSFile):
         with self._state.first_page if index == 0 else _NO_LOCK:
             self._base_write(sealed, offset)
             self._cache_put(self._space | index, page)
-        if self._residency.rest is not None:
+        if self._residency.yields:
             self._unsynced_pages += 1
             if self._unsynced_pages >= _PIECE_PAGES:
                 self._unsynced_pages = 0
                 self._state.sync_main()
-                self._residency.rest()
 
     def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - SQLite's name
         """Make the pages written so far durable. A failure is fatal to the caller (B16)."""

@@ -5,14 +5,13 @@ carry a `Residency`; while it is `required`, a read that would go to the file ra
 instead, and the caller repeats it in a thread. While it `defers_sync`, a commit leaves its frames
 to a sync of the log that the caller starts in a thread (`LogState.sync`).
 
-A connection that folds a long log beside the writer has a `rest`: it syncs what it writes piece by
-piece, and rests behind each. The disk then has no large sync to do at once, behind which those of
-commits would wait, and meanwhile other threads have the interpreter.
+A connection that folds a long log beside the writer `yields`: it syncs what it writes piece by
+piece. The disk then has no large sync to do at once, behind which those of commits would wait, and
+while it syncs, other threads have the interpreter.
 
 A connection that examines a file reads what lies on the disk, whatever is in memory (`Inspection`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +32,7 @@ class Residency:
 
     required: bool = False
     defers_sync: bool = False
-    rest: Callable[[], None] | None = None  # behind each piece of pages that is synced
+    yields: bool = False
 
 
 class Pages(Protocol):
