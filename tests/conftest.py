@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from dstore.base.logging import configure
+from dstore.daemon import COLLECTOR_OBJECTS
 from tests.support.scheduling import Scheduling, place_of
 from tests.support.server import Server
 
@@ -20,10 +21,6 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 # Where a skipped test is a failure: what can't be tested there is not known to work.
 _IS_STRICT = os.environ.get("CI") == "true" or os.environ.get("DSTORE_TEST_STRICT") == "1"
-
-# What tests start is forked and becomes another program at once; gRPC's threads, begun anew between
-# the two, have ended psql.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 # The same examples in every run: a failure is there again when somebody looks, and a slow machine
 # fails nothing. HYPOTHESIS_PROFILE=explore draws new examples, ten times as many.
@@ -81,9 +78,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
 
 
 def pytest_collection_finish() -> None:
-    """Keep thousands of collected tests out of every full collection of garbage from here on."""
+    """Look for garbage as a node does: seldom, and not in what stays, thousands of tests here."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECTOR_OBJECTS, 20, 50)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
