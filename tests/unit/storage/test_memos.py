@@ -24,7 +24,7 @@ from dstore.storage.memos import Fed, Reader
 from dstore.storage.replica_copy import CopyPlace
 from dstore.storage.sowing import SeedPlace
 from dstore.storage.writes import Delete, Write
-from tests.support.stores import put, rid, store, write
+from tests.support.stores import put, rid, store, two_files, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,14 +251,7 @@ async def test_a_feeding_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
     """Readers and cursors are replayed as entries are, and keep the log of a secondary too."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
-        two.keys[range_id] = one.keys[range_id]
-        file, other = await one.open(range_id), await two.open(range_id)
-        file._writer.keep_log(0)
+    async with two_files(tmp_path) as (file, other):
         await register(file, "k")
         await file.submit(rows("base", 7, a_row(5, "a", "1")))
         for number in range(30):
@@ -272,7 +265,7 @@ async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
                 partial(
                     replica_log.append,
                     epoch=1,
-                    after=replica_log.beginning_of(range_id),
+                    after=replica_log.beginning_of(file.path.stem),
                     records=records,
                     committed_seq=records[-1].seq,
                 )
@@ -286,13 +279,8 @@ async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
 
 async def test_a_copy_brings_what_a_reader_has_not_read(tmp_path: Path) -> None:
     """A replica that was copied can be the next primary: memos and the log behind are there."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
-        two.keys[range_id] = one.keys[range_id]
-        file, other = await one.open(range_id), await two.open(range_id)
+    async with two_files(tmp_path) as (file, other):
+        file._writer.keep_log(None)  # for nobody but the reader
         reader = await register(file, "k")
         for number in range(20):
             await file.submit(put(f"k{number % 7}", {"k": {"S": str(number)}}))
