@@ -5,8 +5,9 @@ removed by a write like any other, which is replicated and logged as the service
 condition that the item still says so: whoever has changed it meanwhile wins. A piece that was lost
 half-way, or of which nobody knows whether it was done, is simply looked for again.
 
-By whose clock: the primary's. One that is an hour ahead removes items an hour early, one that is
-behind an hour late; replicas do what the log says, so they never differ (ADR 0022).
+By whose clock: the primary's. One that is ahead removes items early, one that is behind late;
+one that is set ahead while it runs is doubted for an hour (`believed_clock`). Replicas do what the
+log says, so they never differ (ADR 0022).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dstore.base.tasks import Tasks
 from dstore.model.errors import ConditionFailed, DStoreError, NotMine, Unavailable, UnavailableKind
 from dstore.model.expiry import is_due, rule_of
 from dstore.model.keys import HASH_BYTES
+from dstore.service.expiring.believed_clock import BelievedClock
 from dstore.service.expiring.due_times import DueTimes
 from dstore.storage import expiry_rows
 from dstore.storage.derived_rows import expiry_of
@@ -68,7 +70,7 @@ class Sweeper:
         self._holdings = holdings
         self._disk = disk
         self._effort = effort
-        self._clock = clock
+        self._clock = BelievedClock(clock)
         self._counts = counts
         self._due = DueTimes()
         self._swept: dict[str, int | None] = {}  # being swept: what was written meanwhile is due

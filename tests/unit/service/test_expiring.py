@@ -20,7 +20,8 @@ from dstore.model.expiry import ExpiryRule
 from dstore.model.keys import KeyKind
 from dstore.model.table_settings import KeyAttribute, TableSettings, TimeToLive
 from dstore.service.directory import Declared
-from dstore.service.expiring import index_keeper, sweeper
+from dstore.service.expiring import believed_clock, index_keeper, sweeper
+from dstore.service.expiring.believed_clock import BelievedClock
 from dstore.service.expiring.due_times import DueTimes
 from dstore.service.expiring.effort import Effort
 from dstore.storage.derived_rows import expiry_of
@@ -44,8 +45,9 @@ HOUR_US = HOUR_S * 1_000_000
 
 @pytest.fixture(autouse=True)
 def _watchful() -> Iterator[None]:
-    """Have the sweeper look at a clock that is set without waiting."""
+    """Have the sweeper look at a clock that is set, and believe it, without waiting."""
     with (
+        patch.object(believed_clock, "EXPIRY_BELIEVED_S", 0),
         patch.object(sweeper, "EXPIRY_LOOK_S", 0.01),
         patch.object(sweeper, "EXPIRY_RETRY_S", 0.01),
         patch.object(sweeper, "EXPIRY_DUE_S_MIN", 0),
@@ -346,6 +348,61 @@ async def test_a_clock_that_is_behind_removes_late(tmp_path: Path) -> None:
         assert file.quantity == 1
         clock.shift_us = 0
         await gone(node, table, "k")
+
+
+async def test_a_clock_that_is_set_ahead_removes_nothing_early(tmp_path: Path) -> None:
+    """Whoever sets it wrong has an hour to see that; what was due by the time as it was goes on."""
+    clock = ShiftedClock()
+    with patch.object(believed_clock, "EXPIRY_BELIEVED_S", HOUR_S):
+        async with open_in(tmp_path, clock=clock) as node, expiring(node):
+            table = await a_table(node)
+            file = await file_of(node, table)
+            await file.submit(put("later", at(clock, HOUR_S // 2)))
+            await file.submit(put("soon", at(clock, 1)))
+            clock.shift_us = HOUR_US
+            await gone(node, table, "soon")
+            await asyncio.sleep(0.05)
+            assert await file.read(rid("later")) is not None
+            clock.shift_us = 0
+            await until(lambda: node.expiry.is_idle)
+            assert file.quantity == 1
+
+
+class SetClock:
+    """Both clocks, as they are set."""
+
+    wall = monotonic = 1_000_000
+
+    def wall_us(self) -> int:
+        return self.wall * 1_000_000
+
+    def monotonic_ns(self) -> int:
+        return self.monotonic * 1_000_000_000
+
+    def run(self, seconds: int, *, jump: int = 0) -> None:
+        """Let both go on, and set the wall clock."""
+        self.monotonic += seconds
+        self.wall += seconds + jump
+
+
+def test_a_clock_is_doubted_for_an_hour() -> None:
+    """Small steps, and steps back, are believed; a large one ahead once nobody has undone it."""
+    clock, shown = SetClock(), list[int]()
+    with patch.object(believed_clock, "EXPIRY_BELIEVED_S", HOUR_S):
+        believed = BelievedClock(clock)
+        for seconds, jump in (
+            (10, 0),
+            (10, 300),
+            (10, -7_200),
+            (10, 301),
+            (HOUR_S - 1, 0),
+            (1, -301),  # put right
+            (10, HOUR_S),
+            (HOUR_S, 0),
+        ):
+            clock.run(seconds, jump=jump)
+            shown.append(clock.wall - believed.wall_us() // 1_000_000)
+    assert shown == [0, 0, 0, 301, 301, 0, HOUR_S, 0]
 
 
 def test_due_times_are_those_said_last() -> None:
