@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from dstore.base.boot_limits import BOOT_MARK_S
+from dstore.base.boot_limits import BOOT_DOUBTFUL_MAX, BOOT_MARK_S
 from dstore.base.logging import get_logger
 from dstore.model.errors import Corrupt, DStoreError
 from dstore.topology import keyspace as keys
@@ -52,10 +52,31 @@ class NodeSettings(Protocol):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What the disk knows: the last start that was counted, and one that may have been."""
+    """What the disk knows: the last start that was counted, and one that may have been.
+
+    `doubtful` are earlier ones that may still be: their exchanges may be on their way, and compare
+    what the coordinator has.
+    """
 
     counted: NodeBoot | None = None
     pending: NodeBoot | None = None
+    doubtful: tuple[NodeBoot, ...] = ()
+
+    @property
+    def unresolved(self) -> tuple[NodeBoot, ...]:
+        """Those of which nobody knows whether they are counted, the latest last."""
+        return (*self.doubtful, *(() if self.pending is None else (self.pending,)))
+
+    def with_pending(self, boot: NodeBoot, *, known: NodeBoot | None) -> _Stored:
+        """Note what is about to be put in the place of `known`, with which the disk agrees or not.
+
+        What is open stays so as long as the coordinator has what that was to be put in the place
+        of; what has changed there since is the end of all of it.
+        """
+        left = [each for each in self.unresolved if each != boot] if known == self.counted else []
+        return _Stored(
+            counted=self.counted, pending=boot, doubtful=tuple(left[-BOOT_DOUBTFUL_MAX:])
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +129,9 @@ class BootCounter:
             is_old_copy |= not is_in_step
             boot = self._following(stored, known, is_new_disk=is_old_copy)
             # What is there may be what was pending: it is not forgotten before the next one is.
+            noted = stored.with_pending(boot, known=known)
             counted = known if is_in_step else stored.counted
-            await self._store(_Stored(counted=counted, pending=boot))
+            await self._store(msgspec.structs.replace(noted, counted=counted))
             if await self._exchanged(kv, boot):
                 break
         await self._store(_Stored(counted=boot))
@@ -132,7 +154,8 @@ class BootCounter:
         if known is None or not (_agrees(stored, known, is_there=True) and known.is_of_run(boot)):
             return
         marked = msgspec.structs.replace(known, marks=known.marks + 1)
-        await self._store(_Stored(counted=known, pending=marked))
+        noted = stored.with_pending(marked, known=known)
+        await self._store(msgspec.structs.replace(noted, counted=known))
         if await self._exchanged(kv, marked):
             await self._store(_Stored(counted=marked))
 
@@ -186,7 +209,7 @@ class BootCounter:
         stored = await self._load()
         kv = (await self._coordinator.get(self._path.path)).kv
         known = None if kv is None else self._read(kv)
-        if known is None or known in {stored.counted, stored.pending}:
+        if known is None or known in {stored.counted, *stored.unresolved}:
             return False
         return stored.counted is None or stored.counted.order < known.order
 
@@ -236,10 +259,10 @@ def _agrees(stored: _Stored, known: NodeBoot | None, *, is_there: bool) -> bool:
     """Tell whether the disk knows what the coordinator has: the last start, or one cut short."""
     if known is None:
         return not is_there and stored.counted is None
-    return known in {stored.counted, stored.pending}
+    return known in {stored.counted, *stored.unresolved}
 
 
 def _newest_of(boot: NodeBoot, stored: _Stored) -> NodeBoot:
     """Find the last mark of a start that the disk knows of."""
-    found = [each for each in (stored.counted, stored.pending) if each and each.is_of_run(boot)]
+    found = [each for each in (stored.counted, *stored.unresolved) if each and each.is_of_run(boot)]
     return max(found, key=lambda each: each.order, default=boot)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
+from dstore.base.boot_limits import BOOT_DOUBTFUL_MAX
 from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.model.errors import Corrupt
@@ -50,12 +52,20 @@ class PowerLost(Exception):
 
 
 class Unsure(EmbeddedCoordinator):
-    """Does what it is told, and says once that it does not know."""
+    """Does what it is told, and says once that it does not know; or does it behind the next."""
 
     is_unsure = False
     does_it = True
+    is_late = False
+    late: Transaction | None = None
 
     async def commit(self, transaction: Transaction, **further: Any) -> TransactionResult:
+        late, type(self).late = self.late, None
+        if late is not None:
+            await super().commit(late, **further)
+        if self.is_late:
+            type(self).is_late, type(self).late = False, transaction
+            raise OutcomeUnknown("It is on its way.")
         if self.is_unsure:
             type(self).is_unsure = False
             if self.does_it:
@@ -70,7 +80,8 @@ async def coordinator() -> AsyncIterator[Unsure]:
         None, clock=SystemClock(), entropy=SystemEntropy(), on_failure=lambda _error: None
     )
     yield opened
-    Unsure.is_unsure = False
+    Unsure.is_unsure = Unsure.is_late = False
+    Unsure.late = None
     await opened.close()
 
 
@@ -291,6 +302,52 @@ async def test_a_crash_behind_an_outcome_that_nobody_knew(coordinator: Unsure, w
     booted = await start(coordinator, disk)
     assert not booted.is_old_copy
     assert booted.boot.incarnation == first.boot.incarnation
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_is_done_late_is_no_disagreement(coordinator: Unsure, *, is_first: bool) -> None:
+    """B6: read again at once, the coordinator does not show yet what it is about to do."""
+    disk = Disk()
+    before = None if is_first else await start(coordinator, disk)
+    Unsure.is_late = True
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    assert await known(coordinator) == booted.boot
+    if before is not None:
+        assert booted.boot.incarnation == before.boot.incarnation
+
+
+@pytest.mark.parametrize("where", ["before 2", "after 2", "before 3"])
+async def test_what_a_former_process_has_asked_for_is_done_late(
+    coordinator: Unsure, where: str
+) -> None:
+    """It died with its exchange on the way, maybe twice; the next start may come before that."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    for breaks_at in (where, "before 2"):
+        Unsure.is_late = True
+        disk.writes, disk.breaks_at = 0, breaks_at
+        with pytest.raises(PowerLost):
+            await start(coordinator, disk)
+    disk.breaks_at = None
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    assert booted.boot.incarnation == first.boot.incarnation
+    assert len(disk.kept[f"boot:{PLANE}"]) < 1_000, "what is counted is forgotten"
+
+
+async def test_what_may_yet_be_counted_is_bounded(coordinator: Unsure) -> None:
+    """However often a start is tried against a coordinator that never says what it did."""
+    disk = Disk()
+    for _ in range(2 * BOOT_DOUBTFUL_MAX):
+        Unsure.is_unsure, Unsure.does_it = True, False
+        disk.writes, disk.breaks_at = 0, "before 2"
+        with pytest.raises(PowerLost):
+            await start(coordinator, disk)
+    stored = msgspec.json.decode(disk.kept[f"boot:{PLANE}"])
+    assert len(stored["doubtful"]) == BOOT_DOUBTFUL_MAX
+    disk.breaks_at = None
+    assert not (await start(coordinator, disk)).is_old_copy
 
 
 async def test_another_run_is_not_marked(coordinator: Unsure) -> None:
