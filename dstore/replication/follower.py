@@ -110,6 +110,8 @@ class Follower:
         self.is_leaving = False  # it has asked not to be counted on
         self._bound_until_ns = -1
         self.is_wrong = False  # what it holds is not what its log says: only a copy mends that
+        self._held_seq = -1  # up to where it has said, to this primary, that it holds the log
+        self.has_lost = False  # it lacks some of that: whoever counts has to have it
         self.is_required = False  # for an acknowledgement; then it keeps what it holds
         self.kept_after_seq: int | None = None  # of the log, while a copy is made
         self._has_copy = False  # of the rows, behind which it reads on
@@ -234,12 +236,31 @@ class Follower:
         self.answered_sent_ns, self.lease_until_ns = sent_ns, lease_until_ns(sent_ns)
         if answer.matched is not None:
             self._matched, self.kept_after_seq = answer.matched, None
+            self.has_lost &= answer.matched.seq < self._held_seq
+            self._held_seq = max(self._held_seq, answer.matched.seq)
             self.needs_copy |= self.is_wrong
             self._told_seq = min(committed_seq, answer.matched.seq)
         elif answer.standing is not None:
+            self._look_for_loss(answer.standing)
             await self._look_for_fork(after, answer.standing)
         feed.heard(self)
         return answer.matched is not None or not self.needs_copy
+
+    def _look_for_loss(self, standing: Standing) -> None:
+        """See whether its log ends below what it has acknowledged, as behind an old copy of a disk.
+
+        Only then: what it holds of a primary's log nobody cuts while that one leads (B7).
+        """
+        if standing.end.seq < self._held_seq and not self.has_lost:
+            self.has_lost = True
+            _log.error(
+                "replica_has_lost",
+                range=self._feed.range_id,
+                node=self.node,
+                acknowledged_seq=self._held_seq,
+                end_seq=standing.end.seq,
+            )
+            self._around.files.fell_short(self.node)
 
     async def _look_for_fork(self, tried: LogPoint, standing: Standing) -> None:
         """Go back to where both logs are equal, or find that they never are."""
@@ -266,6 +287,7 @@ class Follower:
         )
         start = copy.start
         self.kept_after_seq = start.point.seq
+        self._held_seq, self.has_lost = -1, False  # what it has goes
         try:
             is_done = await copy_to(self._replica, feed, copy, around=self._around)
             self.heard_ns = self._now_ns()

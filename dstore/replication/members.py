@@ -318,6 +318,7 @@ class Members:
             each.node
             for each in self.required()
             if (each.needs_copy and not each.is_wrong)
+            or each.has_lost
             or (not is_idle and each.is_silent(REPLICA_SILENT_MS))
         }
         leaving = next((one.node for one in self.required() if one.is_leaving), None)
@@ -401,4 +402,4 @@ class Members:
 
 
 def _needs_tending(follower: Follower) -> bool:
-    return follower.is_leaving or follower.needs_copy or follower.is_wrong
+    return follower.is_leaving or follower.needs_copy or follower.is_wrong or follower.has_lost

@@ -46,6 +46,9 @@ class Files(Protocol):
     def condemned(self, range_id: str, node: str) -> None:
         """Hear that the primary here has another node's replica copied anew."""
 
+    def fell_short(self, node: str) -> None:
+        """Hear that a replica on another node lacks what it has acknowledged to a primary here."""
+
     def begins_anew(self, range_id: str) -> None:
         """Hear that nothing is left of what was in it."""
 

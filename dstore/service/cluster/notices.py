@@ -103,6 +103,16 @@ class NodeNotices:
             "on as another disk.",
         )
 
+    def tell_of_shortfall(self, node: str) -> None:
+        """Tell that another node has less than it has acknowledged; once for all its ranges."""
+        self.tell(
+            NoticeKind.OLD_COPY,
+            f"Node {node} lacks records that it had said it holds: its data directory is an older "
+            f"copy of itself, or its disk loses what it was told to keep. It learns again from "
+            f"node {self._node} what it lacks.",
+            about=node,
+        )
+
     def tell_of_damage(self, range_id: str, error: Corrupt) -> None:
         """Tell that something in a range does not open."""
         details = f"Node {self._node}, range {range_id}: {error.message}"

@@ -117,6 +117,7 @@ class RangeReplicas:
                 on_damage=member.on_damage,
                 on_anew=member.on_anew,
                 on_condemned=self._condemned,
+                on_short=member.notices.tell_of_shortfall,
             ),
             tasks=self._tasks,
             began_ns=member.began_ns,

@@ -26,6 +26,7 @@ class ReplicaFiles:
         on_damage: Callable[[str, Corrupt], None],
         on_anew: Callable[[str], None],
         on_condemned: Callable[[str, str], None],
+        on_short: Callable[[str], None],
     ) -> None:
         """Work on what `holdings` holds.
 
@@ -35,12 +36,14 @@ class ReplicaFiles:
             on_damage: told of a range, by its id, in whose file something can't be read.
             on_anew: told of a range whose file has nothing of what was in it any more.
             on_condemned: told of a range, and of the node whose replica of it is copied anew.
+            on_short: told of a node of whose replicas one lacks what it has acknowledged.
         """
         self._holdings = holdings
         self._files = files
         self._on_damage = on_damage
         self._on_anew = on_anew
         self._on_condemned = on_condemned
+        self._on_short = on_short
 
     async def read_pages(self, range_id: str, *, first_page: int) -> PagesSeen:
         """Read pages from the disk."""
@@ -71,6 +74,10 @@ class ReplicaFiles:
     def condemned(self, range_id: str, node: str) -> None:
         """Hear that another node's replica is copied anew."""
         self._on_condemned(range_id, node)
+
+    def fell_short(self, node: str) -> None:
+        """Hear that another node's replica lacks what it has acknowledged."""
+        self._on_short(node)
 
     def begins_anew(self, range_id: str) -> None:
         """Hear that nothing is left of what was there."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from dstore.base.clock import SystemClock
 from dstore.base.limits import REPLICA_LAG_RECORDS_MAX
 from dstore.base.tasks import Tasks
-from dstore.model.errors import Unavailable
+from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.replication import placements
 from dstore.replication.members import Members
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.peers.port import Peer
@@ -22,7 +24,7 @@ from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
 from dstore.replication.replica_calls import Appended, AppendRecords
 from dstore.replication.surroundings import Surroundings
-from dstore.storage.log_records import LogPoint, LogRecord, RecordKind
+from dstore.storage.log_records import LogPoint, LogRecord, RecordKind, Standing
 from dstore.topology.coordinator import Revision
 from dstore.topology.keyspace import RangePath
 from dstore.topology.values import RangePlacement
@@ -171,6 +173,62 @@ async def test_who_is_left_alone_with_everything_opens(around: Surroundings) -> 
     assert primary.certain() is None, "no other replica can be the primary"
     with pytest.raises(Unavailable, match="Fewer replicas"):
         primary.ship([a_record(2)])
+    primary.close()
+
+
+class KeptLog:
+    """A node that keeps what it is sent, until somebody puts an old copy of its disk back."""
+
+    def __init__(self) -> None:
+        self.log: list[LogRecord] = []
+
+    async def call(self, request: Any, *, deadline_s: float, request_id: str = "") -> Appended:
+        del deadline_s, request_id
+        await asyncio.sleep(0)
+        assert isinstance(request, AppendRecords)
+        if request.after.seq > len(self.log):
+            return Appended(promised_epoch=1, matched=None, standing=self._standing())
+        if request.records:
+            self.log = [*self.log[: request.after.seq], *request.records]
+        matched = request.records[-1].point if request.records else request.after
+        return Appended(promised_epoch=request.epoch, matched=matched)
+
+    def _standing(self) -> Standing:
+        end = self.log[-1].point if self.log else BEGINNING
+        return Standing(promised_epoch=1, epoch=1, end=end, applied_seq=end.seq, history=())
+
+
+async def _unreadable(_range_id: str) -> Any:
+    raise Unavailable(UnavailableKind.OVERLOADED, "not now")
+
+
+async def test_who_lacks_what_it_has_acknowledged_leaves_the_set(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is an old copy, or keeps nothing; who counts holds what was acknowledged (B9)."""
+    swapped: list[RangePlacement] = []
+
+    async def swap(_coordinator: Any, before: Placed, value: Any, *, pause: Any) -> Placed:
+        del pause
+        swapped.append(value)
+        return placed(int(before.revision) + 1, value)
+
+    monkeypatch.setattr(placements, "swap", swap)
+    kept, files = {uuid(OTHER): KeptLog(), uuid(THIRD): KeptLog()}, Mock()
+    seen_so = replace(
+        around, peer_of=cast("Any", kept.__getitem__), open_file=_unreadable, files=files
+    )
+    primary = a_primary(seen_so, placement(replica(ME), replica(OTHER), replica(THIRD)))
+    async with asyncio.timeout(10):
+        for seq in (1, 2, 3):
+            await primary.ship([a_record(seq)])
+            primary.committed()
+        kept[uuid(OTHER)].log = kept[uuid(OTHER)].log[:1]
+        while not swapped:  # noqa: ASYNC110 - told by a task of the primary's own
+            await asyncio.sleep(0.01)
+        await primary.ship([a_record(4)])
+    assert {each.node for each in swapped[0].in_sync} == {uuid(ME), uuid(THIRD)}
+    files.fell_short.assert_called_once_with(uuid(OTHER))
     primary.close()
 
 
