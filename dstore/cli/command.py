@@ -9,7 +9,12 @@ import click
 from click.exceptions import NoSuchCommand
 
 # What operators type by habit, and the command's own word.
-ALIASES: Final[Mapping[str, str]] = {"ls": "list", "rm": "delete", "info": "show"}
+# What is taken out of a cluster is removed, what is stored is deleted; no noun has both.
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ls": ("list",),
+    "rm": ("delete", "remove"),
+    "info": ("show",),
+}
 
 _NEGATIVE: Final = re.compile(r"-[0-9]+")
 # Marks an argument that only looks like an option; no argument of a process can contain a NUL.
@@ -97,9 +102,9 @@ class Noun(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name or by what operators call it."""
-        return super().get_command(ctx, cmd_name) or super().get_command(
-            ctx, ALIASES.get(cmd_name, cmd_name)
-        )
+        find = super().get_command
+        names = (cmd_name, *ALIASES.get(cmd_name, ()))
+        return next((found for name in names if (found := find(ctx, name)) is not None), None)
 
 
 class Text(click.ParamType[str]):

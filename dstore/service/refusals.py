@@ -5,7 +5,7 @@ A stand-alone node and control decide the same way; both say it in these words.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import REPLICATION_FACTOR_MAX, RETRY_AFTER_MS
 from dstore.model.errors import (
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from dstore.model.tables import IdType, TableDefinition
 
 
+_LISTED: Final = frozenset({"node", "range"})
+
+
 def no_such(what: str, name: str) -> Refused:
-    """Say that there is no such tenant or table."""
-    message = f"There is no {what} {excerpt(name)}; create it first."
-    return Refused(RefusalKind.NOT_FOUND, message)
+    """Say that there is no such tenant or table; or of what nobody creates, such as a node."""
+    advice = "list them to see which" if what in _LISTED else "create it first"
+    return Refused(RefusalKind.NOT_FOUND, f"There is no {what} {excerpt(name)}; {advice}.")
 
 
 def index_not_whole(name: str) -> Unavailable:

@@ -15,7 +15,6 @@ import msgspec
 from dstore.base.clock import NS_PER_S
 from dstore.base.limits import MOVES_FOLLOWED_S
 from dstore.base.threads import in_thread
-from dstore.service.control.held import is_alive
 from dstore.service.control.move_plans import APPLY_PLAN, MOVE_REPLICAS, OF_INTENT, approved
 from dstore.service.control.move_progress import (
     Meter,
@@ -25,6 +24,7 @@ from dstore.service.control.move_progress import (
     left_of_node,
 )
 from dstore.service.control.tasks import report
+from dstore.service.control.whereabouts import is_alive
 from dstore.storage.control import tables
 from dstore.storage.control.records import ComponentState, NodeUuid
 
@@ -104,12 +104,14 @@ class MoveTasks:
             began_ns = realm.clock.monotonic_ns()
             found = await self._moves.planned()
             left = await in_thread(partial(look, found))
-            if not left and (is_over is None or await is_over()):
+            is_done = not left and (is_over is None or await is_over())
+            if is_done and not written:
                 return
             now_ns = realm.clock.monotonic_ns()
             progress = meter.note(now_ns, left, is_paused=found.is_paused)
             shown = msgspec.json.encode(progress.shown()).decode()
-            if shown != written and not await report(realm, step, shown):
+            is_told = shown == written or await report(realm, step, shown)
+            if is_done or not is_told:
                 return
             written = shown
             took_s = (now_ns - began_ns) / NS_PER_S

@@ -149,6 +149,21 @@ async def test_a_decommission_says_how_far_it_is(place: Place) -> None:
         assert await _ended(leader, task) is TaskState.CANCELLED
 
 
+async def test_what_is_over_says_that_all_of_it_is_done(place: Place) -> None:
+    """Whoever looks at a task that has ended must not read that nothing of it was done."""
+    async with (
+        moving_cluster(place, 4) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=4) as leader,
+    ):
+        await create_table(leader)
+        node = NodeUuid(uuid(2))
+        elasticity = leader.control.elasticity
+        task = await elasticity.intend(node, ComponentState.DECOMMISSIONING, actor="x")
+        assert await _ended(leader, task) is TaskState.DONE
+        _, progress = await _task(leader, task)
+        assert progress["movesDone"] == progress["movesTotal"] == 3
+
+
 async def test_a_range_without_an_heir_keeps_its_node_from_being_drained(place: Place) -> None:
     """Whoever drains a node wants to stop it; so what would be lost by that is said."""
     async with (

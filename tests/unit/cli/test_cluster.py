@@ -139,6 +139,13 @@ def test_removing_a_node_can_be_tried(cluster: FakeServer, run: Run) -> None:
     assert {seen.method for seen in cluster.seen} == {"GET"}
 
 
+def test_rm_is_what_the_noun_calls_it(cluster: FakeServer, run: Run) -> None:
+    """Of a component that is remove, of what is stored delete; who types rm need not know."""
+    cluster.on("GET", f"{NODES}/{TWO}", a_node(TWO, ranges=0))
+    assert "would be removed" in run("node", "rm", "3f2b", "--dry-run").stderr
+    assert run("notice", "rm").exit_code == ExitCode.USAGE
+
+
 def test_control_says_why_a_node_stays(cluster: FakeServer, run: Run) -> None:
     """Its sentence is the command's."""
     refusal = problem(409, "The node has 4 ranges; move them first.", name="conflict")
