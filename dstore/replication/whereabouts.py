@@ -47,8 +47,9 @@ def corrected(value: RangePlacement, nodes: Mapping[str, Whereabouts]) -> RangeP
       leaves in sync: who is gone acknowledges nothing, whatever the set says.
     - A primary on another disk stays as it is: a failover finds the next one among the others.
     - If every in-sync replica has another disk, what they held may be lost, and that is an
-      operator's to decide (B10). A range that had one in-sync replica only goes on with what its
-      disk has now, in an epoch that no disk has seen, and says POSSIBLE_LOSS.
+      operator's to decide (B10): a learner may have more of it than an empty disk, and would have
+      to forget it. A range that had one replica at all goes on with what its disk has now, in an
+      epoch that no disk has seen, and says POSSIBLE_LOSS.
     - A range that is not settled has no disks to be compared.
 
     Returns: the same object if nothing is to change.
@@ -61,7 +62,7 @@ def corrected(value: RangePlacement, nodes: Mapping[str, Whereabouts]) -> RangeP
     survivors = [each for each in value.in_sync if each.node not in others]
     if survivors or value.node not in others:
         movable = others - {value.node}
-    elif len(value.in_sync) == 1:
+    elif len(value.replicas) == 1:
         value = replace(value, epoch=value.epoch + 1, state=RangeState.POSSIBLE_LOSS)
         movable = others
     else:

@@ -21,9 +21,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dstore.replication.placements import Placed
-from dstore.service.control.held import held_status, is_alive
+from dstore.replication.whereabouts import has_other_disk
+from dstore.service.control.held import held_status
 from dstore.service.control.planner import Copy, NodeSite, RangeSite, heir_of
 from dstore.service.control.sites import site_of
+from dstore.service.control.whereabouts import is_alive, where
 from dstore.storage.control.records import (
     ComponentState,
     HolderState,
@@ -276,7 +278,17 @@ class _Looking:
             yield Step(kind=StepKind.JOIN, placed=placed, node=node)
 
     def _taking_out(self, site: RangeSite, placed: Placed, node: NodeUuid) -> Iterator[Step]:
-        staying = [each.node for each in site.copies if each.is_in_sync and not each.is_leaving]
+        # Who came back with another disk counts by the value until an operator has decided (B10).
+        lost = {
+            each.node
+            for each in placed.value.in_sync
+            if has_other_disk(each, where(self.view, each.node))
+        }
+        staying = [
+            each.node
+            for each in site.copies
+            if each.is_in_sync and not each.is_leaving and each.node not in lost
+        ]
         if len(staying) < max(site.factor, 1):
             return
         if node != placed.value.node:

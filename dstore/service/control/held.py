@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dstore.replication.whereabouts import has_other_disk, primary_of
+from dstore.service.control.whereabouts import is_alive, where
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 
@@ -33,28 +35,68 @@ def held_report(
     return next((each for each in reported.value.ranges if each.range_id == range_id), None)
 
 
-def is_alive(view: TopologyView, node: str) -> bool:
-    """Whether a node's lease stands."""
-    seen = view.node(node)
-    return seen is not None and seen.alive is not None
+def is_there(view: TopologyView, replica: values.Replica) -> bool:
+    """Whether a replica's node lives, and has the disk that the range's value means."""
+    return is_alive(view, replica.node) and not has_other_disk(replica, where(view, replica.node))
 
 
 def complaint(view: TopologyView, placed: PlacedRange, *, tenant: str, table: str) -> str:
     """Say in a sentence why a range can't be used; "" if it can."""
     node = placed.placement.node
+    if not placed.placement.is_settled:
+        return _unsettled(view, placed)
     if not is_alive(view, node):
-        return f"Node {node} is not alive."
+        return f"Node {node} is not alive.{_missing(view, placed)}"
+    if not is_there(view, primary_of(placed.placement)):
+        return _on_other_disk(view, placed)
     status = held_status(view, node=node, tenant=tenant, table=table, range_id=placed.range_id)
     if status is values.HeldStatus.OKAY:
         return ""
     if status is None:
         return f"Node {node} has not said that it holds range {placed.range_id}."
-    return f"Node {node} says of range {placed.range_id}: {status}."
+    missing = _missing(view, placed) if status is values.HeldStatus.OPENING else ""
+    return f"Node {node} says of range {placed.range_id}: {status}.{missing}"
+
+
+def _missing(view: TopologyView, placed: PlacedRange) -> str:
+    """Say whom a range waits for of which too few are there to open it; "" if enough are."""
+    placement = placed.placement
+    if living_in_sync(view, placed) >= placement.min_in_sync:
+        return ""
+    nodes = [each.node for each in placement.in_sync if not is_there(view, each)]
+    return (
+        f" It waits for what {' and '.join(nodes)} had in sync: start what is down. If that is "
+        f"gone for good, dstore placement accept-loss {placed.range_id} --dry-run says what is "
+        "left."
+    )
+
+
+def _unsettled(view: TopologyView, placed: PlacedRange) -> str:
+    """Say what a range waits for since a recovery of the topology."""
+    dead = [each.node for each in placed.placement.replicas if not is_alive(view, each.node)]
+    waited_for = (
+        f"node {dead[0]}, which is not alive" if dead else "all its nodes to answer control"
+    )
+    return (
+        f"Since the topology was recovered nobody knows who has all of range {placed.range_id}: it "
+        f"waits for {waited_for}."
+    )
+
+
+def _on_other_disk(view: TopologyView, placed: PlacedRange) -> str:
+    """Say what becomes of a range whose primary came back with another disk."""
+    node = placed.placement.node
+    if living_in_sync(view, placed):
+        return f"Node {node} has another disk than before: another node takes the range over."
+    return (
+        f"Node {node} has another disk than before, and nobody else is there who has all of it."
+        f"{_missing(view, placed)}"
+    )
 
 
 def living_in_sync(view: TopologyView, placed: PlacedRange) -> int:
-    """Count a range's replicas that hold every acknowledged write and are on living nodes."""
-    return sum(is_alive(view, replica.node) for replica in placed.placement.in_sync)
+    """Count a range's replicas that hold every acknowledged write, and are there by now."""
+    return sum(is_there(view, replica) for replica in placed.placement.in_sync)
 
 
 def weakness(view: TopologyView, placed: PlacedRange) -> str:

@@ -33,10 +33,10 @@ from dstore.replication.accepted_loss import Left, accepted, is_accepted, remain
 from dstore.replication.replica_calls import AskReplica, AskReplicas
 from dstore.replication.surroundings import pause_ms
 from dstore.replication.whereabouts import has_other_disk
-from dstore.service.control.held import held_report, held_status, is_alive
+from dstore.service.control.held import held_report, held_status
 from dstore.service.control.loss_reports import LeftRow, LossReport
 from dstore.service.control.tasks import NotYet, fail, new_task
-from dstore.service.control.whereabouts import where
+from dstore.service.control.whereabouts import is_alive, where
 from dstore.service.refusals import no_such
 from dstore.storage.control import notices, tables, tasks
 from dstore.storage.control.records import NodeUuid, NoticeRecord, RangeId, TaskId

@@ -39,7 +39,6 @@ from dstore.replication.replica_calls import HandOver
 from dstore.replication.surroundings import pause_ms
 from dstore.replication.whereabouts import primary_of
 from dstore.service.control.balancing import Outlook, StepKind, look, node_sites
-from dstore.service.control.held import is_alive
 from dstore.service.control.leader import NotLeading, Term
 from dstore.service.control.move_plans import (
     APPLY_PLAN,
@@ -54,7 +53,7 @@ from dstore.service.control.publications import held_publication
 from dstore.service.control.realm import append
 from dstore.service.control.rounds import Rounds
 from dstore.service.control.split_choice import is_awaited
-from dstore.service.control.whereabouts import where
+from dstore.service.control.whereabouts import is_alive, where
 from dstore.storage.control import pauses, splits, tables, tasks
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import HolderState, NodeUuid, RangeId, ReplicaRecord

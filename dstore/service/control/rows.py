@@ -12,13 +12,13 @@ from dstore.service.control.held import (
     complaint,
     held_report,
     held_status,
-    is_alive,
     living_in_sync,
     shortage,
     waits_for,
     weakness,
 )
 from dstore.service.control.status import ComponentRow, Health, RangeRow, ReplicaRow, TableRow
+from dstore.service.control.whereabouts import is_alive
 from dstore.storage.control.records import ComponentState
 from dstore.topology import values
 

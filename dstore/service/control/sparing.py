@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from dstore.base.limits import FREE_DISK_BYTES_MIN, MIB, REASONS_SHOWN
 from dstore.model.status import ResourceStatus
-from dstore.service.control.held import is_alive
+from dstore.service.control.held import is_there
 from dstore.service.control.status import Stoppable
+from dstore.service.control.whereabouts import is_alive
 from dstore.topology.values import ReplicaState
 
 if TYPE_CHECKING:
     from dstore.replication.placements import Placed
     from dstore.service.control.balancing import Outlook
     from dstore.service.control.planner import RangeSite
+    from dstore.topology.values import RangePlacement, Replica
     from dstore.topology.view import PlacedRange, TopologyView
 
 
@@ -30,10 +32,9 @@ def stoppable(view: TopologyView, node: str) -> Stoppable:
                 continue
             for placed in table.ranges:
                 value = placed.placement
-                on = [each.node for each in value.in_sync]
-                if node not in on:
+                if not any(each.node == node for each in value.in_sync):
                     continue
-                left = sum(each != node and is_alive(view, each) for each in on)
+                left = len(_left_without(view, value, node))
                 if left >= value.min_in_sync:
                     continue
                 losing += 1
@@ -52,10 +53,9 @@ def _reason(view: TopologyView, placed: PlacedRange, node: str, *, name: str) ->
     """Say what a range would lack without a node, and why it has no more."""
     value = placed.placement
     others = [each for each in value.replicas if each.node != node]
-    left = [each for each in value.in_sync if each.node != node and is_alive(view, each.node)]
+    left = _left_without(view, value, node)
     words = [
-        f"the one on node {each.node} is "
-        + ("not in sync" if each.state is ReplicaState.LEARNER else "dead")
+        f"the one on node {each.node} is {_state(view, each)}"
         for each in others
         if each not in left
     ]
@@ -67,6 +67,16 @@ def _reason(view: TopologyView, placed: PlacedRange, node: str, *, name: str) ->
         f"Range {value.range_id} of {name} would have {replicas} in sync, and a write needs "
         f"{value.min_in_sync}{why}."
     )
+
+
+def _left_without(view: TopologyView, value: RangePlacement, node: str) -> list[Replica]:
+    return [each for each in value.in_sync if each.node != node and is_there(view, each)]
+
+
+def _state(view: TopologyView, replica: Replica) -> str:
+    if not is_alive(view, replica.node):
+        return "dead"
+    return "not in sync" if replica.state is ReplicaState.LEARNER else "on another disk"
 
 
 def not_to_drain(outlook: Outlook, _view: TopologyView, node: str) -> str:

@@ -24,7 +24,6 @@ from dstore.service.control.counts import (
     node_loads,
     survival,
 )
-from dstore.service.control.held import is_alive
 from dstore.service.control.move_plans import end_tasks
 from dstore.service.control.realm import Realm, append
 from dstore.service.control.sites import all_nodes
@@ -33,9 +32,11 @@ from dstore.service.control.status import (
     ComponentRow,
     Health,
     Placement,
+    RangeCounts,
     RangeRow,
     TopologyReport,
 )
+from dstore.service.control.whereabouts import is_alive
 from dstore.service.refusals import no_such
 from dstore.storage.control import notices, outbox, tables, tasks, tenants
 from dstore.storage.control.components import CONTROLS, NODES, PROXIES
@@ -54,7 +55,7 @@ from dstore.topology import keyspace as keys
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dstore.storage.control.records import TableRecord
     from dstore.storage.control.store import Key, Transaction
@@ -349,22 +350,26 @@ class Survey:
             for row in components
             if row.health in _UNWELL
         ]
-        if counted.ranges.unavailable:
-            found.append(f"{counted.ranges.unavailable} ranges can't be used now.")
-        if counted.ranges.read_only:
-            found.append(
-                f"{counted.ranges.read_only} ranges are read-only: too few replicas of them are in "
-                "sync and alive."
-            )
-        if counted.ranges.under_replicated:
-            found.append(
-                f"{counted.ranges.under_replicated} ranges have fewer replicas than they should."
-            )
-        if counted.ranges.possible_loss:
-            found.append(
-                f"{counted.ranges.possible_loss} ranges may have lost writes: dstore placement show"
-            )
+        found += _of_ranges(counted.ranges)
         return tuple(found[:TOPOLOGY_PROBLEMS_SHOWN])
+
+
+def _of_ranges(ranges: RangeCounts) -> Iterator[str]:
+    """Say in a sentence each what is the matter with ranges, and where it is said of each."""
+    if count := ranges.unavailable:
+        yield f"{_some(count)} can't be used now: dstore placement show says which, and why."
+    if count := ranges.read_only:
+        verb = "is" if count == 1 else "are"
+        yield f"{_some(count)} {verb} read-only: a write needs more replicas in sync and alive."
+    if count := ranges.under_replicated:
+        verb = "has" if count == 1 else "have"
+        yield f"{_some(count)} {verb} fewer replicas in sync and alive than there should be."
+    if count := ranges.possible_loss:
+        yield f"{_some(count)} may have lost writes: dstore placement show says which."
+
+
+def _some(count: int) -> str:
+    return "1 range" if count == 1 else f"{count} ranges"
 
 
 async def _tables(

@@ -216,7 +216,7 @@ async def test_a_secondary_that_comes_back_with_another_disk(place: Place) -> No
 
 async def test_the_only_replica_comes_back_with_another_disk(place: Place) -> None:
     """What it has now is what there is; the range says so, and the audit log (B10)."""
-    async with _cluster(place, (0, placement(replica(1), learner(2)))) as cluster:
+    async with _cluster(place, (0, placement(replica(1)))) as cluster:
         await _boot(cluster, 1, OTHER)
         after = await cluster.until(lambda value: value.epoch == 2)
         assert after.node == uuid(1)
@@ -226,6 +226,20 @@ async def test_the_only_replica_comes_back_with_another_disk(place: Place) -> No
         assert [each.result for each in written if each.action == "take_other_disk"] == [
             "possible loss"
         ]
+
+
+async def test_a_learner_is_not_made_to_forget_what_an_empty_disk_lacks(place: Place) -> None:
+    """Who has most is an operator's to say (B10); until then the status says that it is due."""
+    value = placement(replica(1), learner(2))
+    async with _cluster(place, (0, value)) as cluster:
+        await _report(cluster, 1, values.HeldStatus.OKAY)
+        await _boot(cluster, 1, OTHER)
+        await cluster.rest()
+        assert await cluster.value() == value
+        survey = cluster.leader.control.survey
+        status = await survey.status()
+        assert (status.ranges.unavailable, status.failures_without_loss) == (1, -1)
+        assert any("1 range can't be used now: dstore" in each for each in status.problems)
 
 
 async def test_a_primary_whose_file_is_ruined_is_replaced(place: Place) -> None:

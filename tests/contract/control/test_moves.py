@@ -13,6 +13,7 @@ from dstore.storage.control import tables
 from dstore.storage.control.components import NODES
 from dstore.storage.control.records import ComponentState, NodeUuid
 from dstore.topology import keyspace as keys
+from dstore.topology import values
 from tests.contract.control.conftest import Place
 from tests.support import control_records
 from tests.support.control import (
@@ -233,3 +234,23 @@ async def test_nothing_is_moved_while_that_is_paused(place: Place) -> None:
         await cluster.settled(leader)
         assert all(is_safe(each, factor=3) for each in cluster.primaries.seen.values())
         await rows_agree(cluster, leader)
+
+
+async def test_who_was_learning_from_a_disk_that_is_lost_keeps_what_it_has(place: Place) -> None:
+    """It may be all there is: to give up what is copied is no order to forget that (B10)."""
+    async with (
+        moving_cluster(place, 1) as cluster,
+        cluster.leader(replication_factor=2, ranges_per_table=1) as leader,
+    ):
+        await create_table(leader)
+        cluster.primaries.is_teaching = False
+        await cluster.join(2)
+        [before] = await cluster.until(lambda found: len(found[0].replicas) == 2)
+        lost = cluster.nodes[0].node
+        boot = values.NodeBoot(number=2, nonce="m", incarnation=uuid(901))
+        await cluster.place.coordinator.put(keys.NodeBootPath(lost).path, values.encode(boot))
+        await leader.control.elasticity.abort(actor="x")
+        await asyncio.sleep(0.5)
+        assert await cluster.values() == [before]
+        status = await leader.control.survey.status()
+        assert status.ranges.unavailable == 1

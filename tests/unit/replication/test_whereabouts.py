@@ -94,6 +94,17 @@ def test_the_only_replica_goes_on_and_says_so() -> None:
     assert corrected(after, _disks(n1=OTHER)) is after
 
 
+@pytest.mark.parametrize("disk", [DISK, OTHER])
+def test_the_only_one_that_counted_is_not_taken_for_all_there_is(disk: int) -> None:
+    """A learner may have nearly all of it, and would have to forget that for an empty disk."""
+    one = placement(replica(1), learner(2, disk=disk), epoch=4, factor=1)
+    after = corrected(one, _disks(n1=OTHER, n2=OTHER if disk == OTHER else DISK))
+    assert after is one, "an operator says which of them is to serve (B10)"
+    moved = corrected(placement(replica(1), learner(2), epoch=4), _disks(n1=OTHER, n2=OTHER))
+    assert (moved.epoch, moved.state, moved.node) == (4, RangeState.OKAY, uuid(1))
+    assert has_other_disk(primary_of(moved), Whereabouts(incarnation=uuid(OTHER)))
+
+
 def test_when_all_disks_are_others_an_operator_decides() -> None:
     """None of several is better than the others, so the range is not given to any."""
     two = placement(replica(1), replica(2), learner(3), factor=3)

@@ -24,7 +24,7 @@ from dstore.storage.memos import Fed, Reader
 from dstore.storage.replica_copy import CopyPlace
 from dstore.storage.sowing import SeedPlace
 from dstore.storage.writes import Delete, Write
-from tests.support.stores import put, rid, store, two_files, write
+from tests.support.stores import put, rid, store, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,7 +251,14 @@ async def test_a_feeding_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
     """Readers and cursors are replayed as entries are, and keep the log of a secondary too."""
-    async with two_files(tmp_path) as (file, other):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
+        range_id = await one.new_range()
+        await two.files.create(range_id, one.keys[range_id])
+        two.keys[range_id] = one.keys[range_id]
+        file, other = await one.open(range_id), await two.open(range_id)
+        file._writer.keep_log(0)
         await register(file, "k")
         await file.submit(rows("base", 7, a_row(5, "a", "1")))
         for number in range(30):
@@ -265,7 +272,7 @@ async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
                 partial(
                     replica_log.append,
                     epoch=1,
-                    after=replica_log.beginning_of(file.path.stem),
+                    after=replica_log.beginning_of(range_id),
                     records=records,
                     committed_seq=records[-1].seq,
                 )
@@ -279,8 +286,13 @@ async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
 
 async def test_a_copy_brings_what_a_reader_has_not_read(tmp_path: Path) -> None:
     """A replica that was copied can be the next primary: memos and the log behind are there."""
-    async with two_files(tmp_path) as (file, other):
-        file._writer.keep_log(None)  # for nobody but the reader
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
+        range_id = await one.new_range()
+        await two.files.create(range_id, one.keys[range_id])
+        two.keys[range_id] = one.keys[range_id]
+        file, other = await one.open(range_id), await two.open(range_id)
         reader = await register(file, "k")
         for number in range(20):
             await file.submit(put(f"k{number % 7}", {"k": {"S": str(number)}}))
