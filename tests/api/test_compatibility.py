@@ -15,7 +15,7 @@ import pytest
 from dstore.model.hashing import hash_bytes
 from tests.support.compatibility import offered_and_not
 from tests.support.dynamodb import DynamoDB, Endpoint, endpoint_of, model
-from tests.support.dynamodb_cases import Tables, definition
+from tests.support.dynamodb_cases import LOCALS, Tables, definition
 
 if TYPE_CHECKING:
     from tests.support.server import Server
@@ -201,6 +201,18 @@ def test_throughput_is_lowered_as_often_as_wanted(tables: Tables) -> None:
         tables.dynamodb.do("UpdateTable", change)
     found = tables.dynamodb.do("DescribeTable", {"TableName": name})["Table"]
     assert found["ProvisionedThroughput"]["NumberOfDecreasesToday"] == 10
+
+
+def test_local_indexes_are_not_counted(tables: Tables) -> None:
+    """Who wants to know how many items are in one counts them by a Scan."""
+    name = tables.new({"p": "S", "c": "S"}, **LOCALS)
+    item = {"p": {"S": "a"}, "c": {"S": "b"}, "z": {"N": "1"}}
+    tables.dynamodb.do("PutItem", {"TableName": name, "Item": item})
+    table = tables.dynamodb.do("DescribeTable", {"TableName": name})["Table"]
+    told = [(each["ItemCount"], each["IndexSizeBytes"]) for each in table["LocalSecondaryIndexes"]]
+    assert told == [(0, 0)] * len(LOCALS["LocalSecondaryIndexes"])
+    asked = {"TableName": name, "IndexName": "all", "Select": "COUNT"}
+    assert tables.dynamodb.do("Scan", asked) == {"Count": 1, "ScannedCount": 1}
 
 
 def test_limits_are_those_of_a_request(dynamodb: DynamoDB) -> None:

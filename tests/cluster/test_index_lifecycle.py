@@ -1,4 +1,6 @@
-"""A global index comes and goes in a cluster of real processes: etcd, TLS, 3 nodes, under load.
+"""Indexes in a cluster of real processes: etcd, TLS, 3 nodes.
+
+A global one comes and goes under load; local ones are read by way of a proxy.
 
 Control is killed (SIGKILL) as soon as it has taken the index on, in the middle of its being filled:
 the nodes go on by themselves, and the control that is started then ends it.
@@ -7,13 +9,18 @@ the nodes go on by themselves, and the control that is started then ends it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
+from tests.api import test_query_index as queries
 from tests.support.cluster import Cluster, eventually, running_cluster
 from tests.support.cluster_plan import Shape
+from tests.support.dynamodb import DynamoDB, Endpoint
+from tests.support.dynamodb_cases import LOCALS, Case, Tables, copies, filled, normal
 from tests.support.sdk_load import load
 
 TABLE: Final = "orders"
@@ -21,6 +28,7 @@ ITEMS: Final = 2_000
 STATES: Final = 7
 INDEX: Final = "by-state"
 WITHIN_S: Final = 90.0
+PARTITIONS: Final = tuple(f"of-{number}" for number in range(9))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("index_lifecycle"),
@@ -120,4 +128,68 @@ def test_an_index_survives_control(cluster: Cluster) -> None:
             lambda: admin.get("/admin/v1/placement").json()["tables"] == [],
             what="nothing is left of the table",
             within_s=WITHIN_S,
+        )
+
+
+def _cases(*, is_strong: bool) -> Iterator[Case]:
+    """Give the queries that the tests of one process make, each strong or each eventual."""
+    for case in queries.CASES:
+        assert not isinstance(case.request, str)
+        if "ReturnConsumedCapacity" not in case.request:
+            yield replace(case, request=copies(case.request, ConsistentRead=is_strong))
+        elif ("ConsistentRead" in case.request) == is_strong:
+            yield case
+
+
+def _differs(tables: Tables, case: Case, name: str) -> bool:
+    """Ask a case's query of the items that are there."""
+    names = {"LOCAL": name, "ID": PARTITIONS[0]}
+    request, expected = filled([case.request, case.answer], names)
+    answer = tables.dynamodb.call(queries.OP, request)
+    return bool(answer.status != 200 or normal(answer.body) != normal(expected))
+
+
+def _scanned(tables: Tables, name: str, **members: Any) -> list[dict[str, Any]]:
+    """Scan in pages of a few items, through all ranges; partition by partition."""
+    request, found = {"TableName": name, "Limit": 4, **members}, []
+    while True:
+        page = tables.dynamodb.do("Scan", request)
+        found += page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return sorted(found, key=lambda item: item["p"]["S"])  # the index's order stays
+        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _wrong(tables: Tables, name: str, *, is_strong: bool) -> list[str]:
+    """Name the queries and scans that are not answered as they should be."""
+    wrong = [each.name for each in _cases(is_strong=is_strong) if _differs(tables, each, name)]
+    for index in queries.INDEXES:
+        items = {
+            "ALL_PROJECTED_ATTRIBUTES": queries.items(index, *queries.ORDERS[index]),
+            "ALL_ATTRIBUTES": [queries.ITEMS[number - 1] for number in queries.ORDERS[index]],
+        }
+        for select, held in items.items():
+            asked = {"IndexName": index, "Select": select, "ConsistentRead": is_strong}
+            expected = [item | {"p": {"S": each}} for each in PARTITIONS for item in held]
+            if _scanned(tables, name, **asked) != expected:
+                wrong.append(f"scan of {index}, {select}")
+    return wrong
+
+
+def test_local_indexes_by_a_proxy(cluster: Cluster) -> None:
+    """Through a proxy, from each of three replicas, an index answers as one process does."""
+    key = cluster.access_key
+    endpoint = Endpoint(url=cluster.component("proxy-1").url, key_id=key.id, secret=key.secret)
+    with closing(DynamoDB(endpoint)) as dynamodb:
+        tables = Tables(dynamodb, prefix="local")
+        name = tables.new({"p": "S", "c": "S"}, **LOCALS)
+        for partition in PARTITIONS:
+            for item in queries.ITEMS:
+                put = {"TableName": name, "Item": item | {"p": {"S": partition}}}
+                dynamodb.do("PutItem", put)
+        assert _wrong(tables, name, is_strong=True) == []
+        eventually(
+            lambda: _wrong(tables, name, is_strong=False) == [],
+            what="every replica answers alike",
+            within_s=30.0,
         )

@@ -1,4 +1,4 @@
-"""Global indexes on real processes, some of them killed: each ends equal to a recomputation."""
+"""Indexes on real processes, some of them killed: each of either kind equals a recomputation."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TABLE: Final = "orders"
-_KEYS: Final = 240
+_PARTITIONS: Final = 60
+_LINES: Final = 4  # of each
 _PADDING: Final = "x" * 9_000
 _SETTLED_S: Final = 120.0
+_KEY_NAMES: Final = frozenset({"id", "line"})
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("indexes"),
@@ -49,15 +51,23 @@ def _sdk(replicated: ReplicatedCluster) -> Any:
     return replicated.cluster.sdk(replicated.cluster.of_role("proxy")[0].url)
 
 
-def _index(name: str, hash_key: str, range_key: str, kind: str) -> dict[str, Any]:
+def _index(name: str, hash_key: str, range_key: str, kind: str, **more: Any) -> dict[str, Any]:
     return {
         "IndexName": name,
         "KeySchema": [
             {"AttributeName": hash_key, "KeyType": "HASH"},
             {"AttributeName": range_key, "KeyType": "RANGE"},
         ],
-        "Projection": {"ProjectionType": kind},
+        "Projection": {"ProjectionType": kind, **more},
     }
+
+
+# Each is by another attribute and holds another part of the items.
+_LOCAL: Final = (
+    _index("lines-by-at", "id", "at", "ALL"),
+    _index("lines-by-who", "id", "who", "KEYS_ONLY"),
+    _index("lines-by-state", "id", "state", "INCLUDE", NonKeyAttributes=["who", "no-one-has-it"]),
+)
 
 
 def _attributes(**kinds: str) -> list[dict[str, str]]:
@@ -83,7 +93,11 @@ class _Writer(threading.Thread):
                 self.failed += 1
 
     def _write(self) -> None:
-        draw, key = self._random.random(), {"id": {"S": f"o{self._random.randrange(_KEYS)}"}}
+        draw = self._random.random()
+        key = {
+            "id": {"S": f"o{self._random.randrange(_PARTITIONS)}"},
+            "line": {"N": str(self._random.randrange(_LINES))},
+        }
         state, owner = self._random.choice("abcd"), self._random.choice("wxyz")
         at = {"N": str(self._random.randrange(50))}
         if draw < 0.15:
@@ -97,9 +111,11 @@ class _Writer(threading.Thread):
                 ExpressionAttributeValues={":s": {"S": state}, ":a": at},
             )
         else:
-            item = {**key, "who": {"S": owner}, "at": at, "padding": {"S": _PADDING}}
+            item = {**key, "who": {"S": owner}, "padding": {"S": _PADDING}}
             if draw < 0.9:
                 item["state"] = {"S": state}
+            if draw < 0.8 or draw > 0.95:
+                item["at"] = at
             self._sdk.put_item(TableName=_TABLE, Item=item)
 
 
@@ -127,19 +143,56 @@ def _lag(replicated: ReplicatedCluster) -> int:
 
 
 def _check(replicated: ReplicatedCluster, name: str, hash_key: str, *, has_all: bool) -> int:
-    """Compare an index with what the table makes of it. Returns: its entries."""
+    """Compare a global index with what the table makes of it. Returns: its entries."""
     sdk = _sdk(replicated)
     items = _all(sdk, ConsistentRead=True)
-    names = {"id", hash_key, "at"}
+    names = {*_KEY_NAMES, hash_key, "at"}
     expected = {
-        item["id"]["S"]: item if has_all else {key: item[key] for key in names}
+        _key_of(item): item if has_all else {key: item[key] for key in names}
         for item in items
         if hash_key in item and "at" in item
     }
     rows = _all(sdk, IndexName=name)
     assert len(rows) == len(expected), name
-    assert {row["id"]["S"]: row for row in rows} == expected, name
+    assert {_key_of(row): row for row in rows} == expected, name
     return len(rows)
+
+
+def _key_of(item: dict[str, Any]) -> tuple[str, str]:
+    return item["id"]["S"], item["line"]["N"]
+
+
+def _check_local(replicated: ReplicatedCluster, index: dict[str, Any]) -> int:
+    """Compare a local index with what the table makes of it, order included: its entries."""
+    sdk, name = _sdk(replicated), index["IndexName"]
+    sort = index["KeySchema"][1]["AttributeName"]
+    projection = index["Projection"]
+    held = {*_KEY_NAMES, sort, *projection.get("NonKeyAttributes", ())}
+    is_whole = projection["ProjectionType"] == "ALL"
+    items = [item for item in _all(sdk, ConsistentRead=True) if sort in item]
+    items.sort(key=lambda item: (_value(item[sort]), _value(item["line"])))
+    expected: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        row = {key: value for key, value in item.items() if is_whole or key in held}
+        expected.setdefault(item["id"]["S"], []).append(row)
+    scanned: dict[str, list[dict[str, Any]]] = {}
+    for row in _all(sdk, IndexName=name, ConsistentRead=True):
+        scanned.setdefault(row["id"]["S"], []).append(row)
+    assert scanned == expected, name
+    for partition in (f"o{number}" for number in range(_PARTITIONS)):
+        answer = sdk.query(
+            TableName=_TABLE,
+            IndexName=name,
+            ConsistentRead=True,
+            KeyConditionExpression="id = :id",
+            ExpressionAttributeValues={":id": {"S": partition}},
+        )
+        assert answer["Items"] == expected.get(partition, []), (name, partition)
+    return len(items)
+
+
+def _value(attribute: dict[str, str]) -> int | str:
+    return int(attribute["N"]) if "N" in attribute else attribute["S"]
 
 
 def _is_active(replicated: ReplicatedCluster, name: str) -> bool:
@@ -156,14 +209,18 @@ def _settle(replicated: ReplicatedCluster, name: str) -> None:
 
 
 def test_indexes_are_right_after_kills(tmp_path: Path) -> None:
-    """Nodes are killed while a table with an index is written to, split, and given another one."""
+    """Nodes are killed while a table with indexes is written to, split, and given another one."""
     with _cluster(tmp_path) as replicated:
         sdk = _sdk(replicated)
         sdk.create_table(
             TableName=_TABLE,
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=_attributes(id="S", state="S", at="N"),
+            KeySchema=[
+                {"AttributeName": "id", "KeyType": "HASH"},
+                {"AttributeName": "line", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=_attributes(id="S", line="N", state="S", at="N", who="S"),
             BillingMode="PAY_PER_REQUEST",
+            LocalSecondaryIndexes=list(_LOCAL),
             GlobalSecondaryIndexes=[_index("by-state", "state", "at", "ALL")],
         )
         _settle(replicated, "by-state")
@@ -177,7 +234,7 @@ def test_indexes_are_right_after_kills(tmp_path: Path) -> None:
             replicated.component(name).start()
         sdk.update_table(
             TableName=_TABLE,
-            AttributeDefinitions=_attributes(id="S", state="S", at="N", who="S"),
+            AttributeDefinitions=_attributes(id="S", line="N", state="S", at="N", who="S"),
             GlobalSecondaryIndexUpdates=[{"Create": _index("by-who", "who", "at", "KEYS_ONLY")}],
         )
         time.sleep(1.0)
@@ -192,4 +249,7 @@ def test_indexes_are_right_after_kills(tmp_path: Path) -> None:
         _settle(replicated, "by-who")
         assert _check(replicated, "by-state", "state", has_all=True)
         assert _check(replicated, "by-who", "who", has_all=False)
+        for index in _LOCAL:
+            assert _check_local(replicated, index)
+        assert len(replicated.ranges(_TABLE)) > 1
         assert min(writer.done for writer in writers) > 20
