@@ -182,6 +182,11 @@ REFUSED: Final = (
         ExclusiveStartKey={"p": {"S": "a"}, "c": {"N": "1"}, "x": {"S": "a"}, "y": {"N": "1"}},
     ),
     _refused(
+        "start-without-the-tables-key",
+        f"{START}: {NO_MATCH}",
+        ExclusiveStartKey={"q": {"N": "1"}, "r": {"N": "1"}, "x": {"S": "a"}, "y": {"N": "1"}},
+    ),
+    _refused(
         "consistent",
         "Consistent reads are not supported on global secondary indexes",
         ConsistentRead=True,

@@ -126,6 +126,27 @@ REFUSED: Final = (
         ACTION,
     ),
     refused(
+        "start-without-the-tables-key",
+        start("all", p=s("a"), z=n("1"), x=s("a")),
+        f"{START}: {NO_MATCH}",
+        ACTION,
+    ),
+    refused(
+        "start-without-the-tables-key-behind-the-conditions",
+        copies(
+            query("all", "c = :c", c=s("1")),
+            ExclusiveStartKey={"p": ID, "z": n("1"), "x": s("a")},
+        ),
+        "Query condition missed key schema element: z",
+        ACTION,
+    ),
+    refused(
+        "start-without-the-indexs-key-and-of-another-type",
+        start("all", p=n("1"), c=s("a"), x=s("a")),
+        NO_MATCH,
+        ACTION,
+    ),
+    refused(
         "start-of-another-partition",
         start("all", p=s("b"), c=s("a"), z=n("1")),
         "The provided starting key is outside query boundaries based on provided conditions",
