@@ -10,7 +10,6 @@ What is never lost to one machine must be there afterwards; replicas are where t
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -126,16 +125,6 @@ class ElasticCluster(WholeCluster):
             else:
                 is_on = random.random() < 0.3
                 await self._done(partial(_pause, is_on))
-
-    async def _done(self, work: Callable[[Ruling], Coroutine[Any, Any, None]]) -> bool:
-        """Have control do something. Returns: whether it was surely done."""
-        ruling = self.ruling
-        if ruling is None or not ruling.process.is_alive:
-            return False
-        with suppress(DStoreError, Died):
-            await ruling.process.run(work(ruling), name="operator")
-            return True
-        return False
 
     async def _until_done(self, work: Callable[[Ruling], Coroutine[Any, Any, None]]) -> None:
         while not await self._done(work):  # noqa: ASYNC110 - control tells nobody

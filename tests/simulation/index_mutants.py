@@ -1,14 +1,19 @@
-"""Broken variants of global indexes: what of ADR 0021 makes one wrong if it is missing."""
+"""Broken variants of indexes: what of ADR 0020 and 0021 makes one wrong if it is missing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from dstore.service.cluster.index_lane import Lane
+from dstore.storage import memos, replica_copy, replica_log, sowing
 from tests.simulation.indexed import INDEXED
 from tests.simulation.mutants import Mutant
 
 if TYPE_CHECKING:
+    from dstore.storage.log_records import LogPoint
     from tests.simulation.mutants import Patches
 
 
@@ -27,11 +32,36 @@ def _notes_before_it_is_durable() -> Patches:
     return ((Lane, "_feed_window", feed),)
 
 
-INDEX_MUTANTS: Final = (
-    Mutant(
-        name="notes_before_it_is_durable",
-        patches=_notes_before_it_is_durable,
-        scenario=INDEXED,
-        seed=0,
-    ),
+def _begins_where_it_was_cut() -> Patches:
+    """Have a child of a split take for told whatever its parent has not told."""
+    ripen = sowing.ripen
+
+    def ripened(connection: Any, *, range_id: str, epoch: int, point: LogPoint) -> None:
+        ripen(connection, range_id=range_id, epoch=epoch, point=point)
+        for reader_id, reader in memos.readers(connection).items():
+            told = msgspec.structs.replace(reader, fed_seq=point.seq)
+            memos.put(connection, memos.reader_name(reader_id), memos.encode(told))
+
+    return ((sowing, "ripen", ripened),)
+
+
+def _leaves_unread_records_behind() -> Patches:
+    """Give children of a split, and copies, nothing of the log that stands before their own."""
+    return ((replica_copy, "take_records", lambda *_: None),)
+
+
+def _replays_entries_alone() -> Patches:
+    """Keep no rows of local indexes where records are replayed."""
+    nothing = SimpleNamespace(load=lambda _connection: None)
+    return ((replica_log, "derived_rows", nothing),)
+
+
+INDEX_MUTANTS: Final = tuple(
+    Mutant(name=patches.__name__.strip("_"), patches=patches, scenario=INDEXED, seed=seed)
+    for patches, seed in (
+        (_notes_before_it_is_durable, 2),
+        (_begins_where_it_was_cut, 2),
+        (_leaves_unread_records_behind, 2),
+        (_replays_entries_alone, 0),
+    )
 )

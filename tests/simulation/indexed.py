@@ -1,8 +1,9 @@
-"""A cluster whose table has global indexes: they are fed and filled while anything befalls it.
+"""A cluster whose table has indexes: they are fed, filled and split while anything befalls it.
 
-Everything is the product's: control makes, fills, removes and adds the indexes, nodes feed them. In
-the end, when everybody is back and every lane is level, each index that the table declares is what
-a recomputation from the table makes of it.
+Everything is the product's: control makes, fills, removes and adds global indexes, and splits the
+ranges of the table and of its indexes when an operator asks for it; nodes feed them. In the end,
+when everybody is back and every lane is level, each global index that the table declares is what a
+recomputation from the table makes of it, and so are the local ones in the file of each replica.
 """
 
 from __future__ import annotations
@@ -15,37 +16,52 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from dstore.model.errors import DStoreError
+from dstore.model.index_rows import local_shapes
 from dstore.model.keys import KeyKind
 from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import Index, KeyAttribute, ProjectionType, TableSettings
 from dstore.service import index_changes
 from dstore.service.cluster import index_lane
+from dstore.service.control.split_steps import SPLIT_RANGE
 from dstore.service.directory import Declared
 from dstore.storage import log_reading, range_log, replica_log
+from dstore.storage.control import splits, tasks
+from dstore.storage.control.records import RangeId
 from tests.simulation.machines import Died
 from tests.simulation.plain_cluster import TABLE, node_id
 from tests.simulation.scenario import Scenario
 from tests.simulation.whole_cluster import WholeCluster
 from tests.support.cluster_nodes import TENANT
+from tests.support.indexed import Kept, kept, recomputed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dstore.model.index_rows import IndexShape
     from dstore.model.tables import TableDefinition
     from dstore.service.proxy.proxy import Proxy
     from dstore.topology.view import TableView, TopologyView
+    from tests.simulation.whole_cluster import Ruling
     from tests.simulation.world import World
 
 _NODES: Final = 3
 _KEY: Final = KeyAttribute(name="p", kind=KeyKind.STRING)
+_SORT: Final = KeyAttribute(name="s", kind=KeyKind.STRING)
 _CHANGED_S: Final = (4.0, 15.0)  # between two changes of the indexes
+_SPLIT_S: Final = (3.0, 15.0)  # between two ranges that are to be split
+_RANGES_MAX: Final = 6  # of a table, or an index
 _SETTLED_S_MAX: Final = 180.0
 _ALL: Final = 1 << 30
 _BY_TEXT: Final = Index(name="by-text", hash_keys=("v",), projection=ProjectionType.ALL)
 _OTHER: Final = Index(
     name="other", hash_keys=("v",), range_keys=("p",), projection=ProjectionType.KEYS_ONLY
 )
+_HIDDEN: Final = tuple(f"{TABLE}:{index.name}" for index in (_BY_TEXT, _OTHER))
 _SETTINGS: Final = TableSettings(
+    local_indexes=(
+        Index(name="own", hash_keys=("p",), range_keys=("v",), projection=ProjectionType.ALL),
+        Index(name="key", hash_keys=("p",), range_keys=("s",), projection=ProjectionType.KEYS_ONLY),
+    ),
     global_indexes=(_BY_TEXT,),
     index_attributes=(KeyAttribute(name="v", kind=KeyKind.STRING),),
 )
@@ -62,6 +78,7 @@ class IndexedCluster(WholeCluster):
         """Set the machines up, all off."""
         super().__init__(world, nodes=_NODES)
         self._changing = world.random("indexes")
+        self._splitting = world.random("splits")
         self._small = ExitStack()
         small: dict[str, Any] = {"INDEX_NOTED_RECORDS": 12, "INDEX_NOTED_S": 1.0}
         if self._changing.random() < 0.6:  # windows and pages of a few
@@ -73,11 +90,12 @@ class IndexedCluster(WholeCluster):
                 self._small.enter_context(patch.multiple(module, **kept))
 
     async def work(self) -> None:
-        """Make and delete tables; add and remove an index."""
+        """Make and delete tables; add and remove an index; split what there is."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(super().work())
                 group.create_task(self._change_indexes())
+                group.create_task(self._split_ranges())
         finally:
             self._small.close()
 
@@ -87,7 +105,7 @@ class IndexedCluster(WholeCluster):
         left: str | None = "nobody has looked"
         try:
             async with asyncio.timeout(_SETTLED_S_MAX):
-                while (left := self._unlevel()) is not None:
+                while (left := await self._unlevel()) is not None:
                     self.world.trace.note(f"not level: {left}")
                     await asyncio.sleep(0.5)
         except TimeoutError:
@@ -99,7 +117,7 @@ class IndexedCluster(WholeCluster):
     async def _make_realm(self, proxy: Proxy) -> None:
         await proxy.registrar.create_tenant(TENANT)
         if TABLE not in proxy.directory.tenant(TENANT).tables:
-            declared = Declared(name=TABLE, partition=_KEY, settings=_SETTINGS)
+            declared = Declared(name=TABLE, partition=_KEY, sort=_SORT, settings=_SETTINGS)
             await proxy.registrar.declare_table(TENANT, declared)
 
     async def _change_indexes(self) -> None:
@@ -116,16 +134,36 @@ class IndexedCluster(WholeCluster):
             has_other = not has_other
             self.world.trace.event("index_added" if has_other else "index_removed")
 
+    async def _split_ranges(self) -> None:
+        """Ask for splits of the table's ranges and of its indexes', as an operator does."""
+        random = self._splitting
+        while True:
+            await asyncio.sleep(random.uniform(*_SPLIT_S))
+            name = random.choice((TABLE, TABLE, *_HIDDEN))
+            view = self._view()
+            shown = None if view is None else view.table(TENANT, name)
+            if shown is None or not 0 < len(shown.ranges) < _RANGES_MAX:
+                continue
+            range_id = random.choice(list(shown.ranges)).range_id
+            if await self._done(partial(_split, RangeId(range_id))):
+                self.world.trace.event("split_asked", name)
+
     def _view(self) -> TopologyView | None:
         serving = self._serving
         is_there = serving is not None and serving.process.is_alive
         return serving.watcher.view if serving is not None and is_there else None
 
-    def _unlevel(self) -> str | None:
-        """Say what is still to be done; None: every index has everything."""
+    async def _unlevel(self) -> str | None:
+        """Say what is still to be done; None: every index has everything, and nothing is split."""
+        ruling = self.ruling
+        if ruling is None or not ruling.process.is_alive:
+            return "control is down"
+        if left := await ruling.process.run(_being_split(ruling), name="look"):
+            return left
+        revision = (await self.world.coordination.embedded.get("nothing")).revision
         view = self._view()
         base = None if view is None else view.table(TENANT, TABLE)
-        if view is None or base is None:
+        if view is None or base is None or view.revision < revision:
             return "the view"
         for index in base.definition.settings.global_indexes:
             hidden = view.table(TENANT, f"{TABLE}:{index.name}")
@@ -149,8 +187,10 @@ class IndexedCluster(WholeCluster):
         base = None if view is None else view.table(TENANT, TABLE)
         if view is None or base is None:
             return ["the table is not shown"]
-        told = []
+        told = await self._wrong_beside(base)
         items = await self._rows(base)
+        if len(base.ranges) > self.ranges_per_table:
+            self.world.trace.event("split_index_compared")
         for index in base.definition.settings.global_indexes:
             hidden = view.table(TENANT, f"{TABLE}:{index.name}")
             assert hidden is not None
@@ -162,6 +202,19 @@ class IndexedCluster(WholeCluster):
                 lacking = sorted(expected.keys() - found.keys())
                 extra = sorted(found.keys() - expected.keys())
                 told.append(f"{index.name} lacks {lacking}, has {extra} too, or other items")
+        return told
+
+    async def _wrong_beside(self, base: TableView) -> list[str]:
+        """Compare the local indexes in each replica's file with what its entries make of them."""
+        told, shapes = [], local_shapes(base.definition)
+        for placed in base.ranges:
+            for replica in placed.placement.in_sync:
+                living = self.living[self._number(replica.node)]
+                reading = _read_local(living.node, placed.range_id, shapes)
+                found, expected = await living.process.run(reading, name="look")
+                self.world.trace.counts["local_rows"] += len(expected[0])
+                if found != expected:
+                    told.append(f"{placed.range_id} on {replica.node} has {found}, not {expected}")
         return told
 
     async def _rows(self, table: TableView) -> dict[bytes, Any]:
@@ -188,6 +241,25 @@ async def _set(proxy: Proxy, *, settings: TableSettings) -> None:
     await proxy.registrar.set_table(TENANT, TABLE, lambda _: settings)
 
 
+async def _split(range_id: RangeId, ruling: Ruling) -> None:
+    await ruling.control.elasticity.split(range_id, actor="operator")
+
+
+async def _being_split(ruling: Ruling) -> str:
+    async with ruling.plane.store.snapshot() as tx:
+        wished = [each.subject for each in await tasks.unfinished_of(tx, SPLIT_RANGE)]
+        begun = [each.range_id for each in await splits.begun(tx)]
+    return f"{wished} are to be split, {begun} are being split" if wished or begun else ""
+
+
+async def _read_local(node: Any, range_id: str, shapes: Sequence[IndexShape]) -> tuple[Kept, Kept]:
+    file = await node.node.holdings.open_held(range_id)
+    found: tuple[Kept, Kept] = await file.look(
+        lambda connection: (kept(connection), recomputed(connection, shapes))
+    )
+    return found
+
+
 async def _read(node: Any, range_id: str) -> log_reading.EntryPage:
     file = await node.node.holdings.open_held(range_id)
     page: log_reading.EntryPage = await file.look(
@@ -209,6 +281,9 @@ INDEXED: Final = Scenario(
             "index_removed",
             "index_compared",
             "index_rows",
+            "local_rows",
+            "log.range_is_split",
+            "split_index_compared",
             "log.index_filled",
             "log.failed_over",
             "log.copy_done",

@@ -20,6 +20,8 @@ from dstore.replication.index_calls import INDEX_CALLS
 from dstore.replication.peers.calls import Answered, Calls, Methods
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.replica_calls import REPLICA_CALLS
+from dstore.replication.sample_calls import ASK_SAMPLE
+from dstore.replication.split_calls import SPLIT_CALLS
 from dstore.roles.member_node import node_jobs
 from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.control_calls import CONTROL_CALLS
@@ -65,7 +67,17 @@ CONTROL: Final = "control"
 PROXY: Final = "proxy"
 PROXY_ID: Final = "b0000000-0000-4000-8000-000000000001"
 _CONTROL_CALLS: Final = Calls((*KEY_CALLS, *CONTROL_CALLS))
-_NODE_CALLS: Final = Calls((*RANGE_CALLS, *REPLICA_CALLS, ASK_REMEMBERED, *INDEX_CALLS, FEED_RANGE))
+_NODE_CALLS: Final = Calls(
+    (
+        *RANGE_CALLS,
+        *REPLICA_CALLS,
+        *SPLIT_CALLS,
+        ASK_SAMPLE,
+        ASK_REMEMBERED,
+        *INDEX_CALLS,
+        FEED_RANGE,
+    )
+)
 _PAGE_CACHE_BYTES: Final = 1 << 20
 _RESTARTS_IN_S: Final = (0.1, 6.0)
 _READY_S: Final = 30.0

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = "v"
 _KEY: Final = "p"
+_SORT: Final = "one"  # of every item, in a table that has a sort key
 _NEW: Final = WriteAsk(returns=ReturnValues.UPDATED_NEW)
 _WRITE_BYTES: Final = 100
 
@@ -112,7 +113,8 @@ class ItemStore:
 
     def _item(self, key: str) -> ItemKey:
         table = self._directory.table(self._tenant, self._table)
-        rid_id = encode_key((KeyKind.STRING, key))
+        sort = None if table.definition.sort is None else (KeyKind.STRING, _SORT)
+        rid_id = encode_key((KeyKind.STRING, key), sort)
         attributes = key_attributes(table.definition, rid_id)
         return ItemKey(table=table, rid_id=rid_id, attributes=attributes)
 

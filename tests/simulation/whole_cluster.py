@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -211,6 +212,16 @@ class WholeCluster(PlainCluster):
                     return
 
     # ------------------------------------------------------------------------------- control
+
+    async def _done(self, work: Callable[[Ruling], Coroutine[Any, Any, None]]) -> bool:
+        """Have control do something, for an operator. Returns: whether it was surely done."""
+        ruling = self.ruling
+        if ruling is None or not ruling.process.is_alive:
+            return False
+        with suppress(DStoreError, Died):
+            await ruling.process.run(work(ruling), name="operator")
+            return True
+        return False
 
     async def _control(self, process: Process) -> None:
         disk, clock, entropy = process.machine.disk, process.clock, process.entropy

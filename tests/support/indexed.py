@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.index_limits import INDEX_ENTRY_OVERHEAD_BYTES
 from dstore.model.index_rows import IndexShape, entry_bytes, local_key
-from dstore.model.keys import KeyKind, decode_partition, encode_key, partition_prefix
+from dstore.model.keys import (
+    KeyKind,
+    decode_key,
+    decode_partition,
+    encode_key,
+    partition_prefix,
+)
 from dstore.model.table_settings import KeyAttribute
 from dstore.model.values import Item, item_bytes
 from dstore.storage.entries import scan_entries
@@ -15,6 +21,8 @@ from dstore.storage.range_writer import Delete, Put, Write
 from dstore.storage.requests import RequestName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
 _S, _N, _B = KeyKind.STRING, KeyKind.NUMBER, KeyKind.BINARY
@@ -78,16 +86,18 @@ def kept(connection: apsw.Connection) -> Kept:
     return rows, dict(sizes)
 
 
-def recomputed(connection: apsw.Connection) -> Kept:
-    """Work out from the entries what a file should have of `SHAPES`."""
+def recomputed(connection: apsw.Connection, shapes: Sequence[IndexShape] = SHAPES) -> Kept:
+    """Work out from the entries what a file should have of indexes of a table by two texts."""
     rows = []
     sizes: dict[bytes, int] = {}
+    names = [key.name for key in shapes[0].table_keys]
     for rid_id, entry in scan_entries(connection, Span()):
-        partition, end = decode_partition(rid_id, _S)
-        sort = rid_id[end:-2].decode()
-        item = {"p": {"S": str(partition)}, "s": {"S": sort}, **entry.item}
+        end = decode_partition(rid_id, _S)[1]
+        _, *key_values = decode_key(rid_id, _S, _S)
+        key_item = {name: {"S": str(text)} for name, text in zip(names, key_values, strict=True)}
+        item = {**key_item, **entry.item}
         size = item_bytes(item)
-        for number, shape in enumerate(SHAPES, start=1):
+        for number, shape in enumerate(shapes, start=1):
             key = local_key(shape, item, rid_id, prefix_bytes=end)
             if key is not None:
                 rows.append((number, key, rid_id))
