@@ -27,12 +27,10 @@ What the few cores do to the figures is kept apart from what the number of nodes
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import random
 import tempfile
 import time
-import timeit
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -41,6 +39,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from tests.benchmarks import machine
 from tests.benchmarks.dynamodb_endpoint import Endpoint
 from tests.benchmarks.dynamodb_workloads import ITEM_BYTES, KEYS, WORKLOADS, Workload, seed
 from tests.benchmarks.peers import measure_peers
@@ -65,7 +64,6 @@ _OPERATIONS: Final = ("put", "get")
 _TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
 _US: Final = 1e6
 _MS: Final = 1e3
-_HASHES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,19 +338,7 @@ def _median(rounds: Sequence[Cost], field: str) -> float:
 def _machine() -> str:
     """Say how fast and how busy this machine is at the moment."""
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-    return f"sha256 of 1 KB {_sha256_us():.2f} µs, load average {load}"
-
-
-def _sha256_us() -> float:
-    """Say how fast this machine is at the moment."""
-    block = bytes(1_024)
-    times = timeit.repeat(
-        lambda: hashlib.sha256(block).digest(),
-        timer=time.thread_time,
-        number=_HASHES,
-        repeat=5,
-    )
-    return median(times) / _HASHES * _US
+    return f"{machine.hashing()}, load average {load}"
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ that is not 2xx ends the run.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import random
 import sys
 import tempfile
-import timeit
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +20,7 @@ from statistics import median
 from typing import Final
 
 from dstore.security.credentials import AccessKey, AccessKeyId
-from tests.benchmarks import dynamodb_expiry, dynamodb_indexes
+from tests.benchmarks import dynamodb_expiry, dynamodb_indexes, machine
 from tests.benchmarks.dynamodb_endpoint import Endpoint
 from tests.benchmarks.dynamodb_workloads import ITEM_BYTES, KEYS, WORKLOADS, Workload, check, seed
 from tests.benchmarks.profiler import recording, summary
@@ -34,7 +32,6 @@ SERVERS: Final = ("dstore", "dynalite")
 SECONDS: Final = 8
 ROUNDS: Final = 3
 WARM_UP_S: Final = 2
-_HASHES: Final = 20_000
 
 Runs = dict[tuple[str, str], list[Figure]]
 
@@ -42,7 +39,7 @@ Runs = dict[tuple[str, str], list[Figure]]
 def main() -> None:
     """Start the servers, load them, measure, print."""
     options = _options()
-    print(f"sha256 of 1 KB at the start: {_sha256_us():.2f} µs", flush=True)
+    print(f"at the start: {machine.hashing()}; {machine.syncing()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name, ExitStack() as stack:
         directory = Path(name)
         endpoints = [stack.enter_context(_started(name, directory)) for name in options.servers]
@@ -58,7 +55,7 @@ def main() -> None:
         if endpoints[0].name == "dstore":
             for line in _lines_of_its_own(endpoints[0], options, directory):
                 print(line, flush=True)
-        print(f"sha256 of 1 KB at the end: {_sha256_us():.2f} µs", flush=True)
+        print(f"at the end: {machine.hashing()}; {machine.syncing()}", flush=True)
         if options.profile is not None:
             _profile(endpoints[0], options, directory)
 
@@ -219,13 +216,6 @@ def _profile(endpoint: Endpoint, options: argparse.Namespace, directory: Path) -
         print(f"\n{workload.name}: {path}")
         for line in summary(path, seconds=options.seconds):
             print(line)
-
-
-def _sha256_us() -> float:
-    """Say how fast this machine is at the moment."""
-    block = bytes(1_024)
-    times = timeit.repeat(lambda: hashlib.sha256(block).digest(), number=_HASHES, repeat=5)
-    return median(times) / _HASHES * 1e6
 
 
 if __name__ == "__main__":
