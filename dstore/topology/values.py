@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from dstore.base.feature_limits import FEATURES_MAX
 from dstore.base.limits import (
     COORDINATOR_REQUEST_BYTES_MAX,
     LOG_TEXT_CHARS_MAX,
@@ -112,7 +113,8 @@ class Details(_Value, frozen=True, kw_only=True, gc=False):
     """Of `…/details`, written on change only; `uri` is the peer listener's.
 
     `apiUri` is where clients reach it, if they do. A node's `freeBytes` and `loadPercent` are
-    rounded by it, so that the key is not written all the time.
+    rounded by it, so that the key is not written all the time. `features` are a node's, words of
+    `model.features`, maybe of a later version; one of before there were any says none.
     """
 
     status: ComponentStatus
@@ -124,6 +126,7 @@ class Details(_Value, frozen=True, kw_only=True, gc=False):
     free_bytes: Count = 0
     capacity_bytes: Count = 0
     load_percent: Count = 0
+    features: Annotated[tuple[Label, ...], Meta(max_length=FEATURES_MAX)] = ()
 
 
 class Alive(_Value, frozen=True, kw_only=True, gc=False):

@@ -14,6 +14,7 @@ from dstore.base.limits import (
     PLAN_UNEVEN_PERCENT,
     PLAN_UNEVEN_REQUESTS_PERCENT,
 )
+from dstore.model.features import Feature
 from dstore.service.control.planner import (
     Change,
     Copy,
@@ -25,6 +26,7 @@ from dstore.service.control.planner import (
 
 _MIB = 1 << 20
 _NO_LIMIT = 100_000
+_FEATURES = st.sampled_from([frozenset[Feature](), frozenset(), frozenset({Feature.TIME_TO_LIVE})])
 
 
 @st.composite
@@ -42,6 +44,7 @@ def _nodes(draw: st.DrawFn) -> tuple[NodeSite, ...]:
                 leads=kind in {"good", "maintenance", "full"},
                 is_alive=kind != "gone",
                 is_full=kind == "full",
+                lacks=draw(_FEATURES),
             )
         )
     return tuple(made)
@@ -64,6 +67,7 @@ def _clusters(draw: st.DrawFn) -> tuple[tuple[NodeSite, ...], tuple[RangeSite, .
                 factor=factor,
                 size_bytes=draw(st.sampled_from([0, 0, _MIB, 64 * _MIB, 700 * _MIB])),
                 requests_per_s=draw(st.sampled_from([0, 0, 0, 10, 80, 640, 5_000])),
+                needs=draw(_FEATURES),
             )
         )
     return nodes, tuple(ranges)
@@ -75,6 +79,7 @@ def _carried_out(
     """Do all of it; each step is checked."""
     by_id = {each.range_id: each for each in ranges}
     leads = {each.node for each in nodes if each.leads}
+    lacks = {each.node: each.lacks for each in nodes}
     primaries: Counter[str] = Counter()
     for each in ranges:
         primaries[each.primary] += each.primary_weight
@@ -84,6 +89,7 @@ def _carried_out(
         primary = each.primary
         if change.add is not None:
             assert change.add not in on, "two replicas of a range on a node"
+            assert not lacks[change.add] & each.needs, "it can't read the range's log"
             on.append(change.add)
         if change.remove is not None:
             on.remove(change.remove)
@@ -138,8 +144,8 @@ def test_every_range_gets_what_it_should_have(
     nodes, ranges = cluster
     after = _carried_out(nodes, ranges, plan(nodes, ranges, limit=_NO_LIMIT))
     keeps = {each.node for each in nodes if each.keeps}
-    takes = {each.node for each in nodes if each.takes}
     for each in after:
+        takes = {site.node for site in nodes if site.takes and not site.lacks & each.needs}
         on = {one.node for one in each.copies}
         if len(on & keeps) < max(min(each.wanted, len(keeps)), each.factor):
             assert takes <= on, "nobody is left who could take one"

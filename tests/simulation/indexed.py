@@ -169,11 +169,13 @@ class IndexedCluster(WholeCluster):
             hidden = view.table(TENANT, f"{TABLE}:{index.name}")
             if hidden is None or hidden.status is not ResourceStatus.ACTIVE:
                 return f"{index.name} is {hidden and hidden.status}"
-            for placed in base.ranges:
+            for placed in (*hidden.ranges, *base.ranges):
                 living = self.living[self._number(placed.placement.node)]
                 replicas = living.node._replicas
                 if replicas is None or not living.process.is_alive:
                     return "a node is down"
+                if placed in hidden.ranges:
+                    continue
                 lane = replicas.indexes.lane(placed.range_id, hidden.definition.table_id)
                 if lane is None or not lane.is_filled or lane.lag_records or lane.is_lost:
                     return f"{index.name} of {placed.range_id}"

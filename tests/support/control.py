@@ -15,6 +15,7 @@ from dstore.base.limits import REPLACED_AFTER_S
 from dstore.base.metrics import create_metrics
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Unavailable
+from dstore.model.features import KNOWN_HERE
 from dstore.model.tables import IdType
 from dstore.security.control_key import ControlKey
 from dstore.security.identity import ComponentRole
@@ -140,6 +141,7 @@ class ObedientNode:
         self.uri = f"https://node{number}:8001/"
         self.zone = zone
         self.is_obedient = True
+        self.features: tuple[str, ...] = KNOWN_HERE
         self.held: dict[tuple[str, str], values.NodeRanges] = {}
         self.stored_bytes: dict[str, int] = {}  # by range, 0 of one that is not here
         self.requests_per_s: dict[str, int] = {}  # the same
@@ -160,6 +162,7 @@ class ObedientNode:
             zone=self.zone,
             capacity_bytes=1 << 40,
             free_bytes=1 << 39,
+            features=self.features,
         )
         boot = values.NodeBoot(number=1, nonce="n", incarnation=uuid(900))
         await put(keys.NodeBootPath(self.node).path, values.encode(boot))

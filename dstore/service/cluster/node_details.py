@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import DETAILS_LOOK_S
+from dstore.model.features import KNOWN_HERE
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.values import ComponentStatus, Details
@@ -31,12 +32,14 @@ class NodePlace:
         zone: what fails together with it.
         version: of its dStore.
         started_at_us: wall time in microseconds since 1970.
+        features: that it knows, words of `model.features`.
     """
 
     identity: Identity
     zone: str = ""
     version: str = ""
     started_at_us: int = 0
+    features: tuple[str, ...] = KNOWN_HERE
 
 
 class NodeDetails:
@@ -83,6 +86,7 @@ class NodeDetails:
             started_at_us=self._place.started_at_us,
             free_bytes=self._rounded_free(disk, capacity_bytes),
             capacity_bytes=capacity_bytes,
+            features=self._place.features,
         )
         identity = self._place.identity
         path = keys.DetailsPath(identity.role, keys.ComponentId(identity.uuid))

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from dstore.model.features import needed_by
 from dstore.replication.placements import Placed
 from dstore.replication.whereabouts import has_other_disk
+from dstore.service.control.features import lacking
 from dstore.service.control.held import held_status
 from dstore.service.control.planner import Copy, NodeSite, RangeSite, heir_of
 from dstore.service.control.sites import site_of
@@ -39,6 +41,7 @@ from dstore.topology import values
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from dstore.model.features import Feature
     from dstore.storage.control.records import NodeRecord
     from dstore.topology.view import PlacedRange, TableView, TopologyView
 
@@ -127,6 +130,7 @@ def _node_site(view: TopologyView, record: NodeRecord, *, is_gone: bool) -> Node
         leads=site is not None and record.state not in _LEADS_NOTHING,
         is_alive=is_alive(view, record.uuid),
         is_full=is_full and is_wanted,
+        lacks=lacking(view, record.uuid),
     )
 
 
@@ -149,11 +153,13 @@ def look(
     for tenant in view.tenants.values():
         for table in tenant.tables.values():
             if table.status.is_held:
+                needs = needed_by(table.definition)
                 for placed in table.ranges:
                     looking.add(
                         table,
                         placed,
                         wanted=table.definition.settings.replication_factor or replication_factor,
+                        needs=needs,
                     )
     return Outlook(
         nodes=tuple(nodes),
@@ -202,7 +208,9 @@ class _Looking:
                     if report.requests_per_s:
                         self.asked[report.range_id, node] = report.requests_per_s
 
-    def add(self, table: TableView, placed: PlacedRange, *, wanted: int) -> None:
+    def add(
+        self, table: TableView, placed: PlacedRange, *, wanted: int, needs: frozenset[Feature]
+    ) -> None:
         """Note a range."""
         value, definition = placed.placement, table.definition
         range_id = value.range_id
@@ -219,6 +227,7 @@ class _Looking:
             factor=value.factor,
             size_bytes=self.sizes.get(range_id, 0),
             requests_per_s=self.asked.get((range_id, value.node), 0),
+            needs=needs,
         )
         self.ranges.append(site)
         self.primaries[value.node] += site.primary_weight

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from dstore.model.features import needed_by
 from dstore.model.status import ResourceStatus
 from dstore.service.control.held import complaint, held_report, living_in_sync
 from dstore.service.control.status import RangeCounts
@@ -14,6 +15,7 @@ from dstore.topology import values
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dstore.model.features import Feature
     from dstore.model.tables import TableDefinition
     from dstore.topology.view import PlacedRange, TopologyView
 
@@ -40,6 +42,7 @@ class Counted:
         without_loss: node failures, whichever, after which every acknowledged write is still on a
             living node; -1: those of a range are on none already.
         of_node: the load of each node that is named by a range.
+        needed: features that a table needs its nodes to know.
     """
 
     tenants: int
@@ -49,12 +52,14 @@ class Counted:
     survivable: int
     without_loss: int
     of_node: Mapping[str, NodeLoad] = field(default_factory=dict)
+    needed: frozenset[Feature] = frozenset()
 
 
 def count(view: TopologyView) -> Counted:
     """Count all there is; about 10 µs a range."""
     of_status: Counter[ResourceStatus] = Counter()
     of_indexes: Counter[ResourceStatus] = Counter()
+    needed: set[Feature] = set()
     total = unavailable = lost = read_only = short = named = 0
     writes: list[int] = []  # of each range, the replicas beyond those that a write needs
     copies: list[int] = []  # of each range, the living ones beside the last
@@ -63,6 +68,7 @@ def count(view: TopologyView) -> Counted:
         named += tenant.known is not None
         for table in tenant.tables.values():
             definition = table.definition
+            needed |= needed_by(definition)
             (of_status if definition.index_of is None else of_indexes)[table.status] += 1
             for placed in table.ranges:
                 total += 1
@@ -91,6 +97,7 @@ def count(view: TopologyView) -> Counted:
         survivable=max(min(writes, default=0), -1),
         without_loss=min(copies, default=0),
         of_node=node_loads(view),
+        needed=frozenset(needed),
     )
 
 

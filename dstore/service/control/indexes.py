@@ -30,11 +30,12 @@ from dstore.base.index_limits import (
 from dstore.base.logging import get_logger
 from dstore.base.threads import in_thread
 from dstore.model.errors import DStoreError
+from dstore.model.features import Feature
 from dstore.model.index_of import base_table_name, index_table_name, is_index_table
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.replication.index_calls import FillIndex
-from dstore.service.control import index_tables
+from dstore.service.control import features, index_tables
 from dstore.service.control.index_tables import BUILD_INDEX, index_subject
 from dstore.service.control.leader import NotLeading, Term
 from dstore.service.control.publications import definition_of
@@ -146,6 +147,7 @@ class Indexes:
             record = await tables.get(tx, *name)
             if record is None or record.status is ResourceStatus.DELETING:
                 return
+            await features.require(self._realm, tx, [Feature.GLOBAL_INDEXES])
             sequence = await index_tables.follow(self._realm, tx, definition_of(record))
         if sequence:
             _log.info("indexes_made", tenant=name[0], table=name[1])

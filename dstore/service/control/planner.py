@@ -40,6 +40,8 @@ from dstore.service.control.primaries import Led, even
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dstore.model.features import Feature
+
 
 class Why(StrEnum):
     """What a change is for."""
@@ -62,6 +64,7 @@ class NodeSite:
         leads: it lives, and may be given primaries.
         is_alive: it can be asked to hand over.
         is_full: it takes nothing since its disk is nearly full, and should give.
+        lacks: features that it does not know; it takes no range that needs one.
     """
 
     node: str
@@ -72,6 +75,7 @@ class NodeSite:
     leads: bool = True
     is_alive: bool = True
     is_full: bool = False
+    lacks: frozenset[Feature] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,7 @@ class RangeSite:
         factor: how many its value promises; it never has fewer by a plan.
         size_bytes: of one replica.
         requests_per_s: that its primary is asked, roughly.
+        needs: features that whoever has it must know.
     """
 
     range_id: str
@@ -107,6 +112,7 @@ class RangeSite:
     factor: int
     size_bytes: int = 0
     requests_per_s: int = 0
+    needs: frozenset[Feature] = frozenset()
 
     @property
     def primary_weight(self) -> int:
@@ -308,7 +314,9 @@ def _best(draft: _Draft, each: RangeSite, counted: Sequence[str]) -> str | None:
         (
             node
             for node, site in draft.nodes.items()
-            if site.takes and node not in draft.holders[each.range_id]
+            if site.takes
+            and node not in draft.holders[each.range_id]
+            and not site.lacks & each.needs
         ),
         key=lambda node: (
             node not in leaving,
@@ -401,7 +409,7 @@ def _fitting(
 def _may_move(draft: _Draft, each: RangeSite, way: tuple[str, str]) -> bool:
     giver, taker = way
     holders = draft.holders[each.range_id]
-    if giver not in holders or taker in holders:
+    if giver not in holders or taker in holders or draft.nodes[taker].lacks & each.needs:
         return False
     zones = draft.zones(each.range_id)
     from_zone, to_zone = draft.nodes[giver].zone, draft.nodes[taker].zone

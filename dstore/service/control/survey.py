@@ -24,6 +24,7 @@ from dstore.service.control.counts import (
     node_loads,
     survival,
 )
+from dstore.service.control.features import lacking, phrase
 from dstore.service.control.move_plans import end_tasks
 from dstore.service.control.realm import Realm, append
 from dstore.service.control.sites import all_nodes
@@ -350,8 +351,20 @@ class Survey:
             for row in components
             if row.health in _UNWELL
         ]
+        found += self._behind(components, counted)
         found += _of_ranges(counted.ranges)
         return tuple(found[:TOPOLOGY_PROBLEMS_SHOWN])
+
+    def _behind(self, components: tuple[ComponentRow, ...], counted: Counted) -> Iterator[str]:
+        """Say of each node what it does not know of that tables use."""
+        for row in components:
+            if row.role == ComponentRole.NODE and row.health is not Health.STARTING:
+                missing = lacking(self._realm.watcher.view, row.uuid) & counted.needed
+                if missing:
+                    yield (
+                        f"Node {row.uuid} is of a version that does not know {phrase(missing)}, "
+                        "which tables use: it is given no range of those. Upgrade it."
+                    )
 
 
 def _of_ranges(ranges: RangeCounts) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dstore.base.limits import SETTLED_TIMEOUT_S
 from dstore.model.errors import RefusalKind, Refused, Unavailable, UnavailableKind
+from dstore.model.features import begun_by, needed_by
 from dstore.model.index_of import index_table_name
 from dstore.model.rid import table_rid, validate_table_name
 from dstore.model.status import ResourceStatus
@@ -27,7 +28,7 @@ from dstore.service.calls.control_calls import (
     SetTable,
     TableChanged,
 )
-from dstore.service.control import deletions, index_tables
+from dstore.service.control import deletions, features, index_tables
 from dstore.service.control.new_tables import insert_table
 from dstore.service.control.publications import definition_of, table_publication
 from dstore.service.control.realm import Realm, append, check_uuid
@@ -200,6 +201,7 @@ class ControlTables:
 
     async def _insert(self, tx: Transaction, made: TableDefinition, *, actor: str) -> _Changed:
         realm = self._realm
+        await features.require(realm, tx, needed_by(made))
         await index_tables.follow(realm, tx, made, is_new=True)
         sequence = await append(tx, await insert_table(realm, tx, made))
         await realm.audit(
@@ -217,6 +219,7 @@ class ControlTables:
         before = definition_of(record)
         definition = replace(before, settings=ask.settings)
         await _check_idle(tx, before, definition)
+        await features.require(realm, tx, begun_by(before.settings, ask.settings))
         published = table_publication(definition, record.status)
         await tables.update(
             tx,

@@ -14,6 +14,7 @@ from dstore.base.clock import SystemClock
 from dstore.base.entropy import SystemEntropy
 from dstore.base.limits import TABLES_MEASURED_S
 from dstore.model.errors import NotMine, Unavailable
+from dstore.model.features import KNOWN_HERE
 from dstore.replication.peers.calls import Methods
 from dstore.security.identity import ComponentRole, Identity
 from dstore.service.calls.range_calls import ReadEntry
@@ -110,6 +111,7 @@ async def test_ranges_appear_and_disappear(
         said = await details(coordinator)
         assert said is not None
         assert (said.status, said.uri, said.zone) == (values.ComponentStatus.OKAY, URI, "z")
+        assert said.features == KNOWN_HERE, "control lets nobody use what a node does not say"
         await placement.add_table(ORDERS, [ME, ME], epoch=3)
         await node.settled()
         assert [ref.epoch for ref in node.node.holdings.table(TENANT, "orders").ranges.refs] == [

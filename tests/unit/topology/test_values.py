@@ -88,6 +88,16 @@ def test_unknown_fields_are_ignored() -> None:
     assert values.decode(RANGE, json.dumps(later).encode()) == values.decode(RANGE, placement())
 
 
+def test_versions_read_what_each_other_s_nodes_know() -> None:
+    """A former node says nothing of features, a later one says words that are news here."""
+    path = keys.DetailsPath(ComponentRole.NODE, NODES[0])
+    former = values.decode(path, b'{"status":"okay","uri":"https://n:1/"}')
+    assert former.features == ()
+    words = ["global_indexes", "Time Travel!", ""]
+    later = {"status": "okay", "uri": "https://n:1/", "features": words, "moods": [1]}
+    assert values.decode(path, json.dumps(later).encode()).features == tuple(words)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
