@@ -113,15 +113,17 @@ def _note(connection: apsw.Connection, change: MemoChange, batch: Taking) -> Non
 
 
 def _begin(connection: apsw.Connection, feeding: Rows, batch: Taking) -> Fed:
-    """Take over the cursor of the range before; nothing of that one's is taken from here on."""
-    found = [(each, memos.fed(connection, each)) for each in feeding.formers]
-    known = [(each, fed) for each, fed in found if fed is not None]
-    for each, fed in known[:-1]:
-        if fed.is_over:
-            batch.note(memos.fed_name(each), None)
-    for each, fed in known:
+    """Take over the cursor of the ranges before; nothing of theirs is taken from here on.
+
+    Nor of those that have told nothing here yet: what they did tell may be what comes late. These
+    marks stay: there are no more than a table has had ranges, twice RANGES_PER_TABLE_MAX.
+    """
+    position = (0, 0)
+    for each in feeding.formers:
+        fed = memos.fed(connection, each) or Fed()
         if not fed.is_over:
             ended = msgspec.structs.replace(fed, is_over=True)
             batch.note(memos.fed_name(each), memos.encode(ended))
-    epoch, seq = max((fed.position for _, fed in known), default=(0, 0))
+        position = max(position, fed.position)
+    epoch, seq = position
     return Fed(epoch=epoch, seq=seq)
