@@ -83,7 +83,7 @@ def test_former_conditions_are_bounded(tables: Tables, operation: str, member: s
         request = {"TableName": tables.names["P"], **key, member: condition}
         answer = tables.dynamodb.call(operation, request)
         text = f"{INVALID}dStore takes at most 1000 attributes and values in {member}, not 1001"
-        assert (answer.message == text) == (values == 1_000)
+        assert (answer.message or "").endswith(text) == (values == 1_000)
         assert answer.status in {200, 400}
 
 

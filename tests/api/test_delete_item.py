@@ -10,6 +10,7 @@ from tests.support.dynamodb_cases import (
     CONDITION_FAILED,
     Case,
     copies,
+    enveloped,
     invalid,
     name_of,
     run,
@@ -27,7 +28,7 @@ from tests.support.dynamodb_members import (
     table_name_cases,
 )
 from tests.support.dynamodb_retypes import retypes
-from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
+from tests.support.dynamodb_values import BAD_VALUES, LAYERS, WRITTEN_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 OP: Final = "DeleteItem"
 SOURCE: Final = "dynalite test/deleteItem.js"
+ENVELOPE: Final = f"{PARITY}/error-messages/deleteItem.test.ts; {SOURCE}"
 DOC: Final = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteItem.html"
 P: Final[dict[str, Any]] = {"p": {"S": "<ID>"}}
 DELETE: Final[dict[str, Any]] = {"TableName": "<P>", "Key": P}
@@ -45,6 +47,11 @@ OLD: Final[dict[str, Any]] = {**P, "a": {"S": "old"}, "n": {"N": "1.5"}}
 def refused(name: str, request: Mapping[str, Any], text: str, source: str = SOURCE) -> Case:
     """Make a case of a ValidationException."""
     return Case(name=name, request=request, error=invalid(text), source=source)
+
+
+def early(name: str, request: Mapping[str, Any], text: str, source: str = ENVELOPE) -> Case:
+    """Make a case of what the request alone tells, which has an envelope."""
+    return refused(name, request, enveloped(text), source)
 
 
 def when(expression: str, values: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -83,7 +90,7 @@ CONSTRAINTS: Final = [
         source=SOURCE,
     ),
     *[
-        refused(
+        early(
             f"returns-{value}",
             copies(DELETE, ReturnValues=value),
             "ReturnValues can only be ALL_OLD or NONE",
@@ -92,21 +99,21 @@ CONSTRAINTS: Final = [
         for value in ("ALL_NEW", "UPDATED_NEW", "UPDATED_OLD")
     ],
     *[
-        refused(f"key-value-{name}", copies(DELETE, Key={"p": value}), text, VALIDATIONS)
-        for name, (value, text) in BAD_VALUES.items()
+        refused(f"key-value-{name}", copies(DELETE, Key={"p": value}), text, LAYERS)
+        for name, (value, text) in WRITTEN_VALUES.items()
     ],
-    refused(
+    early(
         "value-before-table",
         {"TableName": "<GONE>", "Key": {"p": {"N": "x"}}},
         "The parameter cannot be converted to a numeric value: x",
     ),
-    refused(
+    early(
         "expression-before-table",
         {**when(""), "TableName": "<GONE>"},
         "Invalid ConditionExpression: The expression can not be empty;",
     ),
     refused("value-before-expression", {**when(""), "Key": {"p": {}}}, BAD_VALUES["empty"][1]),
-    refused(
+    early(
         "mixed",
         when("attribute_exists(a)", Expected={"a": {"Exists": False}}),
         "Can not use both expression and non-expression parameters in the same request: "

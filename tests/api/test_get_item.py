@@ -22,7 +22,7 @@ from tests.support.dynamodb_members import (
 )
 from tests.support.dynamodb_projections import BAD_PROJECTIONS, PROJECTIONS
 from tests.support.dynamodb_retypes import retypes
-from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
+from tests.support.dynamodb_values import BAD_VALUES, LAYERS, NEWER_VALUES
 
 if TYPE_CHECKING:
     from tests.support.dynamodb_cases import Tables
@@ -88,8 +88,8 @@ CONSTRAINTS: Final = [
         source=SOURCE,
     ),
     *[
-        refused(f"key-value-{name}", copies(GET, Key={"p": value}), text, VALIDATIONS)
-        for name, (value, text) in BAD_VALUES.items()
+        refused(f"key-value-{name}", copies(GET, Key={"p": value}), text, LAYERS)
+        for name, (value, text) in NEWER_VALUES.items()
     ],
     refused(
         "value-before-table",

@@ -10,6 +10,7 @@ from tests.support.dynamodb_cases import (
     CONDITION_FAILED,
     Case,
     copies,
+    enveloped,
     invalid,
     name_of,
     run,
@@ -29,12 +30,15 @@ from tests.support.dynamodb_members import (
 )
 from tests.support.dynamodb_retypes import retypes
 from tests.support.dynamodb_values import (
+    BAD_EXPONENTS,
     BAD_VALUES,
+    EXPONENTS,
     GOOD_VALUES,
+    LAYERS,
     LIMITS,
     NUMBERS,
     PARITY_NUMBERS,
-    VALIDATIONS,
+    WRITTEN_VALUES,
     nested,
 )
 
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 OP: Final = "PutItem"
 SOURCE: Final = "dynalite test/putItem.js"
+ENVELOPE: Final = f"{PARITY}/error-messages/putItem.test.ts; {SOURCE}"
 DOC: Final = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html"
 P: Final[dict[str, Any]] = {"p": {"S": "<ID>"}}
 PUT: Final[dict[str, Any]] = {"TableName": "<P>", "Item": P}
@@ -56,6 +61,11 @@ def put(table: str = "P", **attributes: Any) -> dict[str, Any]:
 def refused(name: str, request: dict[str, Any], text: str, source: str = SOURCE) -> Case:
     """Make a case of a ValidationException."""
     return Case(name=name, request=request, error=invalid(text), source=source)
+
+
+def early(name: str, request: dict[str, Any], text: str, source: str = ENVELOPE) -> Case:
+    """Make a case of what the request alone tells, which has an envelope."""
+    return refused(name, request, enveloped(text), source)
 
 
 CONSTRAINTS: Final = [
@@ -130,7 +140,7 @@ CONSTRAINTS: Final = [
         source=SOURCE,
     ),
     *[
-        refused(
+        early(
             f"returns-{value}",
             copies(PUT, ReturnValues=value),
             "ReturnValues can only be ALL_OLD or NONE",
@@ -142,7 +152,7 @@ CONSTRAINTS: Final = [
         copies(PUT, ReturnValues="ALL_NEW", Item={"a": {}}),
         BAD_VALUES["empty"][1],
     ),
-    refused(
+    early(
         "return-values-before-size",
         copies(PUT, ReturnValues="ALL_NEW", Item={"a": {"S": "a" * 409_600}}),
         "ReturnValues can only be ALL_OLD or NONE",
@@ -152,12 +162,12 @@ CONSTRAINTS: Final = [
         put("GONE", a={"S": "a" * 409_600}),
         "Item size has exceeded the maximum allowed size",
     ),
-    refused(
+    early(
         "value-before-table",
         put("GONE", a={"N": "x"}),
         "The parameter cannot be converted to a numeric value: x",
     ),
-    refused(
+    early(
         "expression-before-table",
         copies(put("GONE", **P), ConditionExpression=""),
         "Invalid ConditionExpression: The expression can not be empty;",
@@ -166,8 +176,12 @@ CONSTRAINTS: Final = [
 
 VALUES: Final = [
     *[
-        refused(f"value-{name}", put(**P, a=value), text, VALIDATIONS)
-        for name, (value, text) in BAD_VALUES.items()
+        refused(f"value-{name}", put(**P, a=value), text, LAYERS)
+        for name, (value, text) in WRITTEN_VALUES.items()
+    ],
+    *[
+        early(f"exponent-{given}", put(**P, a={"N": given}), text, f"{EXPONENTS}; {LAYERS}")
+        for given, text in BAD_EXPONENTS.items()
     ],
     *[
         Case(
@@ -211,7 +225,7 @@ VALUES: Final = [
         then={**P, "a": nested(31)},
         source="DynamoDB developer guide, Constraints, attributes",
     ),
-    refused(
+    early(
         "nesting-33",
         put(**P, a=nested(32)),
         "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels "
@@ -352,8 +366,8 @@ CONDITIONS: Final = [
         then=OLD,
         source=SOURCE,
     ),
-    refused("mixed", {**when("attribute_exists(a)"), "Expected": {"a": {"Exists": False}}}, MIXED),
-    refused("mixed-before-values", {**when("a"), "Item": {"p": {}}, "Expected": {}}, MIXED),
+    early("mixed", {**when("attribute_exists(a)"), "Expected": {"a": {"Exists": False}}}, MIXED),
+    early("mixed-before-values", {**when("a"), "Item": {"p": {}}, "Expected": {}}, MIXED),
 ]
 
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.support.dynamodb_cases import CONDITION_FAILED, Case, Error, invalid, name_of, run
+from tests.support.dynamodb_cases import (
+    CONDITION_FAILED,
+    Case,
+    Error,
+    enveloped,
+    invalid,
+    name_of,
+    run,
+)
 from tests.support.dynamodb_former import (
     COUNTS,
     EXPECTED,
@@ -27,7 +35,7 @@ from tests.support.dynamodb_former import (
     n,
     s,
 )
-from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
+from tests.support.dynamodb_values import BAD_VALUES, LAYERS, WRITTEN_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,98 +71,103 @@ def refused(name: str, expected: Any, text: str, source: str, **more: Any) -> Ca
     return case(name, expected, source=source, error=invalid(text), **more)
 
 
+def early(name: str, expected: Any, text: str, source: str, **more: Any) -> Case:
+    """Make a case of what the request alone tells, which has an envelope."""
+    return refused(name, expected, enveloped(text), source, **more)
+
+
 def listed(given: Mapping[str, Any]) -> dict[str, Any]:
     """Spell no values as an empty list: without one, Expected is told that it lacks it."""
     return {"AttributeValueList": [], **given}
 
 
 STRUCTURES: Final = [
-    refused(
+    early(
         "nothing-said",
         {"a": {}},
         f"{INVALID}Value must be provided when Exists is null for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "exists-alone",
         {"a": {"Exists": True}},
         f"{INVALID}Value must be provided when Exists is true for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "exists-not-with-value",
         {"a": {"Exists": False, "Value": s("a")}},
         f"{INVALID}Value cannot be used when Exists is false for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "operator-alone",
         {"a": {"ComparisonOperator": "LT"}},
         f"{INVALID}Value or AttributeValueList must be used with ComparisonOperator: LT for "
         "Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "exists-with-operator",
         {"a": {"Exists": True, "ComparisonOperator": "LT"}},
         f"{INVALID}Exists and ComparisonOperator cannot be used together for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "exists-not-with-operator",
         {"a": {"Exists": False, **condition("EQ", n(3))}},
         f"{INVALID}Exists and ComparisonOperator cannot be used together for Attribute: a",
         f"{EXPECTED}::test_update_expected_operator_clash",
     ),
-    refused(
+    early(
         "value-with-list",
         {"a": {"Value": s("a"), **condition("LT", s("a"))}},
         f"{INVALID}Value and AttributeValueList cannot be used together for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "value-with-empty-list",
         {"a": {"Value": s("a"), "AttributeValueList": []}},
         f"{INVALID}Value and AttributeValueList cannot be used together for Attribute: a",
         DELETE_DOC,
     ),
-    refused(
+    early(
         "list-alone",
         {"a": {"AttributeValueList": [s("a")]}},
         f"{INVALID}AttributeValueList can only be used with a ComparisonOperator for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "empty-list-alone",
         {"a": {"AttributeValueList": []}},
         f"{INVALID}AttributeValueList can only be used with a ComparisonOperator for Attribute: a",
         DELETE_DOC,
     ),
-    refused(
+    early(
         "list-with-exists",
         {"a": {"Exists": True, "AttributeValueList": [s("a")]}},
         f"{INVALID}AttributeValueList can only be used with a ComparisonOperator for Attribute: a",
         PUT_DOC,
     ),
-    refused(
+    early(
         "value-for-null",
         {"a": {"ComparisonOperator": "NULL", "Value": s("a")}},
         f"{INVALID}Invalid number of argument(s) for the NULL ComparisonOperator",
         DELETE_DOC,
     ),
-    refused(
+    early(
         "value-for-between",
         {"a": {"ComparisonOperator": "BETWEEN", "Value": s("a")}},
         f"{INVALID}Invalid number of argument(s) for the BETWEEN ComparisonOperator",
         DELETE_DOC,
     ),
-    refused(
+    early(
         "structure-before-value",
         {"a": {"Exists": True, **condition("EQ", {})}},
         f"{INVALID}Exists and ComparisonOperator cannot be used together for Attribute: a",
         LOCAL,
     ),
-    refused(
+    early(
         "value-before-its-type",
         {"a": condition("LT", {"SS": []})},
         f"{INVALID}An string set  may not be empty",
@@ -171,40 +184,40 @@ STRUCTURES: Final = [
 ]
 COMPARISONS: Final = [
     *[
-        refused(one.name, {"a": listed(one.condition)}, one.text, f"{LOCAL}; {EXPECTED}")
+        early(one.name, {"a": listed(one.condition)}, one.text, f"{LOCAL}; {EXPECTED}")
         for one in (*COUNTS, *TYPES, *OTHERS)
     ],
 ]
 VALUES: Final = [
     *[
-        refused(f"value-{name}", {"a": {"Value": value}}, text, VALIDATIONS)
-        for name, (value, text) in BAD_VALUES.items()
+        refused(f"value-{name}", {"a": {"Value": value}}, text, LAYERS)
+        for name, (value, text) in WRITTEN_VALUES.items()
     ],
     *[
-        refused(f"listed-{name}", {"a": condition("EQ", value)}, text, VALIDATIONS)
-        for name, (value, text) in BAD_VALUES.items()
+        refused(f"listed-{name}", {"a": condition("EQ", value)}, text, LAYERS)
+        for name, (value, text) in WRITTEN_VALUES.items()
     ],
 ]
 OPERATORS: Final = [
     Case(
         name=f"{operator}-of-nothing",
         request={"ConditionalOperator": operator},
-        error=invalid(WITHOUT),
+        error=invalid(enveloped(WITHOUT)),
         source=EXTENDDB,
     )
     for operator in ("AND", "OR")
 ] + [
-    refused("and-of-an-empty-one", {}, WITHOUT, EXTENDDB, ConditionalOperator="AND"),
-    refused(
+    early("and-of-an-empty-one", {}, WITHOUT, EXTENDDB, ConditionalOperator="AND"),
+    early(
         "or-of-an-empty-one",
         {},
         WITHOUT,
         f"{EXPECTED}::test_update_expected_empty; {EXTENDDB}",
         ConditionalOperator="OR",
     ),
-    refused("and-of-one", {"a": {"Value": n(1)}}, TOO_FEW, EXTENDDB, ConditionalOperator="AND"),
-    refused("or-of-one", {"a": {"Value": n(1)}}, TOO_FEW, EXTENDDB, ConditionalOperator="OR"),
-    refused(
+    early("and-of-one", {"a": {"Value": n(1)}}, TOO_FEW, EXTENDDB, ConditionalOperator="AND"),
+    early("or-of-one", {"a": {"Value": n(1)}}, TOO_FEW, EXTENDDB, ConditionalOperator="OR"),
+    early(
         "comparison-before-operator",
         {"a": {}},
         f"{INVALID}Value must be provided when Exists is null for Attribute: a",
@@ -355,7 +368,7 @@ def test_beside_an_expression(
     """All former members are named, then all expressions (ExtendDB's cases)."""
     request = {**WRITES[operation][0], "ConditionExpression": "attribute_exists(p)", **members}
     request.pop("AttributeUpdates", None)
-    text = MIXED.format(former, expressions)
+    text = enveloped(MIXED.format(former, expressions))
     run(tables, operation, Case(name="", request=request, error=invalid(text), source=EXTENDDB))
 
 
@@ -401,6 +414,6 @@ def test_the_key_comes_first(tables: Tables) -> None:
     text = BAD_VALUES["empty"][1]
     request = {"TableName": "<GONE>", "Key": {"p": {}}, "Expected": {"a": {}}}
     run(tables, "DeleteItem", Case(name="", request=request, error=invalid(text), source=PUT_DOC))
-    text = f"{INVALID}Value must be provided when Exists is null for Attribute: a"
+    text = enveloped(f"{INVALID}Value must be provided when Exists is null for Attribute: a")
     request = {"TableName": "<GONE>", "Key": P, "Expected": {"a": {}}}
     run(tables, "DeleteItem", Case(name="", request=request, error=invalid(text), source=PUT_DOC))

@@ -11,7 +11,7 @@ from tests.support.dynamodb_cases import Case, copies, invalid, name_of, run, vi
 from tests.support.dynamodb_conditions import condition_cases
 from tests.support.dynamodb_members import PARITY, enum_cases, enumeration, table_name_cases
 from tests.support.dynamodb_retypes import retypes
-from tests.support.dynamodb_values import BAD_VALUES
+from tests.support.dynamodb_values import LAYERS, NEWER_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,8 +149,9 @@ CONSTRAINTS: Final = [
                 text,
             )
             else f"The provided starting key is invalid: {text}",
+            f"{SOURCE}; {LAYERS}",
         )
-        for name, (value, text) in BAD_VALUES.items()
+        for name, (value, text) in NEWER_VALUES.items()
     ],
 ]
 
@@ -382,7 +383,7 @@ KEYS: Final = [
         },
         "The provided starting key does not match the range key predicate",
     ),
-    *condition_cases(OF_P, "FilterExpression"),
+    *condition_cases(OF_P, "FilterExpression", is_newer=True),
 ]
 
 

@@ -28,7 +28,7 @@ from tests.support.dynamodb_former import (
     s,
 )
 from tests.support.dynamodb_query_former import ID, MOTO, OF_P, query
-from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
+from tests.support.dynamodb_values import BAD_VALUES, LAYERS, NEWER_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -406,9 +406,9 @@ def test_refused_comparisons(tables: Tables, member: str, one: RefusedComparison
 
 
 @pytest.mark.parametrize("member", ["KeyConditions", "QueryFilter"])
-@pytest.mark.parametrize("name", BAD_VALUES)
+@pytest.mark.parametrize("name", NEWER_VALUES)
 def test_refused_values(tables: Tables, member: str, name: str) -> None:
     """What is no attribute value is refused before the number of values is looked at."""
-    value, text = BAD_VALUES[name]
+    value, text = NEWER_VALUES[name]
     request = {"TableName": "<GONE>", member: {"a": condition("EQ", n(1), value)}}
-    run(tables, OP, refused("", request, text, f"{QUERY}; {VALIDATIONS}"))
+    run(tables, OP, refused("", request, text, f"{QUERY}; {LAYERS}"))

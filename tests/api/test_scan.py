@@ -162,7 +162,7 @@ CONSTRAINTS: Final = [
         )
         for name, (value, text) in BAD_VALUES.items()
     ],
-    *condition_cases(SCAN, "FilterExpression"),
+    *condition_cases(SCAN, "FilterExpression", absent="FilterExpression is null"),
     *[
         refused(
             f"projection-{name}",

@@ -10,6 +10,7 @@ from tests.support.dynamodb_cases import (
     CONDITION_FAILED,
     Case,
     copies,
+    enveloped,
     invalid,
     name_of,
     run,
@@ -29,7 +30,7 @@ from tests.support.dynamodb_members import (
 )
 from tests.support.dynamodb_retypes import retypes
 from tests.support.dynamodb_updates import BAD_FOR_ITEM, BAD_UPDATES, CHANGES
-from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
+from tests.support.dynamodb_values import BAD_VALUES, LAYERS, WRITTEN_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 OP: Final = "UpdateItem"
 SOURCE: Final = "dynalite test/updateItem.js"
+ENVELOPE: Final = f"{CAPTURES}; {SOURCE}"
 DOC: Final = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html"
 P: Final[dict[str, Any]] = {"p": {"S": "<ID>"}}
 TOUCH: Final[dict[str, Any]] = {"TableName": "<P>", "Key": P}
@@ -48,6 +50,11 @@ INVALID: Final = "One or more parameter values were invalid: "
 def refused(name: str, request: Mapping[str, Any], text: str, source: str = SOURCE) -> Case:
     """Make a case of a ValidationException."""
     return Case(name=name, request=request, error=invalid(text), source=source)
+
+
+def early(name: str, request: Mapping[str, Any], text: str, source: str = ENVELOPE) -> Case:
+    """Make a case of what the request alone tells, which has an envelope."""
+    return refused(name, request, enveloped(text), source)
 
 
 def update(expression: str, values: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -93,20 +100,20 @@ CONSTRAINTS: Final = [
         source=CAPTURES,
     ),
     *[
-        refused(f"key-value-{name}", copies(TOUCH, Key={"p": value}), text, VALIDATIONS)
-        for name, (value, text) in BAD_VALUES.items()
+        refused(f"key-value-{name}", copies(TOUCH, Key={"p": value}), text, LAYERS)
+        for name, (value, text) in WRITTEN_VALUES.items()
     ],
-    refused(
+    early(
         "value-before-table",
         {"TableName": "<GONE>", "Key": {"p": {"N": "x"}}},
         "The parameter cannot be converted to a numeric value: x",
     ),
-    refused(
+    early(
         "expression-before-table",
         {**update(""), "TableName": "<GONE>"},
         "Invalid UpdateExpression: The expression can not be empty;",
     ),
-    refused(
+    early(
         "update-before-condition",
         update("", ConditionExpression=""),
         "Invalid UpdateExpression: The expression can not be empty;",
@@ -143,14 +150,14 @@ CONSTRAINTS: Final = [
         },
         INVALID + "Type mismatch for Index Key x Expected: S Actual: N IndexName: gsi",
     ),
-    refused(
+    early(
         "mixed",
         update("REMOVE a", AttributeUpdates={"a": {"Action": "DELETE"}}),
         "Can not use both expression and non-expression parameters in the same request: "
         "Non-expression parameters: {AttributeUpdates} Expression parameters: "
         "{UpdateExpression}",
     ),
-    refused(
+    early(
         "mixed-all",
         update("REMOVE a", AttributeUpdates={}, Expected={}, ConditionExpression="a"),
         "Can not use both expression and non-expression parameters in the same request: "
@@ -161,7 +168,7 @@ CONSTRAINTS: Final = [
 
 EXPRESSIONS: Final = [
     *[
-        refused(
+        early(
             f"update-{bad.name}",
             update(bad.expression, bad.values),
             f"Invalid UpdateExpression: {bad.text}",
@@ -169,9 +176,7 @@ EXPRESSIONS: Final = [
         )
         for bad in BAD_UPDATES
     ],
-    *condition_cases(
-        TOUCH, "ConditionExpression", alone="UpdateExpression and ConditionExpression are null"
-    ),
+    *condition_cases(TOUCH, "ConditionExpression"),
     *[
         refused(f"for-item-{expression}-{values}", {**update(expression, values)}, text)
         for expression, values, text in BAD_FOR_ITEM

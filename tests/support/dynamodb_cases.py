@@ -242,6 +242,15 @@ def invalid(text: str | re.Pattern[str]) -> Error:
     return Error(name="ValidationException", text=text)
 
 
+def enveloped(text: str) -> str:
+    """Spell how the writes of one item tell what is wrong with a request by itself.
+
+    Source: paritysuite/dynamodb-conformance tests/tier3/error-messages/putItem.test.ts,
+    deleteItem.test.ts (us-east-1 and eu-west-2, October 2026), captures/cross-region-latest.json.
+    """
+    return f"1 validation error detected: {text}"
+
+
 def unreadable(text: str | None) -> Error:
     """Expect a SerializationException."""
     return Error(name="SerializationException", text=text)

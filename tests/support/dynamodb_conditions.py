@@ -9,8 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.support.dynamodb_cases import Case, invalid
-from tests.support.dynamodb_values import BAD_VALUES, VALIDATIONS
+from tests.support.dynamodb_cases import Case, enveloped, invalid
+from tests.support.dynamodb_values import (
+    BAD_VALUES,
+    LAYERS,
+    NEWER_VALUES,
+    VALIDATIONS,
+    WRITTEN_VALUES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -383,19 +389,24 @@ _VALUES: Final = "ExpressionAttributeValues"
 
 
 def condition_cases(
-    request: Mapping[str, Any], member: str, *, alone: str = "{member} is null"
+    request: Mapping[str, Any], member: str, *, absent: str | None = None, is_newer: bool = False
 ) -> list[Case]:
     """List the conditions that an operation refuses under this member, and their names and values.
 
     Args:
         request: the rest of the request, which is in order.
-        member: ConditionExpression or FilterExpression.
-        alone: which expressions the service says are null if there are values and none of these.
+        member: ConditionExpression, of a write; or FilterExpression.
+        absent: which expressions a read says are null if there are values and none of these.
+        is_newer: whether a read has the newer words for values, as a Query has.
     """
     own = request.get(_VALUES, {})
     rows = [*_refused_conditions(member, own), *_refused_substitutions(member, own)]
     if not own:
-        rows += _substitutions_alone(member, alone.format(member=member))
+        rows += _substitutions_alone(member, absent)
+    is_write = member == "ConditionExpression"
+    if is_write:
+        rows = [(name, changes, enveloped(text), source) for name, changes, text, source in rows]
+    rows += _refused_values(member, own, is_write=is_write, is_newer=is_newer)
     return [
         Case(
             name=f"condition-{name}",
@@ -453,23 +464,33 @@ def _refused_substitutions(member: str, own: Mapping[str, Any]) -> list[_Row]:
             f"Value provided in {_VALUES} unused in expressions: keys: {{:unused}}",
             TESTS,
         ),
-        *[
-            (
-                f"value-{name}",
-                {member: "a = :bad", _VALUES: {":bad": value, **own}},
-                f"{_VALUES} contains invalid value: {text} for key :bad",
-                VALIDATIONS,
-            )
-            for name, (value, text) in BAD_VALUES.items()
-        ],
     ]
 
 
-def _substitutions_alone(member: str, absent: str) -> list[_Row]:
+def _refused_values(
+    member: str, own: Mapping[str, Any], *, is_write: bool, is_newer: bool
+) -> list[_Row]:
+    values = WRITTEN_VALUES if is_write else NEWER_VALUES if is_newer else BAD_VALUES
+    text, source = "{}", LAYERS
+    if values is BAD_VALUES:
+        text, source = f"{_VALUES} contains invalid value: {{}} for key :bad", VALIDATIONS
+    return [
+        (
+            f"value-{name}",
+            {member: "a = :bad", _VALUES: {":bad": value, **own}},
+            text.format(told),
+            source,
+        )
+        for name, (value, told) in values.items()
+    ]
+
+
+def _substitutions_alone(member: str, absent: str | None) -> list[_Row]:
     only = "can only be specified when using expressions"
+    which = "" if absent is None else f": {absent}"
     return [
         ("names-alone", {_NAMES: {"#a": "a"}}, f"{_NAMES} {only}", TESTS),
-        ("values-alone", {_VALUES: {":a": _S}}, f"{_VALUES} {only}: {absent}", TESTS),
+        ("values-alone", {_VALUES: {":a": _S}}, f"{_VALUES} {only}{which}", TESTS),
         (
             "values-empty",
             {member: "a = b", _VALUES: {}},

@@ -6,6 +6,8 @@ empty nor with duplicates, numbers within 38 digits and 1E-130 … 9.99E+125, NU
 within 32 levels, names of 1 to 65,535 bytes. Numbers leave as DynamoDB spells them, "1.50" as
 "1.5", and sets in its order.
 
+What AWS's newer checks say otherwise stands beside (`wordings.py` tells who has them).
+
 Texts and their order: dynalite's validations/index.js and its suite, which was run against AWS;
 nesting: paritysuite/dynamodb-conformance, tests/tier3/limits; names: DynamoDB local's error codes.
 """
@@ -45,6 +47,7 @@ _EMPTY_SETS: Final = {
 }
 _NULL_IN_SET: Final = f"{_INVALID}An {{kind}} set  may not have a null as a member"
 _NUMBER_DUPLICATES: Final = "Input collection contains duplicates"
+_JOINTS: Final = {"SS": ", ", "BS": ","}  # between the members that AWS's newer checks list
 TOO_DEEP: Final = (
     "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels "
     "beyond supported limit"
@@ -70,9 +73,11 @@ _PLAIN: Final = re.compile(
     r"-?(?:[1-9][0-9]{0,18}(?:\.[0-9]{0,17}[1-9])?|0\.[0-9]{0,17}[1-9])|0"
 ).fullmatch
 _SPELLING: Final = re.compile(r"([+-]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?)0*+([0-9]*+))?")
-# An exponent of more digits than this is beyond every bound, whatever stands before it: a request
-# has at most 16 MiB of zeros, 8 digits.
-_EXPONENT_CHARS_MAX: Final = 12
+# An exponent of more digits than this is no integer of 64 bits, and beyond every bound, whatever
+# stands before it: a request has at most 16 MiB of zeros, 8 digits.
+_EXPONENT_CHARS_MAX: Final = 20
+_LONG_BITS: Final = 64  # what AWS's newer checks keep an exponent in
+_SCALE_BITS: Final = 32  # and the older ones, a BigDecimal's scale
 
 
 def check_item(given: dict[str, Any]) -> Item:
@@ -130,10 +135,10 @@ def _checked(value: Any, level: int) -> Attribute:
 def _refuse_count(value: dict[str, Any], level: int) -> NoReturn:
     """Refuse a value without a type, or of several: then the first broken content is named."""
     if not value:
-        raise validation(_EMPTY)
+        raise validation(_EMPTY, is_bare=True)
     for tag, content in value.items():
         _checked({tag: content}, level)
-    raise validation(SEVERAL)
+    raise validation(SEVERAL, is_bare=True)
 
 
 def number(text: str) -> str:
@@ -151,16 +156,16 @@ def number(text: str) -> str:
     fraction = fraction or ""
     leading = (whole + fraction).lstrip("0")
     digits = leading.rstrip("0")
-    if not digits:
-        return "0"
-    exponent = int(power[:_EXPONENT_CHARS_MAX]) if power else 0
+    written = int(power[:_EXPONENT_CHARS_MAX]) if power else 0
     if power_sign == "-":
-        exponent = -exponent
-    exponent += len(leading) - len(fraction)  # of "0.digits"
-    if exponent - 1 > NUMBER_EXPONENT_MAX:
-        raise validation(_OVERFLOW)
-    if exponent - 1 < NUMBER_EXPONENT_MIN:
-        raise validation(_UNDERFLOW)
+        written = -written
+    if not digits:  # zero is held to the bounds by the exponent that it is written with
+        if not NUMBER_EXPONENT_MIN <= written <= NUMBER_EXPONENT_MAX:
+            raise _out_of_range(text, written, scale=-written, digits=1)
+        return "0"
+    exponent = written + len(leading) - len(fraction)  # of "0.digits"
+    if not NUMBER_EXPONENT_MIN <= exponent - 1 <= NUMBER_EXPONENT_MAX:
+        raise _out_of_range(text, written, scale=len(fraction) - written, digits=len(leading))
     if len(digits) > NUMBER_DIGITS_MAX:
         raise validation(_TOO_PRECISE)
     return numbers.plain_of(numbers.Number(sign == "-", digits, exponent - len(digits)))
@@ -172,7 +177,31 @@ def _ends_in_zero(text: str) -> bool:
 
 
 def _not_numeric(text: str) -> AwsError:
-    return validation(f"{_NOT_NUMERIC}: {shown([text])}" if text else _NOT_NUMERIC)
+    newer = f"{_NOT_NUMERIC}: {shown([text])}"
+    return validation(newer if text else _NOT_NUMERIC, newer=newer)
+
+
+def _out_of_range(text: str, written: int, *, scale: int, digits: int) -> AwsError:
+    """Say that a number is too large or too small, as far as AWS's checks can count.
+
+    Args:
+        text: the number.
+        written: its exponent.
+        scale: how far its last digit stands behind the point.
+        digits: how many it has behind leading zeros.
+    """
+    over, under, none = _OVERFLOW, _UNDERFLOW, f"{_NOT_NUMERIC}: {shown([text])}"
+    newer = none if _bits(written) > _LONG_BITS else over if digits > scale else under
+    if _bits(scale) > _SCALE_BITS:
+        return validation(none, newer=newer)
+    top = 1 << (_SCALE_BITS - 1)
+    magnitude = (digits - scale + top) % (2 * top) - top  # the older ones count in 32 bits
+    return validation(over if magnitude > 0 else under, newer=newer)
+
+
+def _bits(number_: int) -> int:
+    """Count the bits that an integer takes, its sign's included."""
+    return (number_ if number_ >= 0 else ~number_).bit_length() + 1
 
 
 def check_name(name: str) -> None:
@@ -192,7 +221,10 @@ def _check_null(content: Any, level: int) -> bool:  # noqa: ARG001 - one signatu
 def _check_string_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - the same
     _check_members(content, "SS")
     if len(set(content)) != len(content):
-        raise validation(f"{_INVALID}Input collection {_listed(content)} contains duplicates.")
+        raise validation(
+            f"{_INVALID}Input collection {_listed(content)} contains duplicates.",
+            newer=f"{_INVALID}Input collection {_quoted('SS', content)} contains duplicates.",
+        )
     return in_order("SS", content)
 
 
@@ -200,7 +232,7 @@ def _check_number_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - 
     _check_members(content, "NS")
     made = [one if _PLAIN(one) is not None else number(one) for one in content]
     if len(set(made)) != len(made):
-        raise validation(_NUMBER_DUPLICATES)
+        raise validation(_NUMBER_DUPLICATES, newer=f"{_INVALID}{_NUMBER_DUPLICATES}.")
     return in_order("NS", made)
 
 
@@ -208,7 +240,9 @@ def _check_binary_set(content: Any, level: int) -> list[str]:  # noqa: ARG001 - 
     _check_members(content, "BS")
     if len(set(content)) != len(content):
         raise validation(  # AWS leaves no blank before "of"
-            f"{_INVALID}Input collection {_listed(content)}of type BS contains duplicates."
+            f"{_INVALID}Input collection {_listed(content)}of type BS contains duplicates.",
+            newer=f"{_INVALID}Input collection {_quoted('BS', content)}of type BS contains "
+            "duplicates.",
         )
     return in_order("BS", content)
 
@@ -223,6 +257,20 @@ def _check_members(content: list[Any], tag: str) -> None:
 
 def _listed(content: list[str]) -> str:
     return shown(["[", ", ".join(content), "]"])
+
+
+def _quoted(tag: str, content: list[str]) -> str:
+    """List the members of a set as AWS's newer checks do.
+
+    Those before the first that repeats one are in the set's order, and it and the rest as sent.
+    """
+    before: set[str] = set()
+    for member in content:
+        if member in before:
+            break
+        before.add(member)
+    told = [*in_order(tag, list(before)), *content[len(before) :]]
+    return shown(["[", _JOINTS[tag].join(f'"{member}"' for member in told), "]"])
 
 
 def _check_list(content: Any, level: int) -> list[Attribute]:

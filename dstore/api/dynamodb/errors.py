@@ -46,11 +46,19 @@ class AwsError(DStoreError):
         namespace: Namespace = Namespace.DYNAMODB,
         status: int = 400,
         members: Mapping[str, Any] | None = None,
+        newer: str | None = None,
+        is_bare: bool = False,
     ) -> None:
-        """Take all of it; `message` None leaves it out of the body."""
+        """Take all of it; `message` None leaves it out of the body.
+
+        What AWS's newer checks say, where that is something else, is `newer`; what they say without
+        their envelope `is_bare`. See `wordings.py`.
+        """
         super().__init__(message or name)
         self.name = name
         self.text = message
+        self.newer = message if newer is None else newer
+        self.is_bare = is_bare
         self.namespace = namespace
         self.status = status
         self.members = members or {}
@@ -63,9 +71,11 @@ class AwsError(DStoreError):
         return msgspec.json.encode(fields)
 
 
-def validation(message: str) -> AwsError:
-    """Make the commonest error, ValidationException."""
-    return AwsError("ValidationException", message, namespace=Namespace.VALIDATE)
+def validation(message: str, *, newer: str | None = None, is_bare: bool = False) -> AwsError:
+    """Make the commonest error, ValidationException; of the rest see `AwsError`."""
+    return AwsError(
+        "ValidationException", message, namespace=Namespace.VALIDATE, newer=newer, is_bare=is_bare
+    )
 
 
 def serialization(message: str | None = None) -> AwsError:

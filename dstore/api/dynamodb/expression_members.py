@@ -37,6 +37,8 @@ class ExpressionMembers:
 
     expressions: tuple[str, ...]
     former: tuple[str, ...]
+    tells_which: bool = True
+    """Whether AWS says which expressions are missing where there are values for them."""
     _all: frozenset[str] = field(init=False, repr=False)
     _former: frozenset[str] = field(init=False, repr=False)
     _using: tuple[str, ...] = field(init=False, repr=False)
@@ -78,10 +80,8 @@ class ExpressionMembers:
         using = self._using
         if using and not any(name in using for name in expressions):
             verb = "is" if len(using) == 1 else "are"
-            raise validation(
-                f"{VALUES} can only be specified when using expressions: "
-                f"{' and '.join(using)} {verb} null"
-            )
+            which = f": {' and '.join(using)} {verb} null" if self.tells_which else ""
+            raise validation(f"{VALUES} can only be specified when using expressions{which}")
 
 
 def expressions_of(members: Mapping[str, Any]) -> Expressions:
@@ -176,4 +176,5 @@ def _checked(alias: str, value: Attribute) -> Attribute:
     try:
         return check_attribute(value)
     except AwsError as error:
-        raise validation(f"{VALUES} contains invalid value: {error.text} for key {alias}") from None
+        text = f"{VALUES} contains invalid value: {error.text} for key {alias}"
+        raise validation(text, newer=error.newer, is_bare=error.is_bare) from None

@@ -28,6 +28,7 @@ ATTRIBUTE_UPDATES: Final = "AttributeUpdates"
 KEY_CONDITIONS: Final = "KeyConditions"
 _OPERATOR: Final = "ConditionalOperator"
 _EXPECTED: Final = "Expected"
+_TOO_LARGE: Final = "Item size to update has exceeded the maximum allowed size"
 _TESTS_OF_PRESENCE: Final = frozenset({"NULL", "NOT_NULL"})
 
 
@@ -45,7 +46,7 @@ def read_expected(members: Mapping[str, Any]) -> Condition | None:
         check_name(name)
         size += _bytes(name, values)
         if size > ITEM_BYTES_MAX:
-            raise validation("Item size has exceeded the maximum allowed size")
+            raise validation("Item size has exceeded the maximum allowed size", is_bare=True)
         terms.append(FormerTerm(name, _operator_of(given), values))
         former.check_comparison(terms[-1])
     return _condition_of(members, _EXPECTED, terms)
@@ -83,7 +84,7 @@ def read_updates(members: Mapping[str, Any]) -> Update | None:
         else:
             put_bytes += _bytes(name, values)
         if max(put_bytes, removed_bytes) > ITEM_BYTES_MAX:
-            raise validation("Item size to update has exceeded the maximum allowed size")
+            raise validation(_TOO_LARGE, is_bare=True)
     return former.update_of(terms) if terms else None
 
 

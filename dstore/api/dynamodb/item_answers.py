@@ -28,7 +28,7 @@ def check_put_size(item: Item, call: Call) -> None:
     if 0 < call.body_bytes <= ITEM_BYTES_MAX:
         return  # JSON spells every value with more bytes than it counts here
     if item_bytes(item) > ITEM_BYTES_MAX:
-        raise validation("Item size has exceeded the maximum allowed size")
+        raise validation("Item size has exceeded the maximum allowed size", is_bare=True)
 
 
 async def write_item(call: Call, key: ItemKey, mutation: ItemMutation) -> dict[str, Any]:

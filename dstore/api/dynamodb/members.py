@@ -104,6 +104,22 @@ class NameOrArn(String):
         yield text, lambda value: not _is_arn(value) or len(value) <= TABLE_ARN_CHARS_MAX
 
 
+class _RequestItemsKey(NameOrArn):
+    """A key of a batch's RequestItems, of which AWS tells the bounds of names alone.
+
+    Source: paritysuite/dynamodb-conformance, tests/tier3/error-messages/batchGetItem.test.ts and
+    batchWriteItem.test.ts (October 2026).
+    """
+
+    def _rules(self) -> Iterator[Rule]:
+        for text, holds in NAME.rules:
+            yield text, _unless_arn(holds)
+
+
+def _unless_arn(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: _is_arn(value) or holds(value)
+
+
 def _of_names(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: not value or _is_arn(value) or holds(value)
 
@@ -114,7 +130,7 @@ def _is_arn(value: str) -> bool:
 
 TABLE_NAME: Final = Member("TableName", NameOrArn(), required=True)
 INDEX_NAME: Final = Member("IndexName", NAME)
-REQUEST_ITEMS_KEY: Final = NameOrArn()
+REQUEST_ITEMS_KEY: Final = _RequestItemsKey()
 """A key of a batch's RequestItems."""
 
 # ------------------------------------------------------------------------------------- the items

@@ -54,7 +54,9 @@ def start_of(members: Members) -> Item | None:
         return {name: check_attribute(value) for name, value in given.items()}
     except AwsError as error:
         text = str(error.text)
-        raise validation(text if _BARE.search(text) else f"{INVALID_START}: {text}") from None
+        if _BARE.search(text):
+            raise
+        raise validation(f"{INVALID_START}: {text}") from None
 
 
 def check_select(members: Members, *, prefix: str = "") -> None:

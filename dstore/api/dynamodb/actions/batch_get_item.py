@@ -1,4 +1,10 @@
-"""BatchGetItem: read up to 100 items of any tables; those that do not fit are to be asked again."""
+"""BatchGetItem: read up to 100 items of any tables; those that do not fit are to be asked again.
+
+How many tables and keys there may be is told in the words of AWS's newer checks, behind what is
+wrong with names and enumerations, which is told in those of the older ones.
+Source: paritysuite/dynamodb-conformance, tests/tier3/error-messages/batchGetItem.test.ts and
+tests/tier3/validation-ordering/batchOperations.test.ts (October 2026).
+"""
 
 from __future__ import annotations
 
@@ -18,13 +24,14 @@ from dstore.api.dynamodb.index_key_values import check_paths
 from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_map
 from dstore.api.dynamodb.shapes import AttributeValue, ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import NOT_EMPTY, newly, out_of_bounds
 from dstore.base.limits import BATCH_READ_KEYS_MAX
 from dstore.base.threads import in_thread_if
 from dstore.service.batches import BatchedRead, ReadItem, read_batch
 from dstore.service.read_answers import COUNTED_ITEM, Form, ReadAsk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dstore.expressions import Projection
     from dstore.model.values import Item
@@ -44,9 +51,18 @@ class _Asked:
     reads: Sequence[BatchedRead]
 
 
+@dataclass(frozen=True, slots=True)
+class _Requests(MapOf):
+    """The map of tables, which AWS prints as JSON."""
+
+    def pieces(self, value: Any) -> Iterator[str]:
+        """Print it whole."""
+        yield msgspec.json.encode(value).decode()
+
+
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer."""
-    asked = await in_thread_if(call.is_large, partial(_plan, call))
+    asked = await in_thread_if(call.is_large, partial(newly, _plan, call))
     reads = [read for table in asked for read in table.reads]
     found = await read_batch(call.cases.items, reads)
     return _answer(call, asked, found)
@@ -55,6 +71,7 @@ async def run(call: Call) -> dict[str, Any]:
 def _plan(call: Call) -> list[_Asked]:
     """Check the request in AWS's order: each table's block by itself, then against the table."""
     requested: dict[str, Any] = call.members["RequestItems"]
+    _check_counts(requested)
     counted = 0
     checked: list[tuple[list[Item], Projection | None]] = []
     for block in requested.values():
@@ -67,6 +84,18 @@ def _plan(call: Call) -> list[_Asked]:
         _fitted(call, name, block, keys=keys, projection=projection)
         for (name, block), (keys, projection) in zip(requested.items(), checked, strict=True)
     ]
+
+
+def _check_counts(requested: Mapping[str, Any]) -> None:
+    """Refuse a request without tables, and a table without keys, or with more than 100."""
+    if not requested:
+        raise out_of_bounds("RequestItems", NOT_EMPTY)
+    for name, block in requested.items():
+        if not block["Keys"]:
+            raise out_of_bounds(f"RequestItems.{name}.member.Keys", NOT_EMPTY)
+        if len(block["Keys"]) > BATCH_READ_KEYS_MAX:
+            bound = f"less than or equal to {BATCH_READ_KEYS_MAX}"
+            raise out_of_bounds(f"RequestItems.{name}.member.Keys", bound)
 
 
 def _distinct_keys(given: list[dict[str, Any]], *, already: int) -> list[Item]:
@@ -136,12 +165,12 @@ ACTION: Final = Action(
         of.RETURN_CONSUMED_CAPACITY,
         of.Member(
             "RequestItems",
-            MapOf(
+            _Requests(
                 of.structure(
                     "KeysAndAttributes",
                     of.Member(
                         "Keys",
-                        ListOf(MapOf(AttributeValue()), min=1, max=BATCH_READ_KEYS_MAX),
+                        ListOf(MapOf(AttributeValue())),
                         required=True,
                     ),
                     of.ATTRIBUTES_TO_GET,
@@ -150,7 +179,6 @@ ACTION: Final = Action(
                     of.EXPRESSION_ATTRIBUTE_NAMES,
                 ),
                 key=of.REQUEST_ITEMS_KEY,
-                min=1,
             ),
             required=True,
         ),

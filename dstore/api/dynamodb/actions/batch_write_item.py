@@ -18,6 +18,7 @@ from dstore.api.dynamodb.item_keys import DUPLICATES, key_of_batched_item, key_o
 from dstore.api.dynamodb.return_values import ask_of, collection_metrics
 from dstore.api.dynamodb.shapes import ListOf, MapOf
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import NOT_EMPTY, out_of_bounds
 from dstore.base.limits import BATCH_WRITES_MAX
 from dstore.base.threads import in_thread_if
 from dstore.model.errors import Unavailable
@@ -94,6 +95,8 @@ def _measured(done: list[tuple[_Asked, Written]], mode: str) -> dict[str, Any]:
 def _plan(call: Call) -> list[_Asked]:
     """Check the request in AWS's order: all values by themselves, then against their tables."""
     requested: dict[str, list[dict[str, Any]]] = call.members["RequestItems"]
+    if not requested:
+        raise out_of_bounds("RequestItems", NOT_EMPTY)
     checked: dict[str, list[tuple[bool, Item]]] = {}
     for name, block in requested.items():
         if any(len(each) != 1 for each in block):
@@ -170,7 +173,6 @@ ACTION: Final = Action(
             MapOf(
                 ListOf(_WRITE_REQUEST, min=1, max=BATCH_WRITES_MAX),
                 key=of.REQUEST_ITEMS_KEY,
-                min=1,
             ),
             required=True,
         ),

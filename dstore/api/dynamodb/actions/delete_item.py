@@ -14,14 +14,19 @@ from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.return_values import check_old_only
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import enveloped
 from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import DeleteItem, delete
 
 if TYPE_CHECKING:
+    from dstore.model.values import Item
+    from dstore.service.item_writes import Guard
     from dstore.service.items import ItemKey
 
 _EXPRESSIONS: Final = ExpressionMembers(
-    expressions=("ConditionExpression",), former=("Expected", "ConditionalOperator")
+    expressions=("ConditionExpression",),
+    former=("Expected", "ConditionalOperator"),
+    tells_which=False,
 )
 
 
@@ -33,16 +38,21 @@ async def run(call: Call) -> dict[str, Any]:
 
 def _plan(call: Call) -> tuple[ItemKey, DeleteItem]:
     """Check the request in AWS's order, and make the write that it asks for."""
-    members = call.members
-    _EXPRESSIONS.check_together(members)
-    given = check_item(members["Key"])
-    check_old_only(members.get("ReturnValues"))
-    guard = read_guard(members)
-    table = table_of(call, members["TableName"])
+    given, guard = enveloped(_read, call)
+    table = table_of(call, call.members["TableName"])
     key = key_of_map(given, table)
     if guard is not None:
         check_paths(guard.condition, table.definition)
     return key, delete(key=key, guard=guard)
+
+
+def _read(call: Call) -> tuple[Item, Guard | None]:
+    """Check what the request alone tells."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    given = check_item(members["Key"])
+    check_old_only(members.get("ReturnValues"))
+    return given, read_guard(members)
 
 
 ACTION: Final = Action(

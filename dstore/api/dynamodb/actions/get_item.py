@@ -13,6 +13,7 @@ from dstore.api.dynamodb.expression_members import ExpressionMembers, read_proje
 from dstore.api.dynamodb.index_key_values import check_paths
 from dstore.api.dynamodb.item_keys import key_of_map
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import newly
 from dstore.base.threads import in_thread_if
 from dstore.model.values import item_bytes
 from dstore.service.read_answers import COUNTED_ITEM, WHOLE_ITEM, Form, ReadAsk
@@ -28,7 +29,7 @@ _EXPRESSIONS: Final = ExpressionMembers(
 
 async def run(call: Call) -> dict[str, Any]:
     """Read and answer."""
-    key, ask = await in_thread_if(call.is_large, partial(_plan, call))
+    key, ask = await in_thread_if(call.is_large, partial(newly, _plan, call))
     is_eventual = not call.members.get("ConsistentRead")
     return _answer(call, key, await call.cases.items.read(key, ask, is_eventual=is_eventual))
 

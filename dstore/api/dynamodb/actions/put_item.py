@@ -14,14 +14,19 @@ from dstore.api.dynamodb.item_answers import check_put_size, write_item
 from dstore.api.dynamodb.item_keys import key_of_item
 from dstore.api.dynamodb.return_values import check_old_only
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import enveloped
 from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import PutItem, put
 
 if TYPE_CHECKING:
+    from dstore.model.values import Item
+    from dstore.service.item_writes import Guard
     from dstore.service.items import ItemKey
 
 _EXPRESSIONS: Final = ExpressionMembers(
-    expressions=("ConditionExpression",), former=("Expected", "ConditionalOperator")
+    expressions=("ConditionExpression",),
+    former=("Expected", "ConditionalOperator"),
+    tells_which=False,
 )
 
 
@@ -33,18 +38,23 @@ async def run(call: Call) -> dict[str, Any]:
 
 def _plan(call: Call) -> tuple[ItemKey, PutItem]:
     """Check the request in AWS's order, and make the write that it asks for."""
-    members = call.members
-    _EXPRESSIONS.check_together(members)
-    item = check_item(members["Item"])
-    check_old_only(members.get("ReturnValues"))
-    check_put_size(item, call)
-    guard = read_guard(members)
-    table = table_of(call, members["TableName"])
+    item, guard = enveloped(_read, call)
+    table = table_of(call, call.members["TableName"])
     key = key_of_item(item, table)
     check_index_keys(item, table.definition)
     if guard is not None:
         check_paths(guard.condition, table.definition)
     return key, put(item, key=key, guard=guard)
+
+
+def _read(call: Call) -> tuple[Item, Guard | None]:
+    """Check what the request alone tells."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    item = check_item(members["Item"])
+    check_old_only(members.get("ReturnValues"))
+    check_put_size(item, call)
+    return item, read_guard(members)
 
 
 ACTION: Final = Action(

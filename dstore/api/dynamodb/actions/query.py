@@ -36,6 +36,7 @@ from dstore.api.dynamodb.page_targets import (
 )
 from dstore.api.dynamodb.shapes import Integer
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import newly
 from dstore.base.threads import in_thread_if
 from dstore.model.index_rows import partition_of
 from dstore.service.queries import PageAsk, query_span
@@ -60,7 +61,7 @@ _ERROR_PREFIX: Final = "1 validation error detected: "
 
 async def run(call: Call) -> Reply:
     """Read a page and answer."""
-    target, ask = await in_thread_if(call.is_large, partial(_plan, call))
+    target, ask = await in_thread_if(call.is_large, partial(newly, _plan, call))
     return await page_reply(call, target, ask)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dstore.api.dynamodb import members as of
 from dstore.api.dynamodb.action import Action, Call
@@ -24,19 +24,31 @@ from dstore.api.dynamodb.index_key_values import (
 from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import check_new_key, key_of_map
 from dstore.api.dynamodb.table_names import table_of
+from dstore.api.dynamodb.wordings import enveloped
 from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import UpdateItem, update
 from dstore.service.items import key_names
 
 if TYPE_CHECKING:
-    from dstore.expressions import Update
+    from dstore.expressions import Condition, Update
     from dstore.model.tables import TableDefinition
+    from dstore.model.values import Item
     from dstore.service.items import ItemKey
 
 _EXPRESSIONS: Final = ExpressionMembers(
     expressions=("UpdateExpression", "ConditionExpression"),
     former=("AttributeUpdates", "Expected", "ConditionalOperator"),
+    tells_which=False,
 )
+
+
+class _Asked(NamedTuple):
+    """A request that is right by itself: with expressions, what they have replaced, or neither."""
+
+    key: Item
+    change: Update | None
+    former_change: Update | None
+    condition: Condition | None
 
 
 async def run(call: Call) -> dict[str, Any]:
@@ -47,25 +59,31 @@ async def run(call: Call) -> dict[str, Any]:
 
 def _plan(call: Call) -> tuple[ItemKey, UpdateItem]:
     """Check the request in AWS's order, and make the write that it asks for."""
-    members = call.members
-    _EXPRESSIONS.check_together(members)
-    given = check_item(members["Key"])
-    # A request has expressions, or what they have replaced, or neither.
-    former_change, expected = read_updates(members), read_expected(members)
-    expressions = expressions_of(members)
-    change = update_of(expressions, members) or former_change
-    condition = condition_of(expressions, members) or expected
-    expressions.finish()
-    table = table_of(call, members["TableName"])
-    key = key_of_map(given, table)
+    asked = enveloped(_read, call)
+    change, condition = asked.change or asked.former_change, asked.condition
+    table = table_of(call, call.members["TableName"])
+    key = key_of_map(asked.key, table)
     check_new_key(key.attributes, table.definition)
     if change is not None:
         _check_targets(change, table.definition)
-    if former_change is not None:
-        check_index_keys(former_change.constants(), table.definition)
+    if asked.former_change is not None:
+        check_index_keys(asked.former_change.constants(), table.definition)
     if condition is not None:
         check_paths(condition, table.definition)
-    return key, update(change, key=key, guard=guard_of(condition, members))
+    return key, update(change, key=key, guard=guard_of(condition, call.members))
+
+
+def _read(call: Call) -> _Asked:
+    """Check what the request alone tells."""
+    members = call.members
+    _EXPRESSIONS.check_together(members)
+    key = check_item(members["Key"])
+    former_change, expected = read_updates(members), read_expected(members)
+    expressions = expressions_of(members)
+    change = update_of(expressions, members)
+    condition = condition_of(expressions, members) or expected
+    expressions.finish()
+    return _Asked(key, change, former_change, condition)
 
 
 def _check_targets(change: Update, definition: TableDefinition) -> None:

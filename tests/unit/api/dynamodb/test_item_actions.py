@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dstore.api.dynamodb.errors import aws_error_of
+from dstore.api.dynamodb.wordings import ENVELOPE
 from dstore.api.v1.entries import plan_body
 from dstore.model.errors import ConditionFailed, Refused
 from dstore.service.deferred_store import Verb
@@ -336,12 +337,12 @@ async def test_projections(node: Node) -> None:
         (
             "UpdateItem",
             {"ExpressionAttributeValues": {}},
-            "expressions: UpdateExpression and ConditionExpression are null",
+            f"{ENVELOPE}ExpressionAttributeValues can only be specified when using expressions",
         ),
         (
             "DeleteItem",
             {"ExpressionAttributeValues": {}},
-            "expressions: ConditionExpression is null",
+            f"{ENVELOPE}ExpressionAttributeValues can only be specified when using expressions",
         ),
         ("DeleteItem", {"ReturnValues": "ALL_NEW"}, "ReturnValues can only be ALL_OLD or NONE"),
         (
@@ -364,10 +365,7 @@ async def test_projections(node: Node) -> None:
         (
             "DeleteItem",
             {"ConditionExpression": "?", "ExpressionAttributeValues": {":a": {"N": "x"}}},
-            (
-                "ExpressionAttributeValues contains invalid value: The parameter cannot be "
-                "converted to a numeric value: x for key :a"
-            ),
+            f"{ENVELOPE}The parameter cannot be converted to a numeric value: x",
         ),
     ],
 )
