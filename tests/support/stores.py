@@ -85,6 +85,23 @@ async def store(
             await files.close()
 
 
+@asynccontextmanager
+async def two_files(
+    directory: Path, *, epoch: int = 1
+) -> AsyncIterator[tuple[RangeFile, RangeFile]]:
+    """Open two empty replicas of one range, on two disks; `epoch` is when the second was made."""
+    (directory / "one").mkdir()
+    (directory / "two").mkdir()
+    async with store(directory / "one") as one, store(directory / "two") as two:
+        range_id = await one.new_range()
+        await two.files.create(range_id, one.keys[range_id], epoch=epoch)
+        two.keys[range_id] = one.keys[range_id]
+        files = await one.open(range_id), await two.open(range_id)
+        for file in files:  # as if there were another replica that has read nothing yet
+            file._writer.keep_log(0)
+        yield files
+
+
 def rid(name: str) -> bytes:
     """Encode a string key."""
     return encode_key((KeyKind.STRING, name))

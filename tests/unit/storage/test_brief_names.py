@@ -24,7 +24,7 @@ from dstore.storage.name_index import HeldNames, NameIndex
 from dstore.storage.range_writer import Applied, Delete, Put, Write
 from dstore.storage.requests import RequestName
 from dstore.storage.schema import Schema, upgrade
-from tests.support.stores import rid, store, write
+from tests.support.stores import rid, store, two_files, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,14 +167,7 @@ async def test_the_answers_of_a_batch_fit_messages(tmp_path: Path) -> None:
         rows: list[Any] = connection.execute("SELECT length(NAMES) FROM name").fetchall()
         return [row[0] for row in rows]
 
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
-        two.keys[range_id] = one.keys[range_id]
-        ours, theirs = await one.open(range_id), await two.open(range_id)
-        ours._writer.keep_log(0)
+    async with two_files(tmp_path) as (ours, theirs):
         await asyncio.gather(*(ours.submit(asked(name)) for name in names))
         await appended(theirs, await log_of(ours))
         for file in (ours, theirs):
@@ -194,14 +187,7 @@ async def log_of(file: RangeFile) -> list[Any]:
 @pytest.mark.parametrize("is_copied", [True, False])
 async def test_another_replica_knows_the_names(tmp_path: Path, *, is_copied: bool) -> None:
     """Those in the log that it applies, and those in a copy of the rows: it may be primary next."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
-        two.keys[range_id] = one.keys[range_id]
-        ours, theirs = await one.open(range_id), await two.open(range_id)
-        ours._writer.keep_log(0)
+    async with two_files(tmp_path) as (ours, theirs):
         names = [replace(NAME, ordinal=number) for number in range(20)]
         for name in names:
             await ours.submit(increment(name))

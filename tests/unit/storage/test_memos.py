@@ -24,7 +24,7 @@ from dstore.storage.memos import Fed, Reader
 from dstore.storage.replica_copy import CopyPlace
 from dstore.storage.sowing import SeedPlace
 from dstore.storage.writes import Delete, Write
-from tests.support.stores import put, rid, store, write
+from tests.support.stores import put, rid, store, two_files, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -218,20 +218,7 @@ async def test_a_child_goes_on_where_its_parent_was(tmp_path: Path) -> None:
         fed = await file.look(partial(memos.fed, range_id="parent"))
         assert fed == Fed(epoch=1, seq=10, is_over=True)
         await file.submit(rows("lower", 14, a_row(14, "a", "4"), formers=("parent", "low")))
-        await file.submit(rows("parent", 13, a_row(13, "a", "late")))
-        assert await value_of(file, "a") == "4", "from two splits ago"
-
-
-async def test_what_a_former_range_never_told_is_too_late_too(tmp_path: Path) -> None:
-    """A message that was on its way while its range was split, once or twice, may be its first."""
-    async with store(tmp_path) as stored:
-        file = await stored.open(await stored.new_range())
-        await file.submit(rows("lowest", 9, a_row(9, "a", "new"), formers=("parent", "low")))
-        await file.submit(rows("low", 7, a_row(7, "a", "older"), formers=("parent",)))
-        await file.submit(rows("parent", 5, a_row(5, "a", "oldest")))
-        assert await value_of(file, "a") == "new"
-        await file.submit(rows("high", 8, a_row(8, "b", "its"), formers=("parent",)))
-        assert await value_of(file, "b") == "its", "the other child goes on"
+        assert await file.look(partial(memos.fed, range_id="parent")) is None, "two splits ago"
 
 
 async def test_a_source_that_lost_records_is_refused(tmp_path: Path) -> None:
@@ -264,14 +251,7 @@ async def test_a_feeding_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
     """Readers and cursors are replayed as entries are, and keep the log of a secondary too."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
-        two.keys[range_id] = one.keys[range_id]
-        file, other = await one.open(range_id), await two.open(range_id)
-        file._writer.keep_log(0)
+    async with two_files(tmp_path) as (file, other):
         await register(file, "k")
         await file.submit(rows("base", 7, a_row(5, "a", "1")))
         for number in range(30):
@@ -285,7 +265,7 @@ async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
                 partial(
                     replica_log.append,
                     epoch=1,
-                    after=replica_log.beginning_of(range_id),
+                    after=replica_log.beginning_of(file.path.stem),
                     records=records,
                     committed_seq=records[-1].seq,
                 )
@@ -299,13 +279,8 @@ async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
 
 async def test_a_copy_brings_what_a_reader_has_not_read(tmp_path: Path) -> None:
     """A replica that was copied can be the next primary: memos and the log behind are there."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with store(tmp_path / "one") as one, store(tmp_path / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id])
-        two.keys[range_id] = one.keys[range_id]
-        file, other = await one.open(range_id), await two.open(range_id)
+    async with two_files(tmp_path) as (file, other):
+        file._writer.keep_log(None)  # for nobody but the reader
         reader = await register(file, "k")
         for number in range(20):
             await file.submit(put(f"k{number % 7}", {"k": {"S": str(number)}}))

@@ -16,7 +16,7 @@ from dstore.storage.log_records import LogPoint, LogRecord, RecordKind, digest_o
 from dstore.storage.range_writer import Delete
 from dstore.storage.replica_log import Diverged
 from dstore.storage.requests import RequestName
-from tests.support.stores import put, store, write
+from tests.support.stores import put, store, two_files, write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,23 +26,6 @@ if TYPE_CHECKING:
 
 ROWS = "SELECT * FROM v1 ORDER BY RID_ID, C_COL"
 REQUESTS = "SELECT PRINCIPAL, REQUEST_ID, ORDINAL, DIGEST, SEQ, ANSWER, TIME_US FROM request"
-
-
-@asynccontextmanager
-async def two_files(
-    directory: Path, *, epoch: int = 1
-) -> AsyncIterator[tuple[RangeFile, RangeFile]]:
-    """Open two empty replicas of one range, on two disks; `epoch` is when the second was made."""
-    (directory / "one").mkdir()
-    (directory / "two").mkdir()
-    async with store(directory / "one") as one, store(directory / "two") as two:
-        range_id = await one.new_range()
-        await two.files.create(range_id, one.keys[range_id], epoch=epoch)
-        two.keys[range_id] = one.keys[range_id]
-        files = await one.open(range_id), await two.open(range_id)
-        for file in files:  # as if there were another replica that has read nothing yet
-            file._writer.keep_log(0)
-        yield files
 
 
 async def written(file: RangeFile, count: int) -> list[LogRecord]:

@@ -11,8 +11,8 @@ from dstore.model.errors import NotMine
 from dstore.storage import replica_copy, replica_log
 from dstore.storage.range_scan import Span
 from dstore.storage.wholeness import check_whole
-from tests.support.stores import put, rid
-from tests.unit.storage.test_replica_log import append, log_of, two_files, written
+from tests.support.stores import put, rid, two_files
+from tests.unit.storage.test_replica_log import append, log_of, written
 
 if TYPE_CHECKING:
     from pathlib import Path
