@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name, ExitStack() as stack:
         directory = Path(name)
         endpoints = [stack.enter_context(_started(name, directory)) for name in options.servers]
-        for endpoint in endpoints:
+        for endpoint in endpoints if options.seeds else ():
             seed(endpoint)
         runs = _measured(endpoints, options, directory)
         print(
@@ -71,6 +71,12 @@ def _options() -> argparse.Namespace:
         "--only", type=_names_of(names), default=usual, help=f"of {','.join(names)}"
     )
     parser.add_argument(
+        "--items",
+        type=int,
+        default=dynamodb_indexes.LARGE,
+        help=f"of the table that {dynamodb_indexes.ADDING} adds an index to",
+    )
+    parser.add_argument(
         "--servers", type=_names_of(list(SERVERS)), default=list(SERVERS), help=",".join(SERVERS)
     )
     parser.add_argument(
@@ -84,6 +90,9 @@ def _options() -> argparse.Namespace:
     if options.profile is not None and options.servers[0] != "dstore":
         parser.error("--profile records dStore: name it first among --servers")
     options.workloads = [workload for workload in WORKLOADS if workload.name in options.only]
+    options.seeds = bool(options.workloads) or dynamodb_expiry.NAME in options.only
+    if not options.workloads and SERVERS[0] in options.servers:  # compared with dStore itself
+        options.servers = [SERVERS[0]]
     return options
 
 
@@ -109,7 +118,9 @@ def _lines_of_its_own(
             dstore, directory, seconds=seconds, rounds=options.rounds
         )
     if dynamodb_indexes.ADDING in options.only:
-        yield from dynamodb_indexes.adding_lines(dstore, directory, seconds=seconds)
+        yield from dynamodb_indexes.adding_lines(
+            dstore, directory, seconds=seconds, items=options.items
+        )
 
 
 @contextmanager
