@@ -11,6 +11,11 @@ MEMOS_COPIED: Final = 256  # in one message of a copy
 INDEX_BATCH_BYTES: Final = MIB // 2  # of records that are read for an index at a time
 INDEX_BATCH_RECORDS: Final = 256
 INDEX_FED_ROWS_MAX: Final = 2 * INDEX_BATCH_RECORDS  # in one message: each record has two at most
+# Of one message that the event loop takes, and of records that it makes rows of: 5 ms at the most.
+# Two threads that both run Python hand the interpreter to and fro at every statement of SQLite's.
+INDEX_LOOP_ROWS: Final = 64
+INDEX_RECENT_BYTES: Final = MIB // 2  # records of a range that its lanes may read without its file
+INDEX_RECENT_BYTES_SUM: Final = 32 * MIB  # of all ranges of a node together
 INDEX_SCANNED_ITEMS: Final = 256  # read at a time while an index is filled
 INDEX_SCANNED_BYTES: Final = MIB // 2
 INDEX_NOTED_RECORDS: Final = 1_024  # read for an index before it is noted in the range's log
@@ -23,4 +28,4 @@ INDEX_BACKOFF_MS_MIN: Final = 20
 INDEX_BACKOFF_MS_MAX: Final = 2_000
 INDEX_GONE_S: Final = 60.0  # an index is not shown any more for so long before its log is let go
 INDEX_SWEPT_S: Final = 20.0  # between two looks at which indexes are gone
-INDEX_GATHERED_MS: Final = 5  # for further writes, behind one that an index is to be told of
+INDEX_GATHERED_MS: Final = 10  # for further writes, since each message is a commit and a sync

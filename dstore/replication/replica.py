@@ -81,7 +81,8 @@ class Replica:
         self._news = asyncio.Event()
         self._primary: Primary | None = None
         self._serving: Primary | None = None
-        self.on_committed: Callable[[], None] | None = None  # told of each batch, by readers
+        # Told the records of each batch, for those who read the log.
+        self.on_committed: Callable[[Sequence[LogRecord]], None] | None = None
         self.has_begun = asyncio.Event()  # to serve; cleared by who waits for it
         self._turn = asyncio.Lock()  # whatever has to do with epochs happens one after another
         self._copies = CopyTaker(self, around)
@@ -121,12 +122,12 @@ class Replica:
         """Send a batch to the others; see `Replication`."""
         return self._served().ship(prepared.records)
 
-    def committed(self, _prepared: Prepared) -> None:
+    def committed(self, prepared: Prepared) -> None:
         """Hear that the batch is committed; see `Replication`."""
         if self._serving is not None and not self._serving.is_closed:
             self._serving.committed()
             if self.on_committed is not None:
-                self.on_committed()
+                self.on_committed(prepared.records)
 
     def missed(self, _prepared: Prepared) -> bool:
         """Hear that the batch can't be committed here; see `Replication`."""

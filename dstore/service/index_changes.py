@@ -67,8 +67,13 @@ def _rows_of(record: LogRecord, shape: IndexShape, base: TableDefinition) -> Ite
     rid_id = record.rid_id
     key = key_attributes(base, rid_id)
     old, new = _whole(record.old, key), _whole(record.image, key)
-    before = None if old is None else global_key(shape, old, rid_id)
     after = None if new is None else global_key(shape, new, rid_id)
+    if old is None:
+        before = None
+    elif new is not None and all(old.get(each.name) == new.get(each.name) for each in shape.keys):
+        before = after
+    else:
+        before = global_key(shape, old, rid_id)
     if before is not None and before != after:
         yield FedRow(record.epoch, record.seq, before, None)
     if after is not None and new is not None:

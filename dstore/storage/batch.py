@@ -77,6 +77,7 @@ class Batch:
         self._readers_want: int | None = None
         self._old_names: tuple[str, ...] | None = None  # what readers want of items before
         self._reads_readers = True  # before the next batch: who reads the log may have changed
+        self._feeds_on_loop = False  # what is taken from another range's log right now
 
     def begin(self, end: range_log.LogEnd, *, time_us: int) -> None:
         """Begin behind the log's end, which is advanced; wall time now.
@@ -223,9 +224,10 @@ class Batch:
         )
 
     def _feed(self, what: Feeding, *, on_loop: bool) -> Applied:
-        """Take what another range's log makes. Raises: Large: on the loop: there may be much."""
-        if on_loop:
+        """Take what another range's log makes. Raises: Large: only if on the loop."""
+        if on_loop and not feeding.is_short(what):
             raise Large
+        self._feeds_on_loop = on_loop
         feeding.take(self._connection, what, self)
         return Applied(existed=True, version=None)
 
@@ -316,11 +318,17 @@ class Batch:
         """Of the next record."""
         return self.end.seq + 1
 
-    def change(self, rid_id: bytes, item: Item | None) -> None:
-        """Store an entry as it is, or remove it; see `feeding.Taking`."""
-        previous = self._previous(rid_id, on_loop=False)
-        if item is None and previous is None:
+    def change(self, rid_id: bytes, image: bytes | None) -> None:
+        """Store an entry as it is, or remove it; see `feeding.Taking`.
+
+        Raises: Large: only if on the loop. Corrupt: the image is no item's.
+        """
+        previous = self._previous(rid_id, on_loop=self._feeds_on_loop)
+        if self._feeds_on_loop and previous is not None and previous.is_large:
+            raise Large
+        if image is None and previous is None:
             return
+        item = None if image is None else range_log.item_of(image, file=self._connection.filename)
         if item is not None and previous is not None and previous.cells == entries.cells_of(item):
             return
         outcome: Outcome = _DELETED if item is None else Put(item=item)

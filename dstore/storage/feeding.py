@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
 
-from dstore.base.feed_limits import INDEX_FED_ROWS_MAX, INDEX_FORMERS_MAX, MEMO_NAME_CHARS_MAX
-from dstore.base.limits import RID_ID_BYTES_MAX
+from dstore.base.feed_limits import (
+    INDEX_FED_ROWS_MAX,
+    INDEX_FORMERS_MAX,
+    INDEX_LOOP_ROWS,
+    MEMO_NAME_CHARS_MAX,
+)
+from dstore.base.limits import LOOP_BATCH_BYTES_MAX, RID_ID_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused
-from dstore.storage import memos, range_log
+from dstore.storage import memos
 from dstore.storage.log_records import Epoch, Sequence64
 from dstore.storage.memos import Fed
 
 if TYPE_CHECKING:
     import apsw
-
-    from dstore.model.values import Item
 
 
 class FedRow(msgspec.Struct, frozen=True, array_like=True):
@@ -72,11 +75,21 @@ class Taking(Protocol):
     def next_seq(self) -> int:
         """Of the next record."""
 
-    def change(self, rid_id: bytes, item: Item | None) -> None:
-        """Store an entry, or with None remove it; what is so already is left alone."""
+    def change(self, rid_id: bytes, image: bytes | None) -> None:
+        """Store an item as an entry, or with None remove it; what is so already is left alone."""
 
     def note(self, name: str, value: bytes | None) -> None:
         """Store a memo."""
+
+
+def is_short(feeding: Feeding) -> bool:
+    """Tell whether the event loop may do what a feeding says: that takes a few milliseconds."""
+    if isinstance(feeding, MemoChange):
+        return True
+    rows = feeding.rows
+    if len(rows) > INDEX_LOOP_ROWS:
+        return False
+    return sum([len(row.image) for row in rows if row.image]) <= LOOP_BATCH_BYTES_MAX
 
 
 def take(connection: apsw.Connection, feeding: Feeding, batch: Taking) -> None:
@@ -96,9 +109,7 @@ def take(connection: apsw.Connection, feeding: Feeding, batch: Taking) -> None:
         if row.epoch > cursor.epoch and row.seq <= cursor.seq:  # no log has both
             raise Refused(RefusalKind.CONFLICT, "The range has lost records that were told here.")
         if row.position >= cursor.position:
-            image = row.image
-            item = None if image is None else range_log.item_of(image, file=connection.filename)
-            batch.change(row.rid_id, item)
+            batch.change(row.rid_id, row.image)
     if (feeding.epoch, feeding.last_seq) > cursor.position:
         now = Fed(epoch=feeding.epoch, seq=feeding.last_seq)
         batch.note(memos.fed_name(feeding.source), memos.encode(now))

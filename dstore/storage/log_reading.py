@@ -18,6 +18,8 @@ from dstore.storage.range_scan import Span
 from dstore.storage.readers import one_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
     from dstore.storage.memos import Reader
@@ -88,16 +90,25 @@ def read_window(
     is_carried = after_seq < state.thin_seq
     is_whole = is_carried or after_seq >= end_seq or bool(found and found[0].seq == after_seq + 1)
     reached_seq = found[-1].seq if found else min(end_seq, after_seq + records_max)
-    changes = tuple(each for each in found if each.kind in _CHANGES)
-    has_images = all(
-        each.old is not None and (each.image is None) is (each.kind in REMOVALS) for each in changes
-    )
+    changes = _changes(found)
     return Window(
         records=changes,
         epoch=found[-1].epoch if found else max(state.epoch, 1),
         reached_seq=max(reached_seq, after_seq),
         applied_seq=state.applied_seq,
-        is_whole=is_whole and has_images,
+        is_whole=is_whole and _have_images(changes),
+    )
+
+
+def window_of(found: Sequence[LogRecord]) -> Window:
+    """Give the window that one record and those behind it make, at least one, without a gap."""
+    changes, last = _changes(found), found[-1]
+    return Window(
+        records=changes,
+        epoch=last.epoch,
+        reached_seq=last.seq,
+        applied_seq=last.seq,
+        is_whole=_have_images(changes),
     )
 
 
@@ -122,4 +133,14 @@ def read_entries(
         applied_seq=state.applied_seq,
         last=last,
         size_bytes=size_bytes,
+    )
+
+
+def _changes(found: Sequence[LogRecord]) -> tuple[LogRecord, ...]:
+    return tuple([each for each in found if each.kind in _CHANGES])
+
+
+def _have_images(changes: Sequence[LogRecord]) -> bool:
+    return all(
+        each.old is not None and (each.image is None) is (each.kind in REMOVALS) for each in changes
     )

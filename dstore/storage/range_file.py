@@ -334,7 +334,7 @@ class RangeFile:
         if answers is None or self._writer.end.seq == before:
             return None if answers is None else (answers, None)
         self._is_fold_due = self.log_pages > around.wal_pages_checkpoint
-        self._unsynced = frozenset([write.rid_id for write in writes[: len(answers)]])
+        self._unsynced = self._writer.written
         self._syncing = get_running_loop().run_in_executor(around.executor, self._sync)
         self._syncing.add_done_callback(self._sync_done)
         return answers, self._syncing

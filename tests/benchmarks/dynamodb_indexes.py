@@ -147,7 +147,8 @@ def adding_lines(endpoint: Endpoint, directory: Path, *, seconds: int, items: in
     began = time.monotonic()
     _load(endpoint, _GROWN, items=items)
     yield f"{'add-index':<12}{items:,} items loaded in {time.monotonic() - began:.0f} s"
-    before, during = [], []
+    before: list[Figure] = []
+    during: list[Figure] = []
     for number in range(_RUNS_BEFORE + 1):  # the first one warms up
         figure = _puts(endpoint, directory, items=items, seconds=seconds, seed=number)
         if number:

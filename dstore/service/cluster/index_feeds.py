@@ -24,12 +24,14 @@ from dstore.replication.peers.calls import Answered
 from dstore.replication.surroundings import pause_ms
 from dstore.service.calls.feed_calls import FEED_RANGE, FeedRange, RowsTaken
 from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
+from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
+from dstore.service.expiring.effort import Effort
 from dstore.storage import memos
 from dstore.storage.feeding import MemoChange
 from dstore.topology.indexes import index_views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from dstore.base.metrics import IndexMetrics
     from dstore.model.ranges import RangeRef
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from dstore.service.disk_space import DiskSpace
     from dstore.service.holdings import Holdings
     from dstore.service.range_heat import RangeHeat
+    from dstore.storage.log_records import LogRecord
     from dstore.storage.range_file import RangeFile
     from dstore.topology.view import TableView, TopologyView
 
@@ -79,6 +82,9 @@ class IndexFeeds:
         self._counts = counts
         self._served: dict[tuple[str, str], set[str]] = {}  # ids of ranges, by their table
         self._lanes: dict[str, Lanes] = {}  # by their ranges; none is empty
+        self._recent: dict[str, RecentRecords] = {}  # of the ranges that have lanes
+        self._recent_bytes = RecentBytes()
+        self._fed_rows = 0  # that lanes have brought, of this node and others
         self._missed_ns: dict[LaneKey, int] = {}  # since when an index is not shown
         self._to_sweep: set[str] = set()  # served ranges that have readers, or may
         self._parts = LaneParts(
@@ -86,6 +92,8 @@ class IndexFeeds:
             view=view,
             take=self._take,
             end_seq=self._end_seq,
+            # What lanes bring is no request of a client's, though it is counted as one.
+            effort=Effort(around.clock, lambda: heat.noted - self._fed_rows),
             has_space=lambda: disk.has_space,
             on_lost=self._lost,
             counts=counts,
@@ -160,21 +168,23 @@ class IndexFeeds:
             return
         if replica is None:
             return
-        lane = Lane(range_id, base, index, parts=self._parts)
+        recent = self._recent.setdefault(range_id, RecentRecords(self._recent_bytes))
+        lane = Lane(range_id, base, index, parts=self._parts, recent=recent)
         run = self._around.tasks.spawn(lane.run(), name="feed_index")
         lanes = self._lanes.setdefault(range_id, {})
         lanes[index_id] = (lane, run)
         self._to_sweep.add(range_id)
-        replica.on_committed = partial(_committed, lanes)
+        replica.on_committed = partial(_committed, lanes, recent)
 
     def _end(self, key: LaneKey) -> None:
         range_id, index_id = key
         lanes = self._lanes[range_id]
         _, run = lanes.pop(index_id)
         run.cancel()
+        self._recent[range_id].forget(index_id)
         if lanes:
             return
-        del self._lanes[range_id]
+        del self._lanes[range_id], self._recent[range_id]
         replica = self._replicas.of(range_id)
         if replica is not None:
             replica.on_committed = None
@@ -230,6 +240,7 @@ class IndexFeeds:
         size_bytes = sum(len(row.image or b"") for row in request.rows.rows)
         for row in request.rows.rows:
             self._heat.note(ref.range_id, row.rid_id)
+        self._fed_rows += len(request.rows.rows)
         await file.submit(feeding_write(request.rows), item_bytes=size_bytes)
         return RowsTaken()
 
@@ -290,6 +301,7 @@ class IndexFeeds:
         return True
 
 
-def _committed(lanes: Lanes) -> None:
+def _committed(lanes: Lanes, recent: RecentRecords, records: Sequence[LogRecord]) -> None:
+    recent.add(records)
     for lane, _ in lanes.values():
         lane.heard()

@@ -32,12 +32,14 @@ from dstore.base.feed_limits import (
     INDEX_GATHERED_MS,
     INDEX_LOG_CROWDED_RECORDS,
     INDEX_LOG_RECORDS_MAX,
+    INDEX_LOOP_ROWS,
     INDEX_NOTED_ITEMS,
     INDEX_NOTED_RECORDS,
     INDEX_NOTED_S,
     INDEX_SCANNED_BYTES,
     INDEX_SCANNED_ITEMS,
 )
+from dstore.base.limits import LOOP_BATCH_BYTES_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import (
     Corrupt,
@@ -66,9 +68,12 @@ if TYPE_CHECKING:
     from dstore.model.tables import TableDefinition
     from dstore.replication.surroundings import Surroundings
     from dstore.service.calls.feed_calls import RowsTaken
+    from dstore.service.cluster.recent_records import RecentRecords
+    from dstore.service.expiring.effort import Effort
     from dstore.storage.entries import Entry
     from dstore.storage.feeding import FedRow, Feeding
     from dstore.storage.log_reading import EntryPage, Window
+    from dstore.storage.log_records import LogRecord
     from dstore.storage.writes import Outcome
     from dstore.topology.view import TableView, TopologyView
 
@@ -86,6 +91,7 @@ class LaneParts:
         take: has a range of this node take rows, as `FeedRange` does.
         end_seq: up to where the log of a range that is served here is committed and durable.
             Raises: NotMine.
+        effort: tells whether clients ask the node for anything.
         has_space: whether the disk has room.
         on_lost: told of a range, by its id, and an index that has lost its place in its log.
         counts: of what was fed.
@@ -95,6 +101,7 @@ class LaneParts:
     view: Callable[[], TopologyView]
     take: Callable[[FeedRange], Awaitable[RowsTaken]]
     end_seq: Callable[[str], int]
+    effort: Effort
     has_space: Callable[[], bool]
     on_lost: Callable[[str, TableDefinition], None]
     counts: IndexMetrics
@@ -104,14 +111,29 @@ class Lane:
     """One range's way to one index. Used from one event loop."""
 
     def __init__(
-        self, range_id: str, base: TableDefinition, index: TableDefinition, *, parts: LaneParts
+        self,
+        range_id: str,
+        base: TableDefinition,
+        index: TableDefinition,
+        *,
+        parts: LaneParts,
+        recent: RecentRecords,
     ) -> None:
-        """Prepare; `run` feeds. `index` is the hidden table's definition."""
+        """Prepare; `run` feeds.
+
+        Args:
+            range_id: whose log it reads.
+            base: the range's table.
+            index: the hidden table's definition.
+            parts: what lanes share.
+            recent: what was committed in the range just now.
+        """
         assert index.index_of is not None
         self.range_id = range_id
         self.index = index
         self._base = base
         self._parts = parts
+        self._recent = recent
         self._shape = index_changes.shape_of(index.index_of)
         self._names = index_changes.wanted_names(index.index_of)
         self._memo = memos.reader_name(index.table_id)
@@ -180,6 +202,7 @@ class Lane:
             try:
                 await self._begin()
                 if self.is_lost:
+                    self._recent.forget(self.index.table_id)
                     self._parts.on_lost(self.range_id, self.index)
                     return
                 await self._feed()
@@ -204,6 +227,7 @@ class Lane:
         elif reader.formers:  # before anything is told: a child of this range has to name this one
             await self._write(MemoChange(self._memo, memos.encode(reader)))
         self.reader, self.fed_seq = reader, reader.fed_seq
+        self._recent.fed(self.index.table_id, self.fed_seq)
         self._scanned, self._scanned_items = reader.scanned, reader.scanned_items
 
     async def _find(self) -> Reader | None:
@@ -219,10 +243,12 @@ class Lane:
                 await self._fill()
                 continue
             await self._note_if_due()
-            if is_level and not self._news.is_set():
+            if not is_level:
+                continue
+            if not self._news.is_set():
                 self._behind_ns = None
                 await self._wait()
-                await pause_ms(INDEX_GATHERED_MS)  # so that a window has more than one write
+            await pause_ms(INDEX_GATHERED_MS)  # so that a window has many writes
 
     async def _wait(self) -> None:
         """Wait for news, and if something is to be noted, until then."""
@@ -243,14 +269,12 @@ class Lane:
         end_seq = end_seq if last_seq is None else min(end_seq, last_seq)
         if self.fed_seq >= end_seq:
             return True
-        file = await self._parts.around.open_file(self.range_id)
-        window, rows = await file.look(
-            partial(self._read_window, after_seq=self.fed_seq, last_seq=end_seq)
-        )
+        window, rows = await self._window(end_seq)
         if not window.is_whole:
             await self._miss()
         await self._send(rows, (window.epoch, window.reached_seq))
         self.fed_seq = window.reached_seq
+        self._recent.fed(self.index.table_id, self.fed_seq)
         self._unnoted += len(window.records)
         self._parts.counts.records += len(window.records)
         self._moved.set()
@@ -266,17 +290,28 @@ class Lane:
             raise _not_now("A former lane has noted later that the index is further.")
         await self._lose("a part of the log is missing")
 
-    def _read_window(
-        self, connection: Any, *, after_seq: int, last_seq: int
-    ) -> tuple[Window, Sequence[FedRow]]:
-        """Read records and make rows of them, in a thread: that takes up to 30 ms."""
-        window = log_reading.read_window(
-            connection,
-            after_seq=after_seq,
-            last_seq=last_seq,
-            records_max=INDEX_BATCH_RECORDS,
-            bytes_max=INDEX_BATCH_BYTES,
-        )
+    async def _window(self, last_seq: int) -> tuple[Window, Sequence[FedRow]]:
+        """Take the next records and make rows of them: what was committed just now is in memory."""
+        bounds: dict[str, int] = {
+            "after_seq": self.fed_seq,
+            "last_seq": last_seq,
+            "records_max": INDEX_BATCH_RECORDS,
+            "bytes_max": INDEX_BATCH_BYTES,
+        }
+        recent = self._recent.read(**bounds)
+        if recent is not None and _is_short(recent):
+            return self._with_rows(log_reading.window_of(recent))
+
+        def work(connection: Any) -> tuple[Window, Sequence[FedRow]]:
+            if recent is not None:
+                return self._with_rows(log_reading.window_of(recent))
+            return self._with_rows(log_reading.read_window(connection, **bounds))
+
+        file = await self._parts.around.open_file(self.range_id)
+        return await file.look(work)
+
+    def _with_rows(self, window: Window) -> tuple[Window, Sequence[FedRow]]:
+        """Make rows of records: in a thread if there are many, since that takes up to 30 ms."""
         if not window.is_whole:
             return window, ()
         return window, index_changes.rows_of_records(window.records, self._shape, self._base)
@@ -289,11 +324,18 @@ class Lane:
         return is_shown and self.reader is not None and not self.reader.is_scanned
 
     async def _fill(self) -> None:
-        """Look at the next entries, behind all other work of the node."""
+        """Look at the next entries, behind all other work of the node.
+
+        While it serves requests that are so few that they are soon taken, and nobody waits long.
+        """
         around = self._parts.around
         began_ns = self._now_ns()
         file = await around.open_file(self.range_id)
-        page, rows = await file.look(partial(self._read_entries, after=self._scanned))
+        entries_max = INDEX_SCANNED_ITEMS
+        if self._parts.effort.is_serving:
+            entries_max = min(entries_max, INDEX_LOOP_ROWS)
+        read = partial(self._read_entries, after=self._scanned, entries_max=entries_max)
+        page, rows = await file.look(read)
         while self.fed_seq < page.applied_seq:
             if await self._feed_window(page.applied_seq) and self.fed_seq < page.applied_seq:
                 await pause_ms(INDEX_BACKOFF_MS_MIN)  # it is committed, and not durable yet
@@ -306,15 +348,18 @@ class Lane:
             await self._note(is_scanned=True)
             _log.info("index_filled", range=self.range_id, looked_at=self._scanned_items)
         await self._note_if_due()
-        around.pace.rest(began_ns, clock=around.clock)
+        if self._parts.effort.is_serving:
+            around.pace.rest(began_ns, clock=around.clock)
         await around.pace.wait(page.size_bytes, clock=around.clock)
 
-    def _read_entries(self, connection: Any, *, after: bytes) -> tuple[EntryPage, Sequence[FedRow]]:
+    def _read_entries(
+        self, connection: Any, *, after: bytes, entries_max: int
+    ) -> tuple[EntryPage, Sequence[FedRow]]:
         """Read entries and make rows of them, in a thread: that takes up to 30 ms."""
         page = log_reading.read_entries(
             connection,
             after=after,
-            entries_max=INDEX_SCANNED_ITEMS,
+            entries_max=entries_max,
             bytes_max=INDEX_SCANNED_BYTES,
         )
         rows = index_changes.rows_of_entries(
@@ -426,6 +471,13 @@ class Lane:
         _log.error("index_lost", range=self.range_id, index=self.index.name, reason=why)
         await self._note(is_lost=True)
         raise _not_now(f"The index has lost its place in the range's log: {why}.")
+
+
+def _is_short(records: Sequence[LogRecord]) -> bool:
+    """Tell whether the event loop may make rows of records."""
+    if len(records) > INDEX_LOOP_ROWS:
+        return False
+    return sum([record.size_bytes for record in records]) <= LOOP_BATCH_BYTES_MAX
 
 
 def feeding_write(feeding: Feeding) -> Write:

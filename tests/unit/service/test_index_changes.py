@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
+
+import msgspec
 
 from dstore.model.index_of import IndexOf
 from dstore.model.keys import KeyKind, encode_key
@@ -98,6 +101,17 @@ def test_records_lead_where_the_entries_are() -> None:
                 _take(rows, window)
         _take(rows, window)
         assert rows == _rows_of(items)
+
+
+def test_a_row_that_stays_is_not_deleted() -> None:
+    """Keys that are equal make one row, also if a number is spelled otherwise than before."""
+    by_count = replace(INDEX, range_keys=(KeyAttribute(name="count", kind=KeyKind.NUMBER),))
+    rid_id = encode_key((KeyKind.STRING, "o"), (KeyKind.NUMBER, "2"))
+    for before, after, kept in (("1", "1", True), ("1.0", "1", True), ("1", "2", False)):
+        old, new = ({"state": {"S": "a"}, "count": {"N": text}} for text in (before, after))
+        record = msgspec.structs.replace(_record(1, rid_id, old, new), old=range_log.image_of(old))
+        rows = index_changes.rows_of_records([record], index_changes.shape_of(by_count), BASE)
+        assert [row.image is not None for row in rows] == ([True] if kept else [False, True])
 
 
 def _take(rows: dict[bytes, Any], window: list[LogRecord]) -> None:

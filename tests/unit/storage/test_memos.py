@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -9,8 +10,10 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
+from dstore.base.feed_limits import INDEX_LOOP_ROWS
 from dstore.model.errors import Corrupt, Refused
 from dstore.storage import (
+    feeding,
     log_reading,
     memos,
     range_log,
@@ -35,9 +38,9 @@ READER = "11111111-1111-4111-8111-111111111111"
 MEMO = memos.reader_name(READER)
 
 
-def feed(feeding: Feeding) -> Write:
+def feed(what: Feeding) -> Write:
     """Make the write of a feeding."""
-    return Write(rid_id=b"", entry_hash=0, apply=lambda _: Delete(), feeding=feeding)
+    return Write(rid_id=b"", entry_hash=0, apply=lambda _: Delete(), feeding=what)
 
 
 async def register(file: RangeFile, *names: str) -> Reader:
@@ -239,14 +242,45 @@ async def test_a_feeding_that_fails_leaves_nothing(tmp_path: Path) -> None:
     async with store(tmp_path) as stored:
         file = await stored.open(await stored.new_range())
         broken = FedRow(1, 3, rid("b"), b"\x09no image")
-        feeding = file.submit(rows("base", 4, a_row(2, "a", "1"), broken))
+        fed = file.submit(rows("base", 4, a_row(2, "a", "1"), broken))
         beside = file.submit(put("c", {"v": {"S": "2"}}))
         with pytest.raises(Corrupt):
-            await feeding
+            await fed
         await beside
         assert (await value_of(file, "a"), await value_of(file, "c")) == (None, "2")
         assert await file.look(partial(memos.fed, range_id="base")) is None
         assert file.quantity == 1
+
+
+async def test_what_is_short_is_taken_on_the_event_loop(tmp_path: Path) -> None:
+    """Threads that change rows beside it cost both of them more; what takes long goes to one."""
+    threads: list[int] = []
+    take = feeding.take
+
+    def seen(*args: Any) -> None:
+        threads.append(threading.get_ident())
+        take(*args)
+
+    def many(seq: int, count: int) -> Write:
+        return rows("base", seq, *(a_row(seq, f"k{n}", str(seq)) for n in range(count)))
+
+    async with store(tmp_path) as stored:
+        file = await stored.open(await stored.new_range())
+        await file.submit(many(1, 2))  # a file's first commits go to a thread
+        await file.submit(many(2, 2))
+        large = FedRow(1, 9, rid("large"), range_log.image_of({"v": {"S": "x" * 20_000}}))
+        with patch.object(feeding, "take", seen):
+            for short in (many(3, INDEX_LOOP_ROWS), rows("base", 9, large)):
+                await file.submit(short)
+                assert {*threads} == {threading.get_ident()}
+            threads.clear()
+            await file.submit(many(10, INDEX_LOOP_ROWS + 1))
+            assert threading.get_ident() not in threads
+            await file.submit(rows("base", 11, a_row(11, "large", "small")))  # it was large
+            assert threading.get_ident() != threads[-1]
+        assert await value_of(file, "large") == "small"
+        assert {await value_of(file, f"k{n}") for n in range(INDEX_LOOP_ROWS + 1)} == {"10"}
+        assert await file.look(partial(memos.fed, range_id="base")) == Fed(epoch=1, seq=11)
 
 
 async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:

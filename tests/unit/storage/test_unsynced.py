@@ -11,10 +11,12 @@ import pytest
 
 from dstore.base.limits import LOOP_BATCH_BYTES_MAX, LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import ConditionFailed, Unknown
+from dstore.storage import range_log
 from dstore.storage.entries import Entry
+from dstore.storage.feeding import FedRow, Rows
 from dstore.storage.range_file import RangeFile
 from dstore.storage.range_scan import Span
-from dstore.storage.range_writer import Outcome, Put
+from dstore.storage.range_writer import Outcome, Put, Write
 from tests.support.replications import OnlyReplica
 from tests.support.stores import Store, put, rid, store, write
 
@@ -96,6 +98,26 @@ async def test_nothing_is_told_before_the_sync(tmp_path: Path) -> None:
         assert entry.item == ITEM
         await walked
         assert names.taken == sorted([rid("a"), rid("b")])
+
+
+async def test_nothing_that_was_fed_is_told_before_the_sync(tmp_path: Path) -> None:
+    """I7: a row of an index is an entry as any, though it is not the write's own."""
+    disk = Disk()
+    async with store(tmp_path, fdatasync=disk.fdatasync) as it:
+        file = await opened(it)
+        disk.may_sync.clear()
+        disk.syncing.clear()
+        rows = Rows("base", (), 1, 5, (FedRow(1, 5, rid("a"), range_log.image_of(ITEM)),))
+        told = Write(rid_id=b"", entry_hash=0, apply=lambda _: Put(ITEM), feeding=rows)
+        written = file.submit(told)
+        await asyncio.to_thread(disk.syncing.wait, 10)
+        read = asyncio.ensure_future(file.read(rid("a")))  # noqa: TID251 - awaited below
+        assert [await is_waiting(one) for one in (written, read)] == [True] * 2
+        disk.may_sync.set()
+        await written
+        entry = await read
+        assert entry is not None
+        assert entry.item == ITEM
 
 
 async def test_a_failed_sync_leaves_the_outcome_unknown(tmp_path: Path) -> None:

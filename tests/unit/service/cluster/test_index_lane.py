@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from dstore.base.clock import SystemClock
+from dstore.base.feed_limits import INDEX_LOOP_ROWS
 from dstore.base.metrics import IndexMetrics
 from dstore.model.errors import NotMine, Unavailable, UnavailableKind, Unknown
 from dstore.model.hashing import HASH_MAX
@@ -29,6 +30,8 @@ from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange, RowsTaken
 from dstore.service.cluster import index_lane
 from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
+from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
+from dstore.service.expiring.effort import Effort
 from dstore.storage import log_reading, memos, range_log
 from dstore.storage.feeding import MemoChange
 from dstore.storage.log_reading import EntryPage, read_entries
@@ -89,6 +92,10 @@ class World:
     lost: list[str] = field(default_factory=list)
     messages: list[FeedRange] = field(default_factory=list)
     counts: IndexMetrics = field(default_factory=IndexMetrics)
+    recent: RecentRecords = field(default_factory=lambda: RecentRecords(RecentBytes()))
+    heard_seq: int = 0
+    requests: int = 0
+    opened: int = 0
 
     def lane(self) -> Lane:
         """Make a lane, as a primary does that has just begun to serve."""
@@ -100,14 +107,25 @@ class World:
             view=cast("Any", lambda: SimpleNamespace(table=self._table, revision=7)),
             take=self.take,
             end_seq=lambda _: self.base._writer.end.seq,
+            effort=Effort(SystemClock(), lambda: self.requests),
             has_space=lambda: self.has_space,
             on_lost=lambda range_id, _: self.lost.append(range_id),
             counts=self.counts,
         )
-        return Lane(self.base.path.stem, BASE, INDEX, parts=parts)
+        return Lane(self.base.path.stem, BASE, INDEX, parts=parts, recent=self.recent)
 
     async def _open(self, _range_id: str) -> RangeFile:
+        self.opened += 1
         return self.base
+
+    async def hear(self) -> None:
+        """Keep in memory what was committed since this was called last, as a primary does."""
+        records = await self.base.look(
+            partial(range_log.read, after_seq=self.heard_seq, last_seq=1 << 60)
+        )
+        if records:
+            self.heard_seq = records[-1].seq
+            self.recent.add(records)
 
     def _table(self, _tenant: str, _name: str) -> TableView:
         placed = tuple(
@@ -261,7 +279,7 @@ async def test_whatever_befalls_it_is_right_in_the_end(tmp_path: Path, *, seed: 
         "INDEX_BACKOFF_MS_MAX": 4,
     }
     small |= {"INDEX_BACKOFF_MS_MIN": 1, "INDEX_GATHERED_MS": 0, "INDEX_NOTED_ITEMS": 4}
-    small |= {"INDEX_NOTED_RECORDS": 8}
+    small |= {"INDEX_NOTED_RECORDS": 8, "INDEX_LOOP_ROWS": 3}
     with patch.multiple(index_lane, **small):
         async with a_world(tmp_path, random=random, fails=0.25) as world:
             await world.change(25)
@@ -269,6 +287,8 @@ async def test_whatever_befalls_it_is_right_in_the_end(tmp_path: Path, *, seed: 
                 async with running(world.lane()) as lane:
                     for _ in range(random.randrange(1, 6)):
                         await world.change(random.randrange(1, 9))
+                        if seed % 2:
+                            await world.hear()
                         lane.heard()
                         await asyncio.sleep(random.random() * 0.02)
                 if random.random() < 0.4:
@@ -282,6 +302,31 @@ async def test_whatever_befalls_it_is_right_in_the_end(tmp_path: Path, *, seed: 
                 for late in random.sample(world.messages, min(20, len(world.messages))):
                     with suppress(NotMine):
                         await world.take(late)
+            assert await world.rows() == await world.expected()
+
+
+async def test_what_was_committed_just_now_is_not_read_again(tmp_path: Path) -> None:
+    """A lane that keeps up is told from memory; what it missed there it reads, and misses none."""
+    async with a_world(tmp_path) as world:
+        await world.change(5)
+        async with running(world.lane()) as lane:
+            await world.settled(lane)
+            await world.hear()
+            opened = world.opened
+            for count in (1, 7, 2 * INDEX_LOOP_ROWS):
+                await world.change(count)
+                await world.hear()
+                assert lane.lag_records
+                lane.heard()
+                async with asyncio.timeout(10):
+                    await lane.reached(world.base._writer.end.seq)
+                assert world.opened - opened == (count > INDEX_LOOP_ROWS)
+            await world.change(3)
+            world.heard_seq = world.base._writer.end.seq
+            await world.change(3)
+            await world.hear()
+            await world.settled(lane)
+            assert world.opened > opened + 1
             assert await world.rows() == await world.expected()
 
 
