@@ -43,6 +43,7 @@ DEFAULT_TENANT: Final = "default"
 REGION: Final = "us-east-1"
 CLIENT_ENV: Final = "client.env"
 _POLL_S: Final = 0.05
+_AT_WORK: Final = frozenset({"okay", "maintenance"})  # what an operator has said of it lasts
 _TAKEN_UP_S: Final = 15.0  # until what control decided has reached every component
 
 
@@ -244,7 +245,7 @@ class Cluster:
             wanted = len(self.of_role(role))
             while True:
                 found = self.listed(role)
-                well = [one for one in found if one["health"] == "okay"]
+                well = [one for one in found if one["health"] in _AT_WORK]
                 if len(well) >= wanted:
                     break
                 if time.monotonic() > deadline:
