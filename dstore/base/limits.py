@@ -317,6 +317,7 @@ TOPOLOGY_REPLICA_SETS_SHARED: Final = 10_000  # different ones kept as one objec
 TOPOLOGY_TURN_EVENTS: Final = 64  # folded or told of before others have the loop; ~3 ms
 TOPOLOGY_RETRY_S: Final = 1.0  # after the coordinator refused to be watched
 TOPOLOGY_SILENCE_S: Final = 15.0  # of the coordinator, before `status` speaks of it
+TOPOLOGY_DOUBTED_S: Final = 6.0  # the same, before it is no ground to stop a node: three probes
 # Between two copies of the view on the disk: at least so long, and so many times what one takes.
 TOPOLOGY_COPY_INTERVAL_S: Final = 5.0
 TOPOLOGY_COPY_REST: Final = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dstore.base.limits import TOPOLOGY_SILENCE_S
+from dstore.base.limits import TOPOLOGY_DOUBTED_S, TOPOLOGY_SILENCE_S
 from dstore.topology.coordinator import Revision
 from dstore.topology.fold import Problem
 
@@ -34,6 +34,18 @@ class TopologyStatus:
     problem_count: int
     problems: tuple[Problem, ...]
     ignored_keys: int
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the coordinator has not been heard for so long that it must be away."""
+        return (self.heard_ms_ago or 0) >= TOPOLOGY_SILENCE_S * 1_000
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the view is what the coordinator has, but for what it is just about to tell."""
+        heard_ms_ago = self.heard_ms_ago
+        is_heard = heard_ms_ago is not None and heard_ms_ago < TOPOLOGY_DOUBTED_S * 1_000
+        return self.state is TopologyState.LIVE and is_heard
 
 
 def sentence(

@@ -76,5 +76,8 @@ def _checks(status: ClusterStatus) -> Iterator[Check]:
     for problem in status.problems:
         yield Check(code="CLUSTER", message=problem, health=health)
     yield from topology_checks(
-        topology.state, topology.sentence, problem_count=topology.problem_count
+        topology.state,
+        topology.sentence,
+        problem_count=topology.problem_count,
+        is_silent=topology.is_silent,
     )

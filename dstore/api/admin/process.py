@@ -81,7 +81,10 @@ class ComponentSection:
             },
             checks=tuple(
                 topology_checks(
-                    topology.state, topology.sentence, problem_count=topology.problem_count
+                    topology.state,
+                    topology.sentence,
+                    problem_count=topology.problem_count,
+                    is_silent=topology.is_silent,
                 )
             ),
         )

@@ -11,17 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def topology_checks(state: str, sentence: str, *, problem_count: int) -> Iterator[Check]:
+def topology_checks(
+    state: str, sentence: str, *, problem_count: int, is_silent: bool
+) -> Iterator[Check]:
     """Say what is wrong.
 
     Args:
         state: a `TopologyState`.
         sentence: of it, for people.
         problem_count: how many values are kept out of the view.
+        is_silent: whether the coordinator has not been heard for long.
     """
     match state:
         case TopologyState.LIVE:
-            pass
+            if is_silent:
+                yield Check(code="TOPOLOGY_SILENT", message=sentence)
         case TopologyState.COPY:
             yield Check(code="TOPOLOGY_COPY", message=sentence)
         case _:

@@ -182,7 +182,14 @@ class Elasticity:
 
     async def ok_to_stop(self, node: NodeUuid) -> Stoppable:
         """See `Placing.ok_to_stop`."""
-        self._require_live()
+        status = self._realm.watcher.status()
+        if not status.is_current:
+            raise Unavailable(
+                UnavailableKind.UNREACHABLE,
+                f"Nobody can tell now whether the node is needed: no other node takes a range over "
+                f"without the coordinator. {status.sentence}",
+                retry_after_ms=_RETRY_MS,
+            )
         async with self._realm.plane.store.snapshot() as tx:
             record = await NODES.get(tx, node)
         if record is None or record.state is ComponentState.REMOVED:

@@ -171,6 +171,7 @@ class TopologyReport:
 
     `problems` are sentences about values that are kept out of the view, the first of
     `problem_count`. `waiting_writes` are changes that are recorded and not yet published.
+    `is_silent`: it has not been heard for so long that it must be away.
     """
 
     state: str
@@ -180,6 +181,7 @@ class TopologyReport:
     problem_count: int
     problems: tuple[str, ...]
     waiting_writes: int
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

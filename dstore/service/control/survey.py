@@ -64,6 +64,10 @@ if TYPE_CHECKING:
 
 _PLACEMENT_TABLES: Final = 100  # on a page; each has up to RANGES_PER_TABLE_MAX ranges
 _RECENT_US: Final = DAY_S * US_PER_S
+_UNRULED: Final = (
+    "0 node failures survivable: the coordinator is silent, and without it no other node takes a "
+    "range over."
+)
 _UNWELL: Final = frozenset({Health.DEAD, Health.LOCKED, Health.NO_SPACE, Health.FAILING})
 
 
@@ -102,9 +106,11 @@ class Survey:
             tables=counted.tables,
             indexes=counted.indexes,
             ranges=counted.ranges,
-            failures_survivable=counted.survivable,
+            failures_survivable=min(counted.survivable, 0)
+            if topology.is_silent
+            else counted.survivable,
             failures_without_loss=counted.without_loss,
-            sentence=survival(counted),
+            sentence=_UNRULED if topology.is_silent else survival(counted),
             topology=topology,
             unfinished_tasks=unfinished,
             recent_notices=recent,
@@ -331,6 +337,7 @@ class Survey:
             problem_count=status.problem_count,
             problems=tuple(f"{each.path}: {each.why}" for each in status.problems),
             waiting_writes=waiting,
+            is_silent=status.is_silent,
         )
 
     def _problems(

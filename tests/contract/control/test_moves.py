@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from dstore.model.errors import RefusalKind, Refused
+from dstore.model.errors import RefusalKind, Refused, Unavailable
 from dstore.service.control import moves as moves_module
 from dstore.storage.control import tables
 from dstore.storage.control.components import NODES
@@ -204,6 +205,29 @@ async def test_whether_a_node_may_be_stopped(place: Place) -> None:
         assert "1 living replica in sync, and a write needs 2" in found.why
         with pytest.raises(Refused):
             await ok_to_stop(NodeUuid(uuid(9)))
+
+
+async def test_nobody_is_let_go_while_the_coordinator_is_silent(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was true when it was heard last may not be, and nobody would take the ranges over."""
+    async with (
+        moving_cluster(place, 3) as cluster,
+        cluster.leader(replication_factor=3, ranges_per_table=2) as leader,
+    ):
+        await create_table(leader)
+        node, control = NodeUuid(uuid(2)), leader.control
+        assert (await control.elasticity.ok_to_stop(node)).is_okay
+        assert (await control.survey.status()).failures_survivable == 1
+        known = leader.watcher.status()
+        for heard_ms_ago, is_silent in ((6_000, False), (15_000, True)):
+            told = replace(known, heard_ms_ago=heard_ms_ago)
+            monkeypatch.setattr(type(leader.watcher), "status", lambda _self, told=told: told)
+            with pytest.raises(Unavailable, match="Nobody can tell now"):
+                await control.elasticity.ok_to_stop(node)
+            status = await control.survey.status()
+            assert status.failures_survivable == (0 if is_silent else 1)
+            assert ("the coordinator is silent" in status.sentence) is is_silent
 
 
 async def test_nothing_is_moved_while_that_is_paused(place: Place) -> None:

@@ -1,6 +1,7 @@
 """The admin surface of one component: metrics, and a status if somebody can tell who asks."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,12 @@ def a_status(state: TopologyState, *problems: Problem) -> TopologyStatus:
     ("status", "health", "codes"),
     [
         (a_status(TopologyState.LIVE), "HEALTH_OK", []),
+        (replace(a_status(TopologyState.LIVE), heard_ms_ago=14_900), "HEALTH_OK", []),
+        (
+            replace(a_status(TopologyState.LIVE), heard_ms_ago=15_000),
+            "HEALTH_WARN",
+            ["TOPOLOGY_SILENT"],
+        ),
         (a_status(TopologyState.COPY), "HEALTH_WARN", ["TOPOLOGY_COPY"]),
         (a_status(TopologyState.EMPTY), "HEALTH_ERR", ["TOPOLOGY"]),
         (a_status(TopologyState.FROZEN), "HEALTH_ERR", ["TOPOLOGY"]),
