@@ -221,7 +221,20 @@ async def test_a_child_goes_on_where_its_parent_was(tmp_path: Path) -> None:
         fed = await file.look(partial(memos.fed, range_id="parent"))
         assert fed == Fed(epoch=1, seq=10, is_over=True)
         await file.submit(rows("lower", 14, a_row(14, "a", "4"), formers=("parent", "low")))
-        assert await file.look(partial(memos.fed, range_id="parent")) is None, "two splits ago"
+        await file.submit(rows("parent", 13, a_row(13, "a", "late")))
+        assert await value_of(file, "a") == "4", "from two splits ago"
+
+
+async def test_what_a_former_range_never_told_is_too_late_too(tmp_path: Path) -> None:
+    """A message that was on its way while its range was split, once or twice, may be its first."""
+    async with store(tmp_path) as stored:
+        file = await stored.open(await stored.new_range())
+        await file.submit(rows("lowest", 9, a_row(9, "a", "new"), formers=("parent", "low")))
+        await file.submit(rows("low", 7, a_row(7, "a", "older"), formers=("parent",)))
+        await file.submit(rows("parent", 5, a_row(5, "a", "oldest")))
+        assert await value_of(file, "a") == "new"
+        await file.submit(rows("high", 8, a_row(8, "b", "its"), formers=("parent",)))
+        assert await value_of(file, "b") == "its", "the other child goes on"
 
 
 async def test_a_source_that_lost_records_is_refused(tmp_path: Path) -> None:
