@@ -105,12 +105,16 @@ class IndexedCluster(WholeCluster):
         left: str | None = "nobody has looked"
         try:
             async with asyncio.timeout(_SETTLED_S_MAX):
-                while (left := await self._unlevel()) is not None:
+                while True:
+                    try:
+                        if (left := await self._unlevel()) is None:
+                            return [*told, *await self._wrong()]
+                    except DStoreError as error:  # a node has begun just now
+                        left = repr(error)
                     self.world.trace.note(f"not level: {left}")
                     await asyncio.sleep(0.5)
         except TimeoutError:
             return [*told, f"an index is not level: {left}"]
-        return [*told, *await self._wrong()]
 
     # ------------------------------------------------------------------------------- indexes
 
@@ -158,8 +162,8 @@ class IndexedCluster(WholeCluster):
         ruling = self.ruling
         if ruling is None or not ruling.process.is_alive:
             return "control is down"
-        if left := await ruling.process.run(_being_split(ruling), name="look"):
-            return left
+        if split := await ruling.process.run(_being_split(ruling), name="look"):
+            return split
         revision = (await self.world.coordination.embedded.get("nothing")).revision
         view = self._view()
         base = None if view is None else view.table(TENANT, TABLE)
@@ -169,16 +173,28 @@ class IndexedCluster(WholeCluster):
             hidden = view.table(TENANT, f"{TABLE}:{index.name}")
             if hidden is None or hidden.status is not ResourceStatus.ACTIVE:
                 return f"{index.name} is {hidden and hidden.status}"
-            for placed in (*hidden.ranges, *base.ranges):
-                living = self.living[self._number(placed.placement.node)]
-                replicas = living.node._replicas
-                if replicas is None or not living.process.is_alive:
-                    return "a node is down"
-                if placed in hidden.ranges:
-                    continue
-                lane = replicas.indexes.lane(placed.range_id, hidden.definition.table_id)
-                if lane is None or not lane.is_filled or lane.lag_records or lane.is_lost:
-                    return f"{index.name} of {placed.range_id}"
+            if left := self._unserved(hidden) or self._unfed(base, hidden):
+                return f"{index.name}: {left}"
+        return self._unserved(base)
+
+    def _unserved(self, table: TableView) -> str | None:
+        for placed in table.ranges:
+            living = self.living[self._number(placed.placement.node)]
+            own = living.node._replicas
+            replica = None if own is None else own._replicas.of(placed.range_id)
+            epoch = None if replica is None else replica.serving_epoch
+            if not living.process.is_alive or epoch != placed.placement.epoch:
+                return f"{placed.range_id} is not served"
+        return None
+
+    def _unfed(self, base: TableView, hidden: TableView) -> str | None:
+        for placed in base.ranges:
+            replicas = self.living[self._number(placed.placement.node)].node._replicas
+            if replicas is None:
+                return "a node is locked"
+            lane = replicas.indexes.lane(placed.range_id, hidden.definition.table_id)
+            if lane is None or not lane.is_filled or lane.lag_records or lane.is_lost:
+                return f"{placed.range_id} has not told all"
         return None
 
     def _number(self, node: str) -> int:
