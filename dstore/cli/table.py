@@ -11,6 +11,7 @@ from dstore.cli.client import Client, Request, UrlPath, client, json_request, pa
 from dstore.cli.command import TEXT, Noun, Word
 from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
+from dstore.cli.index_rebuild import rebuild_index
 from dstore.cli.options import calls_v1, dry_run_option, tenant_option, yes_option
 from dstore.cli.output import Column, print_list, print_result, print_thing
 from dstore.cli.scrub import scrub
@@ -132,6 +133,7 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
 
 
 table.add_command(scrub)
+table.add_command(rebuild_index)
 
 
 def _index(found: dict[str, Any]) -> str:

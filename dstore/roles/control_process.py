@@ -152,6 +152,7 @@ class ControlProcess:
             placing=control.elasticity,
             losing=control.losses,
             scrubbing=control.scrubs,
+            rebuilding=control.rebuilds,
         )
         report = Report(
             roles=runtime.role_names, started_at_us=runtime.started_at_us, clock=runtime.clock

@@ -10,6 +10,7 @@ from dstore.api.admin.components import component_routes
 from dstore.api.admin.credentials import NodeCredentials, credential_routes
 from dstore.api.admin.door import LocalDoor
 from dstore.api.admin.elasticity import elasticity_routes
+from dstore.api.admin.index_rebuilds import index_rebuild_routes
 from dstore.api.admin.join_tokens import join_token_routes
 from dstore.api.admin.losses import loss_routes
 from dstore.api.admin.notices import notice_routes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dstore.api.admin.status import Report, Section
     from dstore.api.http.route import Route
     from dstore.base.metrics import Metrics
+    from dstore.service.control.index_rebuilds import Rebuilding
     from dstore.service.control.loss_reports import Losing
     from dstore.service.control.scrubs import Scrubbing
     from dstore.service.control.status import ClusterReports, Placing, TopologyRecovery
@@ -49,6 +51,7 @@ class ControlAdmin:
     placing: Placing
     losing: Losing
     scrubbing: Scrubbing
+    rebuilding: Rebuilding
 
 
 def admin_routes(node: Node, *, report: Report, metrics: Metrics) -> tuple[Route, ...]:
@@ -96,6 +99,7 @@ def control_routes(
         *elasticity_routes(control.placing, control.door),
         *loss_routes(control.losing, control.door),
         *scrub_routes(control.scrubbing, control.door),
+        *index_rebuild_routes(control.rebuilding, control.door),
         *task_routes(control.reports, control.door),
         *notice_routes(control.reports, control.door),
         *recovery_routes(control.recovery, control.door),

@@ -132,7 +132,8 @@ class NodeNotices:
         self.tell(
             NoticeKind.INDEX_LOST,
             f"Range {range_id} of table {index}: it was out of reach for so long that the changes "
-            "meanwhile are not kept any more. It is not right: remove the index, and add it again.",
+            "meanwhile are not kept any more, or the range has lost records that it had. It is not "
+            "right any more: dstore table rebuild-index",
             about=f"{range_id} {index}",
         )
 

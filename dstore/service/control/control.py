@@ -29,6 +29,7 @@ from dstore.service.control.deletions import Deletions
 from dstore.service.control.discards import discard_handlers
 from dstore.service.control.elasticity import Elasticity
 from dstore.service.control.failover import Failovers
+from dstore.service.control.index_rebuilds import IndexRebuilds
 from dstore.service.control.indexes import Indexes
 from dstore.service.control.leader import Leader
 from dstore.service.control.losses import Losses
@@ -159,6 +160,7 @@ class Control:
         self.indexes = Indexes(self.realm, peer_of=nodes.peer)
         self.losses = Losses(self.realm, coordinator, peer_of=nodes.peer)
         self.scrubs = TableScrubs(self.realm, nodes)
+        self.rebuilds = IndexRebuilds(self.realm)
         self._tasks = self._task_runner()
         self._moves_replicas = settings.moves_replicas
         self._notices = NoticeTaker(self.realm, coordinator)

@@ -43,6 +43,7 @@ class Counted:
             living node; -1: those of a range are on none already.
         of_node: the load of each node that is named by a range.
         needed: features that a table needs its nodes to know.
+        doubtful: indexes, by the definitions of their hidden tables, that may have lost rows.
     """
 
     tenants: int
@@ -53,6 +54,7 @@ class Counted:
     without_loss: int
     of_node: Mapping[str, NodeLoad] = field(default_factory=dict)
     needed: frozenset[Feature] = frozenset()
+    doubtful: tuple[TableDefinition, ...] = ()
 
 
 def count(view: TopologyView) -> Counted:
@@ -60,6 +62,7 @@ def count(view: TopologyView) -> Counted:
     of_status: Counter[ResourceStatus] = Counter()
     of_indexes: Counter[ResourceStatus] = Counter()
     needed: set[Feature] = set()
+    doubtful: dict[str, TableDefinition] = {}
     total = unavailable = lost = read_only = short = named = 0
     writes: list[int] = []  # of each range, the replicas beyond those that a write needs
     copies: list[int] = []  # of each range, the living ones beside the last
@@ -73,7 +76,10 @@ def count(view: TopologyView) -> Counted:
             for placed in table.ranges:
                 total += 1
                 placement, living = placed.placement, living_in_sync(view, placed)
-                lost += placement.state is values.RangeState.POSSIBLE_LOSS
+                if placement.state is values.RangeState.POSSIBLE_LOSS:
+                    lost += 1
+                    if definition.index_of is not None:
+                        doubtful[definition.table_id] = definition
                 short += living < placement.factor
                 writes.append(living - placement.min_in_sync)
                 copies.append(living - 1)
@@ -98,6 +104,7 @@ def count(view: TopologyView) -> Counted:
         without_loss=min(copies, default=0),
         of_node=node_loads(view),
         needed=frozenset(needed),
+        doubtful=tuple(doubtful.values()),
     )
 
 

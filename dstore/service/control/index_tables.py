@@ -97,8 +97,7 @@ async def follow(
     _check_same(base, known, wanted)
     sequence = 0
     for record in gone:
-        await tasks.cancel(tx, build_task(record.table_id), now_us=realm.clock.wall_us())
-        sequence = await begin_table(realm, tx, record)
+        sequence = await give_up(realm, tx, record)
     for made in come:
         published = await insert_table(realm, tx, made, base_id=base.table_id)
         sequence = await append(tx, published)
@@ -109,9 +108,18 @@ async def follow(
 async def delete_all(realm: Realm, tx: Transaction, base_id: TableId) -> None:
     """Begin to delete every index of a table that is being deleted, however far each is."""
     for record in await tables.indexes_of(tx, base_id):
-        if record.status is not ResourceStatus.DELETING:
-            await tasks.cancel(tx, build_task(record.table_id), now_us=realm.clock.wall_us())
-            await begin_table(realm, tx, record)
+        await give_up(realm, tx, record)
+
+
+async def give_up(realm: Realm, tx: Transaction, record: TableRecord) -> int:
+    """Begin to delete an index, however far it is; if it is declared still it is made anew then.
+
+    Returns: the last sequence in the outbox, 0 if it is being deleted already.
+    """
+    if record.status is ResourceStatus.DELETING:
+        return 0
+    await tasks.cancel(tx, build_task(record.table_id), now_us=realm.clock.wall_us())
+    return await begin_table(realm, tx, record)
 
 
 async def check_idle(tx: Transaction, base_id: TableId, *, but: frozenset[str]) -> None:

@@ -34,7 +34,9 @@ from dstore.replication.replica_calls import AskReplica, AskReplicas
 from dstore.replication.surroundings import pause_ms
 from dstore.replication.whereabouts import has_other_disk
 from dstore.service.control.held import held_report, held_status
+from dstore.service.control.index_rebuilds import rebuilds_after_loss
 from dstore.service.control.loss_reports import LeftRow, LossReport
+from dstore.service.control.publications import definition_of
 from dstore.service.control.tasks import NotYet, fail, new_task
 from dstore.service.control.whereabouts import is_alive, where
 from dstore.service.refusals import no_such
@@ -395,7 +397,14 @@ def _accepted_as(found: _Found, order: _Order) -> str:
     return (
         f"Range {order.range_id} of {table} goes on with what node {order.best} has; given up: "
         f"{_named(order.gone)}. {lost}. Said because: {order.reason}"
+        f"{'' if order.lossless else _of_indexes(found.table)}"
     )
+
+
+def _of_indexes(table: TableRecord) -> str:
+    """Say what is to be done about the indexes of a table that may have lost writes."""
+    commands = rebuilds_after_loss(definition_of(table))
+    return f" Its indexes may be wrong now: {'; '.join(commands)}" if commands else ""
 
 
 def _cleared_as(found: _Found, order: _Order) -> str:

@@ -25,6 +25,7 @@ from dstore.service.control.counts import (
     survival,
 )
 from dstore.service.control.features import lacking, phrase
+from dstore.service.control.index_rebuilds import rebuilds_after_loss
 from dstore.service.control.move_plans import end_tasks
 from dstore.service.control.realm import Realm, append
 from dstore.service.control.sites import all_nodes
@@ -360,6 +361,11 @@ class Survey:
         ]
         found += self._behind(components, counted)
         found += _of_ranges(counted.ranges)
+        found += [
+            f"An index may have lost rows; make it anew: {command}"
+            for each in counted.doubtful
+            for command in rebuilds_after_loss(each)
+        ]
         return tuple(found[:TOPOLOGY_PROBLEMS_SHOWN])
 
     def _behind(self, components: tuple[ComponentRow, ...], counted: Counted) -> Iterator[str]:

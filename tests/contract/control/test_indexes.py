@@ -7,7 +7,9 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
+import msgspec
 import pytest
 
 from dstore.model.errors import RefusalKind, Refused
@@ -30,6 +32,7 @@ from dstore.service.calls.control_calls import (
     TableChanged,
 )
 from dstore.service.control import indexes as indexes_module
+from dstore.service.control.index_rebuilds import rebuilds_after_loss
 from dstore.service.control.index_tables import build_task
 from dstore.service.control.publications import definition_of, table_publication
 from dstore.service.control.realm import append
@@ -38,6 +41,7 @@ from dstore.storage.control import tables, tasks
 from dstore.storage.control.records import TableRecord, TaskRecord, TaskState
 from dstore.topology import keyspace as keys
 from dstore.topology.indexes import index_view, index_views
+from dstore.topology.values import RangeState, encode
 from dstore.topology.view import TableView
 from tests.contract.control.conftest import Place
 from tests.support.control import (
@@ -112,6 +116,13 @@ async def _until_index(
     found = _index(process, name)
     assert found is not None
     return found
+
+
+async def _until_gone(process: ControlProcess, index: TableView) -> None:
+    table_id = index.definition.table_id
+    await eventually(
+        lambda: (found := _index(process)) is None or found.definition.table_id != table_id
+    )
 
 
 async def _task(process: ControlProcess, index: TableView) -> TaskRecord:
@@ -381,6 +392,61 @@ async def test_no_client_finds_an_index(place: Place) -> None:
             directory.index_table(base, "by-day")
         status = await leader.control.survey.status()
         assert sum(status.tables.values()) == 1
+
+
+async def test_an_index_that_lost_rows_is_told_of(place: Place) -> None:
+    """Status has the command that makes it anew; what that makes has lost nothing."""
+    async with _led(place, FillingNodes()) as (leader, _):
+        await leader.control.tables.declare(_declare(BY_STATE))
+        index = _index(leader)
+        assert index is not None
+        lost = index.ranges[0]
+        path = keys.RangePath("acme", "orders:by-state", lost.low_hash)
+        value = msgspec.structs.replace(lost.placement, state=RangeState.POSSIBLE_LOSS)
+        await place.coordinator.put(path.path, encode(value))
+
+        async def told() -> list[str]:
+            problems = (await leader.control.survey.status()).problems
+            return [each for each in problems if "rebuild-index" in each]
+
+        command = "dstore table rebuild-index orders by-state --tenant acme"
+
+        async def is_told() -> bool:
+            return [each.endswith(command) for each in await told()] == [True]
+
+        await _until(is_told)
+        assert rebuilds_after_loss(index.definition) == (command,)
+        await leader.control.rebuilds.rebuild("acme", "orders", "by-state", actor="tester")
+        await _until_gone(leader, index)
+        again = await _until_index(leader, ResourceStatus.ACTIVE)
+        assert again.definition.table_id != index.definition.table_id
+        assert await told() == []
+
+
+async def test_an_operator_has_an_index_made_anew(place: Place) -> None:
+    """An active one goes, and is made and filled once more by itself; its table is not touched."""
+    nodes = FillingNodes()
+    async with _led(place, nodes) as (leader, _):
+        made = await leader.control.tables.declare(_declare(BY_STATE, BY_DAY))
+        first, other = _index(leader), _index(leader, "by-day")
+        assert first is not None
+        assert other is not None
+        rebuild = partial(leader.control.rebuilds.rebuild, "acme", actor="tester")
+        for table, index in (("orders", "by-moon"), ("absent", "by-state")):
+            with pytest.raises(Refused) as refused:
+                await rebuild(table, index)
+            assert refused.value.kind is RefusalKind.NOT_FOUND
+        await rebuild("orders", "by-state")
+        await rebuild("orders", "by-state")  # a repetition changes nothing
+        await _until_gone(leader, first)
+        again = await _until_index(leader, ResourceStatus.ACTIVE)
+        assert again.definition.table_id != first.definition.table_id
+        assert again.definition.index_of == first.definition.index_of
+        base, still = leader.watcher.view.table("acme", "orders"), _index(leader, "by-day")
+        assert base is not None
+        assert base.definition == _defined(made)
+        assert still is not None
+        assert still.definition.table_id == other.definition.table_id
 
 
 async def test_an_index_that_is_lost_is_made_anew(place: Place) -> None:

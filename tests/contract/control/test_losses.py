@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dstore.model.errors import Refused, Unavailable
+from dstore.model.stored_definition import encode_definition
+from dstore.model.table_settings import Index, ProjectionType, TableSettings
 from dstore.replication import placements
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.replica_calls import AskReplicas, ReplicasTold, ReplicaTold
 from dstore.replication.surroundings import pause_ms
 from dstore.service.control import tasks as tasks_module
 from dstore.service.control.losses import Losses
+from dstore.service.control.publications import definition_of
 from dstore.service.control.whereabouts import is_alive
-from dstore.storage.control import audit, notices, tasks
+from dstore.storage.control import audit, notices, tables, tasks
 from dstore.storage.control.records import RangeId, TaskId, TaskRecord, TaskState
 from dstore.topology.values import RangePlacement, RangeState, ReplicaState
 from tests.contract.control.conftest import Place
@@ -160,6 +163,7 @@ async def test_a_learner_may_lack_something(place: Place) -> None:
         _tell(cluster, n3=told(5))
         async with cluster.leader(replication_factor=3, ranges_per_table=1) as leader:
             before = await _left_to_a_learner(cluster, leader)
+            await _declare_index(leader)
             losses, range_id = leader.control.losses, RangeId(before.range_id)
             assert not (await losses.report(range_id)).is_lossless
             await _ended(leader, await losses.accept(range_id, gone=[uuid(1), uuid(2)], **SAID))
@@ -175,6 +179,21 @@ async def test_a_learner_may_lack_something(place: Place) -> None:
             await _ended(leader, await losses.clear(range_id, **SAID))
             await cluster.until(lambda found: found[0].state is RangeState.OKAY)
             assert {"loss_accepted", "loss_cleared"} <= set(await _told(leader))
+            async with leader.plane.store.snapshot() as tx:
+                sentences = [each.details for each in (await notices.page(tx)).records]
+            command = "dstore table rebuild-index orders by-state --tenant acme"
+            assert sum(command in each for each in sentences) == 1
+
+
+async def _declare_index(leader: ControlProcess) -> None:
+    """Have the table declare an index, of which nothing is made: who serves it is gone."""
+    index = Index(name="by-state", hash_keys=("id",), projection=ProjectionType.ALL)
+    async with leader.plane.store.transaction() as tx:
+        found = await tables.get(tx, "acme", "orders")
+        assert found is not None
+        declared = TableSettings(global_indexes=(index,))
+        changed = replace(definition_of(found), settings=declared)
+        await tables.update(tx, replace(found, definition=encode_definition(changed)))
 
 
 async def test_who_lives_is_waited_for(place: Place) -> None:

@@ -55,6 +55,7 @@ from dstore.storage.control.records import (
 )
 from tests.support.entropy import SeededEntropy
 from tests.unit.api.admin.fake_losing import FakeLosing
+from tests.unit.api.admin.fake_rebuilding import FakeRebuilding
 from tests.unit.api.admin.fake_scrubbing import FakeScrubbing
 from tests.unit.api.http.serving import Reply, served
 
@@ -432,6 +433,7 @@ class FakeControl:
         self.placing = FakePlacing()
         self.losing = FakeLosing(A_RANGE.range_id)
         self.scrubbing = FakeScrubbing(NODE, PROXY)
+        self.rebuilding = FakeRebuilding()
         self._ask: Any = None
 
     @asynccontextmanager
@@ -447,6 +449,7 @@ class FakeControl:
             losing=self.losing,
             recovery=self.reports,
             scrubbing=self.scrubbing,
+            rebuilding=self.rebuilding,
         )
         report = Report(roles=("control",), started_at_us=0, clock=SystemClock())
         routes = control_routes(admin, report=report, metrics=create_metrics())

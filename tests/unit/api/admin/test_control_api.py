@@ -44,6 +44,7 @@ GUARDED = [
     ("POST", f"/admin/v1/node/{NODE}/discard"),
     ("POST", "/admin/v1/scrub/acme/orders"),
     ("GET", "/admin/v1/scrub/acme/orders"),
+    ("POST", "/admin/v1/rebuild-index/acme/orders/by-state"),
     ("GET", f"/admin/v1/node/{NODE}/ok-to-stop"),
     ("GET", "/admin/v1/task"),
     ("GET", f"/admin/v1/task/{A_TASK.id}"),
