@@ -197,9 +197,10 @@ def item_bytes(item: Item) -> int:
     """Count an item's size in bytes as DynamoDB does; callers hold it against ITEM_BYTES_MAX.
 
     Names and strings count their UTF-8, a binary its raw bytes, a boolean or null 1, a number 1 and
-    half a byte per significant digit (rounded up) and 1 if negative; a list or map 3 and 1 more per
-    element; a set the sum of its elements.
-    Source: DynamoDB developer guide, "DynamoDB item sizes and formats".
+    half a byte per significant digit (rounded up, before and behind the point) and 1 if negative; a
+    list or map 3 and 1 more per element; a set the sum of its elements.
+    Sources: DynamoDB developer guide, "DynamoDB item sizes and formats"; of numbers, for which it
+    has no exact rule, paritysuite/dynamodb-conformance, tests/tier3/limits/numberByteSize.test.ts.
     """
     size = 0
     for name, attribute in item.items():
@@ -235,15 +236,17 @@ def _text_bytes(text: str) -> int:
 def _number_bytes(text: str) -> int:
     """Count a number's bytes; without an exponent, the common case, it needs no parsing."""
     negative = text[:1] == "-"
-    digits = (text[1:] if negative else text).replace(".", "", 1)
-    if digits.isdecimal():
-        digit_count = len(digits.strip("0"))
-    else:
-        number = numbers.parse(text)
-        digit_count = 0 if number.digits == "0" else len(number.digits)
-    if digit_count == 0:
+    whole, _, fraction = (text[1:] if negative else text).partition(".")
+    if not (whole + fraction).isdecimal():
+        return _number_bytes(numbers.plain(text))
+    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
+    if not fraction:
+        whole = whole.rstrip("0")
+    elif not whole:
+        fraction = fraction.lstrip("0")
+    if not whole and not fraction:
         return 1
-    return 1 + (digit_count + 1) // 2 + negative
+    return 1 + (len(whole) + 1) // 2 + (len(fraction) + 1) // 2 + negative
 
 
 def _base64_bytes(text: str) -> int:

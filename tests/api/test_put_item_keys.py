@@ -154,6 +154,30 @@ SIZES: Final = [
         LIMITS,
     ),
 ]
+# What a number costs, measured at that limit.
+NUMBERS: Final[dict[str, int]] = {
+    "0": 1,
+    "12": 2,
+    "123": 3,
+    "1010": 3,
+    "0.0000001": 2,
+    "1E125": 2,
+    "1E-100": 2,
+    "1.5": 3,
+    "3.14159": 5,
+    "123456": 4,
+    "100.5": 4,
+    "0.15": 2,
+    "-42": 3,
+}
+for number, number_bytes in NUMBERS.items():
+    room = ROOM - len("n") - number_bytes
+    source = f"{PARITY}/limits/numberByteSize.test.ts"
+    fits = put(p={"S": "same-key"}, n={"N": number}, a={"S": "a" * room})
+    over = put(p={"S": "same-key"}, n={"N": number}, a={"S": "a" * (room + 1)})
+    SIZES.append(Case(name=f"400-kb-with-{number}", request=fits, answer={}, source=source))
+    text = "Item size has exceeded the maximum allowed size"
+    SIZES.append(refused(f"400-kb-and-1-with-{number}", over, text, source))
 
 
 @pytest.mark.parametrize("case", [*KEYS, *SIZES], ids=name_of)

@@ -137,7 +137,15 @@ def test_attribute_names() -> None:
         ({"N": "12"}, 2),
         ({"N": "123"}, 3),
         ({"N": "1200"}, 2),
-        ({"N": "1.50"}, 2),
+        ({"N": "1.50"}, 3),
+        ({"N": "3.14159"}, 5),
+        ({"N": "123456"}, 4),
+        ({"N": "100.5"}, 4),
+        ({"N": "1010"}, 3),
+        ({"N": "0.15"}, 2),
+        ({"N": "0.0000001"}, 2),
+        ({"N": "1E125"}, 2),
+        ({"N": "1E-100"}, 2),
         ({"N": "-12.5e3"}, 4),
         ({"N": "9" * 38}, 20),
         ({"B": ""}, 0),
@@ -156,6 +164,9 @@ def test_attribute_names() -> None:
     ],
 )
 def test_size(attribute: Attribute, size: int) -> None:
-    """DynamoDB guide, "Item sizes and formats": what counts against 400 KB and is billed."""
+    """DynamoDB guide, "Item sizes and formats": what counts against 400 KB and is billed.
+
+    Numbers as measured, paritysuite/dynamodb-conformance, tests/tier3/limits/numberByteSize.
+    """
     assert size == attribute_bytes(attribute)
     assert size + 3 == item_bytes({"né": attribute})
