@@ -83,11 +83,13 @@ class Primary:
         self._around = around
         self._now_ns = around.clock.monotonic_ns
         self._on_deposed = on_deposed
-        self._records: Sequence[LogRecord] = ()
+        self._records: Sequence[LogRecord] = ()  # on their way
+        self._target = end  # where the log ends behind them
         self._shipping: asyncio.Future[None] | None = None
         self._is_shared = False  # what is shipped, with others
         self._is_handing_over = False
-        self._held: Sequence[LogRecord] | None = None  # not sent before it is known who is primary
+        # Not sent before it is known who is primary.
+        self._held: tuple[Sequence[LogRecord], LogPoint] | None = None
         self._at_rest = asyncio.Event()  # no batch is under way
         self._used_ns = self._now_ns()  # when somebody last asked for anything
         self._asking: list[tuple[int, asyncio.Future[None]]] = []
@@ -111,7 +113,7 @@ class Primary:
     @property
     def target(self) -> LogPoint:
         """Where the log ends, what is being shipped included."""
-        return self._records[-1].point if self._records else self.end
+        return self._target
 
     @property
     def has_lease(self) -> bool:
@@ -184,8 +186,11 @@ class Primary:
 
     # -------------------------------------------------------------------------------- shipping
 
-    def ship(self, records: Sequence[LogRecord]) -> asyncio.Future[None]:
+    def ship(self, records: Sequence[LogRecord], *, end: LogPoint) -> asyncio.Future[None]:
         """Have the next records of the log held by every in-sync replica; see `Replication.ship`.
+
+        `end` is where it ends behind them. If there is no other replica there need not be any: who
+        comes in this very moment learns from a copy that is made later.
 
         An opening is held by fewer than a write needs, if there are no more: no client was told of
         anything that depends on it, and only a range that is open lets other replicas join.
@@ -201,25 +206,26 @@ class Primary:
                 retry_after_ms=RETRY_AFTER_MS,
             )
         assert self._shipping is None, "a batch is under way"
-        assert records[0].seq == self.end.seq + 1, (records[0].seq, self.end.seq)
+        assert not records or records[0].seq == self.end.seq + 1, (records[0].seq, self.end.seq)
+        assert records or not self._members.followers, "others want records"
         self._use()
         self._is_shared = bool(self._members.followers)
         shipping = self._shipping = asyncio.get_running_loop().create_future()
         self._at_rest.clear()
         if self._is_handing_over:
-            self._held = records
+            self._held = records, end
         else:
-            self._send(records)
+            self._send(records, end)
         return shipping
 
-    def _send(self, records: Sequence[LogRecord]) -> None:
-        self._held, self._records = None, records
+    def _send(self, records: Sequence[LogRecord], end: LogPoint) -> None:
+        self._held, self._records, self._target = None, records, end
         self._members.wake()
         self.look()
 
     def committed(self) -> None:
         """Hear that what was shipped is committed here; the others hear of it a little later."""
-        self.end, self._records, self._shipping = self.target, (), None
+        self.end, self._records, self._shipping = self._target, (), None
         self.committed_seq = self.end.seq
         self._at_rest.set()
         if self._members.followers:
@@ -232,7 +238,7 @@ class Primary:
         """
         if self._is_shared or self._members.followers:
             return False
-        self._records, self._shipping = (), None
+        self._records, self._target, self._shipping = (), self.end, None
         self._at_rest.set()
         return True
 
@@ -453,11 +459,11 @@ class Primary:
         """Send what was held, if this is the primary still."""
         self._is_handing_over = False
         if self._held is not None and not self._is_closed:
-            self._send(self._held)
+            self._send(*self._held)
 
 
 def _is_opening(records: Sequence[LogRecord]) -> bool:
-    return records[0].kind is RecordKind.OPENING
+    return bool(records) and records[0].kind is RecordKind.OPENING
 
 
 def _one_message(records: Sequence[LogRecord]) -> Sequence[LogRecord]:

@@ -120,7 +120,7 @@ class Replica:
 
     def ship(self, prepared: Prepared) -> asyncio.Future[None]:
         """Send a batch to the others; see `Replication`."""
-        return self._served().ship(prepared.records)
+        return self._served().ship(prepared.records, end=prepared.end.point)
 
     def committed(self, prepared: Prepared) -> None:
         """Hear that the batch is committed; see `Replication`."""
@@ -455,7 +455,7 @@ class Replica:
                 history=(await self.look()).history,
                 on_deposed=self._deposed,
             )
-        await until_held(primary, primary.ship([record]), self)
+        await until_held(primary, primary.ship([record], end=record.point), self)
         await self._promise.wait_out(self._around.node)  # of any other primary
         async with self._turn:
             self._require(epoch)

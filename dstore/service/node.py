@@ -270,6 +270,7 @@ async def open_node(
         vault=vault,
         executor=executor,
         clock=clock,
+        entropy=entropy,
         on_fatal=fail,
         wal_pages_checkpoint=options.wal_pages_checkpoint,
         is_halted=lambda: executor.is_halted,

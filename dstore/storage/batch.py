@@ -23,6 +23,7 @@ from dstore.storage.requests import RequestAnswer
 from dstore.storage.writes import Applied, Delete, Expire, Put, Write
 
 if TYPE_CHECKING:
+    from dstore.base.entropy import Entropy
     from dstore.model.values import Item
     from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.entry_cache import EntryCache
@@ -38,6 +39,7 @@ _EXPIRE: Final = RecordKind.EXPIRE.value
 _NOTHING: Final = RecordKind.NOTHING.value
 _MEMO: Final = RecordKind.MEMO.value
 _DELETED: Final = Delete()
+_NONCE_BYTES: Final = 32  # as many as a digest has
 
 
 class Large(Exception):
@@ -54,6 +56,7 @@ class Batch:
         cache: EntryCache | None,
         newest: NewestVersions | None,
         names: NameBook,
+        entropy: Entropy,
     ) -> None:
         """Prepare; `begin` comes first.
 
@@ -62,11 +65,14 @@ class Batch:
             cache: where entries are looked up, and kept when they are written.
             newest: which of them are the newest, as far as the event loop changes it.
             names: of requests that were done.
+            entropy: makes digests of what is left out of the log.
         """
         self._connection = connection
         self._cache = cache
         self._newest = newest
         self._names = names
+        self._entropy = entropy
+        self._nonce: bytes | None = None  # of a batch that may leave its records out of the log
         self._time_us = 0
         self.end = range_log.LogEnd(0, 0, b"", 0)
         self.written: dict[bytes, Entry | None] = {}
@@ -79,13 +85,18 @@ class Batch:
         self._reads_readers = True  # before the next batch: who reads the log may have changed
         self._feeds_on_loop = False  # what is taken from another range's log right now
 
-    def begin(self, end: range_log.LogEnd, *, time_us: int) -> None:
+    def begin(self, end: range_log.LogEnd, *, time_us: int, may_leave_out: bool = False) -> None:
         """Begin behind the log's end, which is advanced; wall time now.
+
+        With `may_leave_out` the log is given no records as long as nobody wants to read it: surely
+        nobody will before the batch is committed.
 
         Raises: Corrupt: who reads the log is not to be read.
         """
         if self._reads_readers:
             self._read_readers()
+        is_left_out = may_leave_out and self.wanted_after_seq is None
+        self._nonce = self._entropy.token(_NONCE_BYTES) if is_left_out else None
         self.end, self._time_us = end, time_us
         self.written.clear()
         self._names.begin()
@@ -156,7 +167,7 @@ class Batch:
             if end.records is not None:
                 del end.records[before.seq - end.seq + len(end.records) :]
             end.seq, end.digest, end.quantity = before.seq, before.digest, before.quantity
-            end.thin_seq = before.thin_seq
+            end.thin_seq, end.left_out_us = before.thin_seq, before.left_out_us
             self.written.pop(rid_id, None)
             if was_written:
                 self.written[rid_id] = former
@@ -276,18 +287,22 @@ class Batch:
         if item is None and previous is None and write.request is None:
             return None
         request = write.request if mark is None else None
-        version = range_log.append(
-            connection,
-            end,
-            kind=_kind_of(outcome, is_there=previous is not None),
-            rid_id=rid_id,
-            item=item,
-            request=None if request is None else _mark_of(request),
-            time_us=self._time_us,
-            name=mark,
-            is_thin=self.wanted_after_seq is None,
-            old=None if self._old_names is None else self._old_image(previous),
-        )
+        is_thin = self.wanted_after_seq is None
+        if is_thin and self._nonce is not None:
+            version = range_log.leave_out(end, nonce=self._nonce, time_us=self._time_us)
+        else:
+            version = range_log.append(
+                connection,
+                end,
+                kind=_kind_of(outcome, is_there=previous is not None),
+                rid_id=rid_id,
+                item=item,
+                request=None if request is None else _mark_of(request),
+                time_us=self._time_us,
+                name=mark,
+                is_thin=is_thin,
+                old=None if self._old_names is None else self._old_image(previous),
+            )
         range_log.trim(connection, end, wanted_after_seq=self.wanted_after_seq)
         now = None if item is None else version
         if item is not None:

@@ -107,6 +107,8 @@ def written_between(
     """List the keys of the records behind one up to another; None: the log has not all of them."""
     if high_seq - low_seq > SCRUB_LAG_RECORDS_MAX:
         return None
+    if low_seq < replica_log.read_state(connection).thin_seq:
+        return None
     rows: list[tuple[Any, ...]] = connection.execute(_WRITTEN, (low_seq, high_seq)).fetchall()
     if len(rows) != high_seq - low_seq:
         return None

@@ -1,8 +1,9 @@
 """Entries that were read or written lately, by their versions.
 
 An entry's version is the beginning of a digest over its range, its key, its content and all that
-was written before it, and is never used twice: not in another range either, whose entries have
-other key attributes (`RangeFiles` begins each range's chain with its id). So what has the version
+was written before it, or of random bits in place of these (ADR 0017), and is never used twice: not
+in another range either, whose entries have other key attributes (`RangeFiles` begins each range's
+chain with its id). So what has the version
 that the entry's head row shows is that entry, whoever changed the file meanwhile: nothing has to be
 invalidated, neither by other threads nor by a rollback. A read costs the head row instead of all of
 them.

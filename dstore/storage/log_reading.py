@@ -87,7 +87,8 @@ def read_window(
             bytes_max=bytes_max,
         )
     # Before `thin_seq` stands what was carried here from another file: of this range's keys alone.
-    is_carried = after_seq < state.thin_seq
+    # Once a record was left out nobody was reading who has still to read what is before it.
+    is_carried = after_seq < state.thin_seq and not state.left_out_us
     is_whole = is_carried or after_seq >= end_seq or bool(found and found[0].seq == after_seq + 1)
     reached_seq = found[-1].seq if found else min(end_seq, after_seq + records_max)
     changes = _changes(found)

@@ -70,6 +70,7 @@ class RangeFile:
             self._writer = RangeWriter(
                 connection,
                 clock=around.clock,
+                entropy=around.entropy,
                 thread_ns=around.thread_ns,
                 on_fatal=around.on_fatal,
                 residency=writers,

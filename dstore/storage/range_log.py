@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ import msgspec
 from dstore.base.limits import LOG_RECORDS_KEPT, LOG_RECORDS_TRIMMED, LOG_RECORDS_TRIMMED_MAX
 from dstore.model.errors import Corrupt
 from dstore.storage.log_records import (
+    LogPoint,
     LogRecord,
     NameMark,
     RecordKind,
@@ -32,11 +34,13 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode_mark = msgspec.msgpack.Encoder().encode
 _decode_mark = msgspec.msgpack.Decoder(RequestMark).decode
 _decode_name = msgspec.msgpack.Decoder(NameMark).decode
-_INSERT = (
-    "INSERT INTO log "
+_ROW = (
+    "INTO log "
     "(SEQ, EPOCH, TIME_US, REQUEST_ID, KIND, RID_ID, NEW_IMAGE, DIGEST, REQUEST, NAME, OLD_IMAGE) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_INSERT = f"INSERT {_ROW}"
+_INSERT_IF_ABSENT = f"INSERT OR IGNORE {_ROW}"
 _READ = (
     "SELECT EPOCH, SEQ, TIME_US, KIND, RID_ID, NEW_IMAGE, REQUEST, NAME, DIGEST, OLD_IMAGE "
     "FROM log "
@@ -48,7 +52,8 @@ _READ = (
 class LogEnd:
     """Where a log stands: the last position, its digest, and the range's number of entries.
 
-    Up to `thin_seq` the log may lack images. `records` gathers what is appended, if it is a list.
+    Up to `thin_seq` the log may lack images, and records as well; `left_out_us` is when the last
+    of those was made, 0 if none was. `records` gathers what is appended, if it is a list.
     """
 
     epoch: int
@@ -56,17 +61,25 @@ class LogEnd:
     digest: bytes
     quantity: int
     thin_seq: int = 0
+    left_out_us: int = 0
     records: list[LogRecord] | None = None
+
+    @property
+    def point(self) -> LogPoint:
+        """The point behind the last record."""
+        return LogPoint(seq=self.seq, digest=self.digest)
 
     def copy(self) -> LogEnd:
         """A copy to advance in a transaction that may yet roll back."""
-        return LogEnd(self.epoch, self.seq, self.digest, self.quantity, self.thin_seq)
+        return LogEnd(
+            self.epoch, self.seq, self.digest, self.quantity, self.thin_seq, self.left_out_us
+        )
 
 
 def read_end(connection: apsw.Connection) -> LogEnd:
     """Read where the log stands."""
     row: list[tuple[Any, ...]] = connection.execute(
-        "SELECT EPOCH, SEQ, DIGEST, QUANTITY, THIN_SEQ FROM meta"
+        "SELECT EPOCH, SEQ, DIGEST, QUANTITY, THIN_SEQ, LEFT_OUT_US FROM meta"
     ).fetchall()
     if len(row) != 1:
         raise Corrupt("The range has no meta row.", file=connection.filename, where="meta")
@@ -76,8 +89,9 @@ def read_end(connection: apsw.Connection) -> LogEnd:
 def write_end(connection: apsw.Connection, end: LogEnd) -> None:
     """Write where the log stands; once a batch, in its transaction."""
     connection.execute(
-        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, QUANTITY = ?, THIN_SEQ = ?",
-        (end.epoch, end.seq, end.digest, end.quantity, end.thin_seq),
+        "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, QUANTITY = ?, THIN_SEQ = ?, "
+        "LEFT_OUT_US = ?",
+        (end.epoch, end.seq, end.digest, end.quantity, end.thin_seq, end.left_out_us),
     )
 
 
@@ -104,6 +118,8 @@ def append(
     Returns: the version that the record gives its entry: unique in the range, never reused.
     """
     image = memo if item is None else image_of(item)
+    if not is_thin:
+        keep_end(connection, end)
     seq = end.seq + 1
     digest = digest_of(
         end.digest, epoch=end.epoch, seq=seq, kind=kind, rid_id=rid_id, image=image, old=old
@@ -136,6 +152,27 @@ def append(
     return version_of(digest)
 
 
+def leave_out(end: LogEnd, *, nonce: bytes, time_us: int) -> str:
+    """Advance `end` by a change of which the log keeps no record: nobody wants to read any.
+
+    Its digest says where the log stands, and not what was done: it is made of the one before and of
+    `nonce`, random bits that were drawn for this batch and are used for no other, nor for the same
+    one if that is evaluated again. So no other log ever has it, whatever was done there.
+
+    Returns: as `append`.
+    """
+    end.seq = end.thin_seq = end.seq + 1
+    end.digest = hashlib.sha256(end.digest + nonce).digest()
+    end.left_out_us = time_us
+    return version_of(end.digest)
+
+
+def keep_end(connection: apsw.Connection, end: LogEnd) -> None:
+    """Note the digest where the log ends, if its last record may be missing and more follows."""
+    if end.seq and end.seq == end.thin_seq:
+        begin_behind(connection, epoch=end.epoch, seq=end.seq, digest=end.digest)
+
+
 def insert(connection: apsw.Connection, records: Iterable[LogRecord]) -> None:
     """Write records that another replica made, as they are."""
     connection.executemany(_INSERT, map(_row, records))
@@ -146,9 +183,10 @@ def begin_behind(connection: apsw.Connection, *, epoch: int, seq: int, digest: b
 
     So whoever stands at that very point finds that the logs are equal up to there. The row is no
     record: nothing reads it as one, since who asks for records has to know the point before them.
+    If that record is here after all, it stays.
     """
     connection.execute(
-        _INSERT,
+        _INSERT_IF_ABSENT,
         (seq, epoch, 0, None, RecordKind.NOTHING.value, b"", None, digest, None, None, None),
     )
 

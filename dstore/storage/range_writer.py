@@ -20,7 +20,7 @@ from dstore.model.errors import Corrupt, Unavailable, Unknown
 from dstore.storage import derived_rows, range_log
 from dstore.storage.batch import Batch
 from dstore.storage.failures import no_space, stored_error, translated
-from dstore.storage.log_records import LogPoint, LogRecord
+from dstore.storage.log_records import LogRecord
 from dstore.storage.name_book import NameBook
 from dstore.storage.name_index import HeldNames
 from dstore.storage.vault.residency import Residency
@@ -37,6 +37,7 @@ from dstore.storage.writes import (
 
 if TYPE_CHECKING:
     from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
     from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.entry_cache import EntryCache
     from dstore.storage.newest_versions import NewestVersions
@@ -64,6 +65,7 @@ class RangeWriter:
         connection: apsw.Connection,
         *,
         clock: Clock,
+        entropy: Entropy,
         thread_ns: Callable[[], int] = thread_ns,
         on_fatal: Callable[[BaseException], None],
         residency: Residency | None = None,
@@ -76,6 +78,7 @@ class RangeWriter:
         Args:
             connection: for this writer alone.
             clock: tells when a write was done.
+            entropy: makes digests of what is left out of the log.
             thread_ns: tells how long the calling thread has been at work.
             on_fatal: ends the process: a failed sync leaves the disk's state unknown (B16).
             residency: the connection's switch, which `commit_unsynced` needs.
@@ -85,7 +88,9 @@ class RangeWriter:
         """
         self._connection = connection
         self._names = NameBook(names or HeldNames())
-        self._batch = Batch(connection, cache=cache, newest=newest, names=self._names)
+        self._batch = Batch(
+            connection, cache=cache, newest=newest, names=self._names, entropy=entropy
+        )
         self._batch.derived = derived_rows.load(connection)
         self._residency = residency or Residency()
         self._clock = clock
@@ -96,7 +101,7 @@ class RangeWriter:
     def keep_log(self, wanted_after_seq: int | None) -> None:
         """Trim nothing of the log that is behind a record: somebody is going to read it.
 
-        None: nobody is, and images may be left out of what is appended.
+        None: nobody is, and images, or whole records, may be left out of what is appended.
         """
         self._batch.keep_log(wanted_after_seq)
 
@@ -163,6 +168,8 @@ class RangeWriter:
     def prepare_at_once(self, writes: Sequence[Write]) -> Prepared | None:
         """Prepare a short batch on the event loop, its first writes as `commit_unsynced`.
 
+        It is shipped in the same turn, so that its records are not even made if nobody wants any.
+
         Returns: None if it belongs into a thread.
         Raises: Unknown: what was begun can't be undone; the process is about to end.
         """
@@ -170,7 +177,7 @@ class RangeWriter:
         residency.required = True
         try:
             evaluate = partial(self._batch.evaluate, on_loop=True)
-            return self._prepare(evaluate, writes, until_ns=self._until_ns())
+            return self._prepare(evaluate, writes, until_ns=self._until_ns(), may_leave_out=True)
         except Unknown:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, `prepare` meets it again and names it
@@ -184,12 +191,13 @@ class RangeWriter:
         writes: Sequence[Write],
         *,
         until_ns: int | None = None,
+        may_leave_out: bool = False,
     ) -> Prepared:
         batch, end = self._batch, self.end.copy()
-        before = LogPoint(seq=end.seq, digest=end.digest)
+        before = end.point
         records: list[LogRecord] = []
         end.records = records
-        batch.begin(end, time_us=self._clock.wall_us())
+        batch.begin(end, time_us=self._clock.wall_us(), may_leave_out=may_leave_out)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             answers = self._evaluated(evaluate, writes, until_ns=until_ns)
@@ -298,7 +306,7 @@ class RangeWriter:
     ) -> Sequence[Applied | Exception]:
         """Evaluate and commit the writes, or those that were evaluated by a time of `thread_ns`."""
         batch, end, is_committing = self._batch, self.end.copy(), False
-        batch.begin(end, time_us=self._clock.wall_us())
+        batch.begin(end, time_us=self._clock.wall_us(), may_leave_out=True)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             evaluate = partial(batch.evaluate, on_loop=until_ns is not None)

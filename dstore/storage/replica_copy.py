@@ -313,7 +313,7 @@ def finish(connection: apsw.Connection, end: CopyEnd) -> None:
     )
     connection.execute(
         "UPDATE meta SET EPOCH = ?1, SEQ = ?2, DIGEST = ?3, APPLIED_SEQ = ?2, WHOLE_SEQ = ?4, "
-        "THIN_SEQ = ?2",
+        "THIN_SEQ = ?2, LEFT_OUT_US = 0",
         (start.epoch, start.point.seq, start.point.digest, end.whole_seq),
     )
     begin_log(connection, epoch=start.epoch, point=start.point)

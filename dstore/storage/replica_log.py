@@ -49,7 +49,7 @@ _log: Final = get_logger(__name__)
 NEVER_WHOLE: Final = (1 << 63) - 1  # WHOLE_SEQ of a copy whose end is not known
 _STATE = (
     "SELECT EPOCH, SEQ, DIGEST, QUANTITY, APPLIED_SEQ, PROMISED_EPOCH, WHOLE_SEQ, RANGE_ID, "
-    "THIN_SEQ "
+    "THIN_SEQ, LEFT_OUT_US "
     "FROM meta"
 )
 
@@ -68,7 +68,8 @@ class ReplicaState:
     `epoch` is that of the last record, 0 if there is none, `promised_epoch` the highest that a
     primary was promised. `quantity` counts the entries of what is applied. `whole_seq` is None but
     for a copy that is being made: it is of no use before that much is applied. Up to `thin_seq` the
-    log lacks images, of records that were applied when they were written, by the only replica.
+    log lacks images, or records, that were applied when they were made, by the only replica;
+    `left_out_us` is when the last of those records was made, and 0 if none is missing.
     """
 
     range_id: str
@@ -79,6 +80,7 @@ class ReplicaState:
     promised_epoch: int
     whole_seq: int | None
     thin_seq: int = 0
+    left_out_us: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -91,9 +93,7 @@ def read_state(connection: apsw.Connection) -> ReplicaState:
     rows: list[tuple[Any, ...]] = connection.execute(_STATE).fetchall()
     if len(rows) != 1:
         raise Corrupt("The range has no meta row.", file=connection.filename, where="meta")
-    epoch, seq, digest, quantity, applied_seq, promised_epoch, whole_seq, range_id, thin_seq = rows[
-        0
-    ]
+    epoch, seq, digest, quantity, applied_seq, promised_epoch, whole_seq, range_id, *thin = rows[0]
     return ReplicaState(
         range_id=range_id,
         epoch=epoch if seq else 0,  # of an empty log meta's says when the file was made
@@ -103,7 +103,8 @@ def read_state(connection: apsw.Connection) -> ReplicaState:
         # Who has records of an epoch was in it; before there were replicas nobody promised any.
         promised_epoch=max(promised_epoch, epoch if seq else 0),
         whole_seq=whole_seq,
-        thin_seq=thin_seq,
+        thin_seq=thin[0],
+        left_out_us=thin[1],
     )
 
 
@@ -134,11 +135,11 @@ def standing_applied(connection: apsw.Connection) -> tuple[Standing, LogPoint | 
 
 
 def newest_at_us(connection: apsw.Connection) -> int:
-    """Say when the newest record in the log was made, in microseconds since 1970; 0: none is."""
+    """Say when the newest record was made that is known of, in microseconds since 1970; 0: none."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT TIME_US FROM log ORDER BY SEQ DESC LIMIT 1"
     ).fetchall()
-    return int(rows[0][0]) if rows else 0
+    return max(int(rows[0][0]) if rows else 0, read_state(connection).left_out_us)
 
 
 def records_behind(
@@ -286,6 +287,7 @@ def open_epoch(connection: apsw.Connection, *, epoch: int, time_us: int) -> LogR
     """Append the opening record of an epoch that was promised to this replica itself."""
     end = range_log.read_end(connection)
     assert epoch > end.epoch or end.seq == 0, (epoch, end.epoch)
+    range_log.keep_end(connection, end)  # which is of the former epoch
     end.epoch = epoch
     before_seq = end.seq
     applied_seq = read_state(connection).applied_seq
@@ -386,6 +388,8 @@ def _take(connection: apsw.Connection, state: ReplicaState, records: Sequence[Lo
         if record.epoch > epoch or point.seq == 0:
             epochs[record.epoch] = record.seq
         point, epoch = record.point, record.epoch
+    if now.end.seq == now.thin_seq and now.end.seq:
+        range_log.begin_behind(connection, epoch=now.epoch, seq=now.end.seq, digest=now.end.digest)
     range_log.insert(connection, records)
     connection.execute(
         "UPDATE meta SET EPOCH = ?, SEQ = ?, DIGEST = ?, APPLIED_SEQ = ?",

@@ -21,7 +21,7 @@ class Replication(Protocol):
         """
 
     def ship(self, prepared: Prepared) -> Future[None]:
-        """Send a batch's records to every in-sync replica.
+        """Send a batch's records to every in-sync replica; it has none if nobody wanted any.
 
         One batch at a time; the next one comes when this one is committed or abandoned.
 

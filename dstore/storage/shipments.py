@@ -20,7 +20,7 @@ _FULL: Final = "The primary's disk is full; whether the write will be kept is un
 class Shipment:
     """One prepared batch. Its transaction stays open meanwhile, and no thread waits.
 
-    Without records nothing is shipped: a refusal is a strong read, and is told when it is certain
+    If it is empty nothing is shipped: a refusal is a strong read, and is told when it is certain
     that this is the range's primary (REPLICATION.md, write 7).
     """
 
@@ -47,7 +47,7 @@ class Shipment:
         self._commit = commit
         self._abandon = abandon
         try:
-            asking = replication.ship(prepared) if prepared.records else replication.certain()
+            asking = replication.certain() if prepared.is_empty else replication.ship(prepared)
         except Exception as error:  # noqa: BLE001 - handed to those who wait for the batch
             self._fail(error)
             return
@@ -63,7 +63,7 @@ class Shipment:
         if error is not None:
             self._fail(error)
             return
-        if not self._prepared.records:
+        if self._prepared.is_empty:
             self._abandon()
             self.done.set_result(None)
             return

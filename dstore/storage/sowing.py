@@ -139,7 +139,7 @@ def ripen(connection: apsw.Connection, *, range_id: str, epoch: int, point: LogP
     connection.execute("INSERT INTO epoch (EPOCH, FIRST_SEQ) VALUES (?, ?)", (epoch, point.seq))
     connection.execute(
         "UPDATE meta SET EPOCH = ?1, SEQ = ?2, DIGEST = ?3, APPLIED_SEQ = ?2, WHOLE_SEQ = NULL, "
-        "THIN_SEQ = ?2",
+        "THIN_SEQ = ?2, LEFT_OUT_US = 0",
         (epoch, point.seq, digest),
     )
     begins = LogPoint(seq=point.seq, digest=digest)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from dstore.base.clock import Clock
+    from dstore.base.entropy import Entropy
     from dstore.storage.replication_port import Replication
     from dstore.storage.vault.vault import Vault
 
@@ -45,6 +46,7 @@ class Surroundings:
     vault: Vault
     executor: Executor
     clock: Clock
+    entropy: Entropy
     on_fatal: Callable[[BaseException], None]
     wal_pages_checkpoint: int = WAL_PAGES_CHECKPOINT
     thread_ns: Callable[[], int] = thread_ns  # how long the calling thread has been at work

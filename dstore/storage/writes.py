@@ -90,10 +90,16 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 class Prepared:
     """A batch that is evaluated in an open transaction, and whose records others are to hold first.
 
-    `records` follow `before`. Without records the transaction has ended: nothing is to be written.
+    `records` follow `before`; there are none if nobody wants to read any. If the log ends where it
+    did the transaction has ended: nothing is to be written.
     """
 
     answers: Sequence[Applied | Exception]
     records: Sequence[LogRecord]
     before: LogPoint
     end: range_log.LogEnd
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return self.end.seq == self.before.seq

@@ -47,6 +47,7 @@ async def _measure(directory: Path) -> None:
         vault=Vault(entropy=entropy, page_cache_bytes=PAGE_CACHE_BYTES),
         executor=executor,
         clock=SystemClock(),
+        entropy=entropy,
         on_fatal=_fail,
     )
     files = RangeFiles(directory, around, open_files_max=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dstore.model.hashing import HASH_MAX
@@ -76,19 +77,30 @@ class Primaries:
         return [f"{first} and {node} have both acknowledged in epoch {epoch} of {range_id}"]
 
 
-def diverged(logs: Mapping[str, Sequence[tuple[int, int, bytes]]]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A replica's committed records as (epoch, seq, digest), by growing seq.
+
+    Up to `left_out_seq` there may be some missing, behind it none, and that one is marked.
+    """
+
+    records: Sequence[tuple[int, int, bytes]]
+    left_out_seq: int = 0
+
+
+def diverged(logs: Mapping[str, Log]) -> list[str]:
     """Judge the committed logs of one range's replicas: a position names one record (I5).
 
     Args:
-        logs: each replica's committed records as (epoch, seq, digest), by growing seq. They may
-            begin and end at different seqs.
+        logs: each replica's. They may begin and end at different seqs.
     """
     told = []
     known: dict[int, tuple[str, int, bytes]] = {}
     for replica, log in logs.items():
         before = None
-        for epoch, seq, digest in log:
-            if before is not None and (seq != before[1] + 1 or epoch < before[0]):
+        for epoch, seq, digest in log.records:
+            is_next = before is None or seq == before[1] + 1 or before[1] < seq <= log.left_out_seq
+            if not is_next or (before is not None and epoch < before[0]):
                 told.append(f"{replica} has ({epoch}, {seq}) behind {before}")
             before = (epoch, seq)
             other, other_epoch, other_digest = known.setdefault(seq, (replica, epoch, digest))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstore.model.errors import DStoreError
 from dstore.model.status import ResourceStatus
-from dstore.storage import range_log, replica_log
 from dstore.storage.control import tables
 from dstore.storage.control.records import ComponentState, NodeUuid
 from dstore.topology import keyspace as keys
@@ -25,6 +24,7 @@ from tests.simulation.checkers import diverged
 from tests.simulation.faults import Fault
 from tests.simulation.machines import Died
 from tests.simulation.plain_cluster import node_id
+from tests.simulation.replicated_node import read_log
 from tests.simulation.scenario import Scenario
 from tests.simulation.whole_cluster import WholeCluster
 
@@ -301,14 +301,7 @@ async def _content(node: Any, range_id: str) -> tuple[Any, Any]:
     file = await node.node.holdings.open_held(range_id)
     found: tuple[Any, Any] = await file.look(
         lambda connection: (
-            [
-                (record.epoch, record.seq, record.digest)
-                for record in range_log.read(
-                    connection,
-                    after_seq=0,
-                    last_seq=replica_log.read_state(connection).applied_seq,
-                )
-            ],
+            read_log(connection),
             connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
         )
     )

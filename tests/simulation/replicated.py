@@ -28,7 +28,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError
 from dstore.topology.keyspace import AlivePath, ComponentId
 from dstore.topology.values import Malformed, RangePlacement, Replica
-from tests.simulation.checkers import Primaries, diverged
+from tests.simulation.checkers import Log, Primaries, diverged
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import Call, Read
 from tests.simulation.intrigues import Intrigues
@@ -42,7 +42,6 @@ from tests.simulation.replicated_node import (
     PLANE,
     RANGE_ID,
     TABLE_ID,
-    Log,
     Node,
     incarnation,
     node_id,

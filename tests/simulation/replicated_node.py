@@ -33,6 +33,7 @@ from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, ComponentId, RangePath
 from dstore.topology.leases import LeasedKey
 from dstore.topology.values import Malformed, RangePlacement, Replica, ReplicaState
+from tests.simulation.checkers import Log
 from tests.simulation.replicated_calls import (
     DO,
     READ,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from tests.simulation.machines import Process
     from tests.simulation.replicated import ReplicatedCluster
 
-Log = list[tuple[int, int, bytes]]
 RANGE_ID: Final = "5a0e0000-0000-4000-8000-000000000001"
 TABLE_ID: Final = "7ab1e000-0000-4000-8000-000000000001"
 PLANE: Final = "00000000-0000-4000-8000-000000000000"
@@ -122,6 +122,7 @@ class Node:
             ),
             executor=None,  # type: ignore[arg-type] # the loop does all work itself
             clock=process.clock,
+            entropy=process.entropy,
             thread_ns=lambda: 0,  # computing takes no time here
             on_fatal=process.fatal,
             replication_of=self._replication_of,
@@ -292,14 +293,17 @@ async def read_all(node: Node) -> tuple[Log, Any]:
             node.cluster.tell(what[:_TOLD_CHARS])
     return await file.look(
         lambda connection: (
-            [
-                (record.epoch, record.seq, record.digest)
-                for record in range_log.read(
-                    connection,
-                    after_seq=0,
-                    last_seq=replica_log.read_state(connection).applied_seq,
-                )
-            ],
+            read_log(connection),
             connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
         )
+    )
+
+
+def read_log(connection: Any) -> Log:
+    """Read the applied part of a log."""
+    state = replica_log.read_state(connection)
+    records = range_log.read(connection, after_seq=0, last_seq=state.applied_seq)
+    return Log(
+        [(record.epoch, record.seq, record.digest) for record in records],
+        left_out_seq=state.thin_seq if state.left_out_us else 0,
     )

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def _acknowledges_alone() -> Patches:
     """Ship, and wait for nobody."""
 
-    def ship(self: Primary, records: Any) -> Any:
-        shipping = original(self, records)
+    def ship(self: Primary, records: Any, *, end: Any) -> Any:
+        shipping = original(self, records, end=end)
         if not shipping.done():
             shipping.set_result(None)
         return shipping
@@ -298,7 +298,7 @@ def _refuses_at_once() -> Patches:
     """Tell of a condition that failed without making certain of being the primary."""
 
     def begin(self: Shipment, prepared: Any, replication: Any, **others: Any) -> None:
-        one = replication if prepared.records else cast("Any", _Certain())
+        one = cast("Any", _Certain()) if prepared.is_empty else replication
         original(self, prepared, one, **others)
 
     original = Shipment.__init__

@@ -103,6 +103,7 @@ class SplitNode:
             ),
             executor=None,  # type: ignore[arg-type] # the loop does all work itself
             clock=process.clock,
+            entropy=process.entropy,
             on_fatal=process.fatal,
             replication_of=self._replication_of,
         )

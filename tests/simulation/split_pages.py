@@ -10,17 +10,17 @@ from dstore.model.keys import hash_bounds
 from dstore.replication.peers.calls import PeerCall
 from dstore.replication.peers.port import PeerRequest
 from dstore.security.identity import ComponentRole
-from dstore.storage import range_log, replica_log
 from dstore.storage.range_scan import Span
 from tests.simulation.replicated_calls import value_of
+from tests.simulation.replicated_node import read_log
 
 if TYPE_CHECKING:
     from typing import Any
 
     from dstore.storage.entries import Entry
     from dstore.storage.range_file import RangeFile
+    from tests.simulation.checkers import Log
     from tests.simulation.history import Value
-    from tests.simulation.replicated_node import Log
 
 _ENTRIES_MAX: Final = 3  # of a page
 
@@ -77,14 +77,7 @@ async def read_range(file: RangeFile) -> tuple[Log, Any]:
     """Read the applied part of a range's log, and its rows."""
     return await file.look(
         lambda connection: (
-            [
-                (record.epoch, record.seq, record.digest)
-                for record in range_log.read(
-                    connection,
-                    after_seq=0,
-                    last_seq=replica_log.read_state(connection).applied_seq,
-                )
-            ],
+            read_log(connection),
             connection.execute("SELECT * FROM v1 ORDER BY RID_ID, C_COL").fetchall(),
         )
     )

@@ -29,7 +29,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import CoordinatorError, Events, Resync
 from dstore.topology.keyspace import AlivePath, RangePath
 from dstore.topology.values import Malformed, RangePlacement
-from tests.simulation.checkers import Primaries, diverged, misplaced
+from tests.simulation.checkers import Log, Primaries, diverged, misplaced
 from tests.simulation.coordination import MACHINE as COORDINATOR
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.history import Call, Put, Read, Value
@@ -38,7 +38,6 @@ from tests.simulation.replicated_node import (
     PLANE,
     RANGE_ID,
     TABLE_ID,
-    Log,
     incarnation,
     node_id,
     number_of,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dstore.model.errors import Corrupt, Unavailable, UnavailableKind, Unknown, invalid
 from dstore.model.hashing import HASH_MAX
 from dstore.replication.peers.errors import unreachable
-from tests.simulation.checkers import Primaries, diverged, lost_writes, misplaced, unconserved
+from tests.simulation.checkers import Log, Primaries, diverged, lost_writes, misplaced, unconserved
 from tests.simulation.history import Add, Fate, History, Put, Read, fate_of
 from tests.simulation.linearizability import violations
 
@@ -69,10 +69,23 @@ def test_one_primary_acknowledges_in_an_epoch() -> None:
 def test_committed_logs_agree() -> None:
     """I5: at one position all replicas have one record; a log has no hole and no epoch back."""
     log = [(1, 1, b"a"), (1, 2, b"b"), (2, 3, b"c")]
-    assert diverged({"x": log, "y": log[1:], "z": log[:2]}) == []
-    assert diverged({"x": log, "y": [(1, 1, b"a"), (1, 2, b"other")]}) == ["x and y differ at 2"]
-    assert len(diverged({"x": [(1, 1, b"a"), (1, 3, b"c")]})) == 1
-    assert len(diverged({"x": [(2, 1, b"a"), (1, 2, b"b")]})) == 1
+    assert diverged({"x": Log(log), "y": Log(log[1:]), "z": Log(log[:2])}) == []
+    other = Log([(1, 1, b"a"), (1, 2, b"other")])
+    assert diverged({"x": Log(log), "y": other}) == ["x and y differ at 2"]
+    assert len(diverged({"x": Log([(1, 1, b"a"), (1, 3, b"c")])})) == 1
+    assert len(diverged({"x": Log([(2, 1, b"a"), (1, 2, b"b")])})) == 1
+
+
+def test_a_log_lacks_what_was_left_out_and_nothing_else() -> None:
+    """Its end is marked, so that what follows has no hole before it."""
+    rest = [(1, 1, b"a"), (1, 5, b"e"), (1, 6, b"f")]
+    assert diverged({"x": Log(rest, left_out_seq=5)}) == []
+    assert len(diverged({"x": Log(rest, left_out_seq=4)})) == 1
+    assert len(diverged({"x": Log([rest[0], rest[2]], left_out_seq=5)})) == 1
+    assert len(diverged({"x": Log([*rest, (1, 8, b"h")], left_out_seq=5)})) == 1
+    assert diverged({"x": Log(rest, left_out_seq=5), "y": Log([(1, 5, b"x")])}) == [
+        "x and y differ at 5"
+    ]
 
 
 def test_a_violation_shows_its_operations() -> None:

@@ -74,6 +74,7 @@ async def store(
             ),
             executor=executor,
             clock=SystemClock(),
+            entropy=SystemEntropy(),
             on_fatal=fatal.append,
             wal_pages_checkpoint=wal_pages_checkpoint,
             replication_of=lambda _range_id: replication,

@@ -119,13 +119,18 @@ def a_primary(
     )
 
 
+def ship(primary: Primary, *records: LogRecord) -> asyncio.Future[None]:
+    """Ship records that follow."""
+    return primary.ship(records, end=records[-1].point)
+
+
 async def test_a_batch_is_told_only_if_enough_hold_it_then(
     around: Surroundings, others: Others
 ) -> None:
     """Others may lose their disks while it is on its way, and the set is too small then (I5)."""
     value = placement(replica(ME), replica(OTHER), replica(THIRD))
     primary = a_primary(around, value)
-    told = primary.ship([a_record()])
+    told = ship(primary, a_record())
     left = (replica(ME), learner(OTHER, disk=7), learner(THIRD, disk=8))
     await primary.adopt(placed(2, msgspec.structs.replace(value, replicas=left)))
     await asyncio.sleep(0)
@@ -146,7 +151,7 @@ async def test_a_large_batch_is_sent_in_several_messages(
     primary = a_primary(around, placement(replica(ME), replica(OTHER)))
     records = [a_record(seq, image=bytes(1 << 20)) for seq in range(1, 65)]
     async with asyncio.timeout(10):
-        await primary.ship(records)
+        await ship(primary, *records)
     sent = [each for each in others.sent if each.records]
     assert [len(each.records) for each in sent] == [1] * 64
     assert [each.after.seq for each in sent] == [*range(64)]
@@ -158,8 +163,30 @@ async def test_a_small_batch_is_one_message(around: Surroundings, others: Others
     others.there = {uuid(OTHER)}
     primary = a_primary(around, placement(replica(ME), replica(OTHER)))
     async with asyncio.timeout(10):
-        await primary.ship([a_record(seq, image=bytes(1_024)) for seq in range(1, 65)])
+        await ship(primary, *(a_record(seq, image=bytes(1_024)) for seq in range(1, 65)))
     assert [len(each.records) for each in others.sent if each.records] == [64]
+    primary.close()
+
+
+async def test_who_comes_while_a_batch_has_no_records_is_sent_none(
+    around: Surroundings, others: Others
+) -> None:
+    """Nobody was to read them; the newcomer waits for a copy, and the batch for nobody."""
+    others.there = {uuid(OTHER)}
+    primary = a_primary(around, placement(replica(ME), factor=1))
+    end = LogPoint(seq=7, digest=b"7" * 32)
+    told = primary.ship((), end=end)
+    assert told.done()
+    assert (primary.end, primary.target) == (BEGINNING, end)
+    value = placement(replica(ME), learner(OTHER), factor=1)
+    await primary.adopt(placed(2, value))
+    assert await primary.records_after(BEGINNING) == ()
+    await asyncio.sleep(0.01)
+    assert all(each.after == BEGINNING and not each.records for each in others.sent)
+    primary.committed()
+    assert (primary.end, primary.target, primary.committed_seq) == (end, end, 7)
+    with pytest.raises(AssertionError, match="others want records"):
+        primary.ship((), end=LogPoint(seq=8, digest=b"8" * 32))
     primary.close()
 
 
@@ -168,11 +195,11 @@ async def test_who_is_left_alone_with_everything_opens(around: Surroundings) -> 
     value = placement(replica(ME), learner(OTHER), learner(THIRD), factor=3)
     primary = a_primary(around, value)
     async with asyncio.timeout(10):
-        await primary.ship([a_record(kind=RecordKind.OPENING)])
+        await ship(primary, a_record(kind=RecordKind.OPENING))
     primary.committed()
     assert primary.certain() is None, "no other replica can be the primary"
     with pytest.raises(Unavailable, match="Fewer replicas"):
-        primary.ship([a_record(2)])
+        ship(primary, a_record(2))
     primary.close()
 
 
@@ -221,12 +248,12 @@ async def test_who_lacks_what_it_has_acknowledged_leaves_the_set(
     primary = a_primary(seen_so, placement(replica(ME), replica(OTHER), replica(THIRD)))
     async with asyncio.timeout(10):
         for seq in (1, 2, 3):
-            await primary.ship([a_record(seq)])
+            await ship(primary, a_record(seq))
             primary.committed()
         kept[uuid(OTHER)].log = kept[uuid(OTHER)].log[:1]
         while not swapped:  # noqa: ASYNC110 - told by a task of the primary's own
             await asyncio.sleep(0.01)
-        await primary.ship([a_record(4)])
+        await ship(primary, a_record(4))
     assert {each.node for each in swapped[0].in_sync} == {uuid(ME), uuid(THIRD)}
     files.fell_short.assert_called_once_with(uuid(OTHER))
     primary.close()

@@ -107,6 +107,7 @@ async def test_what_was_refused_is_judged_again(tmp_path: Path) -> None:
 
     async with store(tmp_path) as it:
         file = await it.open(await it.new_range())
+        file._writer.keep_log(0)
         with pytest.raises(ConditionFailed):
             await file.submit(write("n", refuse, request=NAME))
         assert await log_of(file) == []

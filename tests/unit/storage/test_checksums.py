@@ -67,7 +67,9 @@ async def test_what_was_written_meanwhile_is_known(tmp_path: Path) -> None:
     """Two moments of one replica differ in what the records between them wrote."""
     async with store(tmp_path) as it:
         file = await it.open(await it.new_range())
-        await _fill(file, 10)
+        await _fill(file, 9)
+        file._writer.keep_log(9)
+        await file.submit(put("k9", {}))
         before = await _sums(file)
         await file.submit(put("k2", {"x": {"S": "y"}}))
         await file.submit(put("new", {}))
@@ -77,6 +79,11 @@ async def test_what_was_written_meanwhile_is_known(tmp_path: Path) -> None:
         )
         assert written == frozenset(differing(before, after)) == {rid("k2"), rid("new")}
         assert await file.look(partial(written_between, low_seq=12, high_seq=13)) is None
+        last = await file.look(partial(written_between, low_seq=9, high_seq=10))
+        assert last == frozenset({rid("k9")})
+        for low_seq in (1, 8):  # the log was not wanted, and lacks records
+            found = partial(written_between, low_seq=low_seq, high_seq=10)
+            assert await file.look(found) is None
 
 
 async def test_nothing_is_said_behind_where_one_stopped(tmp_path: Path) -> None:

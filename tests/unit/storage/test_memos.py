@@ -96,8 +96,7 @@ async def test_records_tell_what_a_reader_wants(tmp_path: Path) -> None:
         await file.submit(write("a", lambda _: Delete()))
         before, noted, *behind = await log_of(file)
 
-    assert before.image is None, "nobody wanted it"
-    assert before.old is None
+    assert before.kind is RecordKind.NOTHING, "nobody wanted it"
     assert (noted.kind, noted.seq) == (RecordKind.MEMO, reader.begun_seq)
     olds = [each.old for each in behind]
     expected = [{"k": {"S": "1"}}, {}, {"k": {"S": "2"}}]

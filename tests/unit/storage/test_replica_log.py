@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from dstore.base.clock import SystemClock
 from dstore.model.errors import Corrupt
 from dstore.storage import range_log, replica_copy, replica_log
 from dstore.storage.log_records import LogPoint, LogRecord, RecordKind, digest_of
-from dstore.storage.range_writer import Delete
+from dstore.storage.range_writer import Applied, Delete
 from dstore.storage.replica_log import Diverged
 from dstore.storage.requests import RequestName
+from tests.support.replications import OnlyReplica
 from tests.support.stores import put, store, two_files, write
 
 if TYPE_CHECKING:
@@ -83,27 +85,108 @@ async def test_what_is_applied_equals_what_was_written(tmp_path: Path) -> None:
         assert await log_of(two) == records
 
 
-async def test_what_nobody_wants_to_read_stands_in_the_log_without_its_image(
-    tmp_path: Path,
-) -> None:
-    """It is in the digests all the same; who asks for such a place is told that it is gone."""
+async def test_what_nobody_wants_to_read_is_left_out_of_the_log(tmp_path: Path) -> None:
+    """Who asks for such a place is told that it is gone; behind them the log goes on as ever."""
     async with two_files(tmp_path) as (one, two):
+        await one.submit(put("first", {}))
         one._writer.keep_log(None)
-        await one.submit(put("a", {"n": {"N": "1"}}))
+        for number in range(3):
+            await one.submit(put("a", {"n": {"N": str(number)}}))
+        await one.submit(write("first", lambda _: Delete()))
+        alone = await state_of(one)
+        assert alone.end.seq == alone.thin_seq == 5
+        assert [record.seq for record in await log_of(one)] == [1]
         one._writer.keep_log(0)
-        records = await written(one, 3)
-        assert [record.image is None for record in records[:4]] == [True, False, False, False]
-        state = await state_of(one)
-        assert state.thin_seq == 1
+        await one.submit(put("b", {"n": {"N": "4"}}))
+        for seq in range(5):
+            assert await one.look(partial(replica_log.point_at, seq=seq)) is None
+        assert await one.look(partial(replica_log.point_at, seq=5)) == alone.end
+        records = await one.look(partial(replica_log.records_behind, after=alone.end))
+        assert records is not None
+        assert [record.seq for record in records] == [6]
+        assert records[0].follows(alone.end)
+        start = replica_copy.CopyStart(epoch=1, point=alone.end, history=())
+        await two.change(replica_copy.begin)
+        await two.change(
+            lambda connection: replica_copy.finish(
+                connection, replica_copy.CopyEnd(start=start, whole_seq=5)
+            )
+        )
+        assert await append(two, list(records), committed_seq=6) == records[-1].point
+        assert (await state_of(two)).end == (await state_of(one)).end
+        assert (await state_of(two)).left_out_us == 0, "it was not left out there"
+
+
+async def test_a_copy_of_a_disk_that_goes_on_gives_other_versions(tmp_path: Path) -> None:
+    """A version is an ETag, and names a decoded entry: no other content may ever have it."""
+    async with two_files(tmp_path) as files:
+        versions = []
+        for file in files:
+            file._writer.keep_log(None)
+            for text in "xyx":
+                done = await file.submit(put("a", {"s": {"S": text}}))
+                versions.append(done.version)
+        assert len(set(versions)) == len(versions)
+        assert len({(await state_of(file)).end for file in files}) == len(files)
+
+
+async def test_a_batch_that_is_evaluated_again_gives_other_versions(tmp_path: Path) -> None:
+    """Its writes may be others, or find other entries, and an entry may be kept already."""
+    async with two_files(tmp_path) as (one, _):
+        one._writer.keep_log(None)
+        await one.submit(put("a", {}))
+        versions = set()
+        for _ in range(3):
+            prepared = one._writer.prepare_at_once([put("a", {}), put("b", {})])
+            assert prepared is not None
+            assert not prepared.records
+            assert not prepared.is_empty
+            for answer in prepared.answers:
+                assert isinstance(answer, Applied)
+                versions.add(answer.version)
+            one._writer.abandon()
+        assert len(versions) == 6
+
+
+async def test_when_it_was_written_is_known_without_records(tmp_path: Path) -> None:
+    """Who has to accept a loss is shown how old what is left is."""
+    async with two_files(tmp_path) as (one, _):
+        await opened(one, 2)
+        assert await one.look(replica_log.newest_at_us) == 1
+        one._writer.keep_log(None)
+        before_us = SystemClock().wall_us()
+        await one.submit(put("a", {}))
+        told_us = await one.look(replica_log.newest_at_us)
+        assert before_us <= told_us <= SystemClock().wall_us()
+        await opened(one, 3)
+        assert await one.look(replica_log.newest_at_us) == told_us
+
+
+async def test_where_records_were_left_out_the_epoch_is_known(tmp_path: Path) -> None:
+    """A tail that is cut there leaves a log of the epoch that it was of."""
+    async with two_files(tmp_path) as (one, _):
+        one._writer.keep_log(None)
+        await one.submit(put("a", {}))
+        await opened(one, 2)
+        rows = await one.look(
+            lambda connection: connection.execute("SELECT SEQ, EPOCH FROM log").fetchall()
+        )
+        assert rows == [(1, 1), (2, 2)]
+
+
+async def test_a_batch_in_a_thread_keeps_records_without_images(tmp_path: Path) -> None:
+    """Another replica may come while it is evaluated, and is sent them from memory."""
+    async with store(tmp_path, replication=OnlyReplica()) as it:
+        file = await it.open(await it.new_range())
+        await file.submit(put("a", {"n": {"N": "1"}}))  # the first one goes to a thread
+        await file.submit(put("a", {"n": {"N": "2"}}))
+        [record] = await log_of(file)
+        assert record.image is None
+        state = await state_of(file)
+        assert (record.seq, state.thin_seq, state.end.seq) == (1, 2, 2)
         beginning = replica_log.beginning_of(state.range_id)
-        for point in (beginning, records[0].point, records[1].point):
-            found = await one.look(partial(replica_log.point_at, seq=point.seq))
-            behind = await one.look(partial(replica_log.records_behind, after=point))
-            assert (found is None) == (behind is None) == (point == beginning)
-        full = [msgspec.structs.replace(records[0], image=b'\x01{"n":{"N":"1"}}'), *records[1:]]
-        await append(two, full, committed_seq=full[-1].seq)
-        assert await content(two) == await content(one)
-        assert (await state_of(two)).end == state.end
+        full = msgspec.structs.replace(record, image=b'\x01{"n":{"N":"1"}}')
+        assert full.follows(beginning), "the digest covers it all the same"
 
 
 async def test_what_is_not_committed_is_not_applied(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Place:
                 RangeWriter(
                     connection,
                     clock=SystemClock(),
+                    entropy=SystemEntropy(),
                     on_fatal=self.fatal.append,
                     residency=self.residency,
                 ),
