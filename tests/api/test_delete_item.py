@@ -18,13 +18,16 @@ from tests.support.dynamodb_cases import (
 )
 from tests.support.dynamodb_conditions import condition_cases
 from tests.support.dynamodb_members import (
+    CAPTURES,
     NOT_NULL,
     PARITY,
+    RETURN_VALUES,
     capacity,
     capacity_of_table,
     enum_cases,
     enumeration,
     key_cases,
+    return_values_cases,
     table_name_cases,
 )
 from tests.support.dynamodb_retypes import retypes
@@ -67,15 +70,25 @@ CONSTRAINTS: Final = [
         DELETE,
         "ReturnConsumedCapacity",
         "ReturnItemCollectionMetrics",
-        "ReturnValues",
         "ConditionalOperator",
     ),
+    *return_values_cases(DELETE),
     *key_cases({}),
     Case(
         name="ReturnValuesOnConditionCheckFailure-is-hi",
         request=copies(DELETE, ReturnValuesOnConditionCheckFailure="hi"),
         error=violated(("hi", "returnValuesOnConditionCheckFailure", enumeration("ALL_OLD, NONE"))),
         source=DOC,
+    ),
+    Case(
+        name="several-in-order",
+        request=copies(DELETE, ReturnConsumedCapacity="hi", ReturnValues="hi"),
+        error=invalid(
+            "2 validation errors detected: Value 'hi' at 'returnConsumedCapacity' failed to "
+            "satisfy constraint: Member must satisfy enum value set: [INDEXES, TOTAL, NONE]; "
+            f"{RETURN_VALUES}"
+        ),
+        source=CAPTURES,
     ),
     Case(
         name="no-key",

@@ -19,13 +19,14 @@ from tests.support.dynamodb_cases import (
 from tests.support.dynamodb_conditions import ITEM, TRUTHS, condition_cases
 from tests.support.dynamodb_members import (
     CAPTURES,
-    NAME_PATTERN,
     NOT_NULL,
     PARITY,
+    RETURN_VALUES,
     capacity,
     capacity_of_table,
     enum_cases,
     enumeration,
+    return_values_cases,
     table_name_cases,
 )
 from tests.support.dynamodb_retypes import retypes
@@ -75,9 +76,9 @@ CONSTRAINTS: Final = [
         PUT,
         "ReturnConsumedCapacity",
         "ReturnItemCollectionMetrics",
-        "ReturnValues",
         "ConditionalOperator",
     ),
+    *return_values_cases(PUT),
     Case(
         name="ReturnValuesOnConditionCheckFailure-is-hi",
         request=copies(PUT, ReturnValuesOnConditionCheckFailure="hi"),
@@ -107,20 +108,15 @@ CONSTRAINTS: Final = [
         name="several-in-order",
         request=copies(
             PUT,
-            TableName="abc;",
             ReturnValues="hi",
             ReturnItemCollectionMetrics="hi",
             ReturnConsumedCapacity="hi",
         ),
-        error=violated(
-            (
-                "hi",
-                "returnValues",
-                enumeration("ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW"),
-            ),
-            ("hi", "returnConsumedCapacity", enumeration("INDEXES, TOTAL, NONE")),
-            ("hi", "returnItemCollectionMetrics", enumeration("SIZE, NONE")),
-            ("abc;", "tableName", NAME_PATTERN),
+        error=invalid(
+            "3 validation errors detected: Value 'hi' at 'returnConsumedCapacity' failed to "
+            "satisfy constraint: Member must satisfy enum value set: [INDEXES, TOTAL, NONE]; "
+            f"{RETURN_VALUES}; Value 'hi' at 'returnItemCollectionMetrics' failed to satisfy "
+            "constraint: Member must satisfy enum value set: [SIZE, NONE]"
         ),
         source=CAPTURES,
     ),

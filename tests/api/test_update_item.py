@@ -21,11 +21,13 @@ from tests.support.dynamodb_members import (
     CAPTURES,
     NOT_NULL,
     PARITY,
+    RETURN_VALUES,
     capacity,
     capacity_of_table,
     enum_cases,
     enumeration,
     key_cases,
+    return_values_cases,
     table_name_cases,
 )
 from tests.support.dynamodb_retypes import retypes
@@ -70,9 +72,9 @@ CONSTRAINTS: Final = [
         TOUCH,
         "ReturnConsumedCapacity",
         "ReturnItemCollectionMetrics",
-        "ReturnValues",
         "ConditionalOperator",
     ),
+    *return_values_cases(TOUCH),
     *key_cases({"UpdateExpression": "REMOVE a"}),
     Case(
         name="no-key",
@@ -89,15 +91,23 @@ CONSTRAINTS: Final = [
     Case(
         name="several-in-order",
         request=copies(TOUCH, ReturnConsumedCapacity="hi", ReturnValues="hi"),
+        error=invalid(f"1 validation error detected: {RETURN_VALUES}"),
+        source=CAPTURES,
+    ),
+    Case(
+        name="several-and-no-key",
+        request={"TableName": "", "ReturnConsumedCapacity": "hi", "ReturnValues": "hi"},
         error=violated(
             ("hi", "returnConsumedCapacity", enumeration("INDEXES, TOTAL, NONE")),
+            ("", "tableName", "Member must have length greater than or equal to 1"),
             (
                 "hi",
                 "returnValues",
                 enumeration("ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW"),
             ),
+            (None, "key", NOT_NULL),
         ),
-        source=CAPTURES,
+        source=f"{PARITY}/validation-ordering/updateItem.test.ts",
     ),
     *[
         refused(f"key-value-{name}", copies(TOUCH, Key={"p": value}), text, LAYERS)

@@ -12,13 +12,21 @@ if TYPE_CHECKING:
 
 PARITY: Final = "paritysuite/dynamodb-conformance tests/tier3"
 CAPTURES: Final = "paritysuite/dynamodb-conformance captures/cross-region-latest.json"
+SPLITS: Final = "paritysuite/dynamodb-conformance registry/splits.json"
 ENUMS: Final[Mapping[str, tuple[str, str]]] = {
     "ReturnConsumedCapacity": ("returnConsumedCapacity", "INDEXES, TOTAL, NONE"),
     "ReturnItemCollectionMetrics": ("returnItemCollectionMetrics", "SIZE, NONE"),
-    "ReturnValues": ("returnValues", "ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW"),
     "ConditionalOperator": ("conditionalOperator", "OR, AND"),
     "Select": ("select", "SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES"),
 }
+RETURN_VALUES: Final = (  # UPDATE_NEW is the service's
+    "Failed to satisfy constraint: Member must satisfy enum value set: "
+    "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
+)
+NO_NAME: Final = (
+    "1 validation error detected: Value at 'TableName' failed to satisfy constraint: Member must "
+    "have length greater than or equal to 1"
+)
 NAME_PATTERN: Final = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
 NOT_NULL: Final = "Member must not be null"
 _SCHEMA: Final = "The provided key element does not match the schema"
@@ -52,6 +60,27 @@ def enum_cases(operation: str, request: Mapping[str, Any], *members: str) -> lis
         )
         for member in members
         for value in ("hi", "none", "")
+    ]
+
+
+def return_values_cases(request: Mapping[str, Any]) -> list[Case]:
+    """A value that ReturnValues has not, and how it stands to a table's name that is empty."""
+    return [
+        *[
+            Case(
+                name=f"ReturnValues-is-{value or 'empty'}",
+                request=copies(request, ReturnValues=value),
+                error=invalid(f"1 validation error detected: {RETURN_VALUES}"),
+                source=f"{SPLITS} update-item-validation-error-aggregation; {CAPTURES}",
+            )
+            for value in ("hi", "none", "")
+        ],
+        Case(
+            name="empty-name-hides-enums",
+            request=copies(request, TableName="", ReturnValues="hi", ReturnConsumedCapacity="hi"),
+            error=invalid(NO_NAME),
+            source=f"{SPLITS} put-item-validation-error-aggregation",
+        ),
     ]
 
 

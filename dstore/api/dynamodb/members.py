@@ -11,7 +11,7 @@ The members of tables alone are in `table_members.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -48,18 +48,21 @@ class Member:
         return replace(self, required=True, is_first=True)
 
 
-def request(*members: Member) -> Structure:
-    """Put the shape of a request together."""
-    return structure("", *members)
+def request(*members: Member, tell: Callable[[Sequence[str]], str] | None = None) -> Structure:
+    """Put the shape of a request together; of `tell` see `Structure`."""
+    return structure("", *members, tell=tell)
 
 
-def structure(name: str, *members: Member) -> Structure:
+def structure(
+    name: str, *members: Member, tell: Callable[[Sequence[str]], str] | None = None
+) -> Structure:
     """Put a structure together; `name` is Java's name of its class."""
     return Structure(
         {member.name: member.shape for member in members},
         required=tuple(one.name for one in members if one.required and not one.is_first),
         required_first=tuple(one.name for one in members if one.is_first),
         name=name,
+        tell=tell,
     )
 
 

@@ -16,7 +16,7 @@ complains in the order of a Java HashMap. What is inside an attribute value is f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Protocol
 
@@ -115,8 +115,13 @@ def check(shape: Structure, members: dict[str, Any]) -> None:
     complaints: list[str] = []
     shape.descend(members, "", complaints)
     if complaints:
-        errors = "error" if len(complaints) == 1 else "errors"
-        raise validation(f"{len(complaints)} validation {errors} detected: {'; '.join(complaints)}")
+        raise validation((shape.tell or listed)(complaints))
+
+
+def listed(complaints: Sequence[str]) -> str:
+    """List what is wrong with the members of a request, as most operations do."""
+    errors = "error" if len(complaints) == 1 else "errors"
+    return f"{len(complaints)} validation {errors} detected: {'; '.join(complaints)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +252,8 @@ class Structure:
     """Members whose absence AWS reports before anything else, in words of its own."""
     name: str = ""
     """Java's name of the class, if it is not the request itself: "KeySchemaElement"."""
+    tell: Callable[[Sequence[str]], str] | None = None
+    """What a request that it is says of the complaints about its members; None: it lists them."""
     rules: tuple[Rule, ...] = field(default=(), init=False, repr=False)
     _needed: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _accepts: Mapping[str, Callable[[Any], bool]] = field(init=False, repr=False, compare=False)

@@ -14,7 +14,7 @@ from dstore.api.dynamodb.item_answers import check_put_size, write_item
 from dstore.api.dynamodb.item_keys import key_of_item
 from dstore.api.dynamodb.return_values import check_old_only
 from dstore.api.dynamodb.table_names import table_of
-from dstore.api.dynamodb.wordings import enveloped
+from dstore.api.dynamodb.wordings import enveloped, of_write
 from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import PutItem, put
 
@@ -71,6 +71,7 @@ ACTION: Final = Action(
         of.EXPRESSION_ATTRIBUTE_VALUES,
         of.EXPRESSION_ATTRIBUTE_NAMES,
         of.RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+        tell=of_write,
     ),
     run=run,
 )

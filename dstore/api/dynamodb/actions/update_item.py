@@ -24,7 +24,7 @@ from dstore.api.dynamodb.index_key_values import (
 from dstore.api.dynamodb.item_answers import write_item
 from dstore.api.dynamodb.item_keys import check_new_key, key_of_map
 from dstore.api.dynamodb.table_names import table_of
-from dstore.api.dynamodb.wordings import enveloped
+from dstore.api.dynamodb.wordings import enveloped, of_update
 from dstore.base.threads import in_thread_if
 from dstore.service.item_writes import UpdateItem, update
 from dstore.service.items import key_names
@@ -109,6 +109,7 @@ ACTION: Final = Action(
         of.EXPRESSION_ATTRIBUTE_VALUES,
         of.EXPRESSION_ATTRIBUTE_NAMES,
         of.RETURN_VALUES_ON_CONDITION_CHECK_FAILURE,
+        tell=of_update,
     ),
     run=run,
 )

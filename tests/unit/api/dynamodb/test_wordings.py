@@ -8,12 +8,12 @@ import pytest
 
 from dstore.api.dynamodb.attributes import check_attribute
 from dstore.api.dynamodb.errors import AwsError, resource_not_found, serialization, validation
-from dstore.api.dynamodb.wordings import ENVELOPE, enveloped, newly
+from dstore.api.dynamodb.wordings import ENVELOPE, enveloped, newly, of_update, of_write
 from dstore.expressions import ExpressionError
 from dstore.expressions.errors import Complaint, ExpressionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dstore.api.dynamodb.action import Call
 
@@ -87,3 +87,21 @@ def test_a_bare_error_is_not_enveloped() -> None:
     """What is too large is told outside the envelope, as AWS does (dynoxide#152)."""
     with pytest.raises(AwsError, match=r"^too large$"):
         enveloped(_raises(validation("too large", is_bare=True)), _CALL)
+
+
+_NO_NAME: Final = (
+    "Value '' at 'tableName' failed to satisfy constraint: Member must have length greater than or "
+    "equal to 1"
+)
+_NO_KEY: Final = "Value null at 'key' failed to satisfy constraint: Member must not be null"
+
+
+@pytest.mark.parametrize("tell", [of_write, of_update])
+def test_an_empty_name_hides_the_rest_unless_a_member_is_missing(
+    tell: Callable[[Sequence[str]], str],
+) -> None:
+    """Which of both generations tells of members is found by what is there (paritysuite)."""
+    alone = ENVELOPE + _NO_NAME.replace("Value '' at 'tableName'", "Value at 'TableName'")
+    assert tell([_NO_NAME]) == tell([_NO_NAME, "another"]) == alone
+    assert tell([_NO_NAME, _NO_KEY]) == f"2 validation errors detected: {_NO_NAME}; {_NO_KEY}"
+    assert tell(["another"]) == f"{ENVELOPE}another"
