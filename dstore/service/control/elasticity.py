@@ -186,8 +186,9 @@ class Elasticity:
         if not status.is_current:
             raise Unavailable(
                 UnavailableKind.UNREACHABLE,
-                f"Nobody can tell now whether the node is needed: no other node takes a range over "
-                f"without the coordinator. {status.sentence}",
+                "Nobody can tell now whether the node is needed: the coordinator was last heard "
+                f"{(status.heard_ms_ago or 0) // 1_000} s ago, and without it no other node takes "
+                "a range over.",
                 retry_after_ms=_RETRY_MS,
             )
         async with self._realm.plane.store.snapshot() as tx:

@@ -45,10 +45,12 @@ class NotLeading(Unavailable):
 
     def __init__(self, leader: values.Leader | None) -> None:
         """Name the leader, if one is known."""
-        where = "none leads yet" if leader is None else f"{leader.control} at {leader.uri} does"
+        where = "and none leads now; ask again"
+        if leader is not None:
+            where = f"{leader.control} at {leader.uri} does; ask there"
         super().__init__(
             UnavailableKind.MOVED,
-            f"This control process does not lead the control plane, {where}; ask there.",
+            f"This control process does not lead the control plane, {where}.",
             retry_after_ms=RETRY_AFTER_MS,
         )
 
