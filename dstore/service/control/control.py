@@ -24,6 +24,7 @@ from dstore.security.identity import ComponentRole
 from dstore.service.calls import control_calls as calls
 from dstore.service.calls.recovery_calls import RECOVERIES
 from dstore.service.control.addresses import Addresses
+from dstore.service.control.compaction import Compaction
 from dstore.service.control.credentials import ControlCredentials
 from dstore.service.control.deletions import Deletions
 from dstore.service.control.discards import discard_handlers
@@ -149,11 +150,9 @@ class Control:
         self._addresses = Addresses(self.realm, coordinator)
         self._failovers = Failovers(self.realm, coordinator, peer_of=nodes.peer)
         self._settling = Settling(self.realm, coordinator, nodes=nodes)
+        self._compaction = Compaction(coordinator)
         self.moves = Moves(
-            self.realm,
-            coordinator,
-            peer_of=nodes.peer,
-            replaced_after_s=settings.replaced_after_s,
+            self.realm, coordinator, peer_of=nodes.peer, replaced_after_s=settings.replaced_after_s
         )
         self.splits = Splits(self.realm, self.moves, peer_of=nodes.peer, settings=settings.splits)
         self.elasticity = Elasticity(self.realm, self.moves)
@@ -210,6 +209,7 @@ class Control:
             self._addresses.run,
             self._failovers.run,
             self._settling.run,
+            self._compaction.run,
             self._tasks.run,
             self._notices.run,
             self.indexes.run,

@@ -10,14 +10,21 @@ from dstore.base.entropy import SystemEntropy
 from dstore.base.tasks import Tasks
 from dstore.model.errors import Unavailable, Unknown
 from dstore.model.status import ResourceStatus
+from dstore.service.control import compaction
 from dstore.service.control.leader import NotLeading, Term
 from dstore.service.control.publisher import Publisher
 from dstore.storage.control import outbox, planes
 from dstore.storage.control.records import Publication
 from dstore.topology import keyspace as keys
 from dstore.topology import values
-from dstore.topology.coordinator import CreateRevisionIs, Revision
+from dstore.topology.coordinator import (
+    Compacted,
+    CoordinatorUnavailable,
+    CreateRevisionIs,
+    Revision,
+)
 from tests.contract.control.conftest import Place
+from tests.support import topology
 from tests.support.control import (
     WAIT_S_MAX,
     ControlProcess,
@@ -222,3 +229,47 @@ async def test_a_store_that_a_newer_leader_wrote_refuses(place: Place) -> None:
             await planes.act_as_leader(tx, Revision(1 << 40))
         with pytest.raises(NotLeading):
             await leader.control.tenants.create(new_tenant())
+
+
+async def _is_known(place: Place, revision: Revision) -> bool:
+    """Tell whether what was at a revision can be read."""
+    try:
+        await place.coordinator.list(keys.TENANTS, revision=revision)
+    except Compacted:
+        return False
+    return True
+
+
+async def test_the_leader_has_the_coordinator_forget_what_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else does, and etcd takes nothing any more once it is full of it; what is, stays."""
+    monkeypatch.setattr(compaction, "COMPACTION_INTERVAL_S", 0.05)
+    await place.coordinator.put("tenant/acme", topology.tenant())
+    first = (await place.coordinator.get("tenant/acme")).revision
+    await place.coordinator.put("tenant/acme", topology.tenant(8))
+    async with place.leader() as leader:
+        async with asyncio.timeout(10):
+            while await _is_known(place, first):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+        assert leader.leads
+    kept = (await place.coordinator.get("tenant/acme")).kv
+    assert kept is not None
+    assert kept.value == topology.tenant(8)
+
+
+async def test_a_leader_outlives_a_coordinator_that_forgets_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be away for a moment, or not be allowed to: that ends no term."""
+    tried: list[Revision] = []
+
+    async def refuse(_coordinator: object, revision: Revision, **_further: object) -> None:
+        tried.append(revision)
+        raise CoordinatorUnavailable("not now")
+
+    monkeypatch.setattr(compaction, "COMPACTION_INTERVAL_S", 0.02)
+    monkeypatch.setattr(type(place.coordinator), "compact", refuse)
+    async with place.leader() as leader:
+        await eventually(lambda: len(tried) >= 2)
+        assert leader.leads
