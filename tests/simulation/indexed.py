@@ -83,6 +83,8 @@ class IndexedCluster(WholeCluster):
         small: dict[str, Any] = {"INDEX_NOTED_RECORDS": 12, "INDEX_NOTED_S": 1.0}
         if self._changing.random() < 0.6:  # windows and pages of a few
             small |= {"INDEX_BATCH_RECORDS": 3, "INDEX_SCANNED_ITEMS": 2, "INDEX_NOTED_ITEMS": 4}
+        if self._splitting.random() < 0.5:  # so late that a split finds much that is not told
+            small["INDEX_GATHERED_MS"] = 4_000
         self._small.enter_context(patch.multiple(index_lane, **small))
         if self._changing.random() < 0.5:  # logs so short that copies are made
             for module in (range_log, replica_log):
