@@ -14,6 +14,9 @@ INDEX_FED_ROWS_MAX: Final = 2 * INDEX_BATCH_RECORDS  # in one message: each reco
 # Of one message that the event loop takes, and of records that it makes rows of: 5 ms at the most.
 # Two threads that both run Python hand the interpreter to and fro at every statement of SQLite's.
 INDEX_LOOP_ROWS: Final = 64
+INDEX_LOOP_RECORDS: Final = (
+    512  # an index that is further behind is told more at a time, in threads
+)
 INDEX_RECENT_BYTES: Final = MIB // 2  # records of a range that its lanes may read without its file
 INDEX_RECENT_BYTES_SUM: Final = 32 * MIB  # of all ranges of a node together
 INDEX_SCANNED_ITEMS: Final = 256  # read at a time while an index is filled

@@ -32,6 +32,7 @@ from dstore.base.feed_limits import (
     INDEX_GATHERED_MS,
     INDEX_LOG_CROWDED_RECORDS,
     INDEX_LOG_RECORDS_MAX,
+    INDEX_LOOP_RECORDS,
     INDEX_LOOP_ROWS,
     INDEX_NOTED_ITEMS,
     INDEX_NOTED_RECORDS,
@@ -39,7 +40,6 @@ from dstore.base.feed_limits import (
     INDEX_SCANNED_BYTES,
     INDEX_SCANNED_ITEMS,
 )
-from dstore.base.limits import LOOP_BATCH_BYTES_MAX
 from dstore.base.logging import get_logger
 from dstore.model.errors import (
     Corrupt,
@@ -55,6 +55,7 @@ from dstore.model.status import ResourceStatus
 from dstore.replication.surroundings import pause_ms
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange
+from dstore.service.cluster.recent_records import is_short
 from dstore.storage import log_reading, memos
 from dstore.storage.feeding import MemoChange, Rows
 from dstore.storage.memos import Reader
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     from dstore.storage.entries import Entry
     from dstore.storage.feeding import FedRow, Feeding
     from dstore.storage.log_reading import EntryPage, Window
-    from dstore.storage.log_records import LogRecord
     from dstore.storage.writes import Outcome
     from dstore.topology.view import TableView, TopologyView
 
@@ -144,6 +144,7 @@ class Lane:
         self._noted_ns = self._now_ns()
         self._unnoted = 0  # records and entries
         self._scanned, self._scanned_items = b"", 0
+        self._rested_ns = 0  # from when on entries may be looked at
         self._is_ahead = False  # the index is, of what the range has by now
         self.fed_seq = 0
         self.reader: Reader | None = None  # as it is noted in the range
@@ -239,13 +240,14 @@ class Lane:
             await self._lose_if_late()  # one that gets on too slowly as well
             self._news.clear()
             is_level = await self._feed_window(None)
-            if is_level and self._is_to_fill():
+            is_to_fill = is_level and self._is_to_fill()
+            if is_to_fill and self._now_ns() >= self._rested_ns:
                 await self._fill()
                 continue
             await self._note_if_due()
             if not is_level:
                 continue
-            if not self._news.is_set():
+            if not (is_to_fill or self._news.is_set()):
                 self._behind_ns = None
                 await self._wait()
             await pause_ms(INDEX_GATHERED_MS)  # so that a window has many writes
@@ -292,14 +294,17 @@ class Lane:
 
     async def _window(self, last_seq: int) -> tuple[Window, Sequence[FedRow]]:
         """Take the next records and make rows of them: what was committed just now is in memory."""
+        records_max = INDEX_BATCH_RECORDS
+        if last_seq - self.fed_seq <= INDEX_LOOP_RECORDS:  # a few short ones are soon told
+            records_max = min(records_max, INDEX_LOOP_ROWS)
         bounds: dict[str, int] = {
             "after_seq": self.fed_seq,
             "last_seq": last_seq,
-            "records_max": INDEX_BATCH_RECORDS,
+            "records_max": records_max,
             "bytes_max": INDEX_BATCH_BYTES,
         }
         recent = self._recent.read(**bounds)
-        if recent is not None and _is_short(recent):
+        if recent is not None and is_short(recent):
             return self._with_rows(log_reading.window_of(recent))
 
         def work(connection: Any) -> tuple[Window, Sequence[FedRow]]:
@@ -326,7 +331,8 @@ class Lane:
     async def _fill(self) -> None:
         """Look at the next entries, behind all other work of the node.
 
-        While it serves requests that are so few that they are soon taken, and nobody waits long.
+        While it serves requests that are so few that they are soon taken, and it rests behind them
+        for as long as they took; what is written meanwhile is told.
         """
         around = self._parts.around
         began_ns = self._now_ns()
@@ -336,10 +342,15 @@ class Lane:
             entries_max = min(entries_max, INDEX_LOOP_ROWS)
         read = partial(self._read_entries, after=self._scanned, entries_max=entries_max)
         page, rows = await file.look(read)
+        took_ns = self._now_ns() - began_ns
         while self.fed_seq < page.applied_seq:
             if await self._feed_window(page.applied_seq) and self.fed_seq < page.applied_seq:
                 await pause_ms(INDEX_BACKOFF_MS_MIN)  # it is committed, and not durable yet
+        began_ns = self._now_ns()
         await self._send(rows, page.position)
+        if self._parts.effort.is_serving:
+            now_ns = self._now_ns()
+            self._rested_ns = now_ns + took_ns + now_ns - began_ns
         self._scanned = self._scanned if page.last is None else page.last
         self._scanned_items += len(page.entries)
         self._unnoted += len(page.entries)
@@ -348,8 +359,6 @@ class Lane:
             await self._note(is_scanned=True)
             _log.info("index_filled", range=self.range_id, looked_at=self._scanned_items)
         await self._note_if_due()
-        if self._parts.effort.is_serving:
-            around.pace.rest(began_ns, clock=around.clock)
         await around.pace.wait(page.size_bytes, clock=around.clock)
 
     def _read_entries(
@@ -471,13 +480,6 @@ class Lane:
         _log.error("index_lost", range=self.range_id, index=self.index.name, reason=why)
         await self._note(is_lost=True)
         raise _not_now(f"The index has lost its place in the range's log: {why}.")
-
-
-def _is_short(records: Sequence[LogRecord]) -> bool:
-    """Tell whether the event loop may make rows of records."""
-    if len(records) > INDEX_LOOP_ROWS:
-        return False
-    return sum([record.size_bytes for record in records]) <= LOOP_BATCH_BYTES_MAX
 
 
 def feeding_write(feeding: Feeding) -> Write:

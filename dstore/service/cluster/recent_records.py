@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dstore.base.feed_limits import INDEX_RECENT_BYTES, INDEX_RECENT_BYTES_SUM
+from dstore.base.feed_limits import (
+    INDEX_LOOP_ROWS,
+    INDEX_RECENT_BYTES,
+    INDEX_RECENT_BYTES_SUM,
+)
+from dstore.base.limits import LOOP_BATCH_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,3 +101,10 @@ class RecentRecords:
     def _count(self, size_bytes: int) -> None:
         self._bytes += size_bytes
         self._all.count += size_bytes
+
+
+def is_short(records: Sequence[LogRecord]) -> bool:
+    """Tell whether the event loop may make rows of records."""
+    if len(records) > INDEX_LOOP_ROWS:
+        return False
+    return sum([record.size_bytes for record in records]) <= LOOP_BATCH_BYTES_MAX

@@ -4,255 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
 from random import Random
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import msgspec
 import pytest
 
-from dstore.base.clock import SystemClock
+from dstore.base.clock import NS_PER_S
+from dstore.base.expiry_limits import EXPIRY_BUSY_MS
 from dstore.base.feed_limits import INDEX_LOOP_ROWS
-from dstore.base.metrics import IndexMetrics
-from dstore.model.errors import NotMine, Unavailable, UnavailableKind, Unknown
-from dstore.model.hashing import HASH_MAX
-from dstore.model.index_of import IndexOf, index_table_name
-from dstore.model.keys import HASH_BYTES, KeyKind
+from dstore.model.errors import NotMine
 from dstore.model.status import ResourceStatus
-from dstore.model.table_settings import KeyAttribute, ProjectionType
-from dstore.model.tables import Door, TableDefinition, TableId
-from dstore.replication.pace import Pace
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange, RowsTaken
 from dstore.service.cluster import index_lane
-from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
-from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
-from dstore.service.expiring.effort import Effort
-from dstore.storage import log_reading, memos, range_log
+from dstore.service.cluster.index_lane import Lane, feeding_write
+from dstore.storage import log_reading, memos
 from dstore.storage.feeding import MemoChange
 from dstore.storage.log_reading import EntryPage, read_entries
 from dstore.storage.memos import Reader
-from dstore.storage.writes import Delete
-from dstore.topology import values
-from dstore.topology.coordinator import Revision
-from dstore.topology.view import PlacedRange, TableView
-from tests.support.stores import put, store, write
+from tests.support.lanes import INDEX, World, a_world, running
+from tests.support.stores import put
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from dstore.storage.range_file import RangeFile
-    from tests.support.stores import Store
-
-NODE = "22222222-2222-4222-8222-222222222222"
-BASE = TableDefinition(
-    tenant="acme",
-    name="orders",
-    table_id=TableId("33333333-3333-4333-8333-333333333333"),
-    partition=KeyAttribute(name="id", kind=KeyKind.STRING),
-    door=Door.DYNAMODB,
-    created_at_us=0,
-)
-OF = IndexOf(
-    table_id=BASE.table_id,
-    table=BASE.name,
-    name="by-state",
-    hash_keys=(KeyAttribute(name="state", kind=KeyKind.STRING),),
-    table_keys=BASE.keys,
-    projection=ProjectionType.ALL,
-)
-INDEX = TableDefinition(
-    tenant="acme",
-    name=index_table_name(BASE.name, OF.name),
-    table_id=TableId("44444444-4444-4444-8444-444444444444"),
-    partition=OF.hash_keys[0],
-    door=Door.DYNAMODB,
-    created_at_us=0,
-    index_of=OF,
-)
-SHAPE = index_changes.shape_of(OF)
-
-
-@dataclass(kw_only=True)
-class World:
-    """A range of a table, and the ranges of its index, by their bounds."""
-
-    stored: Store
-    base: RangeFile
-    ranges: dict[tuple[int, int], RangeFile]
-    status: ResourceStatus = ResourceStatus.ACTIVE
-    random: Random = field(default_factory=lambda: Random(1))
-    fails: float = 0.0
-    has_space: bool = True
-    lost: list[str] = field(default_factory=list)
-    messages: list[FeedRange] = field(default_factory=list)
-    counts: IndexMetrics = field(default_factory=IndexMetrics)
-    recent: RecentRecords = field(default_factory=lambda: RecentRecords(RecentBytes()))
-    heard_seq: int = 0
-    requests: int = 0
-    opened: int = 0
-
-    def lane(self) -> Lane:
-        """Make a lane, as a primary does that has just begun to serve."""
-        around = SimpleNamespace(
-            clock=SystemClock(), open_file=self._open, node=NODE, pace=Pace(bytes_per_s=0)
-        )
-        parts = LaneParts(
-            around=cast("Any", around),
-            view=cast("Any", lambda: SimpleNamespace(table=self._table, revision=7)),
-            take=self.take,
-            end_seq=lambda _: self.base._writer.end.seq,
-            effort=Effort(SystemClock(), lambda: self.requests),
-            has_space=lambda: self.has_space,
-            on_lost=lambda range_id, _: self.lost.append(range_id),
-            counts=self.counts,
-        )
-        return Lane(self.base.path.stem, BASE, INDEX, parts=parts, recent=self.recent)
-
-    async def _open(self, _range_id: str) -> RangeFile:
-        self.opened += 1
-        return self.base
-
-    async def hear(self) -> None:
-        """Keep in memory what was committed since this was called last, as a primary does."""
-        records = await self.base.look(
-            partial(range_log.read, after_seq=self.heard_seq, last_seq=1 << 60)
-        )
-        if records:
-            self.heard_seq = records[-1].seq
-            self.recent.add(records)
-
-    def _table(self, _tenant: str, _name: str) -> TableView:
-        placed = tuple(
-            PlacedRange(
-                low_hash=low,
-                placement=values.RangePlacement(
-                    node=NODE,
-                    uri="",
-                    high_hash=high,
-                    table_id=INDEX.table_id,
-                    range_id=file.path.stem,
-                    epoch=1,
-                    replicas=(),
-                ),
-                mod_revision=Revision(1),
-            )
-            for (low, high), file in sorted(self.ranges.items())
-        )
-        return TableView(
-            definition=INDEX, status=self.status, mod_revision=Revision(1), ranges=placed
-        )
-
-    async def take(self, request: FeedRange) -> RowsTaken:
-        """Take rows, or fail, before or after."""
-        self.messages.append(request)
-        if self.random.random() < self.fails:
-            raise Unavailable(UnavailableKind.UNREACHABLE, "not now")
-        bounds = {file.path.stem: bounds for bounds, file in self.ranges.items()}
-        if request.range_id not in bounds:
-            raise NotMine(request.range_id)
-        low, high = bounds[request.range_id]
-        for row in request.rows.rows:
-            assert low <= int.from_bytes(row.rid_id[:HASH_BYTES], "big") <= high
-        await self.ranges[low, high].submit(feeding_write(request.rows))
-        if self.random.random() < self.fails:
-            raise Unknown("who knows")
-        return RowsTaken()
-
-    async def change(self, count: int = 1) -> None:
-        """Write to the table."""
-        for _ in range(count):
-            name, number = f"o{self.random.randrange(12)}", self.random.randrange(1_000)
-            draw = self.random.random()
-            if draw < 0.2:
-                await self.base.submit(write(name, lambda _: Delete()))
-            elif draw < 0.3:
-                await self.base.submit(put(name, {"n": {"N": str(number)}}))
-            else:
-                state = {"S": self.random.choice("abcdef")}
-                await self.base.submit(put(name, {"state": state, "n": {"N": str(number)}}))
-
-    async def split(self) -> None:
-        """Put two ranges in the place of one of the index's: rows and cursors go with them."""
-        (low, high), file = self.random.choice(list(self.ranges.items()))
-        at = self.random.randrange(low + 1, high)
-        del self.ranges[low, high]
-        # Between two batches: what a lane that was cancelled has told may still be on its way.
-        entries, kept = await file.change(_all)
-        for bounds in ((low, at - 1), (at, high)):
-            child = await self.stored.open(await self.stored.new_range())
-            for rid_id, entry in entries.entries:
-                hashed = int.from_bytes(rid_id[:HASH_BYTES], "big")
-                if bounds[0] <= hashed <= bounds[1]:
-                    made = put("x", dict(entry.item))
-                    await child.submit(
-                        type(made)(rid_id=rid_id, entry_hash=hashed, apply=made.apply)
-                    )
-            await child.change(partial(memos.take, rows=kept))
-            self.ranges[bounds] = child
-
-    async def rows(self) -> dict[bytes, Any]:
-        """Read the index."""
-        found: dict[bytes, Any] = {}
-        for file in self.ranges.values():
-            page = await file.look(
-                partial(read_entries, after=b"", entries_max=999, bytes_max=9**9)
-            )
-            found.update({rid_id: entry.item for rid_id, entry in page.entries})
-        return found
-
-    async def expected(self) -> dict[bytes, Any]:
-        """Compute the index anew."""
-        page = await self.base.look(
-            partial(read_entries, after=b"", entries_max=999, bytes_max=9**9)
-        )
-        rows = index_changes.rows_of_entries(page.entries, SHAPE, BASE, position=(1, 1))
-        return {
-            row.rid_id: range_log.item_of(row.image, file="")
-            for row in rows
-            if row.image is not None
-        }
-
-    async def settled(self, lane: Lane) -> None:
-        """Return when the index has everything."""
-        async with asyncio.timeout(20):
-            while not lane.is_filled or lane.lag_records:
-                lane.heard()
-                await asyncio.sleep(0.005)
-
-
-def _all(connection: Any) -> tuple[EntryPage, tuple[memos.MemoRow, ...]]:
-    """Read entries and memos, all as of one moment."""
-    connection.execute("ROLLBACK")
-    page = read_entries(connection, after=b"", entries_max=999, bytes_max=9**9)
-    connection.execute("BEGIN IMMEDIATE")
-    return page, memos.page(connection, after="", limit=999)
-
-
-@asynccontextmanager
-async def a_world(directory: Path, **settings: Any) -> AsyncIterator[World]:
-    """Make a table's range, and an index of one range."""
-    async with store(directory, open_files_max=64) as stored:
-        base = await stored.open(await stored.new_range())
-        index = await stored.open(await stored.new_range())
-        yield World(stored=stored, base=base, ranges={(0, HASH_MAX): index}, **settings)
-
-
-@asynccontextmanager
-async def running(lane: Lane) -> AsyncIterator[Lane]:
-    """Run a lane for as long as this lasts."""
-    task = asyncio.get_running_loop().create_task(lane.run())
-    try:
-        yield lane
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_an_index_gets_what_was_there_and_what_comes(tmp_path: Path) -> None:
@@ -307,6 +85,11 @@ async def test_whatever_befalls_it_is_right_in_the_end(tmp_path: Path, *, seed: 
 
 async def test_what_was_committed_just_now_is_not_read_again(tmp_path: Path) -> None:
     """A lane that keeps up is told from memory; what it missed there it reads, and misses none."""
+    with patch.object(index_lane, "INDEX_LOOP_RECORDS", INDEX_LOOP_ROWS):
+        await _told_from_memory(tmp_path)
+
+
+async def _told_from_memory(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         await world.change(5)
         async with running(world.lane()) as lane:
@@ -344,6 +127,39 @@ async def test_it_is_not_filled_before_the_index_is_there(tmp_path: Path) -> Non
             lane.heard()
             await world.settled(lane)
             assert await world.rows() == await world.expected()
+
+
+async def test_filling_lets_clients_go_first(tmp_path: Path) -> None:
+    """While they ask, pieces are small, and behind each it rests; what they write is told."""
+    hour_ns = 3_600 * NS_PER_S
+    async with a_world(tmp_path, is_asked=True) as world:
+        for number in range(3 * INDEX_LOOP_ROWS):
+            await world.base.submit(put(f"k{number}", {"state": {"S": "s"}}))
+
+        def read_for_an_hour(*args: Any, **others: Any) -> EntryPage:
+            world.clock.shift_ns += hour_ns
+            return read_entries(*args, **others)
+
+        with patch.object(log_reading, "read_entries", read_for_an_hour):
+            async with running(world.lane()) as lane:
+                async with asyncio.timeout(10):
+                    while not lane.scanned_items:  # noqa: ASYNC110 - from outside
+                        await asyncio.sleep(0.005)
+                    await world.base.submit(put("new", {"state": {"S": "new"}}))
+                    lane.heard()
+                    await lane.reached(world.base._writer.end.seq)
+                assert lane.scanned_items == INDEX_LOOP_ROWS, "it rests"
+                world.clock.shift_ns += hour_ns
+                async with asyncio.timeout(10):
+                    while lane.scanned_items == INDEX_LOOP_ROWS:  # noqa: ASYNC110 - as above
+                        await asyncio.sleep(0.005)
+                assert lane.scanned_items == 2 * INDEX_LOOP_ROWS
+                world.is_asked = False
+                await asyncio.sleep(1.1 * EXPIRY_BUSY_MS / 1_000)
+                world.clock.shift_ns += 2 * hour_ns
+                await world.settled(lane)
+        assert max(len(message.rows.rows) for message in world.messages) <= INDEX_LOOP_ROWS + 2
+        assert await world.rows() == await world.expected()
 
 
 async def test_an_index_out_of_reach_loses_its_place(tmp_path: Path) -> None:
