@@ -7,6 +7,7 @@ is tested in the files of the operations, and what the door does differently in
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,10 +106,14 @@ def _of_keys(tables: Tables, roles: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("roles", ["HHHHH", "HRRRRR", "HRH", "HHRHR"])
 def test_index_keys_are_four_of_each_at_most(tables: Tables, roles: str) -> None:
-    """So many AWS takes as well; its words for more, or for another order, nobody has published."""
+    """So many AWS takes as well; of its words for more, or for another order, little is published.
+
+    Source: Alternator test/alternator/test_gsi_composite_keys.py, which matches these.
+    """
     answer = tables.dynamodb.call("CreateTable", _of_keys(tables, roles))
     assert answer.error == "ValidationException"
     assert (answer.message or "").startswith("Invalid KeySchema: An index has up to 4 HASH keys")
+    assert re.search("HASH.*precede.*RANGE", answer.message or "")
 
 
 def test_what_every_table_is_without(tables: Tables) -> None:

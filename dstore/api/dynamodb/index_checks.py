@@ -183,8 +183,9 @@ def _global_keys(
     check_keys(names[:1], roles[:1])
     if roles != sorted(roles) or max(hashes, len(roles) - hashes) > INDEX_KEYS_OF_A_ROLE_MAX:
         raise validation(
-            f"Invalid KeySchema: An index has up to {INDEX_KEYS_OF_A_ROLE_MAX} HASH keys, and "
-            f"behind them up to {INDEX_KEYS_OF_A_ROLE_MAX} RANGE keys: {declared['IndexName']}"
+            f"Invalid KeySchema: An index has up to {INDEX_KEYS_OF_A_ROLE_MAX} HASH keys, "
+            f"which must precede up to {INDEX_KEYS_OF_A_ROLE_MAX} RANGE keys: "
+            f"{declared['IndexName']}"
         )
     check_different(names)
     return tuple(names[:hashes]), tuple(names[hashes:])
