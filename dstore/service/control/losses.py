@@ -37,7 +37,7 @@ from dstore.service.control.held import held_report, held_status
 from dstore.service.control.index_rebuilds import rebuilds_after_loss
 from dstore.service.control.loss_reports import LeftRow, LossReport
 from dstore.service.control.publications import definition_of
-from dstore.service.control.tasks import NotYet, fail, new_task
+from dstore.service.control.tasks import NotYet, new_task
 from dstore.service.control.whereabouts import is_alive, where
 from dstore.service.refusals import no_such
 from dstore.storage.control import notices, tables, tasks
@@ -219,7 +219,7 @@ class Losses:
             found = await self._find(RangeId(order.range_id))
             await change(found, order)
         except Refused as error:
-            await fail(self._realm, step, error.message)
+            await self._refused(step, error.message)
             return
         await self._done(step, found, order, kind=kind, sentence=told_as(found, order))
 
@@ -248,6 +248,17 @@ class Losses:
             await placements.swap(self._coordinator, before, value, pause=pause_ms)
         except DStoreError as error:
             raise NotYet(error.message) from None
+
+    async def _refused(self, step: Step, why: str) -> None:
+        """End the task with a sentence; whoever reads the audit log is not to take it for done."""
+        realm = self._realm
+        async with step.term.transaction() as tx:
+            if await tasks.finish(
+                tx, step.task.id, realm.plane.process, error=why, now_us=realm.clock.wall_us()
+            ):
+                await realm.audit(
+                    tx, actor="", action=step.task.kind, subject=step.task.subject, result="refused"
+                )
 
     async def _done(
         self, step: Step, found: _Found, order: _Order, *, kind: str, sentence: str

@@ -233,6 +233,7 @@ async def test_who_is_back_is_not_given_up(place: Place, monkeypatch: pytest.Mon
             assert ended.state is TaskState.FAILED
             assert "goes on by itself" in ended.error
             assert "loss_accepted" not in await _told(leader)
+            assert sorted(await _said(leader)) == [("control", "refused"), ("tester", "ordered")]
             assert (await cluster.values())[0].state is RangeState.OKAY
 
 
