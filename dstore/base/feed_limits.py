@@ -32,3 +32,9 @@ INDEX_BACKOFF_MS_MAX: Final = 2_000
 INDEX_GONE_S: Final = 60.0  # an index is not shown any more for so long before its log is let go
 INDEX_SWEPT_S: Final = 20.0  # between two looks at which indexes are gone
 INDEX_GATHERED_MS: Final = 10  # for further writes, since each message is a commit and a sync
+# Read for one index at a time: a window's records and their rows, and while it is filled a page's.
+INDEX_PART_BYTES: Final = 4 * INDEX_BATCH_BYTES
+INDEX_ROOM_BYTES: Final = 64 * MIB  # for all of a node together: 32 such, or many more small ones
+INDEX_ROW_BYTES: Final = 512  # that a row takes in memory besides its image and key
+INDEX_QUEUED_S: Final = 10.0  # for room, between two looks whether it is too late
+INDEX_HELD_S: Final = 2.0  # that nothing is taken, before what was read makes room for others

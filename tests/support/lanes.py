@@ -22,7 +22,9 @@ from dstore.model.tables import Door, TableDefinition, TableId
 from dstore.replication.pace import Pace
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange, RowsTaken
-from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
+from dstore.service.cluster.feed_room import FeedRoom
+from dstore.service.cluster.index_lane import Lane, feeding_write
+from dstore.service.cluster.lane_parts import LaneParts
 from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
 from dstore.service.expiring.effort import Effort
 from dstore.storage import memos, range_log
@@ -90,6 +92,8 @@ class World:
     random: Random = field(default_factory=lambda: Random(1))
     fails: float = 0.0
     has_space: bool = True
+    index: TableDefinition = INDEX
+    room: FeedRoom = field(default_factory=lambda: FeedRoom(SystemClock()))
     lost: list[str] = field(default_factory=list)
     messages: list[FeedRange] = field(default_factory=list)
     counts: IndexMetrics = field(default_factory=IndexMetrics)
@@ -112,10 +116,11 @@ class World:
             end_seq=lambda _: self.base._writer.end.seq,
             effort=Effort(SystemClock(), self._requests),
             has_space=lambda: self.has_space,
+            room=self.room,
             on_lost=lambda range_id, _: self.lost.append(range_id),
             counts=self.counts,
         )
-        return Lane(self.base.path.stem, BASE, INDEX, parts=parts, recent=self.recent)
+        return Lane(self.base.path.stem, BASE, self.index, parts=parts, recent=self.recent)
 
     def _requests(self) -> int:
         self.requests += self.is_asked
@@ -142,7 +147,7 @@ class World:
                     node=NODE,
                     uri="",
                     high_hash=high,
-                    table_id=INDEX.table_id,
+                    table_id=self.index.table_id,
                     range_id=file.path.stem,
                     epoch=1,
                     replicas=(),
@@ -152,7 +157,7 @@ class World:
             for (low, high), file in sorted(self.ranges.items())
         )
         return TableView(
-            definition=INDEX, status=self.status, mod_revision=Revision(1), ranges=placed
+            definition=self.index, status=self.status, mod_revision=Revision(1), ranges=placed
         )
 
     async def take(self, request: FeedRange) -> RowsTaken:

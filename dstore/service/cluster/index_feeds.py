@@ -23,7 +23,9 @@ from dstore.replication.index_calls import FILL_INDEX, FillIndex, IndexFill
 from dstore.replication.peers.calls import Answered
 from dstore.replication.surroundings import pause_ms
 from dstore.service.calls.feed_calls import FEED_RANGE, FeedRange, RowsTaken
-from dstore.service.cluster.index_lane import Lane, LaneParts, feeding_write
+from dstore.service.cluster.feed_room import FeedRoom
+from dstore.service.cluster.index_lane import Lane, feeding_write
+from dstore.service.cluster.lane_parts import LaneParts
 from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
 from dstore.service.expiring.effort import Effort
 from dstore.storage import memos
@@ -95,6 +97,7 @@ class IndexFeeds:
             # What lanes bring is no request of a client's, though it is counted as one.
             effort=Effort(around.clock, lambda: heat.noted - self._fed_rows),
             has_space=lambda: disk.has_space,
+            room=FeedRoom(around.clock),
             on_lost=self._lost,
             counts=counts,
         )

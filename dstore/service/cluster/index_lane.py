@@ -15,8 +15,6 @@ Invariants kept here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +53,7 @@ from dstore.model.status import ResourceStatus
 from dstore.replication.surroundings import pause_ms
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange
+from dstore.service.cluster.feed_room import held_bytes
 from dstore.service.cluster.recent_records import is_short
 from dstore.storage import log_reading, memos
 from dstore.storage.feeding import MemoChange, Rows
@@ -63,48 +62,21 @@ from dstore.storage.writes import Write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
-    from dstore.base.metrics import IndexMetrics
     from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
-    from dstore.replication.surroundings import Surroundings
-    from dstore.service.calls.feed_calls import RowsTaken
+    from dstore.service.cluster.feed_room import Part
+    from dstore.service.cluster.lane_parts import LaneParts
     from dstore.service.cluster.recent_records import RecentRecords
-    from dstore.service.expiring.effort import Effort
     from dstore.storage.entries import Entry
     from dstore.storage.feeding import FedRow, Feeding
     from dstore.storage.log_reading import EntryPage, Window
     from dstore.storage.writes import Outcome
-    from dstore.topology.view import TableView, TopologyView
+    from dstore.topology.view import TableView
 
 _log: Final = get_logger(__name__)
 _FILLED: Final = frozenset({ResourceStatus.UPDATING, ResourceStatus.ACTIVE})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneParts:
-    """What the lanes of a node share.
-
-    Attributes:
-        around: what replicas share: files, peers, the pace of copies.
-        view: the newest one.
-        take: has a range of this node take rows, as `FeedRange` does.
-        end_seq: up to where the log of a range that is served here is committed and durable.
-            Raises: NotMine.
-        effort: tells whether clients ask the node for anything.
-        has_space: whether the disk has room.
-        on_lost: told of a range, by its id, and an index that has lost its place in its log.
-        counts: of what was fed.
-    """
-
-    around: Surroundings
-    view: Callable[[], TopologyView]
-    take: Callable[[FeedRange], Awaitable[RowsTaken]]
-    end_seq: Callable[[str], int]
-    effort: Effort
-    has_space: Callable[[], bool]
-    on_lost: Callable[[str, TableDefinition], None]
-    counts: IndexMetrics
 
 
 class Lane:
@@ -145,6 +117,7 @@ class Lane:
         self._unnoted = 0  # records and entries
         self._scanned, self._scanned_items = b"", 0
         self._rested_ns = 0  # from when on entries may be looked at
+        self._part: Part | None = None  # of the room, while it has read something
         self._is_ahead = False  # the index is, of what the range has by now
         self.fed_seq = 0
         self.reader: Reader | None = None  # as it is noted in the range
@@ -239,10 +212,14 @@ class Lane:
         while True:
             await self._lose_if_late()  # one that gets on too slowly as well
             self._news.clear()
-            is_level = await self._feed_window(None)
+            is_level = self._is_level
+            if not is_level:
+                async with self._room() as self._part:
+                    is_level = await self._feed_window(None)
             is_to_fill = is_level and self._is_to_fill()
             if is_to_fill and self._now_ns() >= self._rested_ns:
-                await self._fill()
+                async with self._room() as self._part:
+                    await self._fill()
                 continue
             await self._note_if_due()
             if not is_level:
@@ -251,6 +228,13 @@ class Lane:
                 self._behind_ns = None
                 await self._wait()
             await pause_ms(INDEX_GATHERED_MS)  # so that a window has many writes
+
+    @property
+    def _is_level(self) -> bool:
+        return self.fed_seq >= self._parts.end_seq(self.range_id)
+
+    def _room(self) -> AbstractAsyncContextManager[Part]:
+        return self._parts.room.part(self.index.table_id, meanwhile=self._lose_if_late)
 
     async def _wait(self) -> None:
         """Wait for news, and if something is to be noted, until then."""
@@ -274,6 +258,8 @@ class Lane:
         window, rows = await self._window(end_seq)
         if not window.is_whole:
             await self._miss()
+        if last_seq is None and self._part is not None:  # else the page is held as well
+            self._part.shrink(held_bytes(window.records, rows))
         await self._send(rows, (window.epoch, window.reached_seq))
         self.fed_seq = window.reached_seq
         self._recent.fed(self.index.table_id, self.fed_seq)
@@ -348,6 +334,8 @@ class Lane:
                 await pause_ms(INDEX_BACKOFF_MS_MIN)  # it is committed, and not durable yet
         began_ns = self._now_ns()
         await self._send(rows, page.position)
+        if self._part is not None:
+            self._part.shrink(0)  # what follows takes its time
         if self._parts.effort.is_serving:
             now_ns = self._now_ns()
             self._rested_ns = now_ns + took_ns + now_ns - began_ns
@@ -381,7 +369,8 @@ class Lane:
     async def _send(self, rows: Sequence[FedRow], last: tuple[int, int]) -> None:
         """Return when all rows are durable in the index.
 
-        Raises: Unavailable: the index is not shown any more, or it has lost its place.
+        Raises: Unavailable: the index is not shown any more, or it has lost its place; or others
+            wait for the room that these rows take: they are read again.
         """
         left, wait_ms = rows, INDEX_BACKOFF_MS_MIN
         while left:
@@ -397,6 +386,8 @@ class Lane:
                 self._parts.counts.repeated += 1
                 left.sort(key=lambda row: row.position)
                 await self._lose_if_late()
+                if self._part is not None and self._part.is_due_back:
+                    raise _not_now("What was read makes room for other indexes and ranges.")
                 await pause_ms(wait_ms)
                 wait_ms = min(2 * wait_ms, INDEX_BACKOFF_MS_MAX)
         self._parts.counts.rows += len(rows)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,16 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from dstore.base.clock import NS_PER_S
+from dstore.base.clock import NS_PER_S, SystemClock
 from dstore.base.expiry_limits import EXPIRY_BUSY_MS
-from dstore.base.feed_limits import INDEX_LOOP_ROWS
+from dstore.base.feed_limits import INDEX_LOOP_ROWS, INDEX_PART_BYTES
 from dstore.model.errors import NotMine
 from dstore.model.status import ResourceStatus
+from dstore.model.tables import TableId
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange, RowsTaken
-from dstore.service.cluster import index_lane
+from dstore.service.cluster import feed_room, index_lane
+from dstore.service.cluster.feed_room import FeedRoom
 from dstore.service.cluster.index_lane import Lane, feeding_write
 from dstore.storage import log_reading, memos
 from dstore.storage.feeding import MemoChange
@@ -270,6 +273,35 @@ async def test_a_child_of_a_split_names_itself_before_it_tells_anything(tmp_path
                         lane.heard()
                         await asyncio.sleep(0.005)
         assert (noted[0].range_id, noted[0].formers) == (world.base.path.stem, ("parent",))
+
+
+async def test_indexes_that_are_away_leave_room_for_others(tmp_path: Path) -> None:
+    """Two that nobody can be told of hold all the room: they give way, and nothing is lost."""
+    with (
+        patch.object(feed_room, "INDEX_HELD_S", 0.01),
+        patch.multiple(index_lane, INDEX_BACKOFF_MS_MAX=4, INDEX_BACKOFF_MS_MIN=1),
+    ):
+        room = FeedRoom(SystemClock(), size_bytes=2 * INDEX_PART_BYTES)
+        async with AsyncExitStack() as stack:
+            worlds, lanes = [], []
+            for number, fails in enumerate((1.0, 1.0, 0.0)):
+                directory = tmp_path / str(number)
+                directory.mkdir()
+                index = replace(INDEX, table_id=TableId(f"{number}" * 8 + INDEX.table_id[8:]))
+                made = a_world(directory, room=room, index=index, fails=fails)
+                world = await stack.enter_async_context(made)
+                await world.change(40)
+                lanes.append(await stack.enter_async_context(running(world.lane())))
+                worlds.append(world)
+            await worlds[2].settled(lanes[2])
+            for world, lane in zip(worlds, lanes, strict=True):
+                await world.change(10)
+                lane.heard()
+                world.fails = 0.0
+            for world, lane in zip(worlds, lanes, strict=True):
+                await world.settled(lane)
+                assert await world.rows() == await world.expected()
+        assert room.held_bytes == 0
 
 
 async def test_rows_are_not_made_on_the_event_loop(tmp_path: Path) -> None:
