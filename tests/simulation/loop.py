@@ -18,6 +18,7 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -140,6 +141,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self._steps_at_jump = 0
         self.failures: list[str] = []
+        self._free_at_s: WeakKeyDictionary[Executor, float] = WeakKeyDictionary()
         self.has_deaths = False
         self.ends_at_s = float("inf")
         self.set_task_factory(self._new_task)
@@ -336,11 +338,17 @@ class SimLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override] # a future, as the base's, but typed by use
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """Do a thread's work here, at once, when the virtual time that it takes is over."""
+        """Do a thread's work here, at once, when the virtual time that it takes is over.
+
+        A pool of a single thread does one piece after the other, those that nobody waits for too.
+        """
         future = self.create_future()
         owner = OWNER.get()
-        after_s = 0.0 if owner is None else owner.work_s()
-        self.call_later(after_s, _work, executor, func, args, future)
+        at_s, after_s = self.time(), 0.0 if owner is None else owner.work_s()
+        if executor is not None and getattr(executor, "_max_workers", 0) == 1:
+            at_s = max(at_s, self._free_at_s.get(executor, 0.0))
+            self._free_at_s[executor] = at_s + after_s
+        self.call_at(at_s + after_s, _work, executor, func, args, future)
         return future
 
     def _process_events(self, event_list: Any) -> None:
