@@ -73,7 +73,7 @@ class Batch:
         self._names = names
         self._entropy = entropy
         self._nonce: bytes | None = None  # of a batch that may leave its records out of the log
-        self._time_us = 0
+        self._time_us = self._begun_seq = 0
         self.end = range_log.LogEnd(0, 0, b"", 0)
         self.written: dict[bytes, Entry | None] = {}
         # What is behind it in the log is not trimmed; None: nobody wants to read any of it.
@@ -97,7 +97,7 @@ class Batch:
             self._read_readers()
         is_left_out = may_leave_out and self.wanted_after_seq is None
         self._nonce = self._entropy.token(_NONCE_BYTES) if is_left_out else None
-        self.end, self._time_us = end, time_us
+        self.end, self._time_us, self._begun_seq = end, time_us, end.seq
         self.written.clear()
         self._names.begin()
 
@@ -238,6 +238,10 @@ class Batch:
         """Take what another range's log makes. Raises: Large: only if on the loop."""
         if on_loop and not feeding.is_short(what):
             raise Large
+        if self._nonce is not None and on_loop:  # memos are records, and those have no gap
+            if self.end.seq != self._begun_seq:
+                raise Large
+            self._nonce = None
         self._feeds_on_loop = on_loop
         feeding.take(self._connection, what, self)
         return Applied(existed=True, version=None)

@@ -27,6 +27,7 @@ from dstore.storage.memos import Fed, Reader
 from dstore.storage.replica_copy import CopyPlace
 from dstore.storage.sowing import SeedPlace
 from dstore.storage.writes import Delete, Write
+from tests.support.replications import OnlyReplica
 from tests.support.stores import put, rid, store, two_files, write
 
 if TYPE_CHECKING:
@@ -293,6 +294,28 @@ async def test_what_is_short_is_taken_on_the_event_loop(tmp_path: Path) -> None:
         assert await value_of(file, "large") == "small"
         assert {await value_of(file, f"k{n}") for n in range(INDEX_LOOP_ROWS + 1)} == {"10"}
         assert await file.look(partial(memos.fed, range_id="base")) == Fed(epoch=1, seq=11)
+
+
+async def test_a_feeding_on_the_event_loop_leaves_no_gap_in_what_is_shipped(tmp_path: Path) -> None:
+    """Cursors are records: what is shipped with them follows the log's end, nothing left out."""
+
+    class Shipping(OnlyReplica):
+        def ship(self, prepared: Any) -> Any:
+            seqs = [record.seq for record in prepared.records]
+            if seqs:
+                assert seqs == [*range(prepared.before.seq + 1, prepared.end.seq + 1)]
+            return super().ship(prepared)
+
+    async with store(tmp_path, replication=Shipping()) as stored:
+        file = await stored.open(await stored.new_range())
+        for seq in range(1, 6):
+            await file.submit(rows("base", seq, a_row(seq, "a", str(seq)), a_row(seq, "b", "b")))
+        beside = file.submit(put("c", {"v": {"S": "c"}}))
+        told = file.submit(rows("base", 6, a_row(6, "a", "6")))
+        await beside
+        await told
+        await register(file, "v")
+        assert [await value_of(file, name) for name in "abc"] == ["6", "b", "c"]
 
 
 async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
