@@ -153,7 +153,7 @@ MUTANTS: Final = (
         scenario=PLAIN,
         seed=1,
     ),
-    Mutant(name="drops_syncs", patches=_drops_syncs, scenario=PLAIN, seed=2),
+    Mutant(name="drops_syncs", patches=_drops_syncs, scenario=PLAIN, seed=0),
     Mutant(
         name="shows_what_is_not_durable",
         patches=_shows_what_is_not_durable,

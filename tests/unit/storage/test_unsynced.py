@@ -100,18 +100,23 @@ async def test_nothing_is_told_before_the_sync(tmp_path: Path) -> None:
         assert names.taken == sorted([rid("a"), rid("b")])
 
 
+def a_feeding(name: str, *, seq: int) -> Write:
+    """Make a write of what another range's record tells of a row."""
+    rows = Rows("base", (), 1, seq, (FedRow(1, seq, rid(name), range_log.image_of(ITEM)),))
+    return Write(rid_id=b"", entry_hash=0, apply=lambda _: Put(ITEM), feeding=rows)
+
+
 async def test_nothing_that_was_fed_is_told_before_the_sync(tmp_path: Path) -> None:
     """I7: a row of an index is an entry as any, though it is not the write's own."""
     disk = Disk()
     async with store(tmp_path, fdatasync=disk.fdatasync) as it:
         file = await opened(it)
+        await file.submit(a_feeding("a", seq=4))  # which has the log's pages in memory
         disk.may_sync.clear()
         disk.syncing.clear()
-        rows = Rows("base", (), 1, 5, (FedRow(1, 5, rid("a"), range_log.image_of(ITEM)),))
-        told = Write(rid_id=b"", entry_hash=0, apply=lambda _: Put(ITEM), feeding=rows)
-        written = file.submit(told)
+        written = file.submit(a_feeding("b", seq=5))
         await asyncio.to_thread(disk.syncing.wait, 10)
-        read = asyncio.ensure_future(file.read(rid("a")))  # noqa: TID251 - awaited below
+        read = asyncio.ensure_future(file.read(rid("b")))  # noqa: TID251 - awaited below
         assert [await is_waiting(one) for one in (written, read)] == [True] * 2
         disk.may_sync.set()
         await written

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dstore.service.control import tables as control_tables
+from dstore.service.proxy import remote_registrar
 from dstore.service.proxy.proxy import Proxy
 from tests.support.proxies import proxy_cluster
 from tests.unit.api.dynamodb.item_tables import make_item_tables
@@ -33,8 +35,13 @@ from tests.unit.api.dynamodb.test_item_batches import (  # noqa: F401 - collecte
 
 
 @pytest.fixture(name="node", params=["peers", "near"])
-async def node_fixture(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
+async def node_fixture(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Proxy]:
     """A proxy with the tables, over nodes that it calls, or that are in its process."""
+    # Nobody here fills a global index, and who makes a table with one need not wait for that.
+    monkeypatch.setattr(control_tables, "SETTLED_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(remote_registrar, "PROXY_TABLE_TIMEOUT_S", 0.1)
     async with proxy_cluster(tmp_path, ranges_per_table=2, near=request.param == "near") as cluster:
         await make_item_tables(cluster.proxy)
         yield cluster.proxy
