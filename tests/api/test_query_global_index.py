@@ -54,12 +54,17 @@ def _sorts(answer: dict[str, Any]) -> list[str]:
     return [item["c"]["S"] for item in answer["Items"]]
 
 
+def _of_equals(sorts: list[str]) -> list[str]:
+    """Leave open which of two items with one sort key of the index comes first: nobody says."""
+    return ["0 or 2" if sort in {"0", "2"} else sort for sort in sorts]
+
+
 @pytest.mark.parametrize("is_forward", [True, False])
 def test_the_order(tables: Tables, partition: Any, *, is_forward: bool) -> None:
-    """By the index's sort key as a number; equal ones by the table's key; sparse."""
+    """By the index's sort key as a number; sparse."""
     order = ["1", "3", "5", "0", "2", "4"]
     answer = _query(tables, partition, 6, ScanIndexForward=is_forward)
-    assert _sorts(answer) == (order if is_forward else order[::-1])
+    assert _of_equals(_sorts(answer)) == _of_equals(order if is_forward else order[::-1])
     first = answer["Items"][0 if is_forward else -1]
     assert first == {
         "p": partition,
@@ -94,7 +99,7 @@ def test_conditions(
         KeyConditionExpression=f"x = :x and {condition}",
         ExpressionAttributeValues=given,
     )
-    assert _sorts(answer) == order
+    assert _of_equals(_sorts(answer)) == _of_equals(order)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 4])
