@@ -88,7 +88,10 @@ async def test_whatever_befalls_it_is_right_in_the_end(tmp_path: Path, *, seed: 
 
 async def test_what_was_committed_just_now_is_not_read_again(tmp_path: Path) -> None:
     """A lane that keeps up is told from memory; what it missed there it reads, and misses none."""
-    with patch.object(index_lane, "INDEX_LOOP_RECORDS", INDEX_LOOP_ROWS):
+    with (
+        patch.object(index_lane, "INDEX_LOOP_RECORDS", INDEX_LOOP_ROWS),
+        patch.object(index_lane, "INDEX_NOTED_S", 3_600.0),  # a note opens the file too
+    ):
         await _told_from_memory(tmp_path)
 
 
