@@ -381,10 +381,12 @@ async def test_two_controls_that_both_believe_they_lead(place: Place) -> None:
         believing = cluster.leader.tasks.spawn(
             deposed.run(cluster.leader.control.leader.term()), name="deposed", critical=True
         )
-        cluster.telling[1].is_dead = True
+        for telling in cluster.telling.nodes.values():
+            telling.is_dead = True  # the leader asks in vain until the other is about to swap
         cluster.telling[3].says = told(9)
         await cluster.nodes[0].die()
         await late.swapping.wait()
+        cluster.telling[2].is_dead = cluster.telling[3].is_dead = False
         after = await cluster.until(lambda value: value.epoch == 2)
         late.go_on.set()
         await cluster.rest()
