@@ -338,7 +338,7 @@ def _median(rounds: Sequence[Cost], field: str) -> float:
 def _machine() -> str:
     """Say how fast and how busy this machine is at the moment."""
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-    return f"{machine.hashing()}, load average {load}"
+    return f"{machine.interpreter()}, {machine.hashing()}, load average {load}"
 
 
 if __name__ == "__main__":

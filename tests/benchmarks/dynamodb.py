@@ -39,7 +39,10 @@ Runs = dict[tuple[str, str], list[Figure]]
 def main() -> None:
     """Start the servers, load them, measure, print."""
     options = _options()
-    print(f"at the start: {machine.hashing()}; {machine.syncing()}", flush=True)
+    print(
+        f"{machine.interpreter()}; at the start: {machine.hashing()}; {machine.syncing()}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(prefix="dstore-bench-") as name, ExitStack() as stack:
         directory = Path(name)
         endpoints = [stack.enter_context(_started(name, directory)) for name in options.servers]

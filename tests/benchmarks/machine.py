@@ -1,10 +1,12 @@
-"""What the machine itself does at the moment, to read a figure by."""
+"""What the machine and its interpreter are, and do at the moment, to read a figure by."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +22,11 @@ _PAGES: Final = 16_000
 _PIECE_PAGES: Final = 64
 _US: Final = 1e6
 _MS: Final = 1e3
+
+
+def interpreter() -> str:
+    """Say which Python runs this and the servers beside it."""
+    return f"Python {platform.python_version()} of {sys.base_prefix}"
 
 
 def hashing() -> str:
