@@ -22,8 +22,9 @@ indexes, projections, item sizes), "Multi-attribute keys" (the order of the attr
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dstore.base.limits import KEY_BYTES_MIN, KIB, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
 from dstore.model import numbers
@@ -42,13 +43,34 @@ from dstore.model.table_settings import KeyAttribute, ProjectionType
 from dstore.model.values import item_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dstore.model.table_settings import Index
     from dstore.model.tables import TableDefinition
     from dstore.model.values import Attribute, Item
 
 _NUMBER: Final = KeyKind.NUMBER
+
+
+class IndexSize(NamedTuple):
+    """How many entries a local index has, and the bytes that their rows take."""
+
+    entries: int = 0
+    size_bytes: int = 0
+
+
+IndexSizes = Mapping[str, IndexSize]
+"""Of a table's local indexes, by name; one that is not there is not known to have any entries."""
+
+
+def added(parts: Iterable[IndexSizes]) -> dict[str, IndexSize]:
+    """Add up what the local indexes have in several ranges of a table."""
+    sums: dict[str, IndexSize] = {}
+    for part in parts:
+        for name, size in part.items():
+            was = sums.get(name, IndexSize())
+            sums[name] = IndexSize(was.entries + size.entries, was.size_bytes + size.size_bytes)
+    return sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from dstore.model.keys import hash_bounds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dstore.model.index_rows import IndexSizes
     from dstore.model.tables import TableDefinition
 
 
@@ -38,6 +39,14 @@ class RangeRef:
     node: str | None = None
     others: tuple[str, ...] = field(default=(), compare=False)
     table: TableDefinition | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeCount:
+    """How much is in a range: its entries, and what its table's local indexes have of them."""
+
+    entries: int
+    indexes: IndexSizes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.model.index_rows import IndexSizes
     from dstore.model.table_settings import TableSettings
     from dstore.service.access import Principal
     from dstore.service.directory import KnownIndex
@@ -126,6 +127,10 @@ class Catalog:
     def size_bytes(self, table: Table) -> int:
         """Measure the databases of a table: their pages, or two look-ups in a folder each."""
         return self._holdings.counts.size_bytes(table.ranges.refs)
+
+    def index_sizes(self, table: Table) -> IndexSizes:
+        """Count what a table's local indexes have, as exactly as its entries."""
+        return self._holdings.counts.index_sizes(table.ranges.refs)
 
     def copies(self, table: Table) -> int:
         """Say how many replicas a table has: alone a node has one of everything."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dstore.model.errors import NotMine
+    from dstore.model.index_rows import IndexSizes
     from dstore.model.ranges import Table
     from dstore.model.tables import IdType, TableDefinition
     from dstore.service.access import Principal
@@ -123,6 +124,9 @@ class Directory(Protocol):
 
     def size_bytes(self, table: Table) -> int:
         """Measure a table's databases, as last known."""
+
+    def index_sizes(self, table: Table) -> IndexSizes:
+        """Tell what a table's local indexes have, as last known; its databases have their rows."""
 
     def copies(self, table: Table) -> int:
         """Say how many replicas a table's ranges are to have: the fewest that one of them is."""

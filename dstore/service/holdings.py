@@ -29,7 +29,7 @@ from dstore.model.errors import (
     Unknown,
 )
 from dstore.model.index_rows import local_shapes
-from dstore.model.ranges import RangeMap, Table
+from dstore.model.ranges import RangeCount, RangeMap, Table
 from dstore.service.changes import Changes
 from dstore.service.held_seeds import HeldSeeds, Shared
 from dstore.service.held_tenant import Tenant
@@ -270,7 +270,7 @@ class Holdings:
         if not counts:
             return
         try:
-            await self._database.run(lambda db: table_records.set_quantities(db, counts))
+            await self._database.run(lambda db: table_records.set_counts(db, counts))
         except BaseException:
             self.counts.tell_again(counts)
             raise
@@ -468,7 +468,7 @@ class Holdings:
         self.seeds.note(held)
         if self._replicas is None and held.is_shown:
             self._epochs[held.range_id] = held.epoch
-        self.counts.count_in(held.range_id, held.quantity)
+        self.counts.count_in(held.range_id, RangeCount(held.quantity, held.indexes))
 
     def _drop(self, refs: Sequence[RangeRef]) -> None:
         for ref in refs:

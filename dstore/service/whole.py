@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dstore.base.clock import Clock
     from dstore.base.entropy import Entropy
+    from dstore.model.index_rows import IndexSizes
     from dstore.model.ranges import Table
     from dstore.replication.peers.port import Peer
     from dstore.service.access import Principal
@@ -76,6 +77,10 @@ class WholeDirectory(ViewDirectory):
     def size_bytes(self, table: Table) -> int:
         """Measure the databases of a table: their pages, or two look-ups in a folder each."""
         return self._counts.size_bytes(table.ranges.refs)
+
+    def index_sizes(self, table: Table) -> IndexSizes:
+        """Count what a table's local indexes have, as exactly as its entries."""
+        return self._counts.index_sizes(table.ranges.refs)
 
 
 class WholeRegistrar(RemoteRegistrar):

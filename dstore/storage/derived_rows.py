@@ -133,6 +133,7 @@ def wipe_some(connection: apsw.Connection, *, rows: int) -> bool:
     if connection.changes():
         return True
     connection.execute("DELETE FROM collection")
+    connection.execute("UPDATE derivation SET ENTRIES = 0, SIZE_BYTES = 0")
     return False
 
 

@@ -2,7 +2,8 @@
 
 A row is the index's ordered key (`model.index_rows.local_key`) and the key of the entry, which lies
 in the same file; nothing is projected into it: what an index holds of an item is a matter of
-reading. What the items of a partition key count towards AWS's bound is kept beside them.
+reading. What the items of a partition key count towards AWS's bound is kept beside them, and how
+much there is of each index, as its rows take it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dstore.base.index_limits import (
 )
 from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused
-from dstore.model.index_rows import IndexShape, local_key
+from dstore.model.index_rows import IndexShape, IndexSize, local_key
 from dstore.model.keys import KeyKind, decode_key, decode_partition
 from dstore.model.values import attribute_bytes, from_row, item_bytes
 from dstore.storage.entries import scan_entries
@@ -46,7 +47,15 @@ _GROW: Final = (
 )
 _FORGET: Final = "DELETE FROM collection WHERE PREFIX = ? AND SIZE_BYTES <= 0"
 _SIZE: Final = "SELECT SIZE_BYTES FROM collection WHERE PREFIX = ?"
-_DEFINE: Final = "INSERT INTO derivation (ID, KIND, DEFINITION) VALUES (?, ?, ?)"
+_DEFINE: Final = (
+    "INSERT INTO derivation (ID, KIND, DEFINITION, ENTRIES, SIZE_BYTES) "
+    "SELECT ?1, ?2, ?3, COUNT(*), IFNULL(SUM(LENGTH(KEY) + LENGTH(RID_ID)), 0) "
+    "FROM derived WHERE DERIVATION = ?1"
+)
+_COUNT: Final = (
+    "UPDATE derivation SET ENTRIES = ENTRIES + ?2, SIZE_BYTES = SIZE_BYTES + ?3 WHERE ID = ?1"
+)
+_SIZES: Final = "SELECT DEFINITION, ENTRIES, SIZE_BYTES FROM derivation WHERE KIND = ?"
 _ARE_THERE: Final = "SELECT 1 FROM derivation WHERE KIND = ? LIMIT 1"
 _NEXT: Final = b"\x00"
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -109,12 +118,10 @@ class LocalIndexes:
         if before is not None:
             more -= self._bytes(rid_id, before.item, old)
         size = self._grow(connection, rid_id[:prefix_bytes], more, is_bounded=is_bounded)
-        for number, key in old.items():
-            if new.get(number) != key:
-                connection.execute(_DELETE, (number, key))
-        for number, key in new.items():
-            if old.get(number) != key:
-                connection.execute(_PUT, (number, key, rid_id))
+        for number in old.keys() | new.keys():
+            was, now = old.get(number), new.get(number)
+            if was != now:
+                _change_row(connection, number, rid_id, was=was, now=now)
         return size
 
     def _keys_before(self, entry: Entry, rid_id: bytes, prefix_bytes: int) -> dict[int, bytes]:
@@ -168,6 +175,15 @@ class LocalIndexes:
         return size
 
 
+def sizes(connection: apsw.Connection) -> dict[str, IndexSize]:
+    """Tell how much each index has that the file keeps, by name; some microseconds."""
+    rows: list[tuple[Any, ...]] = connection.execute(_SIZES, (KIND,)).fetchall()
+    return {
+        _decode(definition).name: IndexSize(entries, size_bytes)
+        for definition, entries, size_bytes in rows
+    }
+
+
 def collection_bytes(connection: apsw.Connection, prefix: bytes) -> int:
     """Read what the entries of a partition key count; 0 if there are none, or nobody counts."""
     rows: list[tuple[Any, ...]] = connection.execute(_SIZE, (prefix,)).fetchall()
@@ -195,6 +211,21 @@ def bring_up(connection: apsw.Connection, shapes: Sequence[IndexShape]) -> None:
     with connection:
         for number, shape in numbered:
             connection.execute(_DEFINE, (number, KIND, _encode(shape).decode()))
+
+
+def _change_row(
+    connection: apsw.Connection, number: int, rid_id: bytes, *, was: bytes | None, now: bytes | None
+) -> None:
+    """Let an entry have another row in an index, or one more, or none any more; and count it."""
+    entries = size_bytes = 0
+    if was is not None:
+        connection.execute(_DELETE, (number, was))
+        entries, size_bytes = -1, -len(was) - len(rid_id)
+    if now is not None:
+        connection.execute(_PUT, (number, now, rid_id))
+        entries, size_bytes = entries + 1, size_bytes + len(now) + len(rid_id)
+    if entries or size_bytes:
+        connection.execute(_COUNT, (number, entries, size_bytes))
 
 
 def _build_some(

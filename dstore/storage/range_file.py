@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
-from dstore.base.limits import PAGE_BYTES
 from dstore.base.logging import get_logger
 from dstore.model.errors import Unknown
-from dstore.storage import entries, local_indexes
+from dstore.storage import entries, local_indexes, weighing
 from dstore.storage.entries import Entry
 from dstore.storage.failures import gone, is_io_failure, stored_error, translated
 from dstore.storage.folding import fold_most
@@ -36,7 +35,7 @@ from dstore.storage.writes import rid_ids_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dstore.model.index_rows import IndexShape
+    from dstore.model.index_rows import IndexShape, IndexSizes
     from dstore.storage.derived_rows import DerivedRows
     from dstore.storage.range_scan import Collector
     from dstore.storage.replication_port import Replication
@@ -67,6 +66,7 @@ class RangeFile:
             opened.enter_context(closing(connection))
             upgrade(connection, Schema.RANGE)
             local_indexes.bring_up(connection, indexes)
+            self._index_sizes: IndexSizes = local_indexes.sizes(connection)
             self._writer = RangeWriter(
                 connection,
                 clock=around.clock,
@@ -135,11 +135,13 @@ class RangeFile:
     @property
     def size_bytes(self) -> int:
         """The size of the database, entries and log of changes, as of the last commit."""
-        try:
-            rows: list[tuple[Any, ...]] = self._resident.execute("PRAGMA page_count").fetchall()
-        except (NotResident, apsw.Error):  # as the file stood before the log; the log is the newer
-            return self.path.stat().st_size
-        return int(rows[0][0]) * PAGE_BYTES
+        return weighing.size_bytes(self._resident, self.path)
+
+    @property
+    def index_sizes(self) -> IndexSizes:
+        """How much is in each local index, as of the last commit."""
+        self._index_sizes = weighing.index_sizes(self._resident, was=self._index_sizes)
+        return self._index_sizes
 
     # ------------------------------------------------------------------------------- reading
 

@@ -14,6 +14,7 @@ from dstore.base.limits import FILE_IDLE_S, RETRY_AFTER_MS, WAL_BYTES_SUM_MAX
 from dstore.base.logging import get_logger
 from dstore.base.tasks import Tasks
 from dstore.model.errors import DStoreError, Unavailable, UnavailableKind, Unknown
+from dstore.model.ranges import RangeCount
 from dstore.storage import examination, rewriting
 from dstore.storage.failures import gone, translated
 from dstore.storage.node_keys import sync_directory
@@ -66,8 +67,8 @@ class RangeFiles:
         self._moving: dict[str, Task[Exception | None]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._is_tidying = False
-        self._counts: dict[str, int] = {}
-        self._counts_taken: dict[str, int] = {}
+        self._counts: dict[str, RangeCount] = {}
+        self._counts_taken: dict[str, RangeCount] = {}
         self.indexes_of: Callable[[str], Sequence[IndexShape]] = _no_indexes
         """Tells of a range, by its id, the local indexes of its table; asked at each opening."""
 
@@ -86,10 +87,10 @@ class RangeFiles:
             self._used_at_ns[range_id] = self._now_ns()
         return file
 
-    def quantity(self, range_id: str) -> int | None:
-        """Count a range's entries, if its file is or was open in this process."""
+    def count(self, range_id: str) -> RangeCount | None:
+        """Count what is in a range, if its file is or was open in this process; a few µs."""
         file = self._open.get(range_id)
-        return self._counts.get(range_id) if file is None else file.quantity
+        return self._counts.get(range_id) if file is None else _count_of(file)
 
     def size_bytes(self, range_id: str) -> int:
         """Measure a range's database: its pages if it is open, its files if not; 0 if deleted."""
@@ -102,9 +103,9 @@ class RangeFiles:
                 size += found.stat().st_size
         return size
 
-    def take_changed_quantities(self) -> dict[str, int]:
+    def take_changed_counts(self) -> dict[str, RangeCount]:
         """Return the counts that changed since they were last taken, by range id."""
-        self._counts.update((range_id, file.quantity) for range_id, file in self._open.items())
+        self._counts.update((range_id, _count_of(file)) for range_id, file in self._open.items())
         taken = self._counts_taken
         changed = {
             range_id: count
@@ -293,7 +294,7 @@ class RangeFiles:
         file = self._open.pop(range_id)
         self._used_at_ns.pop(range_id, None)
         await file.drain()
-        self._counts[range_id] = file.quantity
+        self._counts[range_id] = _count_of(file)
         await self._in_thread(self._close, range_id, file)
 
     async def _rewrite(
@@ -423,6 +424,10 @@ def _begin_range(connection: apsw.Connection, range_id: str, *, epoch: int) -> N
     """
     upgrade(connection, Schema.RANGE)
     connection.execute(_NEW_META, (range_id, epoch, beginning_of(range_id).digest))
+
+
+def _count_of(file: RangeFile) -> RangeCount:
+    return RangeCount(file.quantity, file.index_sizes)
 
 
 def _no_indexes(_range_id: str) -> Sequence[IndexShape]:

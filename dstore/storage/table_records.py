@@ -9,8 +9,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from dstore.model.errors import Corrupt
 from dstore.model.hashing import HASH_MAX
+from dstore.model.index_rows import IndexSize
 from dstore.model.ranges import RangeMap, RangeRef, Table
 from dstore.model.stored_definition import decode_definition, encode_definition
 from dstore.model.tables import TableId
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from dstore.model.index_rows import IndexSizes
+    from dstore.model.ranges import RangeCount
     from dstore.model.tables import TableDefinition
 
 NODE_FILE: Final = "node.db"
@@ -28,9 +33,12 @@ NODE_FILE: Final = "node.db"
 _RANGES = (
     "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
     "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER, SCRUBBED_AT_US, "
-    "PARENT, PARENT_EPOCH, CUT_AT, CUT_LOW, CUT_HIGH "
+    "INDEXES, PARENT, PARENT_EPOCH, CUT_AT, CUT_LOW, CUT_HIGH "
     "FROM range_of_table"
 )
+_NONE: Final = "{}"  # of the column INDEXES, as nearly every range has it
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+_decode: Final = msgspec.json.Decoder(dict[str, IndexSize]).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +54,10 @@ class Cut:
 class RangeRecord:
     """A range that this node holds of a table, and the wrapped key of its file.
 
-    The hash bounds are both inclusive. `quantity` is the number of entries as last noted.
-    `enrolment` is the UUID of the control plane whose share is part of what wraps `file_key`;
-    STANDALONE if there is none. `drawn_under` is the same at the time when the file's data key was
+    The hash bounds are both inclusive. `quantity` is the number of entries as last noted,
+    `indexes` what the table's local indexes have of them; a new range has none. `enrolment` is the
+    UUID of the control plane whose share is part of what wraps `file_key`; STANDALONE if there is
+    none. `drawn_under` is the same at the time when the file's data key was
     drawn: a key that was once wrapped without control's share stays what a stolen copy of that time
     can open, until the file is written anew (I4). `scrubbed_at_us` is the wall time of the last
     scrub, in microseconds since 1970; 0 if none is known.
@@ -65,6 +74,7 @@ class RangeRecord:
     hash_start: int = 0
     hash_end: int = HASH_MAX
     quantity: int = 0
+    indexes: IndexSizes = field(default_factory=dict)
     tenant_uuid: str
     table_version: int
     file_uuid: bytes
@@ -196,9 +206,12 @@ def set_file_key(connection: apsw.Connection, held: RangeRecord) -> None:
     )
 
 
-def set_quantities(connection: apsw.Connection, counts: Sequence[tuple[str, int]]) -> None:
-    """Bring the estimates of ranges' entries up to date; `counts` are (range id, entries)."""
-    connection.executemany("UPDATE range_of_table SET QUANTITY = ?2 WHERE RANGE_ID = ?1", counts)
+def set_counts(connection: apsw.Connection, counts: Sequence[tuple[str, RangeCount]]) -> None:
+    """Bring the estimates of what is in ranges up to date, by their ids."""
+    connection.executemany(
+        "UPDATE range_of_table SET QUANTITY = ?2, INDEXES = ?3 WHERE RANGE_ID = ?1",
+        [(name, each.entries, _encode(each.indexes).decode()) for name, each in counts],
+    )
 
 
 def note_scrubs(connection: apsw.Connection, times: Sequence[tuple[str, int]]) -> None:
@@ -234,8 +247,8 @@ def _cut_row(cut: Cut | None) -> tuple[int | None, str | None, str | None]:
 
 def _range(row: tuple[Any, ...]) -> RangeRecord:
     tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
-    file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us = row[9:15]
-    parent, parent_epoch, *cut = row[15:]
+    file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us, indexes = row[9:16]
+    parent, parent_epoch, *cut = row[16:]
     return RangeRecord(
         tenant=tenant,
         table=table,
@@ -244,6 +257,7 @@ def _range(row: tuple[Any, ...]) -> RangeRecord:
         hash_start=start,
         hash_end=end,
         quantity=quantity,
+        indexes=_decode(indexes) if indexes != _NONE else {},
         tenant_uuid=uuid,
         table_version=version,
         file_uuid=file_uuid,

@@ -1,14 +1,21 @@
-"""Where in a range's file the bytes are: read in pieces, told in a bounded number of buckets."""
+"""How large a range's file is, and where in it the bytes are: in pieces, in so many buckets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import apsw
+
+from dstore.base.limits import PAGE_BYTES
+from dstore.storage import local_indexes
+from dstore.storage.vault.residency import NotResident
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    import apsw
+    from dstore.model.index_rows import IndexSizes
 
 # Each cell has the key, and takes some 16 bytes besides; what a piece leaves of an entry is left.
 _PIECE: Final = (
@@ -16,6 +23,25 @@ _PIECE: Final = (
     "+ 16), COUNT(*) FROM (SELECT RID_ID, C_COL, HASH, C_DATA FROM v1 "
     "WHERE RID_ID > ? ORDER BY RID_ID, C_COL LIMIT ?) GROUP BY HASH ORDER BY HASH"
 )
+
+
+def size_bytes(resident: apsw.Connection, path: Path) -> int:
+    """Measure a file's database by a connection that reads nothing from the disk."""
+    try:
+        rows: list[tuple[Any, ...]] = resident.execute("PRAGMA page_count").fetchall()
+    except (NotResident, apsw.Error):  # as the file stood before the log; the log is the newer
+        return path.stat().st_size
+    return int(rows[0][0]) * PAGE_BYTES
+
+
+def index_sizes(resident: apsw.Connection, *, was: IndexSizes) -> IndexSizes:
+    """Measure a file's local indexes in the same way; `was`: as they were when last seen."""
+    if not was:
+        return was  # none are kept: which ones are is settled when a file is opened
+    try:
+        return local_indexes.sizes(resident)
+    except (NotResident, apsw.Error):
+        return was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,14 @@ class NodeRanges(_Value, frozen=True, kw_only=True, gc=False):
     ranges: Annotated[tuple[HeldRange, ...], Meta(min_length=1)]
 
 
+class HeldIndex(_Value, frozen=True, kw_only=True, gc=False):
+    """What a local index has in one range of its table; the bytes are those of its rows."""
+
+    name: str
+    entries: Count = 0
+    stored_bytes: Count = 0
+
+
 class HeldReport(_Value, frozen=True, kw_only=True, gc=False):
     """How one range of a table is on a node; quantities are estimates.
 
@@ -191,6 +199,7 @@ class HeldReport(_Value, frozen=True, kw_only=True, gc=False):
     stored_bytes: Count = 0
     requests_per_s: Count = 0
     scrubbed_at_us: Count = 0
+    local_indexes: tuple[HeldIndex, ...] = ()
 
 
 class NodeTableDetails(_Value, frozen=True, kw_only=True, gc=False):

@@ -208,14 +208,20 @@ def test_throughput_is_lowered_as_often_as_wanted(tables: Tables) -> None:
     assert found["ProvisionedThroughput"]["NumberOfDecreasesToday"] == 10
 
 
-def test_local_indexes_are_not_counted(tables: Tables) -> None:
-    """Who wants to know how many items are in one counts them by a Scan."""
+def test_local_indexes_are_counted_as_rows(tables: Tables) -> None:
+    """An index has the items that have its key; its size is that of their keys alone."""
     name = tables.new({"p": "S", "c": "S"}, **LOCALS)
     item = {"p": {"S": "a"}, "c": {"S": "b"}, "z": {"N": "1"}}
     tables.dynamodb.do("PutItem", {"TableName": name, "Item": item})
+    sparse = {"p": {"S": "a"}, "c": {"S": "without"}, "long": {"S": "x" * 10_000}}
+    tables.dynamodb.do("PutItem", {"TableName": name, "Item": sparse})
     table = tables.dynamodb.do("DescribeTable", {"TableName": name})["Table"]
-    told = [(each["ItemCount"], each["IndexSizeBytes"]) for each in table["LocalSecondaryIndexes"]]
-    assert told == [(0, 0)] * len(LOCALS["LocalSecondaryIndexes"])
+    assert table["ItemCount"] == 2
+    told = {each["IndexName"]: each for each in table["LocalSecondaryIndexes"]}
+    counts = {name: each["ItemCount"] for name, each in told.items()}
+    assert counts == {"all": 1, "keys": 0, "some": 0, "same": 2}
+    assert told["keys"]["IndexSizeBytes"] == 0
+    assert 0 < told["same"]["IndexSizeBytes"] < 200
     asked = {"TableName": name, "IndexName": "all", "Select": "COUNT"}
     assert tables.dynamodb.do("Scan", asked) == {"Count": 1, "ScannedCount": 1}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.index_limits import INDEX_ENTRY_OVERHEAD_BYTES
-from dstore.model.index_rows import IndexShape, entry_bytes, local_key
+from dstore.model.index_rows import IndexShape, IndexSize, added, entry_bytes, local_key
 from dstore.model.keys import (
     KeyKind,
     decode_key,
@@ -15,6 +15,7 @@ from dstore.model.keys import (
 )
 from dstore.model.table_settings import KeyAttribute
 from dstore.model.values import Item, item_bytes
+from dstore.storage import local_indexes
 from dstore.storage.entries import scan_entries
 from dstore.storage.range_scan import Span
 from dstore.storage.range_writer import Delete, Put, Write
@@ -107,5 +108,11 @@ def recomputed(connection: apsw.Connection, shapes: Sequence[IndexShape] = SHAPE
 
 
 def check_indexes(connection: apsw.Connection) -> None:
-    """See that a file's indexes are what its entries make of them."""
+    """See that a file's indexes are what its entries make of them, and counted as they are."""
     assert recomputed(connection) == kept(connection)
+    rows, _ = kept(connection)
+    found = {each.name: IndexSize() for each in SHAPES}
+    for number, key, rid_id in rows:
+        name, size_bytes = SHAPES[number - 1].name, len(key) + len(rid_id)
+        found[name] = added(({name: found[name]}, {name: IndexSize(1, size_bytes)}))[name]
+    assert local_indexes.sizes(connection) == found

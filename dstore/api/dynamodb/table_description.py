@@ -2,9 +2,10 @@
 
 ItemCount is exact where the table's file was opened by now, else as last noted. TableSizeBytes is
 the size of the table's database, whose pages hold the items and the log of the newest changes; it
-is 0 while there is no item. A global index counts what it holds by now. It is CREATING until all
-that the table had is in it, and Backfilling while that goes on, unless it was made with its table.
-One that goes is there until nothing is left of it.
+is 0 while there is no item. A local index has its count from the table's files, and as its size
+the bytes of its rows, which lie in them. A global index counts what it holds by now. It is CREATING
+until all that the table had is in it, and Backfilling while that goes on, unless it was made with
+its table. One that goes is there until nothing is left of it.
 Source: DynamoDB API reference, TableDescription and GlobalSecondaryIndexDescription; developer
 guide, "Managing Global Secondary Indexes" (resource allocation, backfilling); Alternator's suite
 (test_describe_table.py, test_gsi_updatetable.py) for what an answer leaves out, and for how long
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dstore.api.dynamodb.table_names import ACCOUNT, table_arn
 from dstore.api.dynamodb.table_setting_checks import MANAGED_KEY, warm_at_start
 from dstore.base.clock import US_PER_MS
+from dstore.model.index_rows import IndexSize
 from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import BillingMode, Index, Throughput, UnitPair
 from dstore.service.tables import decreases_today
@@ -77,8 +79,10 @@ def described(call: Call, table: Table, status: TableStatus) -> Description:
         "CreationDateTime": seconds(definition.created_at_us),
     }
     if settings.local_indexes:
+        sizes = call.cases.directory.index_sizes(table)
         answer["LocalSecondaryIndexes"] = [
-            _described_index(call, definition, index) for index in settings.local_indexes
+            _described_index(call, definition, index, size=sizes.get(index.name, IndexSize()))
+            for index in settings.local_indexes
         ]
     if global_indexes := _global_indexes(call, table):
         answer["GlobalSecondaryIndexes"] = global_indexes
@@ -226,7 +230,7 @@ def _was_declared(known: KnownIndex) -> Index:
 
 
 def _described_global(call: Call, definition: TableDefinition, index: Index) -> Description:
-    answer = _described_index(call, definition, index) | {
+    answer = _described_index(call, definition, index, size=IndexSize()) | {
         "IndexStatus": TableStatus.CREATING,
         "ProvisionedThroughput": _throughput(call, index.throughput),
     }
@@ -259,7 +263,9 @@ def seconds(time_us: int) -> float:
     return time_us // US_PER_MS / _MS_PER_S
 
 
-def _described_index(call: Call, definition: TableDefinition, index: Index) -> Description:
+def _described_index(
+    call: Call, definition: TableDefinition, index: Index, *, size: IndexSize
+) -> Description:
     projection: Description = {"ProjectionType": index.projection}
     if index.included:
         projection["NonKeyAttributes"] = sorted(index.included)
@@ -267,8 +273,8 @@ def _described_index(call: Call, definition: TableDefinition, index: Index) -> D
         "IndexName": index.name,
         "KeySchema": _key_schema(index.hash_keys, index.range_keys),
         "Projection": projection,
-        "IndexSizeBytes": 0,
-        "ItemCount": 0,
+        "IndexSizeBytes": size.size_bytes,
+        "ItemCount": size.entries,
         "IndexArn": f"{table_arn(call.region, definition.name)}/index/{index.name}",
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dstore.base.limits import TABLES_MEASURED, TABLES_MEASURED_S
 from dstore.topology import keyspace as keys
 from dstore.topology import values
-from dstore.topology.values import HeldReport, HeldStatus, NodeTableDetails
+from dstore.topology.values import HeldIndex, HeldReport, HeldStatus, NodeTableDetails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +142,10 @@ class TableReports:
                 stored_bytes=counts.size_bytes(refs),
                 requests_per_s=self._heat.requests_per_s(range_id),
                 scrubbed_at_us=0 if held is None else held.scrubbed_at_us,
+                local_indexes=tuple(
+                    HeldIndex(name=name, entries=size.entries, stored_bytes=size.size_bytes)
+                    for name, size in sorted(counts.index_sizes(refs).items())
+                ),
             )
 
     def _now(self, range_id: str, status: HeldStatus) -> HeldStatus:

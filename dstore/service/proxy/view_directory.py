@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dstore.base.limits import RETRY_AFTER_MS
 from dstore.model.errors import DStoreError, NotMine, Unavailable, UnavailableKind, excerpt
 from dstore.model.index_of import is_index_table
+from dstore.model.index_rows import IndexSize, added
 from dstore.model.ranges import Table
 from dstore.model.rid import DEFAULT_LOCATION
 from dstore.model.status import ResourceStatus
@@ -25,6 +26,7 @@ from dstore.topology.indexes import index_view, index_views
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
+    from dstore.model.index_rows import IndexSizes
     from dstore.model.tables import TableDefinition
     from dstore.topology.sorted_map import SortedMap
     from dstore.topology.values import HeldReport
@@ -249,6 +251,13 @@ class ViewDirectory:
     def size_bytes(self, table: Table) -> int:
         """Sum up what nodes say of the table's databases."""
         return sum(report.stored_bytes for report in self._reports(table))
+
+    def index_sizes(self, table: Table) -> IndexSizes:
+        """Add up what nodes say of the table's local indexes; one of before they did says none."""
+        return added(
+            {each.name: IndexSize(each.entries, each.stored_bytes) for each in report.local_indexes}
+            for report in self._reports(table)
+        )
 
     def copies(self, table: Table) -> int:
         """Say how many replicas a table's ranges are to have: the fewest that one of them is."""

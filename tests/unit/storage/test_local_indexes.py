@@ -111,6 +111,27 @@ async def test_a_file_of_before_is_brought_up(tmp_path: Path) -> None:
             assert file.derived.local.shapes == SHAPES, "what a file keeps it says itself"
 
 
+async def test_a_file_whose_indexes_nobody_counted(tmp_path: Path) -> None:
+    """One that an earlier dStore wrote is counted when it is opened, once."""
+    async with store(tmp_path) as it:
+        file = await _indexed(it)
+        await _load(file, Random(3), writes=80)
+        before = file.index_sizes
+        assert all(each.entries and each.size_bytes for each in before.values())
+
+        def undo(connection: apsw.Connection) -> None:
+            connection.execute("ALTER TABLE derivation DROP COLUMN ENTRIES")
+            connection.execute("ALTER TABLE derivation DROP COLUMN SIZE_BYTES")
+            connection.pragma("user_version", 7)
+
+        await file.change(undo)
+        await it.files.close()
+        file = await it.open(file.path.stem)
+        assert file.index_sizes == before
+        await _load(file, Random(4), writes=40)
+        await file.look(check_indexes)
+
+
 async def test_bringing_up_that_was_cut_short(tmp_path: Path) -> None:
     """It begins again; nothing is counted twice."""
     async with store(tmp_path) as it:

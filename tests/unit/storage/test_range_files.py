@@ -7,6 +7,7 @@ import pytest
 
 from dstore.base.entropy import SystemEntropy
 from dstore.model.errors import Corrupt, NotMine, Unavailable
+from dstore.model.ranges import RangeCount
 from dstore.storage.node_keys import new_file_key
 from dstore.storage.range_files import FOLDER
 from tests.support.stores import put, rid, store
@@ -117,11 +118,11 @@ async def test_counts_outlive_their_open_file(tmp_path: Path) -> None:
     async with store(tmp_path) as it:
         range_id = await it.new_range()
         await (await it.open(range_id)).submit(put("k", {}))
-        assert it.files.quantity(range_id) == 1
+        assert it.files.count(range_id) == RangeCount(1)
         await it.files.close()
-        assert it.files.quantity(range_id) == 1
-        assert it.files.take_changed_quantities() == {range_id: 1}
-        assert it.files.take_changed_quantities() == {}
+        assert it.files.count(range_id) == RangeCount(1)
+        assert it.files.take_changed_counts() == {range_id: RangeCount(1)}
+        assert it.files.take_changed_counts() == {}
 
 
 async def test_a_deleted_range_may_be_made_anew(tmp_path: Path) -> None:

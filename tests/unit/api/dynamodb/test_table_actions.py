@@ -279,6 +279,30 @@ async def test_what_tables_do_not_have(node: Node) -> None:
     assert [one["CachePeriodInMinutes"] for one in endpoints] == [1_440]
 
 
+async def test_what_local_indexes_have_outlives_a_restart(tmp_path: Path) -> None:
+    """It is told of a table that nobody has used since, and exactly of one that somebody has."""
+
+    async def counts(node: Node) -> list[tuple[int, bool]]:
+        found = (await called(node, "DescribeTable", TableName="abc"))["Table"]
+        told = found["LocalSecondaryIndexes"]
+        return [(each["ItemCount"], each["IndexSizeBytes"] > 0) for each in told]
+
+    async with open_in(tmp_path) as node:
+        await node.catalog.create_tenant(TENANT)
+        local = [index("by-a", "p", "a"), index("by-b", "p", "b")]
+        asked = table("p", "s", attributes=("a", "b"), LocalSecondaryIndexes=local)
+        await called(node, "CreateTable", **asked)
+        item = {name: {"S": name} for name in ("p", "s", "a")}
+        await called(node, "PutItem", TableName="abc", Item=item)
+        assert await counts(node) == [(1, True), (0, False)]
+    async with open_in(tmp_path) as node:
+        assert node.files.open_count == 0
+        assert await counts(node) == [(1, True), (0, False)]
+        del item["a"]
+        await called(node, "PutItem", TableName="abc", Item=item | {"b": {"S": "b"}})
+        assert await counts(node) == [(0, False), (1, True)]
+
+
 async def test_size(node: Node) -> None:
     """It is what the table's database takes, the same whether its file is open or closed."""
     await called(node, "CreateTable", **table("p"))
