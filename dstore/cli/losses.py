@@ -114,7 +114,7 @@ def _show(found: dict[str, Any]) -> None:
         "table": f"{found.get('tenant')}/{found.get('table')}",
         "hashes": f"{found.get('lowHash', 0):08x}-{found.get('highHash', 0):08x}",
         "may have lost writes": "yes, already" if found.get("possibleLoss") else "no",
-        "would serve": best or "nobody",
+        "would serve": _serves(found) if best else "nobody",
         "loses": _loses(found) if best else None,
         "missing": ", ".join(found.get("missing") or ()) or None,
         "not now": found.get("whyNot"),
@@ -125,11 +125,22 @@ def _show(found: dict[str, Any]) -> None:
         print_rows(_COLUMNS, map(_for_people, found.get("replicas") or ()))
 
 
+def _serves(found: dict[str, Any]) -> str:
+    if not _best(found).get("isDamaged"):
+        return str(found.get("best"))
+    return f"{found.get('best')}, which is damaged: some of its items can't be read"
+
+
+def _best(found: dict[str, Any]) -> dict[str, Any]:
+    """Find the replica that would serve."""
+    rows = found.get("replicas") or ()
+    return next((one for one in rows if one.get("node") == found.get("best")), {})
+
+
 def _loses(found: dict[str, Any]) -> str:
     if found.get("isLossless"):
         return "nothing: it holds every acknowledged write"
-    of_best = (one for one in found["replicas"] if one.get("node") == found.get("best"))
-    newest = next((one.get("newestAt") for one in of_best), None)
+    newest = _best(found).get("newestAt")
     since = f" since {newest}" if newest else ""
     return f"whatever was acknowledged{since}, and maybe before, that only the missing ones have"
 
@@ -152,6 +163,8 @@ def _answers(row: dict[str, Any]) -> str:
         words.append("another disk")
     if not row.get("isWhole"):
         words.append("not whole")
+    if row.get("isDamaged"):
+        words.append("damaged")
     return ", ".join(words)
 
 
@@ -170,7 +183,7 @@ def _check_named(found: dict[str, Any], gone: tuple[str, ...]) -> None:
 def _confirm(range_id: str, found: dict[str, Any], *, typed: str | None) -> None:
     """Go on only if the range's UUID was typed once more. Raises: Failure(UNSAFE)."""
     if typed is None and sys.stdin.isatty():
-        note(f"This loses {_loses(found)}.")
+        note(f"What serves then is {_serves(found)}. This loses {_loses(found)}.")
         typed = click.prompt("Type the range's UUID to go on", default="", err=True)
     if typed != range_id:
         raise Failure(

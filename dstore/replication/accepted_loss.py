@@ -4,7 +4,8 @@ A range goes on by itself as long as so many of its in-sync replicas live as a w
 that nobody may take the others out of the set (REPLICATION.md, in-sync set): whoever is not heard
 may hold what was acknowledged. If they are gone for good, an operator says so, naming each of them
 (RELIABILITY.md, B10; ADR 0023). Invariants kept here:
-- While a replica that holds every acknowledged write can be asked, nothing else is chosen.
+- While a replica that holds every acknowledged write can be asked, nothing else is chosen, even if
+  some of what it holds can't be read.
 - Who is not heard and not said to be gone is waited for.
 - The next epoch is newer than every one that was heard of, so that whoever comes back is refused,
   and learns from what was accepted.
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What a node says of its replica: of which disk it is by now, and where it stands."""
+    """What a node says of its replica: of which disk it is by now, and where it stands.
+
+    `is_damaged`: something that it holds can't be read, as far as the node has found out.
+    """
 
     incarnation: str
     told: ReplicaTold
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,9 @@ class Remains:
     Attributes:
         survivors: the nodes of in-sync replicas that answer, on the disks that count: each holds
             every acknowledged write.
-        best: the node of the one that goes furthest; None: nothing is left that could serve.
+        best: the node of the one that goes furthest, of those that are not damaged if there is such
+            a one; None: nothing is left that could serve.
+        is_damaged: whether that is damaged, as all are that could take its place.
         missing: the nodes of the other in-sync replicas.
         why_not: why nothing is to be accepted, in a sentence; "" if something is.
     """
@@ -50,6 +57,7 @@ class Remains:
     survivors: tuple[str, ...]
     best: str | None
     missing: tuple[str, ...]
+    is_damaged: bool = False
     why_not: str = ""
 
     @property
@@ -67,12 +75,13 @@ def remains(value: RangePlacement, left: Mapping[str, Left]) -> Remains:
     """
     survivors = tuple(each.node for each in value.in_sync if _holds_all(each, left))
     able = survivors or tuple(each.node for each in value.replicas if _can_serve(each, left))
-    best = max(able, key=lambda node: (_reach(left[node]), node), default=None)
+    best = max(able, key=lambda node: (*_worth(left[node]), node), default=None)
     missing = tuple(each.node for each in value.in_sync if each.node not in survivors)
     return Remains(
         survivors=survivors,
         best=best,
         missing=missing,
+        is_damaged=best is not None and left[best].is_damaged,
         why_not=_why_not(value, left, survivors=survivors, best=best),
     )
 
@@ -172,8 +181,9 @@ def _can_serve(replica: Replica, left: Mapping[str, Left]) -> bool:
     return found is not None and found.told.standing.is_whole and found.told.standing.end.seq > 0
 
 
-def _reach(left: Left) -> tuple[int, int]:
-    return left.told.standing.epoch, left.told.standing.end.seq
+def _worth(left: Left) -> tuple[bool, int, int]:
+    """Rank what is left: first what can be read whole, then what goes furthest."""
+    return not left.is_damaged, left.told.standing.epoch, left.told.standing.end.seq
 
 
 def _accepted(replica: Replica, left: Left | None, *, counts: bool) -> Replica:

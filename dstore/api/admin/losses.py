@@ -102,6 +102,7 @@ def _left(row: LeftRow) -> dict[str, Any]:
         "isHeard": row.is_heard,
         "isSameDisk": row.is_same_disk,
         "isWhole": row.is_whole,
+        "isDamaged": row.is_damaged,
         "epoch": row.epoch,
         "sequence": row.sequence,
         "newestAt": instant(row.newest_at_us) if row.newest_at_us else None,

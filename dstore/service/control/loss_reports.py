@@ -22,6 +22,7 @@ class LeftRow:
         is_heard: whether it has answered; what follows is known only then.
         is_same_disk: whether it is the disk that the range's value means.
         is_whole: whether all its rows are there.
+        is_damaged: whether the node has found something of it that can't be read.
         epoch, sequence: where its log ends.
         newest_at_us: when the newest record in its log was made, wall time; 0: it has none.
         entries: as the node last said, alive or not; an estimate.
@@ -33,6 +34,7 @@ class LeftRow:
     is_heard: bool = False
     is_same_disk: bool = False
     is_whole: bool = False
+    is_damaged: bool = False
     epoch: int = 0
     sequence: int = 0
     newest_at_us: int = 0
@@ -46,7 +48,8 @@ class LossReport:
     Attributes:
         has_possible_loss: whether it says so of itself already.
         replicas: all of them.
-        best: the node whose replica would serve; None: there is none.
+        best: the node whose replica would serve; None: there is none. It is a damaged one only if
+            all are that could.
         missing: the nodes that have to be named as gone for good.
         is_lossless: whether every acknowledged write is in what is left.
         why_not: why nothing is to be accepted, in a sentence; "" if something is.

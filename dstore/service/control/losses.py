@@ -70,7 +70,7 @@ _RETRY_MS: Final = 1_000
 class _Order(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of both tasks, JSON; of a clearing only the first two.
 
-    `best`, `lossless` and `epoch` are what was shown to the operator.
+    `best`, `lossless`, `damaged` and `epoch` are what was shown to the operator.
     """
 
     range_id: str
@@ -78,6 +78,7 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True):
     gone: tuple[str, ...] = ()
     best: str = ""
     lossless: bool = False
+    damaged: bool = False
     epoch: int = 0
 
 
@@ -115,7 +116,7 @@ class Losses:
         """See `Losing.report`."""
         found = await self._find(range_id)
         value, path = found.placed.value, found.placed.path
-        left = await self._ask(value)
+        left = await self._ask(found)
         what = remains(value, left)
         return LossReport(
             tenant=found.table.tenant,
@@ -142,7 +143,7 @@ class Losses:
             return known
         found = await self._find(range_id)
         value = found.placed.value
-        left = await self._ask(value)
+        left = await self._ask(found)
         wanted = accepted(value, left, gone=gone, awaited=self._awaited(found))
         order = _Order(
             range_id=range_id,
@@ -150,6 +151,7 @@ class Losses:
             gone=tuple(sorted(gone)),
             best=wanted.node,
             lossless=remains(value, left).is_lossless,
+            damaged=left[wanted.node].is_damaged,
             epoch=wanted.epoch,
         )
         return await self._order(ACCEPT_LOSS, found, order, actor=actor)
@@ -228,7 +230,7 @@ class Losses:
         before = found.placed
         if is_accepted(before.value, epoch=order.epoch, gone=order.gone):
             return
-        left = await self._ask(before.value)
+        left = await self._ask(found)
         wanted = accepted(before.value, left, gone=order.gone, awaited=self._awaited(found))
         is_lossless = remains(before.value, left).is_lossless
         if (wanted.node, is_lossless) != (order.best, order.lossless):
@@ -303,15 +305,15 @@ class Losses:
             raise _not_now("The range is not shown as it is recorded: it is being made or split.")
         return placed
 
-    async def _ask(self, value: RangePlacement) -> dict[str, Left]:
+    async def _ask(self, found: _Found) -> dict[str, Left]:
         """Ask all replicas, on the disks that their nodes have now, whether they count or not."""
-        view = self._realm.watcher.view
+        view, value = self._realm.watcher.view, found.placed.value
         disks = {
             each.node: where(view, each.node).incarnation or each.incarnation
             for each in value.replicas
         }
         asked = await asyncio.gather(
-            *(self._asked(value, node, incarnation) for node, incarnation in disks.items())
+            *(self._asked(found, node, incarnation) for node, incarnation in disks.items())
         )
         return {node: each for node, each in zip(disks, asked, strict=True) if each is not None}
 
@@ -320,24 +322,17 @@ class Losses:
 
         Who is not heard of them may well serve.
         """
-        view, path, value = self._realm.watcher.view, found.placed.path, found.placed.value
+        view = self._realm.watcher.view
         return frozenset(
             each.node
-            for each in value.in_sync
+            for each in found.placed.value.in_sync
             if is_alive(view, each.node)
             and not has_other_disk(each, where(view, each.node))
-            and held_status(
-                view,
-                node=each.node,
-                tenant=path.tenant,
-                table=path.table,
-                range_id=value.range_id,
-            )
-            is not HeldStatus.DAMAGED
+            and self._status(found, each.node) is not HeldStatus.DAMAGED
         )
 
-    async def _asked(self, value: RangePlacement, node: str, incarnation: str) -> Left | None:
-        ask = AskReplica(range_id=value.range_id, incarnation=incarnation)
+    async def _asked(self, found: _Found, node: str, incarnation: str) -> Left | None:
+        ask = AskReplica(range_id=found.placed.value.range_id, incarnation=incarnation)
         try:
             answer = await self._peer_of(node).call(
                 AskReplicas(asked=(ask,)), deadline_s=LOSS_ASK_S
@@ -346,7 +341,21 @@ class Losses:
             _log.info("replica_not_heard", node=node, reason=error.message)
             return None
         [told] = answer.told
-        return None if told is None else Left(incarnation=incarnation, told=told)
+        if told is None:
+            return None
+        is_damaged = self._status(found, node) is HeldStatus.DAMAGED
+        return Left(incarnation=incarnation, told=told, is_damaged=is_damaged)
+
+    def _status(self, found: _Found, node: str) -> HeldStatus | None:
+        """Say how a node last said that the range is there."""
+        path = found.placed.path
+        return held_status(
+            self._realm.watcher.view,
+            node=node,
+            tenant=path.tenant,
+            table=path.table,
+            range_id=found.placed.value.range_id,
+        )
 
     def _row(self, found: _Found, replica: Replica, left: Left | None) -> LeftRow:
         view, path = self._realm.watcher.view, found.placed.path
@@ -374,6 +383,7 @@ class Losses:
             is_heard=True,
             is_same_disk=left.incarnation == replica.incarnation,
             is_whole=standing.is_whole,
+            is_damaged=left.is_damaged,
             epoch=standing.epoch,
             sequence=standing.end.seq,
             newest_at_us=left.told.newest_at_us,
@@ -405,9 +415,10 @@ def _not_now(why: str) -> Unavailable:
 def _accepted_as(found: _Found, order: _Order) -> str:
     table = table_rid(found.table.tenant, found.table.name)
     lost = "It held every acknowledged write" if order.lossless else "Writes may be lost"
+    damaged = " It is damaged, as all are that were left." if order.damaged else ""
     return (
         f"Range {order.range_id} of {table} goes on with what node {order.best} has; given up: "
-        f"{_named(order.gone)}. {lost}. Said because: {order.reason}"
+        f"{_named(order.gone)}. {lost}.{damaged} Said because: {order.reason}"
         f"{'' if order.lossless else _of_indexes(found.table)}"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from dstore.cli.failures import ExitCode
 from tests.unit.cli.conftest import Run
@@ -13,7 +14,7 @@ TWO = "3f2b0000-0000-4000-8000-000000000002"
 RANGE = "5d1e0000-0000-4000-8000-000000000003"
 PATH = f"/admin/v1/placement/range/{RANGE}"
 ACCEPT = ("placement", "accept-loss", RANGE)
-REPORT = {
+REPORT: dict[str, Any] = {
     "tenant": "acme",
     "table": "orders",
     "rangeId": RANGE,
@@ -61,6 +62,15 @@ def test_what_is_left_is_shown(server: FakeServer, run: Run) -> None:
         assert word in shown.stdout
     assert json.loads(run(*ACCEPT, "--dry-run", "--output", "json").stdout)["best"] == ONE
     assert _posted(server) == []
+
+
+def test_a_damaged_one_that_would_serve_is_named_so(server: FakeServer, run: Run) -> None:
+    """Whoever accepts it knows that some items can't be read then, before and when it is asked."""
+    first, second = REPORT["replicas"]
+    _accepts(server, replicas=[{**first, "isDamaged": True}, second])
+    shown = run(*ACCEPT, "--dry-run").stdout
+    assert f"{ONE}, which is damaged" in shown
+    assert "yes, damaged" in shown
 
 
 def test_all_that_it_takes(server: FakeServer, run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -60,6 +62,31 @@ def test_a_survivor_is_taken_before_a_longer_log() -> None:
     """What a learner has beyond the in-sync replica was never acknowledged by it."""
     left = _left(n2=told(5), n3=told(9))
     assert _states(_accept(TWO_AND_LEARNER, left, 1)) == (uuid(2), {uuid(2)})
+
+
+def _with_damaged(left: dict[str, Left], *numbers: int) -> dict[str, Left]:
+    damaged = [uuid(each) for each in numbers]
+    return {node: replace(each, is_damaged=node in damaged) for node, each in left.items()}
+
+
+def test_an_undamaged_one_is_taken_before_a_longer_log() -> None:
+    """Nothing that is damaged serves while another replica of its sort can be read whole."""
+    value = placement(replica(1), learner(2), learner(3), learner(4), epoch=4)
+    left = _left(n2=told(7), n3=told(9), n4=told(5))
+    found = remains(value, _with_damaged(left, 3))
+    assert (found.best, found.is_damaged) == (uuid(2), False)
+    five = placement(*(replica(number) for number in range(1, 6)), epoch=4)
+    two = _with_damaged(_left(n2=told(5), n3=told(6)), 3)
+    assert remains(five, two).best == uuid(2)
+
+
+def test_a_damaged_one_is_taken_if_all_are_or_it_alone_has_everything() -> None:
+    """What it can still read may be all that there is of an acknowledged write; it is said."""
+    value = placement(replica(1), learner(2), learner(3), epoch=4)
+    found = remains(value, _with_damaged(_left(n2=told(7), n3=told(9)), 2, 3))
+    assert (found.best, found.is_damaged) == (uuid(3), True)
+    survivor = remains(TWO_AND_LEARNER, _with_damaged(_left(n2=told(5), n3=told(9)), 2))
+    assert (survivor.best, survivor.is_damaged, survivor.is_lossless) == (uuid(2), True, True)
 
 
 def test_all_survivors_count() -> None:
