@@ -121,6 +121,7 @@ class ClusterNode:
         self._clock = clock
         self._entropy = entropy
         self._is_draining = False
+        self._counter: BootCounter | None = None
         self._booted: Booted | None = None
         self._is_serving = False
         self._problem = WAITING_FOR_CONTROL  # while it does not serve
@@ -196,8 +197,8 @@ class ClusterNode:
         self._details.say()
         with suppress(TimeoutError, DStoreError):
             async with asyncio.timeout(OWN_KEYS_LAST_S):
-                if self.node is not None and self._booted is not None:
-                    await self._boot_counter(self.node).mark(self._booted.boot)
+                if self._counter is not None and self._booted is not None:
+                    await self._counter.mark(self._booted.boot)
                 await self._own.all_said()
 
     async def close(self) -> None:
@@ -234,7 +235,7 @@ class ClusterNode:
                 group.create_task(work, name="node_says")
             node = await unlocking
             self._problem = WAITING_FOR_COORDINATOR
-            counter = self._boot_counter(node)
+            counter = self._counter = self._boot_counter(node)
             booted = self._booted = await self._count_start(counter)
             self._watcher.on_recovered(self._say_anew)
             group.create_task(self._show_start_anew(counter, booted), name="node_start")

@@ -33,7 +33,7 @@ NODE_FILE: Final = "node.db"
 _RANGES = (
     "SELECT RID_TENANT, RID_TABLE, RANGE_ID, EPOCH, HASH_START, HASH_END, QUANTITY, UUID, "
     "TABLE_VERSION, FILE_UUID, GENERATION, FILE_KEY, ENROLMENT, DRAWN_UNDER, SCRUBBED_AT_US, "
-    "INDEXES, PARENT, PARENT_EPOCH, CUT_AT, CUT_LOW, CUT_HIGH "
+    "INDEXES, PARENT, PARENT_EPOCH, CUT_AT, CUT_LOW, CUT_HIGH, PLACEMENT IS NOT NULL "
     "FROM range_of_table"
 )
 _NONE: Final = "{}"  # of the column INDEXES, as nearly every range has it
@@ -60,7 +60,8 @@ class RangeRecord:
     none. `drawn_under` is the same at the time when the file's data key was
     drawn: a key that was once wrapped without control's share stays what a stolen copy of that time
     can open, until the file is written anew (I4). `scrubbed_at_us` is the wall time of the last
-    scrub, in microseconds since 1970; 0 if none is known.
+    scrub, in microseconds since 1970; 0 if none is known. `is_noted` says whether a value of the
+    range was noted (`placement_records`) when the process began.
 
     A seed of a range that is split has a `parent`, and its epoch then, and says by `cut` how it is
     split; it is no range of the table yet. One that `is_cut` is none any more: its children are,
@@ -83,6 +84,7 @@ class RangeRecord:
     enrolment: str = STANDALONE
     drawn_under: str = STANDALONE
     scrubbed_at_us: int = 0
+    is_noted: bool = False
     parent: str | None = None
     parent_epoch: int = 0
     cut: Cut | None = None
@@ -248,7 +250,7 @@ def _cut_row(cut: Cut | None) -> tuple[int | None, str | None, str | None]:
 def _range(row: tuple[Any, ...]) -> RangeRecord:
     tenant, table, range_id, epoch, start, end, quantity, uuid, version = row[:9]
     file_uuid, generation, file_key, enrolment, drawn_under, scrubbed_at_us, indexes = row[9:16]
-    parent, parent_epoch, *cut = row[16:]
+    parent, parent_epoch, *cut = row[16:21]
     return RangeRecord(
         tenant=tenant,
         table=table,
@@ -266,6 +268,7 @@ def _range(row: tuple[Any, ...]) -> RangeRecord:
         enrolment=enrolment,
         drawn_under=drawn_under,
         scrubbed_at_us=scrubbed_at_us,
+        is_noted=bool(row[21]),
         parent=parent,
         parent_epoch=parent_epoch,
         cut=cut_of(*cut),

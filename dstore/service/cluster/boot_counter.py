@@ -113,6 +113,7 @@ class BootCounter:
         self._path = keys.NodeBootPath(node)
         self._name = f"boot:{control_plane}"
         self._entropy = entropy
+        self._marking = asyncio.Lock()  # of two at once, one's last step undoes the other's first
 
     async def count(self) -> Booted:
         """Count this start; it may be asked again after any failure, and then counts anew.
@@ -143,11 +144,16 @@ class BootCounter:
     async def mark(self, boot: NodeBoot) -> None:
         """Mark that the run of a counted start goes on; see the module.
 
-        Nothing is marked where the coordinator has another run's start, or none yet.
+        Nothing is marked where the coordinator has another run's start, or none yet. All marks of
+        a process are made by one counter.
 
         Raises: CoordinatorError: it may not be marked; the next mark is as good. Corrupt: the
             disk's record is damaged. Unavailable: it could not be written.
         """
+        async with self._marking:
+            await self._mark(boot)
+
+    async def _mark(self, boot: NodeBoot) -> None:
         stored = await self._load()
         kv = (await self._coordinator.get(self._path.path)).kv
         known = None if kv is None else self._read(kv)

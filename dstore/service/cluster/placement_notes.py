@@ -19,7 +19,7 @@ from dstore.storage.placement_records import NotedPlacement
 from dstore.topology import values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from dstore.base.tasks import Tasks
     from dstore.replication.placements import Placed
@@ -45,19 +45,22 @@ class Ledger(Protocol):
 class PlacementNotes:
     """Notes ranges' values in the node's database. Used from one event loop."""
 
-    def __init__(self, ledger: Ledger, *, incarnation: str, tasks: Tasks) -> None:
+    def __init__(
+        self, ledger: Ledger, *, incarnation: str, tasks: Tasks, noted: Collection[str] = ()
+    ) -> None:
         """Begin.
 
         Args:
             ledger: where it is noted.
             incarnation: of the node's disk.
             tasks: own what is written in the background.
+            noted: ranges, by id, of which a former process has noted a value: others had a replica.
         """
         self._ledger = ledger
         self._incarnation = incarnation
         self._tasks = tasks
         self._durable: dict[str, tuple[int, int]] = {}  # epoch and revision, by range
-        self._shared: set[str] = set()  # ranges that others have a replica of, or had
+        self._shared = set(noted)  # ranges that others have a replica of, or had
         self._pending: dict[str, NotedPlacement] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._is_writing = False
@@ -66,6 +69,7 @@ class PlacementNotes:
         """Remember a range's value; it is durable when this returns.
 
         Where nobody else has a replica, nor had, nothing is noted: control's store knows as much.
+        Nor had in a former process: a recovery would wait for ever for who was taken away since.
 
         Raises: Unavailable, Unknown: it may not be; nothing may be acknowledged by its set.
         """

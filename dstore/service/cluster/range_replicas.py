@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered
     from dstore.service.cluster.notices import NodeNotices
     from dstore.service.cluster.scrubs import ScrubSettings
+    from dstore.service.holdings import Holdings
     from dstore.service.node import Node
     from dstore.topology.coordinator import Coordinator
     from dstore.topology.view import PlacedRange
@@ -89,9 +90,7 @@ class RangeReplicas:
         self._holdings = node.holdings
         self._member = member
         self._tasks = Tasks(member.on_failure)
-        self._notes = PlacementNotes(
-            node.holdings, incarnation=member.incarnation, tasks=self._tasks
-        )
+        self._notes = self._notes_of(node.holdings)
         self._seeds = RangeSeeds(
             node.holdings,
             disk=node.disk,
@@ -151,6 +150,14 @@ class RangeReplicas:
             member.watcher.subscribe(keys.TENANTS, self._changed),
             member.watcher.subscribe(keys.TABLES, self._tables_changed),
             member.watcher.subscribe(keys.NODES, self._nodes_changed),
+        )
+
+    def _notes_of(self, holdings: Holdings) -> PlacementNotes:
+        return PlacementNotes(
+            holdings,
+            incarnation=self._member.incarnation,
+            tasks=self._tasks,
+            noted=[held.range_id for held in holdings.ranges.values() if held.is_noted],
         )
 
     def _index_feeds(self, node: Node) -> IndexFeeds:

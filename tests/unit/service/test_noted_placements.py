@@ -34,6 +34,7 @@ async def test_the_newest_stays_across_restarts(tmp_path: Path) -> None:
         await held.note_placements([_noted(1, 1, range_id="5a0e0000-0000-4000-8000-000000000009")])
     async with a_node(data) as node:
         held = node.holdings
+        assert [held.ranges[ref.range_id].is_noted for ref in (LEFT, RIGHT)] == [True, False]
         found = await held.noted_placements([LEFT.range_id, RIGHT.range_id, "another"])
         assert found == {
             LEFT.range_id: _noted(3, 12),

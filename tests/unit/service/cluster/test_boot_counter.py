@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -365,3 +367,40 @@ async def test_another_run_is_not_marked(coordinator: Unsure) -> None:
     await _counter(coordinator, disk).show(second.boot)
     assert await known(coordinator) == marked
     assert not (await start(coordinator, disk)).is_old_copy
+
+
+class _Slow(Unsure):
+    """Does two exchanges; tells of the first when the second is done, or nobody else asks."""
+
+    commits = 0
+
+    async def commit(self, transaction: Transaction, **further: Any) -> TransactionResult:
+        self.commits += 1
+        if self.commits == 1:
+            result = await super().commit(transaction, **further)
+            self.told = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await self.told.wait()
+            return result
+        self.told.set()
+        await asyncio.sleep(0.01)
+        await super().commit(transaction, **further)
+        raise OutcomeUnknown("It was the last that was heard.")
+
+
+async def test_two_marks_at_once(coordinator: Unsure) -> None:
+    """The minute's, and that of a node that stops: the later one's notes stay on the disk."""
+    disk = Disk()
+    first = await start(coordinator, disk)
+    counter = _counter(coordinator, disk)
+    coordinator.__class__ = _Slow
+    async with asyncio.TaskGroup() as group:
+        group.create_task(counter.mark(first.boot))
+        await asyncio.sleep(0.01)
+        group.create_task(counter.mark(first.boot))
+    coordinator.__class__ = Unsure
+    assert (await known(coordinator)).marks == 2
+    booted = await start(coordinator, disk)
+    assert not booted.is_old_copy
+    assert booted.boot.incarnation == first.boot.incarnation

@@ -126,6 +126,18 @@ async def test_a_range_of_one_replica(tasks: Tasks) -> None:
     assert ledger.noted[alone.range_id].value == values.encode(alone)
 
 
+async def test_a_range_that_was_noted_before_a_restart(tasks: Tasks) -> None:
+    """Its others were taken away meanwhile: a recovery is not to wait for those for ever."""
+    ledger = _Ledger()
+    await PlacementNotes(ledger, incarnation=uuid(DISK), tasks=tasks).note(
+        _placed(VALUE, revision=5)
+    )
+    notes = PlacementNotes(ledger, incarnation=uuid(DISK), tasks=tasks, noted=[VALUE.range_id])
+    alone = placement(replica(1), epoch=4)
+    await notes.note(_placed(alone, revision=6))
+    assert ledger.noted[VALUE.range_id].value == values.encode(alone)
+
+
 async def test_a_node_that_ends_leaves_nobody_waiting(tasks: Tasks) -> None:
     """Who waits for a note hears that it may not be written."""
     ledger = _Ledger()

@@ -33,6 +33,7 @@ from tests.support.cluster_nodes import (
 )
 
 ORDERS = a_definition("orders")
+RANGE = keys.RangePath(TENANT, "orders", 0)
 
 
 @pytest.fixture
@@ -113,6 +114,44 @@ async def test_who_has_everything_alone_is_read_after_a_restart(
         key = items.locate(TENANT, "orders", "b")
         with pytest.raises(Unavailable, match="Fewer replicas"):
             await items.write(key, create({}, key=key, preconditions=NO_PRECONDITIONS))
+
+
+async def test_who_was_taken_away_while_it_was_down_is_not_remembered(
+    tmp_path: Path, placement: Placement
+) -> None:
+    """Else a recovery of the topology waits for ever for who has nothing of the range any more."""
+    data = tmp_path / "data"
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        [range_id] = node.held()
+    await be_left(placement)
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        assert len((await remembered(node, range_id)).replicas) == 2
+    path, value = await shown(placement)
+    alone = tuple(each for each in value.replicas if each.node == ME)
+    await placement.put(path, msgspec.structs.replace(value, replicas=alone, factor=1))
+    async with living(data, placement.coordinator, ScriptedControl()) as node:
+        await node.settled()
+        noted = await remembered(node, range_id)
+        assert [each.node for each in noted.replicas] == [ME]
+        told = (await node.node.holdings.standing(range_id)).promised_epoch
+        assert noted.epoch == told
+
+
+async def remembered(node: LivingNode, range_id: str) -> values.RangePlacement:
+    """Read what a node would tell a recovery of a range."""
+    found = await node.node.holdings.noted_placements([range_id])
+    noted = found[range_id].value
+    assert noted is not None
+    return values.decode(RANGE, noted)
+
+
+async def shown(placement: Placement) -> tuple[keys.RangePath, values.RangePlacement]:
+    """Read the range's value."""
+    kv = (await placement.coordinator.get(RANGE.path)).kv
+    assert kv is not None
+    return RANGE, values.decode(RANGE, kv.value)
 
 
 async def be_left(placement: Placement) -> None:
