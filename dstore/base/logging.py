@@ -72,7 +72,7 @@ class Logger:
         self.error: Callable[..., Any] = bound.error
 
 
-_request_id: Final[ContextVar[str]] = ContextVar("request_id")
+_request_id: Final[ContextVar[str | None]] = ContextVar("request_id")
 
 # One list for good: a test captures events by changing it under the loggers that share it.
 _processors: Final[list[Processor]] = []
@@ -114,8 +114,11 @@ def get_logger(name: str) -> Logger:
     return _loggers[name]
 
 
-def bind_request_id(request_id: str) -> None:
-    """Bind the request's id to every event of the running task and of tasks begun there; 0.2 us."""
+def bind_request_id(request_id: str | None) -> None:
+    """Bind the request's id to every event of the running task and of tasks begun there; 0.2 us.
+
+    None: what comes belongs to no request.
+    """
     _request_id.set(request_id)
 
 

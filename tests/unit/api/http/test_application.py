@@ -18,7 +18,7 @@ from dstore.base.entropy import SystemEntropy
 from dstore.base.logging import LogFormat, configure, get_logger
 from dstore.base.metrics import create_metrics
 from dstore.model.errors import Corrupt, RefusalKind, Refused, Unknown
-from tests.unit.api.http.serving import ENTRY, served
+from tests.unit.api.http.serving import ENTRY, parse, served
 
 GET = "GET /v1/tenant/acme/table/orders/id/"
 
@@ -234,6 +234,29 @@ async def test_handlers_events_carry_the_request_id(capsys: pytest.CaptureFixtur
     async with served([route]) as server:
         await server.ask("GET /log HTTP/1.1")
     assert json.loads(capsys.readouterr().err)["request_id"] == seen["id"]
+
+
+async def test_requests_of_a_connection_are_logged_under_their_own_ids(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are answered in one task; an id that stayed would lead to somebody else's request."""
+    configure(form=LogFormat.JSON)
+
+    async def handler(_request: web.Request) -> Answer:
+        get_logger("below").info("looked")
+        return Answer(b"{}")
+
+    route = Route(method="GET", path="/log", handler=handler, operation="log")
+    asked = b"".join(
+        b"GET /log HTTP/1.1\r\nHost: test\r\nX-Request-Id: %b\r\n\r\n" % name
+        for name in (b"r1", b"r2")
+    )
+    async with served([route]) as server:
+        replies = parse(await server.send(asked, b"nonsense\r\n\r\n", pause_s=0.05))
+    assert [reply.status for reply in replies] == [200, 200, 400]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [(line["event"], line.get("request_id")) for line in lines]
+    assert told == [("looked", "r1"), ("looked", "r2"), ("bad_http", None)]
 
 
 async def test_own_headers_are_sent_and_win() -> None:
