@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from dstore.model import numbers
-from dstore.model.values import Attribute, DataType, from_row
+from dstore.model.values import Attribute, Cell, DataType, from_cell
 
 _PLAIN_TEXT: Final = r"(?:0|-?[1-9][0-9]*|-?(?:0|[1-9][0-9]*)\.[0-9]*[1-9])"
 _is_plain = re.compile(_PLAIN_TEXT).fullmatch
@@ -25,34 +25,36 @@ _MAP: Final = DataType.MAP.value
 _TAGS: Final = {_LIST: "L", _MAP: "M"}
 
 
-def plain_attribute(data_type: str, data: str | None) -> Attribute:
-    """Read a row as `values.from_row` does, with plain numbers.
+def plain_attribute(cell: Cell) -> Attribute:
+    """Read a cell as `values.from_cell` does, with plain numbers.
 
     Sets of numbers are plain as stored, since v1 has none.
 
-    Raises: Corrupt: as `from_row`.
+    Raises: Corrupt: as `from_cell`.
     """
-    if data_type == "String" and data is not None:
-        return {"S": data}
-    attribute = from_row(data_type, data)
+    if isinstance(cell, str):
+        return {"S": cell}
+    attribute, data = from_cell(cell), cell.data
     if data is None:
         return attribute
     if "N" in attribute:
         return attribute if _is_plain(data) else {"N": numbers.plain(data)}
-    if data_type in _TAGS and _find_other(data) is not None:
+    if cell.data_type in _TAGS and _find_other(data) is not None:
         return plain(attribute)
     return attribute
 
 
-def plain_answer(data_type: str, data: str | None) -> Attribute:
-    """Read a row for an answer alone: lists and maps stay the JSON they are stored as.
+def plain_answer(cell: Cell) -> Attribute:
+    """Read a cell for an answer alone: lists and maps stay the JSON they are stored as.
 
     Returns: what `msgspec.json.encode` writes as the wire form; nobody can look into it.
     Raises: Corrupt: the word is unknown, or the data of a scalar is not what it says.
     """
-    tag = _TAGS.get(data_type)
+    if isinstance(cell, str):
+        return {"S": cell}
+    tag, data = _TAGS.get(cell.data_type), cell.data
     if tag is None or data is None or _find_other(data) is not None:
-        return plain_attribute(data_type, data)
+        return plain_attribute(cell)
     return {tag: msgspec.Raw(data)}
 
 

@@ -33,6 +33,21 @@ _ELEMENT_BYTES = 1  # and of each of its elements
 _UTF8_BYTES_PER_CHAR_MAX = 4
 
 
+class TypedText(msgspec.Struct, frozen=True, gc=False):
+    """A stored attribute that is no String: its C_DATA_TYPE and C_DATA."""
+
+    data_type: str
+    data: str | None
+
+
+Cell = str | TypedText
+"""A stored attribute: a String is its text alone, which is what most are.
+
+Entries are kept by the hundred thousand, so a cell is nothing that Python's cyclic collector looks
+at, as it would at a tuple; and then it looks at no dictionary of cells either.
+"""
+
+
 class NumberText(str):
     """A JSON number with its spelling kept, checked by `model.numbers`."""
 
@@ -68,8 +83,8 @@ _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
 
-def to_row(attribute: Attribute) -> tuple[str, str | None]:
-    """Split an attribute into C_DATA_TYPE and C_DATA.
+def to_cell(attribute: Attribute) -> Cell:
+    """Turn an attribute into what is stored of it.
 
     A String is its raw text, an Integer or Number its text as it was spelled, a Binary its base64,
     a Boolean `true` or `false`, a Null no data; sets, lists and maps are the compact JSON of the
@@ -77,31 +92,48 @@ def to_row(attribute: Attribute) -> tuple[str, str | None]:
     """
     [(tag, value)] = attribute.items()
     if tag == "S":
-        return "String", value
+        text: str = value
+        return text
     if tag == "N":
         whole = value.isdecimal() or (value[:1] == "-" and value[1:].isdecimal())
-        return ("Integer" if whole else "Number"), value
+        return TypedText("Integer" if whole else "Number", value)
     if tag == "BOOL":
-        return "Boolean", ("true" if value else "false")
+        return TypedText("Boolean", "true" if value else "false")
     if tag == "NULL":
-        return "Null", None
+        return TypedText("Null", None)
     if tag == "B":
-        return "Binary", value
-    return _JSON_WORDS[tag], _encode_json(value).decode()
+        return TypedText("Binary", value)
+    return TypedText(_JSON_WORDS[tag], _encode_json(value).decode())
 
 
-def from_row(data_type: str, data: str | None) -> Attribute:
-    """Put an attribute together from its row; the exact inverse of `to_row`.
+def cell_of_row(data_type: str, data: str | None) -> Cell:
+    """Take C_DATA_TYPE and C_DATA as they were read; what they say is not looked at yet."""
+    return data if data_type == "String" and data is not None else TypedText(data_type, data)
+
+
+def row_of_cell(cell: Cell) -> tuple[str, str | None]:
+    """Give C_DATA_TYPE and C_DATA of a cell."""
+    return ("String", cell) if isinstance(cell, str) else (cell.data_type, cell.data)
+
+
+def cell_text(cell: Cell) -> str:
+    """Give C_DATA of a cell, empty where there is none."""
+    return cell if isinstance(cell, str) else cell.data or ""
+
+
+def from_cell(cell: Cell) -> Attribute:
+    """Put an attribute together from what is stored of it; the exact inverse of `to_cell`.
 
     Raises: Corrupt: the word is unknown, or the data is not what it says. (`file` is left empty
         for the caller, who knows it.)
     """
+    if isinstance(cell, str):
+        return {"S": cell}
+    data_type, data = cell.data_type, cell.data
     if data is None:
         if data_type == "Null":
             return {"NULL": True}
         raise _not_a_row(data_type)
-    if data_type == "String":
-        return {"S": data}
     if data_type in {"Integer", "Number"}:
         return {"N": data}
     if data_type == "Boolean" and data in {"true", "false"}:
@@ -117,14 +149,12 @@ def from_row(data_type: str, data: str | None) -> Attribute:
         raise _not_a_row(data_type) from None
 
 
-def plain_from_row(data_type: str, data: str | None) -> object:
-    """Turn a row into what `msgspec.json.encode` writes as plain JSON; `to_plain(from_row(…))`.
+def plain_from_cell(cell: Cell) -> object:
+    """Turn a cell into what `msgspec.json.encode` writes as plain JSON; `to_plain(from_cell(…))`.
 
-    Raises: Corrupt: as `from_row`.
+    Raises: Corrupt: as `from_cell`.
     """
-    if data_type == "String" and data is not None:
-        return data
-    return to_plain(from_row(data_type, data))
+    return cell if isinstance(cell, str) else to_plain(from_cell(cell))
 
 
 def item_from_plain(plain: dict[str, Any]) -> Item:

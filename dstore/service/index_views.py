@@ -22,7 +22,7 @@ from dstore.service.items import whole_item
 if TYPE_CHECKING:
     from dstore.model.index_rows import IndexShape
     from dstore.model.values import Item
-    from dstore.storage.entries import Entry
+    from dstore.storage.entries import Entry, EntryKey
     from dstore.storage.range_file import RangeFile
 
 _UNIT_BYTES: Final = 4 * KIB  # of AWS's read units
@@ -55,10 +55,11 @@ class IndexView:
         """Find the key of the entry in the key of its row. Raises: Corrupt: that is none."""
         return parse_key(self._shape, place).rid_id
 
-    def count(self, entry: Entry, key: Item, key_bytes: int) -> int:
+    def count(self, entry: Entry, key: EntryKey) -> int:
         """Count one more entry. Returns: the bytes that the index holds of it."""
-        whole_bytes = key_bytes + entry.item_bytes
-        held_bytes = whole_bytes if self._held is None else item_bytes(self._held_of(entry, key))
+        whole_bytes = held_bytes = key.size_bytes + entry.item_bytes
+        if self._held is not None:
+            held_bytes = item_bytes(self._held_of(entry, key.item))
         self.entry_bytes += held_bytes
         if self._is_fetching:
             self.fetched_units += max(1, -(-whole_bytes // _UNIT_BYTES))
@@ -80,5 +81,5 @@ class IndexView:
         item = key.copy()
         for name, cell in entry.cells.items():
             if name in held:
-                item[name] = plain_attribute(*cell)
+                item[name] = plain_attribute(cell)
         return item

@@ -255,7 +255,7 @@ def _seen(entry: Entry, key: Item, names: Iterable[str | int]) -> Item:
         if name in key:
             item[name] = key[name]
         elif name in cells:
-            item[name] = plain_attribute(*cells[name])
+            item[name] = plain_attribute(cells[name])
     return item
 
 

@@ -218,8 +218,8 @@ def whole_item(entry: Entry, key: Item) -> Item:
     Raises: Corrupt: a row is not what it says.
     """
     item = key.copy()
-    for name, (data_type, data) in entry.cells.items():
-        item[name] = plain_attribute(data_type, data)
+    for name, cell in entry.cells.items():
+        item[name] = plain_attribute(cell)
     return item
 
 

@@ -31,6 +31,7 @@ from dstore.model.values import attribute_bytes, item_bytes
 from dstore.service.index_views import IndexView
 from dstore.service.items import answered, key_attribute, key_attributes, whole_item
 from dstore.service.page_sizes import page_bytes, page_bytes_max
+from dstore.storage.entries import EntryKey
 from dstore.storage.range_scan import Span
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _HASHES: Final = HASH_MAX + 1
 _encode: Final = msgspec.json.Encoder().encode
+_NO_KEY: Final = EntryKey(b"{}", 0)
 
 
 class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,14 +204,13 @@ class _KeyReader:
         self._partition: Item = {}
         self._partition_bytes = 0
 
-    def read(self, rid_id: bytes) -> tuple[Item, int]:
-        """Give an entry's key attributes in wire form, and their `values.item_bytes`."""
+    def read(self, rid_id: bytes) -> EntryKey:
+        """Give an entry's key attributes, counted as `values.item_bytes` does."""
         if self._is_hidden:
-            return {}, 0
+            return _NO_KEY
         sort, tag = self._definition.sort, self._sort_tag
         if sort is None or tag is None:
-            key = key_attributes(self._definition, rid_id)
-            return key, item_bytes(key)
+            return EntryKey.of(key_attributes(self._definition, rid_id))
         if self._prefix is None or not rid_id.startswith(self._prefix):
             partition = self._definition.partition
             value, end = decode_partition(rid_id, partition.kind)
@@ -220,7 +221,7 @@ class _KeyReader:
         key = self._partition.copy()
         attribute = {tag: value} if isinstance(value, str) else key_attribute(sort, value)
         key[sort.name] = attribute
-        return key, self._partition_bytes + attribute_bytes(attribute)
+        return EntryKey(_encode(key), self._partition_bytes + attribute_bytes(attribute))
 
 
 class _PageCollector:
@@ -258,7 +259,7 @@ class _PageCollector:
         self._count = 0
         self._scanned_count = 0
         self._page_bytes: int | None = None  # not counted yet
-        self._uncounted: list[tuple[Entry, Item]] = []
+        self._uncounted: list[tuple[Entry, EntryKey]] = []
         self._last = b""
         self.scanned_bytes = 0
         self.is_full = False
@@ -268,13 +269,13 @@ class _PageCollector:
         view = self._view
         if entry.key is None:
             entry.key = self._keys.read(place if view is None else view.rid_id(place))
-        key, key_bytes = entry.key
+        key = entry.key
         self._last = place
         self._scanned_count += 1
         if view is None:
-            self.scanned_bytes += key_bytes + entry.item_bytes
+            self.scanned_bytes += key.size_bytes + entry.item_bytes
         else:
-            self.scanned_bytes += view.count(entry, key, key_bytes)
+            self.scanned_bytes += view.count(entry, key)
         if self._scanned_count == self._ask.limit or self._is_page_full(entry, key):
             self.is_full = True
         if self._is_picky:
@@ -283,10 +284,10 @@ class _PageCollector:
         self._count += 1
         if self._items is not None:
             if entry.whole is None:
-                entry.whole = answered(entry, key)
+                entry.whole = answered(entry, key.item)
             self._show(self._items, entry.whole)
 
-    def _pick(self, entry: Entry, key: Item) -> None:
+    def _pick(self, entry: Entry, key: EntryKey) -> None:
         """Hold an item against the filter, and take what the projection asks for."""
         ask, item = self._ask, self._item(entry, key)
         if ask.filter is not None and not ask.filter.holds(item):
@@ -296,8 +297,10 @@ class _PageCollector:
             shown = item if ask.projection is None else ask.projection.apply(item)
             self._show(self._items, msgspec.Raw(_encode(shown)))
 
-    def _item(self, entry: Entry, key: Item) -> Item:
-        return whole_item(entry, key) if self._view is None else self._view.item(entry, key)
+    def _item(self, entry: Entry, key: EntryKey) -> Item:
+        if self._view is None:
+            return whole_item(entry, key.item)
+        return self._view.item(entry, key.item)
 
     def _show(self, items: list[msgspec.Raw], item: msgspec.Raw) -> None:
         items.append(item)
@@ -305,7 +308,7 @@ class _PageCollector:
         if self._json_bytes >= PAGE_JSON_BYTES_MAX:
             self.is_full = True
 
-    def _is_page_full(self, entry: Entry, key: Item) -> bool:
+    def _is_page_full(self, entry: Entry, key: EntryKey) -> bool:
         """Say whether an item just scanned ends the page; most pages are far from that."""
         bytes_max = self._ask.bytes_max
         fetched_bytes = None if self._view is None else self._view.fetched_bytes()

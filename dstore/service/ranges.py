@@ -19,7 +19,6 @@ from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread, in_thread_if
 from dstore.model.errors import NotMine
 from dstore.model.index_rows import index_shapes
-from dstore.model.values import item_bytes
 from dstore.service.expiry_states import ExpiryTold
 from dstore.service.items import is_large, key_attributes
 from dstore.service.mutations import ItemMutation
@@ -27,6 +26,7 @@ from dstore.service.queries import page_of
 from dstore.service.read_answers import WHOLE_ITEM, Form, ReadAnswer, answer_of, listing_of
 from dstore.service.write_answers import NOTHING_ASKED, Written, written
 from dstore.storage.derived_rows import expiry_of
+from dstore.storage.entries import EntryKey
 from dstore.storage.wholeness import check_whole
 
 if TYPE_CHECKING:
@@ -267,9 +267,9 @@ class LocalRanges:
     def _key_of(self, entry: Entry, ref: RangeRef, rid_id: bytes) -> Item:
         """Give an entry's key attributes, which stay with it."""
         if entry.key is None:
-            key = key_attributes(self._store.table_of(ref.range_id).definition, rid_id)
-            entry.key = (key, item_bytes(key))
-        return entry.key[0]
+            definition = self._store.table_of(ref.range_id).definition
+            entry.key = EntryKey.of(key_attributes(definition, rid_id))
+        return entry.key.item
 
     def _key_written(self, ref: RangeRef, write: Write) -> Item:
         mutation = write.apply

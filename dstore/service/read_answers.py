@@ -12,7 +12,7 @@ import msgspec
 
 from dstore.model.keys import decode_key
 from dstore.model.plain_numbers import plain_attribute
-from dstore.model.values import Item, plain_from_row
+from dstore.model.values import Item, plain_from_cell
 from dstore.service.items import answered, entry_id
 from dstore.service.preconditions import is_matched
 
@@ -131,7 +131,7 @@ def _body(entry: Entry, ask: ReadAsk, key: Item) -> msgspec.Raw:
 
 
 def _plain(entry: Entry) -> dict[str, object]:
-    return {name: plain_from_row(kind, data) for name, (kind, data) in entry.cells.items()}
+    return {name: plain_from_cell(cell) for name, cell in entry.cells.items()}
 
 
 def _projected(entry: Entry, key: Item, projection: Projection) -> Item:
@@ -142,5 +142,5 @@ def _projected(entry: Entry, key: Item, projection: Projection) -> Item:
         if name in key:
             item[name] = key[name]
         elif name in cells and name not in item:
-            item[name] = plain_attribute(*cells[name])
+            item[name] = plain_attribute(cells[name])
     return projection.apply(item)

@@ -13,7 +13,7 @@ import apsw
 from dstore.base.limits import NAME_ANSWER_BYTES_MAX
 from dstore.model.errors import Corrupt, DStoreError, Refused
 from dstore.model.keys import HASH_BYTES
-from dstore.model.values import from_row
+from dstore.model.values import from_cell
 from dstore.storage import brief_names, entries, feeding, memos, range_log, requests
 from dstore.storage.brief_names import NamedAnswer
 from dstore.storage.entries import Entry
@@ -329,7 +329,7 @@ class Batch:
         assert self._old_names is not None
         cells = {} if previous is None else previous.cells
         return range_log.image_of(
-            {name: from_row(*cells[name]) for name in self._old_names if name in cells}
+            {name: from_cell(cells[name]) for name in self._old_names if name in cells}
         )
 
     @property

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import Corrupt
 from dstore.model.plain_numbers import plain_answer
-from dstore.model.values import DataType, Item, attribute_bytes, from_row, to_row
+from dstore.model.values import (
+    Cell,
+    Item,
+    attribute_bytes,
+    cell_of_row,
+    cell_text,
+    from_cell,
+    item_bytes,
+    row_of_cell,
+    to_cell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -45,53 +55,58 @@ _IN_ORDER = " ORDER BY RID_ID, C_COL"
 _IN_REVERSE = " ORDER BY RID_ID DESC, C_COL DESC"
 
 _encode: Final = msgspec.json.Encoder().encode
-_STRING: Final = DataType.STRING.value
+_decode_item: Final = msgspec.json.Decoder(Item).decode
 _ENTRY_VALUES: Final = 2  # of a statement of `_UPSERTS`, before those of the rows
 _ROW_VALUES: Final = 3
 
 # What Python takes for an entry and for each of its attributes beyond their text, which stands in
 # the rows, and perhaps twice more in the JSON of answers.
 _ENTRY_BYTES: Final = 600
-_CELL_BYTES: Final = 300
+_CELL_BYTES: Final = 240
 
-Cells = dict[str, tuple[str, str | None]]
-"""Attribute name → (C_DATA_TYPE, C_DATA); the head row is not among them."""
+Cells = dict[str, Cell]
+"""Attribute name → what is stored of it; the head row is not among them."""
 
 
-class Entry:
-    """A stored entry: its rows, its version, and what is made of the rows when it is asked for.
+class EntryKey(msgspec.Struct, frozen=True, gc=False):
+    """An entry's key attributes in wire form, as JSON, and what they count in bytes."""
 
-    Never changed once it is made, since readers share it. Two things are kept with it for those who
-    answer: `key`, its key in wire form and what that counts in bytes, and `whole`, the item's JSON.
-    """
+    json: bytes
+    size_bytes: int
 
-    __slots__ = (
-        "_answer",
-        "_data_bytes",
-        "_item",
-        "_item_bytes",
-        "cells",
-        "key",
-        "version",
-        "whole",
-    )
-
-    def __init__(self, cells: Cells, version: str) -> None:
-        """Keep the rows as they were read; `version` is what an ETag shows."""
-        self.cells = cells
-        self.version = version
-        self._item: Item | None = None
-        self._data_bytes = self._item_bytes = -1  # not counted yet
-        self._answer: bytes | None = None
-        self.key: tuple[Item, int] | None = None
-        self.whole: msgspec.Raw | None = None
+    @classmethod
+    def of(cls, attributes: Item) -> Self:
+        """Write and count key attributes."""
+        return cls(_encode(attributes), item_bytes(attributes))
 
     @property
     def item(self) -> Item:
-        """The item in wire form. Do not change it. Raises: Corrupt: a row is not what it says."""
-        if self._item is None:
-            self._item = {name: from_row(*cell) for name, cell in self.cells.items()}
-        return self._item
+        """The key attributes, made anew."""
+        return _decode_item(self.json)
+
+
+class Entry(msgspec.Struct, gc=False, eq=False):
+    """A stored entry: its rows, its version, and what is made of the rows when it is asked for.
+
+    Never changed once it is made, since readers share it. Two things are kept with it for those who
+    answer: its `key`, and `whole`, the item's JSON. `version` is what an ETag shows.
+
+    Python's cyclic collector looks neither at an entry nor at anything that is kept with it: there
+    are hundreds of thousands, each looked at takes 0.1 us or more, and the event loop waits.
+    """
+
+    cells: Cells
+    version: str
+    key: EntryKey | None = None
+    whole: msgspec.Raw | None = None
+    _answer: bytes | None = None
+    _data_bytes: int = -1  # not counted yet
+    _item_bytes: int = -1
+
+    @property
+    def item(self) -> Item:
+        """The item in wire form, made anew. Raises: Corrupt: a row is not what it says."""
+        return {name: from_cell(cell) for name, cell in self.cells.items()}
 
     @property
     def answer(self) -> bytes:
@@ -100,7 +115,7 @@ class Entry:
         Raises: Corrupt: a row is not what it says.
         """
         if self._answer is None:
-            plain = {name: plain_answer(*cell) for name, cell in self.cells.items()}
+            plain = {name: plain_answer(cell) for name, cell in self.cells.items()}
             self._answer = _encode(plain)[1:-1]
         return self._answer
 
@@ -115,7 +130,7 @@ class Entry:
     def data_bytes(self) -> int:
         """The rows' data in characters: roughly what a look at all of it costs."""
         if self._data_bytes < 0:
-            self._data_bytes = sum([len(data) for _, data in self.cells.values() if data])
+            self._data_bytes = sum([len(cell_text(cell)) for cell in self.cells.values()])
         return self._data_bytes
 
     @property
@@ -132,11 +147,11 @@ class Entry:
         """Count in one pass, since this is much of what a page costs: 0.15 us a string."""
         texts = list(self.cells)
         others_bytes = 0
-        for data_type, data in self.cells.values():
-            if data_type == "String" and data is not None:
-                texts.append(data)
+        for cell in self.cells.values():
+            if isinstance(cell, str):
+                texts.append(cell)
             else:
-                others_bytes += attribute_bytes(from_row(data_type, data))
+                others_bytes += attribute_bytes(from_cell(cell))
         joined = "".join(texts)
         return others_bytes + (len(joined) if joined.isascii() else len(joined.encode()))
 
@@ -157,7 +172,7 @@ def read_entry(
     head, data_type, version = rows[0]
     if head != HEAD or data_type != HEAD_TYPE:
         raise _headless(connection.filename)
-    entry = Entry({name: (kind, data) for name, kind, data in rows[1:]}, version)
+    entry = Entry({name: cell_of_row(kind, data) for name, kind, data in rows[1:]}, version)
     if cache is not None:
         cache.put(entry)
     return entry
@@ -179,7 +194,7 @@ def cells_of(item: Item) -> Cells:
         attribute = item[name]
         # Most are strings, and a call for each would be half of what this costs.
         text = attribute.get("S")
-        cells[name] = to_row(attribute) if text is None else (_STRING, text)
+        cells[name] = to_cell(attribute) if text is None else text
     return cells
 
 
@@ -196,11 +211,11 @@ def write_cells(
     values: list[bytes | int | str | None] = [rid_id, entry_hash, HEAD, HEAD_TYPE, version]
     if before is None:
         for name, cell in after.items():
-            values += (name, *cell)
+            values += (name, *row_of_cell(cell))
     else:
         for name, cell in after.items():
             if before.get(name) != cell:
-                values += (name, *cell)
+                values += (name, *row_of_cell(cell))
         gone = [(rid_id, name) for name in before if name not in after]
         if gone:
             connection.executemany(_DELETE_ROW, gone)
@@ -257,7 +272,7 @@ def _entries_forward(
         if name:  # which the head's is not
             if rid_id != current:
                 raise _headless(file)
-            cells[name] = (data_type, data)
+            cells[name] = cell_of_row(data_type, data)
         else:
             if current:
                 yield current, Entry(cells, version)
@@ -279,7 +294,7 @@ def _entries_backward(
             cells = {}
         else:
             current = rid_id
-            cells[name] = (data_type, data)
+            cells[name] = cell_of_row(data_type, data)
     if cells:
         raise _headless(file)
 

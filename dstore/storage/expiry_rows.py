@@ -16,6 +16,7 @@ import msgspec
 
 from dstore.base.expiry_limits import EXPIRY_AGE_S_MAX, EXPIRY_BUILT_ROWS, EXPIRY_DROPPED_ROWS
 from dstore.model.expiry import ExpiryRule, expires_at_s
+from dstore.model.values import TypedText
 from dstore.storage.entries import HEAD
 from dstore.storage.failures import translated
 
@@ -221,7 +222,9 @@ def _define(connection: apsw.Connection, state: ExpiryState) -> None:
 
 def _at_of_cells(rule: ExpiryRule, rid_id: bytes, cells: Cells) -> int | None:
     cell = cells.get(rule.attribute)
-    return expires_at_s(rule, rid_id, cell[1] if cell and cell[0] in _NUMBERS else None)
+    if isinstance(cell, TypedText) and cell.data_type in _NUMBERS:
+        return expires_at_s(rule, rid_id, cell.data)
+    return expires_at_s(rule, rid_id, None)
 
 
 def _at_of_item(rule: ExpiryRule, rid_id: bytes, item: Item) -> int | None:

@@ -22,7 +22,7 @@ from dstore.base.limits import ITEM_BYTES_MAX
 from dstore.model.errors import RefusalKind, Refused
 from dstore.model.index_rows import IndexShape, IndexSize, local_key
 from dstore.model.keys import KeyKind, decode_key, decode_partition
-from dstore.model.values import attribute_bytes, from_row, item_bytes
+from dstore.model.values import attribute_bytes, from_cell, item_bytes
 from dstore.storage.entries import scan_entries
 from dstore.storage.range_scan import Span
 
@@ -127,7 +127,7 @@ class LocalIndexes:
     def _keys_before(self, entry: Entry, rid_id: bytes, prefix_bytes: int) -> dict[int, bytes]:
         """Find the rows that a stored entry has, decoding no more of it than their attributes."""
         cells = entry.cells
-        item = {name: from_row(*cells[name]) for _, _, name in self._numbered if name in cells}
+        item = {name: from_cell(cells[name]) for _, _, name in self._numbered if name in cells}
         return self._keys_after(item, rid_id, prefix_bytes)
 
     def _keys_after(self, item: Item, rid_id: bytes, prefix_bytes: int) -> dict[int, bytes]:

@@ -160,5 +160,5 @@ def read_page(
             rows.close()
             return Page(entries=tuple(found), is_last=False, size_bytes=size_bytes)
         found.append((rid_id, entry))
-        size_bytes += sum(len(name) + len(data or "") for name, (_, data) in entry.cells.items())
+        size_bytes += sum(map(len, entry.cells)) + entry.data_bytes
     return Page(entries=tuple(found), is_last=True, size_bytes=size_bytes)

@@ -24,6 +24,7 @@ from dstore.base.limits import (
     REPLICA_WIPED_ROWS,
 )
 from dstore.model.errors import Corrupt
+from dstore.model.values import cell_of_row
 from dstore.storage import brief_names, derived_rows, memos, range_log
 from dstore.storage.brief_names import NameRow
 from dstore.storage.entries import HEAD, Cells, Entry
@@ -294,7 +295,7 @@ def _entries_in(parts: tuple[bytes, ...]) -> Iterator[tuple[bytes, Entry]]:
         row_values = iter(_decode_part(part))
         for found, name, _, data_type, data in zip(*[row_values] * _COLUMNS, strict=True):
             if name != HEAD:
-                cells[name] = (data_type, data)
+                cells[name] = cell_of_row(data_type, data)
                 continue
             if rid_id:
                 yield rid_id, Entry(cells, "")

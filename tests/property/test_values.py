@@ -15,12 +15,14 @@ from dstore.model.values import (
     Attribute,
     DataType,
     NumberText,
+    cell_of_row,
+    from_cell,
     from_plain,
-    from_row,
     item_bytes,
     item_from_plain,
+    row_of_cell,
+    to_cell,
     to_plain,
-    to_row,
 )
 
 number_texts = st.one_of(
@@ -68,10 +70,10 @@ def nested(scalars: st.SearchStrategy[Attribute]) -> st.SearchStrategy[Attribute
 @settings(max_examples=200)
 def test_row_round_trip(attribute: Attribute) -> None:
     """What is stored is what was sent, to the digit; SQLite gets plain strings only."""
-    data_type, data = to_row(attribute)
+    data_type, data = row_of_cell(to_cell(attribute))
     assert data_type in set(DataType)
     assert {type(data_type), type(data)} <= {str, type(None)}
-    assert attribute == from_row(data_type, data)
+    assert attribute == from_cell(cell_of_row(data_type, data))
 
 
 @given(st.dictionaries(names, nested(plain_scalars), max_size=4))
@@ -86,7 +88,7 @@ def test_plain_round_trip(item: dict[str, Attribute]) -> None:
 def test_digit_for_digit(text: str) -> None:
     """A number keeps its spelling from the request through the row to the answer."""
     attribute = from_plain(NumberText(text))
-    stored = from_row(*to_row(attribute))
+    stored = from_cell(to_cell(attribute))
     assert text.encode() == msgspec.json.encode(to_plain(stored))
     assert type(attribute["N"]) is str
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dstore.model import numbers
 from dstore.model.plain_numbers import plain_answer, plain_attribute
-from dstore.model.values import Attribute, from_row, to_row
+from dstore.model.values import Attribute, from_cell, to_cell
 
 SPELLINGS = {
     "0": "0",
@@ -53,23 +53,23 @@ def spelled_plainly(attribute: Attribute) -> Attribute:
 @pytest.mark.parametrize(("spelling", "plain"), SPELLINGS.items())
 def test_spellings(spelling: str, plain: str) -> None:
     """Every spelling that v1 may store has one plain form, alone and inside."""
-    assert plain_attribute(*to_row({"N": spelling})) == {"N": plain}
+    assert plain_attribute(to_cell({"N": spelling})) == {"N": plain}
     nested = {"M": {"a": {"L": [{"N": spelling}]}}}
-    assert plain_attribute(*to_row(nested)) == {"M": {"a": {"L": [{"N": plain}]}}}
+    assert plain_attribute(to_cell(nested)) == {"M": {"a": {"L": [{"N": plain}]}}}
 
 
 @given(attributes)
 def test_every_attribute(attribute: Attribute) -> None:
     """Neither text that looks like a number nor a member named N deceives the search for them."""
-    row = to_row(attribute)
+    cell = to_cell(attribute)
     expected = spelled_plainly(attribute)
-    assert expected == plain_attribute(*row)
-    assert expected == msgspec.json.decode(msgspec.json.encode(plain_answer(*row)))
+    assert expected == plain_attribute(cell)
+    assert expected == msgspec.json.decode(msgspec.json.encode(plain_answer(cell)))
 
 
 def test_nothing_to_do() -> None:
     """A list whose numbers are plain is answered as it is stored, without being decoded."""
-    kind, data = to_row({"L": [{"N": "1.5"}]})
-    answer = plain_answer(kind, data)["L"]
+    cell = to_cell({"L": [{"N": "1.5"}]})
+    answer = plain_answer(cell)["L"]
     assert isinstance(answer, msgspec.Raw)
-    assert from_row(kind, data) == plain_attribute(kind, data)
+    assert from_cell(cell) == plain_attribute(cell)

@@ -12,12 +12,14 @@ from dstore.model.values import (
     Attribute,
     NumberText,
     attribute_bytes,
+    cell_of_row,
+    from_cell,
     from_plain,
-    from_row,
     item_bytes,
     item_from_plain,
+    row_of_cell,
+    to_cell,
     to_plain,
-    to_row,
 )
 
 ROWS: list[tuple[Attribute, str, str | None]] = [
@@ -46,8 +48,10 @@ ROWS: list[tuple[Attribute, str, str | None]] = [
 @pytest.mark.parametrize(("attribute", "data_type", "data"), ROWS)
 def test_stored_form(attribute: Attribute, data_type: str, data: str | None) -> None:
     """The rows are a file format: a change here makes stored entries unreadable."""
-    assert (data_type, data) == to_row(attribute)
-    assert attribute == from_row(data_type, data)
+    cell = to_cell(attribute)
+    assert (data_type, data) == row_of_cell(cell)
+    assert cell == cell_of_row(data_type, data)
+    assert attribute == from_cell(cell)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +62,9 @@ def test_stored_form(attribute: Attribute, data_type: str, data: str | None) -> 
     ],
 )
 def test_impossible_rows(data_type: str, data: str | None) -> None:
-    """A row that `to_row` cannot have written is reported, never shown as some value."""
+    """A row that `to_cell` cannot have made is reported, never shown as some value."""
     with pytest.raises(Corrupt):
-        from_row(data_type, data)
+        from_cell(cell_of_row(data_type, data))
 
 
 PLAIN: list[tuple[Any, Attribute]] = [

@@ -19,6 +19,7 @@ from dstore.model.errors import ConditionFailed, NotMine, Unavailable, Unavailab
 from dstore.model.expiry import ExpiryRule
 from dstore.model.keys import KeyKind
 from dstore.model.table_settings import KeyAttribute, TableSettings, TimeToLive
+from dstore.model.values import TypedText
 from dstore.service.directory import Declared
 from dstore.service.expiring import believed_clock, index_keeper, sweeper
 from dstore.service.expiring.believed_clock import BelievedClock
@@ -210,8 +211,8 @@ def test_the_write_is_a_condition() -> None:
     """Only an item that is still due is removed, and removing nothing is no fault."""
     rule = ExpiryRule(attribute="expires")
     remove = sweeper._expire(rule, b"1234", now_s=1_000)
-    assert remove(None) == remove(Entry({"expires": ("Integer", "1000")}, "v"))
-    spared: list[Cells] = [{}, {"expires": ("Integer", "1001")}, {"expires": ("String", "5")}]
+    assert remove(None) == remove(Entry({"expires": TypedText("Integer", "1000")}, "v"))
+    spared: list[Cells] = [{}, {"expires": TypedText("Integer", "1001")}, {"expires": "5"}]
     for cells in spared:
         with pytest.raises(ConditionFailed):
             remove(Entry(cells, "v"))

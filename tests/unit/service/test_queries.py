@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,19 @@ async def test_items_come_whole_with_plain_numbers(tmp_path: Path) -> None:
         page = await it.page(PageAsk(span=Span(), filter=kept))
         assert items_of(page) == [{"id": {"S": "x"}, "n": {"N": "1.5"}, "l": {"L": [{"N": "100"}]}}]
         assert page.last is None
+
+
+async def test_what_a_page_keeps_with_entries_is_not_seen_by_the_collector(tmp_path: Path) -> None:
+    """What is queried stays in memory, and the event loop waits while Python looks for cycles."""
+    async with paged_table(tmp_path) as it:
+        await it.put([(("x", "a"), {"text": {"S": "b"}, "n": {"N": "1"}})])
+        await it.page(PageAsk(span=Span()))
+        [file] = it.range_files.values()
+        entry = await file.read(it.rid_id(("x", "a")))
+        assert entry is not None
+        assert None not in (entry.key, entry.whole)
+        kept = [entry, *(getattr(entry, name) for name in entry.__struct_fields__)]
+        assert [each for each in kept if gc.is_tracked(each)] == []
 
 
 def test_query_without_a_sort_condition_covers_its_partition() -> None:

@@ -1,11 +1,13 @@
 """Cached entries: found by version, bounded, and never older or newer than the file."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from dstore.base.limits import LOOP_ENTRY_BYTES_MAX
 from dstore.model.errors import ConditionFailed
+from dstore.model.values import Item
 from dstore.storage.entries import Entry
 from dstore.storage.entry_cache import EntryCache
 from dstore.storage.range_writer import Outcome, Put
@@ -13,7 +15,7 @@ from tests.support.stores import put, rid, store, write
 
 
 def entry(version: str, text: str = "x") -> Entry:
-    return Entry({"text": ("String", text)}, version)
+    return Entry({"text": text}, version)
 
 
 def test_what_is_looked_up_stays_and_the_rest_goes() -> None:
@@ -24,6 +26,39 @@ def test_what_is_looked_up_stays_and_the_rest_goes() -> None:
         assert cache.get("0") is not None
     assert cache.get("1") is None
     assert len(cache) < 25
+
+
+async def test_what_is_kept_is_not_seen_by_the_collector(tmp_path: Path) -> None:
+    """The event loop waits while Python looks for cycles, and thousands of entries are kept."""
+
+    def item(text: str) -> Item:
+        strings = {f"s{at}": {"S": f"{text}{at}"} for at in range(10)}
+        others: Item = {"n": {"N": "1.5"}, "z": {"NULL": True}, "l": {"L": [{"S": text}]}}
+        return strings | others
+
+    async with store(tmp_path) as it:
+        file = await it.open(await it.new_range())
+        for text in ("warm", "up"):
+            await file.submit(put("a", item(text)))
+        gc.collect()
+        gc.disable()
+        try:
+            before = len(gc.get_objects())
+            for number in range(50):
+                for text in ("first", "second"):
+                    await file.submit(put(f"{number}", item(text)))
+            written = len(gc.get_objects()) - before
+            it.around.entries.clear()
+            for number in range(50):
+                file._newest.forget(rid(f"{number}"))
+                found = await file.read(rid(f"{number}"))
+                assert found is not None
+                assert found.answer
+            read = len(gc.get_objects()) - before
+        finally:
+            gc.enable()
+        assert len(it.around.entries) == 50
+        assert max(written, read) < 100, (written, read)
 
 
 def test_large_entries_are_not_kept() -> None:
