@@ -18,27 +18,28 @@ from dstore.storage import brief_names, entries, feeding, memos, range_log, requ
 from dstore.storage.brief_names import NamedAnswer
 from dstore.storage.entries import Entry
 from dstore.storage.failures import stored_error
+from dstore.storage.feeding import MemoChange
 from dstore.storage.log_records import NameMark, RecordKind, RequestMark
 from dstore.storage.requests import RequestAnswer
-from dstore.storage.writes import Applied, Delete, Expire, Put, Write
+from dstore.storage.writes import Applied, Expire, Put
 
 if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
     from dstore.model.values import Item
     from dstore.storage.derived_rows import DerivedRows
+    from dstore.storage.entries import Cells
     from dstore.storage.entry_cache import EntryCache
     from dstore.storage.feeding import Feeding
     from dstore.storage.name_book import NameBook
     from dstore.storage.newest_versions import NewestVersions
     from dstore.storage.requests import RequestName
-    from dstore.storage.writes import Outcome
+    from dstore.storage.writes import Outcome, Write
 
 _PUT: Final = RecordKind.PUT.value  # to ask an enumeration's member costs more than its use
 _DELETE: Final = RecordKind.DELETE.value
 _EXPIRE: Final = RecordKind.EXPIRE.value
 _NOTHING: Final = RecordKind.NOTHING.value
 _MEMO: Final = RecordKind.MEMO.value
-_DELETED: Final = Delete()
 _NONCE_BYTES: Final = 32  # as many as a digest has
 
 
@@ -238,7 +239,8 @@ class Batch:
         """Take what another range's log makes. Raises: Large: only if on the loop."""
         if on_loop and not feeding.is_short(what):
             raise Large
-        if self._nonce is not None and on_loop:  # memos are records, and those have no gap
+        if self._nonce is not None and on_loop and isinstance(what, MemoChange):
+            # Its record begins what is not left out any more, and records have no gap.
             if self.end.seq != self._begun_seq:
                 raise Large
             self._nonce = None
@@ -291,30 +293,20 @@ class Batch:
         if item is None and previous is None and write.request is None:
             return None
         request = write.request if mark is None else None
-        is_thin = self.wanted_after_seq is None
-        if is_thin and self._nonce is not None:
-            version = range_log.leave_out(end, nonce=self._nonce, time_us=self._time_us)
-        else:
-            version = range_log.append(
-                connection,
-                end,
-                kind=_kind_of(outcome, is_there=previous is not None),
-                rid_id=rid_id,
-                item=item,
-                request=None if request is None else _mark_of(request),
-                time_us=self._time_us,
-                name=mark,
-                is_thin=is_thin,
-                old=None if self._old_names is None else self._old_image(previous),
-            )
-        range_log.trim(connection, end, wanted_after_seq=self.wanted_after_seq)
+        version = self._record(
+            _kind_of(outcome, is_there=previous is not None),
+            rid_id,
+            item=item,
+            previous=previous,
+            request=None if request is None else _mark_of(request),
+            mark=mark,
+        )
         now = None if item is None else version
         if item is not None:
-            self._put(write, item, previous=previous, version=version)
+            cells = entries.cells_of(item)
+            self._put(rid_id, write.entry_hash, cells, previous=previous, version=version)
         elif previous is not None:
-            entries.delete_cells(connection, rid_id)
-            self.written[rid_id] = None
-            end.quantity -= 1
+            self._remove(rid_id)
         if mark is not None:
             named = NamedAnswer(mark.name, mark.existed, now, mark.answer)
             self._names.note(named, seq=end.seq)
@@ -324,6 +316,41 @@ class Batch:
                 connection, request, answer=answer, seq=end.seq, time_us=self._time_us
             )
         return now
+
+    def _record(
+        self,
+        kind: str,
+        rid_id: bytes,
+        *,
+        item: Item | None,
+        previous: Entry | None,
+        image: bytes | None = None,
+        request: RequestMark | None = None,
+        mark: NameMark | None = None,
+    ) -> str:
+        """Make a change's record, or leave it out; a put has `item`, or `image`, that encoded.
+
+        Returns: the version that it gives its entry.
+        """
+        end, is_thin = self.end, self.wanted_after_seq is None
+        if is_thin and self._nonce is not None:
+            version = range_log.leave_out(end, nonce=self._nonce, time_us=self._time_us)
+        else:
+            version = range_log.append(
+                self._connection,
+                end,
+                kind=kind,
+                rid_id=rid_id,
+                item=item,
+                request=request,
+                time_us=self._time_us,
+                name=mark,
+                is_thin=is_thin,
+                old=None if self._old_names is None else self._old_image(previous),
+                encoded=image,
+            )
+        range_log.trim(self._connection, end, wanted_after_seq=self.wanted_after_seq)
+        return version
 
     def _old_image(self, previous: Entry | None) -> bytes:
         assert self._old_names is not None
@@ -345,18 +372,25 @@ class Batch:
         previous = self._previous(rid_id, on_loop=self._feeds_on_loop)
         if self._feeds_on_loop and previous is not None and previous.is_large:
             raise Large
-        if image is None and previous is None:
+        if image is None:
+            if previous is not None:
+                self._record(_DELETE, rid_id, item=None, previous=previous)
+                self._remove(rid_id)
             return
-        item = None if image is None else range_log.item_of(image, file=self._connection.filename)
-        if item is not None and previous is not None and previous.cells == entries.cells_of(item):
+        cells = entries.cells_of(range_log.item_of(image, file=self._connection.filename))
+        if previous is not None and previous.cells == cells:
             return
-        outcome: Outcome = _DELETED if item is None else Put(item=item)
+        version = self._record(_PUT, rid_id, item=None, image=image, previous=previous)
         entry_hash = int.from_bytes(rid_id[:HASH_BYTES], "big")
-        write = Write(rid_id=rid_id, entry_hash=entry_hash, apply=lambda _: outcome)
-        self._write(write, outcome, previous=previous)
+        self._put(rid_id, entry_hash, cells, previous=previous, version=version)
 
     def note(self, name: str, value: bytes | None) -> None:
         """Store a memo, or forget it; see `feeding.Taking`."""
+        is_of_reader = memos.is_reader(name)
+        if self._nonce is not None and self.wanted_after_seq is None and not is_of_reader:
+            range_log.leave_out(self.end, nonce=self._nonce, time_us=self._time_us)
+            memos.put(self._connection, name, value)
+            return
         range_log.append(
             self._connection,
             self.end,
@@ -365,27 +399,33 @@ class Batch:
             item=None,
             request=None,
             time_us=self._time_us,
-            memo=value,
+            encoded=value,
         )
         memos.put(self._connection, name, value)
-        if memos.is_reader(name):
+        if is_of_reader:
             self._read_readers()  # from this record on
             self._reads_readers = True  # it may yet be rolled back
 
-    def _put(self, write: Write, item: Item, *, previous: Entry | None, version: str) -> None:
-        cells = entries.cells_of(item)
+    def _put(
+        self, rid_id: bytes, entry_hash: int, cells: Cells, *, previous: Entry | None, version: str
+    ) -> None:
         entries.write_cells(
             self._connection,
-            write.rid_id,
-            entry_hash=write.entry_hash,
+            rid_id,
+            entry_hash=entry_hash,
             before=None if previous is None else previous.cells,
             after=cells,
             version=version,
         )
-        entry = self.written[write.rid_id] = Entry(cells, version)
+        entry = self.written[rid_id] = Entry(cells, version)
         if self._cache is not None:  # nobody asks for the version if this rolls back
             self._cache.put(entry, instead_of=previous)
         self.end.quantity += previous is None
+
+    def _remove(self, rid_id: bytes) -> None:
+        entries.delete_cells(self._connection, rid_id)
+        self.written[rid_id] = None
+        self.end.quantity -= 1
 
 
 def _kind_of(outcome: Outcome, *, is_there: bool) -> str:

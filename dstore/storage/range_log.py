@@ -107,17 +107,18 @@ def append(
     name: NameMark | None = None,
     is_thin: bool = False,
     old: bytes | None = None,
-    memo: bytes | None = None,
+    encoded: bytes | None = None,
 ) -> str:
     """Append the record of a change that is made in the same transaction, and advance `end`.
 
     `kind` is a `RecordKind`'s value; `item` is what a put stores, and None in all others. With
     `is_thin` the item's image is left out of the file, not of the digest: nobody wants to read it.
-    `old` is what readers want of the item before, encoded by `image_of`; `memo` a memo's value.
+    `old` is what readers want of the item before, encoded by `image_of`; `encoded` is a memo's
+    value, or, in place of `item`, what a put stores, encoded so.
 
     Returns: the version that the record gives its entry: unique in the range, never reused.
     """
-    image = memo if item is None else image_of(item)
+    image = encoded if item is None else image_of(item)
     if not is_thin:
         keep_end(connection, end)
     seq = end.seq + 1

@@ -296,26 +296,70 @@ async def test_what_is_short_is_taken_on_the_event_loop(tmp_path: Path) -> None:
         assert await file.look(partial(memos.fed, range_id="base")) == Fed(epoch=1, seq=11)
 
 
-async def test_a_feeding_on_the_event_loop_leaves_no_gap_in_what_is_shipped(tmp_path: Path) -> None:
-    """Cursors are records: what is shipped with them follows the log's end, nothing left out."""
+async def test_what_nobody_reads_of_an_index_has_no_records(tmp_path: Path) -> None:
+    """Rows and their cursor are left out together; a reader's note, and what follows, are not."""
+    shipped: list[list[int]] = []
 
     class Shipping(OnlyReplica):
         def ship(self, prepared: Any) -> Any:
             seqs = [record.seq for record in prepared.records]
             if seqs:
                 assert seqs == [*range(prepared.before.seq + 1, prepared.end.seq + 1)]
+            shipped.append(seqs)
             return super().ship(prepared)
 
     async with store(tmp_path, replication=Shipping()) as stored:
         file = await stored.open(await stored.new_range())
-        for seq in range(1, 6):
+        await file.submit(rows("base", 1, a_row(1, "a", "1")))  # a file's first: in a thread
+        shipped.clear()
+        for seq in range(2, 6):
             await file.submit(rows("base", seq, a_row(seq, "a", str(seq)), a_row(seq, "b", "b")))
         beside = file.submit(put("c", {"v": {"S": "c"}}))
         told = file.submit(rows("base", 6, a_row(6, "a", "6")))
-        await beside
-        await told
-        await register(file, "v")
-        assert [await value_of(file, name) for name in "abc"] == ["6", "b", "c"]
+        behind = file.submit(put("d", {"v": {"S": "d"}}))
+        for each in (beside, told, behind):
+            await each
+        assert shipped == [[]] * 5
+        assert await file.look(partial(memos.fed, range_id="base")) == Fed(epoch=1, seq=6)
+        await file.submit(rows("base", 5, a_row(4, "a", "late"), a_row(5, "b", "late")))
+        state = await file.look(replica_log.read_state)
+        assert state.thin_seq == state.end.seq
+        assert await file.look(partial(replica_log.point_at, seq=state.end.seq - 1)) is None
+
+        shipped.clear()
+        beside = file.submit(rows("base", 7, a_row(7, "a", "7")))
+        noted = file.submit(
+            feed(MemoChange(MEMO, memos.encode(Reader(range_id=file.path.stem, names=("v",)))))
+        )
+        told = file.submit(rows("base", 8, a_row(8, "b", "8")))
+        for each in (beside, noted, told):
+            await each
+        kinds = [each.kind for each in await log_of(file) if each.seq > state.end.seq]
+        assert kinds[-3:] == [RecordKind.MEMO, RecordKind.PUT, RecordKind.MEMO]
+        assert [await value_of(file, name) for name in "abcd"] == ["7", "8", "c", "d"]
+
+
+async def test_a_copy_has_the_cursor_that_has_no_record(tmp_path: Path) -> None:
+    """The only replica leaves cursors out of its log: who joins has them from the copy itself."""
+    async with store(tmp_path, replication=OnlyReplica()) as stored:
+        file = await stored.open(await stored.new_range())
+        for seq in range(1, 5):
+            await file.submit(rows("base", seq, a_row(seq, "a", str(seq))))
+        state = await file.look(replica_log.read_state)
+        assert state.thin_seq == state.end.seq
+        other = await stored.open(await stored.new_range())
+        await other.change(replica_copy.begin)
+        place = CopyPlace()
+        while not place.is_over:
+            page, place = await file.look(partial(replica_copy.read_page, place=place))
+            await other.change(partial(replica_copy.take_page, page=page))
+        start = replica_copy.CopyStart(epoch=1, point=state.end, history=())
+        end = replica_copy.CopyEnd(start=start, whole_seq=state.end.seq)
+        await other.change(partial(replica_copy.finish, end=end))
+        await other.change(partial(replica_log.serve, epoch=1))
+        await other.submit(rows("base", 3, a_row(3, "a", "late")))
+        assert await value_of(other, "a") == "4"
+        assert await other.look(partial(memos.fed, range_id="base")) == Fed(epoch=1, seq=4)
 
 
 async def test_another_replica_has_the_same_memos(tmp_path: Path) -> None:
