@@ -431,6 +431,7 @@ PLAN_REPLICA_BYTES: Final = 1 * MIB  # that a replica weighs beside what it stor
 PLAN_PRIMARY_REQUESTS: Final = 50
 PLAN_UNEVEN_REQUESTS_PERCENT: Final = 25  # of a node's part of all requests, that stays as it is
 REASONS_SHOWN: Final = 10  # against stopping a node
+TROUBLED_RANGES_SHOWN: Final = 100  # of a table that is described; all of them are counted
 PLAN_TOKEN_CHARS: Final = 16  # of 4 bits: enough to tell a plan from the one before
 PLAN_CHANGES_MAX: Final = 256  # in one plan; the rest comes when these are done
 MOVES_AT_ONCE: Final = 8  # ranges whose replicas change at the same time, over all nodes

@@ -15,6 +15,7 @@ from dstore.cli.index_rebuild import rebuild_index
 from dstore.cli.options import calls_v1, dry_run_option, tenant_option, yes_option
 from dstore.cli.output import Column, print_list, print_result, print_thing
 from dstore.cli.scrub import scrub
+from dstore.cli.troubles import counted_troubles, troubled_ranges
 from dstore.model.replication import Outage
 from dstore.model.tables import IdType
 
@@ -94,6 +95,7 @@ def show(*, name: str, tenant: str) -> None:
         "items": found.get("entries"),
         "copies": found.get("copies"),
         "ranges": found.get("ranges"),
+        **troubled_ranges(found),
         "one node down": _OUTAGES.get(str(found.get("oneNodeDown"))),
         "time to live": _expiry(found.get("timeToLive")),
         "created": found.get("createdAt"),
@@ -138,7 +140,13 @@ table.add_command(rebuild_index)
 
 def _index(found: dict[str, Any]) -> str:
     """Say in a few words how a global index is."""
-    return f"{found.get('status')}, {found.get('entries')} items, {found.get('ranges')} ranges"
+    words = [
+        f"{found.get('status')}, {found.get('entries')} items, {found.get('ranges')} ranges",
+        *counted_troubles(found),
+    ]
+    if found.get("mayBeWrong"):
+        words.append("may be wrong since a loss: make it anew with dstore table rebuild-index")
+    return ", ".join(words)
 
 
 def _copies(found: dict[str, Any], wanted: int | None) -> str:

@@ -108,7 +108,8 @@ class TableSettings:
     so. `replication_factor`: how many replicas its ranges are to have, 1 to REPLICATION_FACTOR_MAX;
     None: as many as the cluster is set to. `is_sse_asked`: a client asked for encryption with AWS's
     managed key; the files are always encrypted, with dStore's own keys. `time_to_live` is None
-    until somebody enables it.
+    until somebody enables it. `has_lost_base`, of the hidden table of a global index: after it was
+    made an operator has accepted that its base table may have lost writes.
     """
 
     billing: BillingMode = BillingMode.PAY_PER_REQUEST
@@ -126,6 +127,7 @@ class TableSettings:
     tags: Mapping[str, str] = field(default_factory=dict)
     replication_factor: int | None = None
     time_to_live: TimeToLive | None = None
+    has_lost_base: bool = False
 
     @property
     def expires_by(self) -> str | None:

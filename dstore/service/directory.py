@@ -7,6 +7,7 @@ has control change what there is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from dstore.model.status import ResourceStatus
@@ -32,17 +33,38 @@ class Declared:
     settings: TableSettings = NO_SETTINGS
 
 
+class RangeTrouble(StrEnum):
+    """What is the matter with a range, the worst first; the words are the v1 API's."""
+
+    UNAVAILABLE = "unavailable"  # its primary does not serve it now
+    READ_ONLY = "readOnly"  # it does, and too few replicas are in sync and alive to write
+    POSSIBLE_LOSS = "possibleLoss"  # it may have lost acknowledged writes
+    UNDER_REPLICATED = "underReplicated"  # fewer replicas are in sync and alive than should be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TroubledRange:
+    """A range of a table that is not as it should be; both hashes are inclusive."""
+
+    range_id: str
+    low_hash: int
+    high_hash: int
+    trouble: RangeTrouble
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownIndex:
     """A global index as it is by now; `table` is the hidden one that holds it.
 
     `status` is the hidden table's: CREATING until nodes hold it, UPDATING while it is filled from
-    its base table, ACTIVE once it is whole, DELETING when it is given up.
+    its base table, ACTIVE once it is whole, DELETING when it is given up. `is_doubtful`: since an
+    accepted loss it may have other rows than its table, until it is made anew.
     """
 
     name: str
     status: ResourceStatus
     table: Table
+    is_doubtful: bool = False
 
     @property
     def is_backfilling(self) -> bool:
@@ -127,6 +149,12 @@ class Directory(Protocol):
 
     def index_sizes(self, table: Table) -> IndexSizes:
         """Tell what a table's local indexes have, as last known; its databases have their rows."""
+
+    def troubles(self, table: Table) -> Sequence[TroubledRange]:
+        """Name the ranges of a table, or of an index's hidden one, that are not as they should be.
+
+        A node that stands alone knows of none.
+        """
 
     def copies(self, table: Table) -> int:
         """Say how many replicas a table's ranges are to have: the fewest that one of them is."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from dstore.base.limits import GLOBAL_INDEXES_MAX
 from dstore.model.index_of import index_table_name
+from dstore.model.status import ResourceStatus
+from dstore.topology.values import RangeState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +39,18 @@ def index_views_of(tenant: TenantView, base: TableDefinition) -> Sequence[TableV
         for name, shown in tenant.tables.after(prefix, 2 * GLOBAL_INDEXES_MAX)
         if name.startswith(prefix) and _is_of(shown, base)
     ]
+
+
+def is_doubtful(shown: TableView) -> bool:
+    """Tell whether an index may have other rows than its table, by its hidden table.
+
+    Since a loss was accepted of a range of either: the index lacks rows, or the table does.
+    """
+    if shown.status is ResourceStatus.DELETING:
+        return False
+    if shown.definition.settings.has_lost_base:
+        return True
+    return any(each.placement.state is RangeState.POSSIBLE_LOSS for each in shown.ranges)
 
 
 def _is_of(shown: TableView, base: TableDefinition) -> bool:

@@ -33,6 +33,8 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
         "entries",
         "copies",
         "ranges",
+        "troubles",
+        "troubledRanges",
         "oneNodeDown",
         "timeToLive",
         "createdAt",
@@ -44,7 +46,8 @@ def test_a_table_is_made_and_described(client: CheckedClient, tenant: str, id_ty
     assert described["idType"] == id_type
     assert described["entries"] == 0
     assert described["settings"] == {}
-    assert described["globalIndexes"] == []
+    assert described["globalIndexes"] == described["troubledRanges"] == []
+    assert set(described["troubles"].values()) == {0}
     shown = {name: described[name] for name in ("idType", "settings")}
     assert client.put(path, shown).status == 200, "what GET shows can be PUT again"
 

@@ -11,7 +11,9 @@ from dstore.base.limits import (
     TABLE_NAME_CHARS_MIN,
     TENANT_NAME_CHARS_MAX,
 )
+from dstore.model.hashing import HASH_MAX
 from dstore.model.replication import Outage
+from dstore.service.directory import RangeTrouble
 
 Described = dict[str, Any]
 
@@ -87,6 +89,8 @@ def schemas() -> Described:
             | {
                 "oneNodeDown": {"enum": [each.value for each in Outage]},
                 "ranges": {"type": "integer", "minimum": 1},
+                "troubles": _troubles(count),
+                "troubledRanges": _list("TroubledRange"),
                 "tableId": _STRING,
                 "createdAt": _INSTANT,
                 "settings": settings,
@@ -95,6 +99,7 @@ def schemas() -> Described:
             }
         ),
         "GlobalIndex": _object(_global_index(count)),
+        "TroubledRange": _object(_troubled_range()),
         "TablePage": _object({"tables": _list("TableSummary"), "after": _AFTER}),
         "IdentifiedEntry": _object({"id": _STRING, "data": ref("Entry")}),
         "EntryPage": _object({"entries": _list("IdentifiedEntry"), "after": _AFTER}),
@@ -121,6 +126,23 @@ def _global_index(count: Described) -> Described:
         "status": {"enum": ["creating", "filling", "active", "deleting"]},
         "entries": count,
         "ranges": {"type": "integer", "minimum": 0},
+        "troubles": _troubles(count),
+        "mayBeWrong": {"type": "boolean", "description": "Since a loss; see rebuild-index."},
+    }
+
+
+def _troubles(count: Described) -> Described:
+    described = _object({each.value: count for each in RangeTrouble})
+    return described | {"description": "How many ranges have which trouble, each its worst."}
+
+
+def _troubled_range() -> Described:
+    hash_ = {"type": "integer", "minimum": 0, "maximum": HASH_MAX}
+    return {
+        "rangeId": _STRING,
+        "lowHash": hash_,
+        "highHash": hash_,
+        "trouble": {"enum": [each.value for each in RangeTrouble]},
     }
 
 

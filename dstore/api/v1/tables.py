@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dstore.api.http.answer import Answer, json_answer
 from dstore.api.v1.exchange import JSON, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, page_of_names
+from dstore.base.limits import TROUBLED_RANGES_SHOWN
 from dstore.base.timestamps import instant
 from dstore.model.errors import invalid
 from dstore.model.replication import with_one_node_down
@@ -14,12 +15,15 @@ from dstore.model.rid import table_rid, tenant_rid
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import IdType, is_integer_id
 from dstore.model.values import NumberText
+from dstore.service.directory import RangeTrouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
     from dstore.model.ranges import Table
-    from dstore.service.directory import KnownIndex
+    from dstore.service.directory import KnownIndex, TroubledRange
     from dstore.service.use_cases import UseCases
 
 _FACTOR: Final = "replicationFactor"
@@ -102,6 +106,8 @@ class TableHandlers:
         description = summary | {
             "oneNodeDown": with_one_node_down(summary["copies"]),
             "ranges": len(table.ranges.refs),
+            "troubles": _counted(troubled := directory.troubles(table)),
+            "troubledRanges": [_troubled(each) for each in troubled[:TROUBLED_RANGES_SHOWN]],
             "tableId": definition.table_id,
             "createdAt": instant(definition.created_at_us),
             # What DynamoDB's door set is answered there.
@@ -117,6 +123,8 @@ class TableHandlers:
             "status": INDEX_STATES[index.status],
             "entries": self._cases.directory.quantity(index.table),
             "ranges": len(index.table.ranges.refs),
+            "troubles": _counted(self._cases.directory.troubles(index.table)),
+            "mayBeWrong": index.is_doubtful,
         }
 
     async def _time_to_live(self, table: Table) -> dict[str, Any] | None:
@@ -134,6 +142,20 @@ class TableHandlers:
         definition = table.definition
         location = self._cases.directory.location
         return str(table_rid(definition.tenant, definition.name, location=location))
+
+
+def _counted(troubled: Sequence[TroubledRange]) -> dict[str, int]:
+    """Count ranges by what is the matter with them."""
+    return {each: sum(one.trouble is each for one in troubled) for each in RangeTrouble}
+
+
+def _troubled(found: TroubledRange) -> dict[str, Any]:
+    return {
+        "rangeId": found.range_id,
+        "lowHash": found.low_hash,
+        "highHash": found.high_hash,
+        "trouble": found.trouble,
+    }
 
 
 def _defined(body: dict[str, Any]) -> tuple[IdType, int | None]:

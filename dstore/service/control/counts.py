@@ -11,6 +11,7 @@ from dstore.model.status import ResourceStatus
 from dstore.service.control.held import complaint, held_report, living_in_sync
 from dstore.service.control.status import RangeCounts
 from dstore.topology import values
+from dstore.topology.indexes import is_doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,8 @@ class Counted:
             living node; -1: those of a range are on none already.
         of_node: the load of each node that is named by a range.
         needed: features that a table needs its nodes to know.
-        doubtful: indexes, by the definitions of their hidden tables, that may have lost rows.
+        doubtful: indexes, by the definitions of their hidden tables, that may have other rows than
+            their tables.
     """
 
     tenants: int
@@ -62,7 +64,7 @@ def count(view: TopologyView) -> Counted:
     of_status: Counter[ResourceStatus] = Counter()
     of_indexes: Counter[ResourceStatus] = Counter()
     needed: set[Feature] = set()
-    doubtful: dict[str, TableDefinition] = {}
+    doubtful: list[TableDefinition] = []
     total = unavailable = lost = read_only = short = named = 0
     writes: list[int] = []  # of each range, the replicas beyond those that a write needs
     copies: list[int] = []  # of each range, the living ones beside the last
@@ -73,13 +75,13 @@ def count(view: TopologyView) -> Counted:
             definition = table.definition
             needed |= needed_by(definition)
             (of_status if definition.index_of is None else of_indexes)[table.status] += 1
+            if definition.index_of is not None and is_doubtful(table):
+                doubtful.append(definition)
             for placed in table.ranges:
                 total += 1
                 placement, living = placed.placement, living_in_sync(view, placed)
                 if placement.state is values.RangeState.POSSIBLE_LOSS:
                     lost += 1
-                    if definition.index_of is not None:
-                        doubtful[definition.table_id] = definition
                 short += living < placement.factor
                 writes.append(living - placement.min_in_sync)
                 copies.append(living - 1)
@@ -104,7 +106,7 @@ def count(view: TopologyView) -> Counted:
         without_loss=min(copies, default=0),
         of_node=node_loads(view),
         needed=frozenset(needed),
-        doubtful=tuple(doubtful.values()),
+        doubtful=tuple(doubtful),
     )
 
 

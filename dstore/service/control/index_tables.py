@@ -21,6 +21,7 @@ from dstore.model.errors import RefusalKind, Refused
 from dstore.model.index_tables import index_table_definition
 from dstore.model.rid import table_rid
 from dstore.model.status import ResourceStatus
+from dstore.model.stored_definition import encode_definition
 from dstore.model.tables import TableId
 from dstore.service.control.deletions import begin_table
 from dstore.service.control.new_tables import insert_table
@@ -120,6 +121,23 @@ async def give_up(realm: Realm, tx: Transaction, record: TableRecord) -> int:
         return 0
     await tasks.cancel(tx, build_task(record.table_id), now_us=realm.clock.wall_us())
     return await begin_table(realm, tx, record)
+
+
+async def note_lost_base(realm: Realm, tx: Transaction, base_id: TableId) -> None:
+    """Note of every index of a table that it may have rows of writes that the table has lost.
+
+    Whoever makes it anew makes another hidden table, of which this is not so.
+    """
+    for record in await tables.indexes_of(tx, base_id):
+        definition = definition_of(record)
+        if record.status is ResourceStatus.DELETING or definition.settings.has_lost_base:
+            continue
+        doubtful = replace(definition, settings=replace(definition.settings, has_lost_base=True))
+        changed = replace(
+            record, definition=encode_definition(doubtful), changed_at_us=realm.clock.wall_us()
+        )
+        await tables.update(tx, changed)
+        await append(tx, [table_publication(doubtful, record.status)])
 
 
 async def check_idle(tx: Transaction, base_id: TableId, *, but: frozenset[str]) -> None:

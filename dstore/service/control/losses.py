@@ -35,6 +35,7 @@ from dstore.replication.surroundings import pause_ms
 from dstore.replication.whereabouts import has_other_disk
 from dstore.service.control.held import held_report, held_status
 from dstore.service.control.index_rebuilds import rebuilds_after_loss
+from dstore.service.control.index_tables import note_lost_base
 from dstore.service.control.loss_reports import LeftRow, LossReport
 from dstore.service.control.publications import definition_of
 from dstore.service.control.tasks import NotYet, new_task
@@ -277,9 +278,12 @@ class Losses:
         async with step.term.transaction() as tx:
             if await tasks.finish(tx, step.task.id, realm.plane.process, now_us=now_us):
                 await notices.insert(tx, notice)
+                if kind == ACCEPTED and not order.lossless:
+                    await note_lost_base(realm, tx, found.table.table_id)
                 await realm.audit(
                     tx, actor="", action=step.task.kind, subject=step.task.subject, result="done"
                 )
+        realm.publisher.wake()
 
     # ------------------------------------------------------------------------------ what there is
 

@@ -59,6 +59,7 @@ from dstore.topology.status import TopologyState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dstore.model.tables import TableDefinition
     from dstore.storage.control.records import TableRecord
     from dstore.storage.control.store import Key, Transaction
     from dstore.topology.view import TopologyView
@@ -362,7 +363,7 @@ class Survey:
         found += self._behind(components, counted)
         found += _of_ranges(counted.ranges)
         found += [
-            f"An index may have lost rows; make it anew: {command}"
+            f"An index may have {_rows_of_loss(each)}; make it anew: {command}"
             for each in counted.doubtful
             for command in rebuilds_after_loss(each)
         ]
@@ -392,6 +393,11 @@ def _of_ranges(ranges: RangeCounts) -> Iterator[str]:
         yield f"{_some(count)} {verb} fewer replicas in sync and alive than there should be."
     if count := ranges.possible_loss:
         yield f"{_some(count)} may have lost writes: dstore placement show says which."
+
+
+def _rows_of_loss(index: TableDefinition) -> str:
+    """Say what may be the matter with an index since a loss."""
+    return "rows that its table has lost" if index.settings.has_lost_base else "lost rows"
 
 
 def _some(count: int) -> str:

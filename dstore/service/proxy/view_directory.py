@@ -19,15 +19,17 @@ from dstore.model.ranges import Table
 from dstore.model.rid import DEFAULT_LOCATION
 from dstore.model.status import ResourceStatus
 from dstore.service.directory import KnownIndex
+from dstore.service.proxy.range_troubles import troubles
 from dstore.service.refusals import index_not_whole, no_such
 from dstore.topology import keyspace as keys
 from dstore.topology.coordinator import Revision
-from dstore.topology.indexes import index_view, index_views
+from dstore.topology.indexes import index_view, index_views, is_doubtful
 from dstore.topology.status import TopologyState
 
 if TYPE_CHECKING:
     from dstore.model.index_rows import IndexSizes
     from dstore.model.tables import TableDefinition
+    from dstore.service.directory import TroubledRange
     from dstore.topology.sorted_map import SortedMap
     from dstore.topology.values import HeldReport
     from dstore.topology.view import TableView, TenantView, TopologyView
@@ -259,6 +261,12 @@ class ViewDirectory:
             for report in self._reports(table)
         )
 
+    def troubles(self, table: Table) -> Sequence[TroubledRange]:
+        """Name the ranges of a table, hidden or not, that are not as they should be."""
+        definition, view = table.definition, self._watcher.view
+        shown = view.table(definition.tenant, definition.name)
+        return () if shown is None else tuple(troubles(view, shown))
+
     def copies(self, table: Table) -> int:
         """Say how many replicas a table's ranges are to have: the fewest that one of them is."""
         definition = table.definition
@@ -285,7 +293,12 @@ def _is_for_clients(name: str, shown: TableView) -> bool:
 def _known_index(shown: TableView) -> KnownIndex:
     index_of = shown.definition.index_of
     assert index_of is not None
-    return KnownIndex(name=index_of.name, status=shown.status, table=shown.table)
+    return KnownIndex(
+        name=index_of.name,
+        status=shown.status,
+        table=shown.table,
+        is_doubtful=is_doubtful(shown),
+    )
 
 
 def _is_there(shown: TenantView) -> bool:

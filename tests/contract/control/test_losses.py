@@ -15,12 +15,14 @@ from dstore.replication import placements
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.replica_calls import AskReplicas, ReplicasTold, ReplicaTold
 from dstore.replication.surroundings import pause_ms
+from dstore.service.control import index_tables
 from dstore.service.control import tasks as tasks_module
 from dstore.service.control.losses import Losses
 from dstore.service.control.publications import definition_of
 from dstore.service.control.whereabouts import is_alive
 from dstore.storage.control import audit, notices, tables, tasks
 from dstore.storage.control.records import RangeId, TaskId, TaskRecord, TaskState
+from dstore.topology.indexes import is_doubtful
 from dstore.topology.values import RangePlacement, RangeState, ReplicaState
 from tests.contract.control.conftest import Place
 from tests.support.control import ControlProcess, eventually
@@ -185,15 +187,50 @@ async def test_a_learner_may_lack_something(place: Place) -> None:
             assert sum(command in each for each in sentences) == 1
 
 
-async def _declare_index(leader: ControlProcess) -> None:
-    """Have the table declare an index, of which nothing is made: who serves it is gone."""
-    index = Index(name="by-state", hash_keys=("id",), projection=ProjectionType.ALL)
+async def test_indexes_of_a_table_that_may_have_lost_writes(place: Place) -> None:
+    """The status says of each what mends it, until it has been made anew."""
+    async with moving_cluster(place, 3) as cluster:
+        _tell(cluster, n3=told(5))
+        async with cluster.leader(replication_factor=3, ranges_per_table=1) as leader:
+            before = await _left_to_a_learner(cluster, leader)
+            await _declare_index(leader, is_made=True)
+            assert await _rebuilds(leader) == []
+            task = await leader.control.losses.accept(
+                RangeId(before.range_id), gone=[uuid(1), uuid(2)], **SAID
+            )
+            await _ended(leader, task)
+            await eventually(lambda: _is_doubtful(leader))
+            [said] = await _rebuilds(leader)
+            assert "rows that its table has lost" in said
+            assert "dstore table rebuild-index orders by-state --tenant acme" in said
+            await leader.control.rebuilds.rebuild("acme", "orders", "by-state", actor="tester")
+            await eventually(lambda: not _is_doubtful(leader))
+            assert await _rebuilds(leader) == []
+
+
+def _is_doubtful(leader: ControlProcess) -> bool:
+    tenant = leader.watcher.view.tenant("acme")
+    assert tenant is not None
+    hidden = [each for each in tenant.tables.values() if each.definition.index_of is not None]
+    return any(is_doubtful(each) for each in hidden)
+
+
+async def _rebuilds(leader: ControlProcess) -> list[str]:
+    status = await leader.control.survey.status()
+    return [each for each in status.problems if "rebuild-index" in each]
+
+
+async def _declare_index(leader: ControlProcess, *, is_made: bool = False) -> None:
+    """Have the table declare an index, of which at the most the records are made."""
+    index = Index(name="by-state", hash_keys=("_id",), projection=ProjectionType.ALL)
     async with leader.plane.store.transaction() as tx:
         found = await tables.get(tx, "acme", "orders")
         assert found is not None
         declared = TableSettings(global_indexes=(index,))
         changed = replace(definition_of(found), settings=declared)
         await tables.update(tx, replace(found, definition=encode_definition(changed)))
+        if is_made:
+            await index_tables.follow(leader.control.realm, tx, changed)
 
 
 async def test_who_lives_is_waited_for(place: Place) -> None:

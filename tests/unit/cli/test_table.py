@@ -67,6 +67,34 @@ def test_list_and_show(server: FakeServer, run: Run) -> None:
     assert "settings.ttl   3\n" in shown
 
 
+def test_show_names_ranges_that_are_not_as_they_should_be(server: FakeServer, run: Run) -> None:
+    """How many, which, and where it is said why; of an index how many, and what mends it."""
+    ids = [f"5d1e000{number}-0000-4000-8000-000000000003" for number in range(6)]
+    troubled = [
+        {"rangeId": each, "lowHash": 0, "highHash": 2**30 - 1, "trouble": "readOnly"}
+        for each in ids
+    ]
+    troubled[0]["trouble"] = "unavailable"
+    index = {"index": "by-state", "status": "active", "entries": 3, "ranges": 2}
+    found = {
+        "ranges": 8,
+        "settings": {},
+        "troubles": {"unavailable": 1, "readOnly": 7, "possibleLoss": 0, "underReplicated": 0},
+        "troubledRanges": troubled,
+        "globalIndexes": [index | {"troubles": {"unavailable": 2}, "mayBeWrong": True}],
+    }
+    server.on("GET", PATH, {**ORDERS, **found})
+    rows = run("table", "show", "orders", "--tenant", "acme").stdout.splitlines()
+    lines = {name: text.strip() for name, _, text in (each.partition("  ") for each in rows)}
+    assert lines["unusable"] == "1 of 8 ranges: 00000000-3fffffff (5d1e0000)"
+    assert lines["read-only"].startswith("7 of 8 ranges: 00000000-3fffffff (5d1e0001), ")
+    assert lines["read-only"].endswith(", ...")
+    assert "short of copies" not in lines
+    assert "dstore placement show orders" in lines["why"]
+    assert "2 ranges, 2 unusable, may be wrong" in lines["index by-state"]
+    assert "dstore table rebuild-index" in lines["index by-state"]
+
+
 @pytest.mark.parametrize(
     ("told", "shown"),
     [
