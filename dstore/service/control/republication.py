@@ -5,7 +5,9 @@ stands there, but for who has a range: that nodes remember, and they are asked (
 range of which nobody heard knows enough can be opened by nobody until it is settled (`settling`).
 What the store lacks is deleted; last, in one transaction, `control/plane` says that it is so.
 Nobody who froze takes anything over before that. Each step may be repeated: a leader that dies
-begins anew, and one that is deposed is refused by the coordinator.
+begins anew, and one that is deposed is refused by the coordinator. Each write compares and writes
+`control/published`, so that one whose outcome nobody heard, and that is done late, is refused too:
+by then a primary may have changed what it would write over (B6).
 """
 
 from __future__ import annotations
@@ -86,6 +88,8 @@ class Republication:
         self._nodes = nodes
         self._unsettled = 0
         self._silent: frozenset[str] = frozenset()
+        self._marker = Put(key=keys.PUBLISHED.path, value=b"")  # as it stands there meanwhile
+        self._marked = NO_REVISION  # by the last write that was done
 
     async def run(self, term: Term, *, sequence: int) -> None:
         """Publish everything, unless the coordinator shows it already, and note that it is done.
@@ -103,9 +107,10 @@ class Republication:
         if claim is None or claim.recoveries < term.recoveries:
             _check_sequence(published, sequence)
             self._unsettled = 0
+            self._begin_with(published)
             shown = Shown(await self._coordinator.cluster_id(), term.recoveries, listing.revision)
             count = await self._publish(term, listing, shown)
-            await self._finish(term, published, sequence=sequence)
+            await self._finish(term, sequence=sequence)
             _log.warning("topology_republished", recoveries=term.recoveries, key_count=count)
             if self._unsettled:
                 _log.error(
@@ -113,6 +118,14 @@ class Republication:
                 )
         async with term.transaction() as tx:
             await planes.end_recovery(tx, recoveries=term.recoveries)
+
+    def _begin_with(self, published: KeyValue | None) -> None:
+        """Go on behind what the coordinator has, whoever wrote it."""
+        value = (
+            values.encode(values.Published(sequence=0)) if published is None else published.value
+        )
+        self._marker = Put(key=keys.PUBLISHED.path, value=value)
+        self._marked = NO_REVISION if published is None else published.mod_revision
 
     async def _publish(self, term: Term, listing: Listing, shown: Shown) -> int:
         """Write what the store has, delete what it lacks. Returns: how many keys it has."""
@@ -175,41 +188,42 @@ class Republication:
 
     async def _write(self, term: Term, operations: Iterable[Operation]) -> None:
         for some in _parts(operations):
-            result = await self._coordinator.commit(
-                Transaction(compares=(term.fence,), then=tuple(some))
-            )
-            if not result.succeeded:
-                raise NotLeading(None)
+            await self._commit(term, (*some, self._marker))
 
-    async def _finish(self, term: Term, published: KeyValue | None, *, sequence: int) -> None:
-        """Say in one transaction whose the coordinator is, and that it shows everything."""
-        claim = values.Plane(
-            control_plane=self._plane, recoveries=term.recoveries, sequence=sequence
-        )
-        before = NO_REVISION if published is None else published.mod_revision
+    async def _commit(self, term: Term, operations: tuple[Operation, ...]) -> None:
+        """Write behind the last write, and nothing if another one came between."""
         result = await self._coordinator.commit(
             Transaction(
                 compares=(
                     term.fence,
-                    ModRevisionIs(key=keys.PUBLISHED.path, revision=before),
+                    ModRevisionIs(key=keys.PUBLISHED.path, revision=self._marked),
                 ),
-                then=(
-                    Put(key=keys.PLANE.path, value=values.encode(claim)),
-                    Put(
-                        key=keys.PUBLISHED.path,
-                        value=values.encode(values.Published(sequence=sequence)),
-                    ),
-                ),
+                then=operations,
                 otherwise=(Get(key=keys.LEADER.path),),
             )
         )
         if result.succeeded:
+            self._marked = result.revision
             return
         [leader] = result.responses
         assert isinstance(leader, Found)
         if leader.kv is None or leader.kv.create_revision != term.epoch:
             raise NotLeading(None)
         raise not_now("The coordinator has changed meanwhile; everything is published once more.")
+
+    async def _finish(self, term: Term, *, sequence: int) -> None:
+        """Say in one transaction whose the coordinator is, and that it shows everything."""
+        claim = values.Plane(
+            control_plane=self._plane, recoveries=term.recoveries, sequence=sequence
+        )
+        published = values.Published(sequence=sequence)
+        await self._commit(
+            term,
+            (
+                Put(key=keys.PLANE.path, value=values.encode(claim)),
+                Put(key=keys.PUBLISHED.path, value=values.encode(published)),
+            ),
+        )
 
 
 def own_claim(kv: KeyValue, plane: str) -> values.Plane:

@@ -30,6 +30,7 @@ from dstore.topology import values
 from dstore.topology.coordinator import (
     Coordinator,
     CoordinatorUnavailable,
+    OutcomeUnknown,
     Transaction,
     TransactionResult,
 )
@@ -84,6 +85,30 @@ class _Dying:
             self.is_gone = True
             raise CoordinatorUnavailable("It is gone.")
         return result
+
+
+class _Late:
+    """A coordinator that does the first write of ranges when it is told to; nobody hears of it."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._late: Transaction | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coordinator, name)
+
+    async def commit(
+        self, transaction: Transaction, *, timeout_s: float = COORDINATOR_TIMEOUT_S
+    ) -> TransactionResult:
+        written = [keys.parse(each.key) for each in transaction.then]
+        if self._late is None and any(isinstance(each, keys.RangePath) for each in written):
+            self._late = transaction
+            raise OutcomeUnknown("It is on its way.")
+        return await self._coordinator.commit(transaction, timeout_s=timeout_s)
+
+    async def do_late(self) -> None:
+        assert self._late is not None
+        await self._coordinator.commit(self._late)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +309,21 @@ async def test_a_recovery_that_dies_is_finished(place: Place, *, is_last_done: b
                 assert _but_for_places(after) == _but_for_places(before)
                 assert _epochs(after) == {writes + 1}, "raised once by each order"
                 await next_one.kill()
+
+
+async def test_a_write_of_a_recovery_that_is_done_late(place: Place) -> None:
+    """B6: by then a primary has changed its range, and may have acknowledged by that."""
+    async with _made(place):
+        await emptied(place.coordinator)
+        late = _Late(place.coordinator)
+        async with place.control(coordinator=late) as process:
+            await process.control.recovery.order(actor="operator")
+            await recovered(process)
+            [(key, value), *_] = (await range_values(place.coordinator)).items()
+            now = replace(value, epoch=value.epoch + 1)
+            await place.coordinator.put(key, values.encode(now))
+            await late.do_late()
+            assert (await range_values(place.coordinator))[key] == now
 
 
 async def test_a_leader_of_before_writes_no_more(place: Place) -> None:
