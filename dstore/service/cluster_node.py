@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dstore.base.limits import (
@@ -316,7 +317,12 @@ class ClusterNode:
         ):
             group.create_task(job, name="node_job")
         reports.found(await self._watcher.known())
-        await assignments.run()
+        own = partial(self._own.follow, node=self._me)
+        end_watch = self._watcher.subscribe(keys.node_prefix(self._me), own)
+        try:
+            await assignments.run()
+        finally:
+            end_watch()
 
     def _table_changed(self, state: TableState) -> None:
         assert self._reports is not None

@@ -2,6 +2,9 @@
 
 Whoever says something does not wait: the newest value of each key is written as soon as it can be,
 many at a time, again after every failure, and not at all if it is there already.
+
+A write whose outcome nobody heard may be done late, over a newer one, be it a former process's. So
+what is seen there is looked at, and said once more if it is something else.
 """
 
 from __future__ import annotations
@@ -12,12 +15,18 @@ from typing import TYPE_CHECKING, Final
 
 from dstore.base.limits import COORDINATOR_REQUEST_BYTES_MAX
 from dstore.base.logging import get_logger
+from dstore.topology import keyspace as keys
+from dstore.topology import values
 from dstore.topology.backoff import Backoff
-from dstore.topology.coordinator import CoordinatorError, Delete, Put, Transaction
+from dstore.topology.coordinator import NO_REVISION, CoordinatorError, Delete, Put, Transaction
 
 if TYPE_CHECKING:
     from dstore.base.entropy import Entropy
-    from dstore.topology.coordinator import Coordinator, Operation
+    from dstore.topology.coordinator import Coordinator, Operation, Revision
+    from dstore.topology.keyspace import ComponentId
+    from dstore.topology.values import Details, NodeTableDetails
+    from dstore.topology.view import Known
+    from dstore.topology.watcher import Update
 
 _log = get_logger(__name__)
 
@@ -33,6 +42,7 @@ class OwnKeys:
         self._coordinator = coordinator
         self._backoff = Backoff(entropy)
         self._said: dict[str, bytes] = {}
+        self._said_at: dict[str, Revision] = {}  # those of them that were written here
         self._due: dict[str, bytes | None] = {}
         self._is_due = asyncio.Event()
         self._is_all_said = asyncio.Event()
@@ -45,6 +55,33 @@ class OwnKeys:
     def forget(self) -> None:
         """Take nothing for said any more: the coordinator begins anew."""
         self._said.clear()
+        self._said_at.clear()
+
+    def follow(self, update: Update, *, node: ComponentId) -> None:
+        """See what is shown of what `node`, which this one is, has said, once all was `found`."""
+        seen = update.view.node(node)
+        if seen is None:
+            return
+        for path in update.paths:
+            known: Known[Details] | Known[NodeTableDetails] | None = None
+            match path:
+                case keys.DetailsPath(component=component) if component == node:
+                    known = seen.details if path.path in self._said else None
+                case keys.NodeTablePath(node=component) if component == node:
+                    known = seen.reported.get(keys.held_name(path.tenant, path.table))
+                case _:
+                    continue
+            if known is not None:
+                self._seen(path.path, values.encode(known.value), revision=known.mod_revision)
+
+    def _seen(self, key: str, value: bytes, *, revision: Revision) -> None:
+        """Say anew what a key should hold if it holds something else since a revision."""
+        said = self._said.get(key)
+        if key in self._due or said == value or revision <= self._said_at.get(key, NO_REVISION):
+            return
+        _log.warning("own_key_written_late", path=key)
+        self._said[key] = value
+        self.say(key, said)
 
     def say(self, key: str, value: bytes | None) -> None:
         """Have a key hold a value; None: have it deleted."""
@@ -89,10 +126,11 @@ class OwnKeys:
         # After an unknown outcome all of it is written again: only this node writes these keys.
         for key in part:
             self._said.pop(key, None)
-        await self._coordinator.commit(Transaction(compares=(), then=operations))
+            self._said_at.pop(key, None)
+        result = await self._coordinator.commit(Transaction(compares=(), then=operations))
         for key, value in part.items():
             if value is not None:
-                self._said[key] = value
+                self._said[key], self._said_at[key] = value, result.revision
             if self._due[key] == value:
                 del self._due[key]
         if not self._due:

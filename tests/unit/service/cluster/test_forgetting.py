@@ -52,7 +52,7 @@ def test_why_something_is_kept_is_remembered_while_it_is() -> None:
 def test_a_range_that_is_given_again_is_not_damaged_any_more() -> None:
     """Its file was deleted with it, and the new one has nothing of the damage."""
     held = SimpleNamespace(tenant="acme", table="orders", ref=UNUSED, scrubbed_at_us=0)
-    counts = SimpleNamespace(quantity=lambda _: 0, size_bytes=lambda _: 0)
+    counts = SimpleNamespace(quantity=lambda _: 0, size_bytes=lambda _: 0, index_sizes=lambda _: {})
     holdings = SimpleNamespace(ranges={uuid(1): held}, counts=counts)
     said = Said()
     reports = TableReports(
