@@ -51,6 +51,7 @@ class Request:
     repeat_with: str | None = None  # options that make a second try safe
     hints: Mapping[int, str] = field(default_factory=dict)  # by status: what to type instead
     only_reads: bool = False  # though its method is not GET
+    takes_away: bool = False  # so that a conflict means that something is still needed
 
     @property
     def is_write(self) -> bool:
@@ -113,6 +114,7 @@ class Client:
                 answer.body,
                 server=self._server,
                 hint=request.hints.get(answer.status),
+                takes_away=request.takes_away,
             )
         return answer
 

@@ -116,7 +116,8 @@ def find_component(server: Client, noun: str, given: str, *, key: str) -> str:
 
 def delete_component(server: Client, noun: str, component_id: str) -> dict[str, Any]:
     """Remove a component for good. Returns: what it was."""
-    answer = server.call(Request(method="DELETE", path=_path(noun, component_id)))
+    path = _path(noun, component_id)
+    answer = server.call(Request(method="DELETE", path=path, takes_away=True))
     found: dict[str, Any] = json.loads(answer.body)
     return found
 

@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     USAGE = 2  # click's own number for a command it does not understand
-    UNSAFE = 3  # something would be destroyed and nobody said --yes, or a node is still needed
+    UNSAFE = 3  # something would be destroyed and nobody said --yes, or is still needed
     NOT_FOUND = 4
     TIMEOUT = 5  # no answer in time, or a write of which nobody knows whether it happened
     INTERRUPTED = 130  # 128 + SIGINT, as shells count

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from dstore.base.entropy import SystemEntropy
 from dstore.cli.answers import document, fields_or_none
@@ -12,12 +12,6 @@ from dstore.cli.curl import BodyFile
 from dstore.cli.failures import usage
 from dstore.cli.options import asked
 from dstore.cli.output import emit, is_json, note, print_object, print_result
-
-# The server speaks of methods.
-_HINTS: Final[Mapping[str, Mapping[int, str]]] = {
-    "PUT": {HTTPStatus.CONFLICT.value: "dstore item replace"},
-    "POST": {HTTPStatus.NOT_FOUND.value: "dstore item put"},
-}
 
 
 def item_path(tenant: str, table: str, item_id: str) -> UrlPath:
@@ -65,7 +59,6 @@ def write(
         headers=headers,
         body=body,
         repeat_with=None if is_queued else f"--idempotency-key {key}",
-        hints=_HINTS.get(method, {}),
     )
     return client(Surface.V1).call(request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -82,7 +83,8 @@ def accept_loss(
         _confirm(range_id, found, typed=typed)
     told = {"gone": list(gone), "reason": _reason(reason)}
     path = path_of("admin", "v1", "placement", "range", range_id, "accept-loss")
-    answer = document(server.call(json_request("POST", path, told)))
+    order = replace(json_request("POST", path, told), takes_away=True)
+    answer = document(server.call(order))
     _tell(server, answer, what=f"Range {range_id}", deed="goes on with what is left", wait=wait)
 
 

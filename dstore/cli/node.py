@@ -17,6 +17,7 @@ from dstore.cli.component_list import (
 )
 from dstore.cli.confirm import confirm
 from dstore.cli.connection import Surface
+from dstore.cli.failures import ExitCode
 from dstore.cli.options import calls_admin, dry_run_option, yes_option
 from dstore.cli.output import emit, is_json, print_result, print_rows, print_thing
 from dstore.cli.placement import RANGE_COLUMNS, range_for_people
@@ -99,7 +100,8 @@ def maintenance(*, node_id: str, off: bool) -> None:
 def remove(*, node_id: str, dry_run: bool, yes: bool) -> None:
     """Remove a node for good; it can't come back under its id.
 
-    Its certificate is worth nothing from then on. A node that still has ranges is refused.
+    Its certificate is worth nothing from then on. A node that still has ranges is refused, with
+    exit status 3, as --dry-run says beforehand.
     """
     server = client(Surface.ADMIN)
     found_id = find_component(server, "node", node_id, key="nodes")
@@ -110,6 +112,8 @@ def remove(*, node_id: str, dry_run: bool, yes: bool) -> None:
         would = f"has {some} and would not be" if ranges else "would be"
         sentence = f"Node {found_id} {would} removed."
         print_result("Node", {**found, "removed": False}, sentence=sentence)
+        if ranges:
+            raise click.exceptions.Exit(ExitCode.UNSAFE)
         return
     confirm(f"remove node {found_id} from the cluster for good", yes=yes)
     removed = delete_component(server, "node", found_id)

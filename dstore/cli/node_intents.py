@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from dstore.cli.answers import document
@@ -29,8 +31,8 @@ _off_option = click.option("--off", is_flag=True, help="End it: the node stays, 
 def drain(*, node_id: str, off: bool, wait: bool) -> None:
     """Hand the ranges over that a node is primary of; its replicas stay, and it gets nothing new.
 
-    So nobody notices when it is stopped: dstore node ok-to-stop says when that is safe. Refused
-    where a range would have no other primary.
+    So nobody notices when it is stopped: dstore node ok-to-stop says when that is safe. Refused,
+    with exit status 3, where a range would have no other primary.
     """
     _intend(
         node_id,
@@ -48,8 +50,9 @@ def drain(*, node_id: str, off: bool, wait: bool) -> None:
 def decommission(*, node_id: str, off: bool, wait: bool) -> None:
     """Move everything that a node has to other nodes; then dstore node remove takes it out.
 
-    Refused where the others could not take it: no range has fewer replicas than it should have, at
-    no moment, and all fit the disks. dstore tasks and dstore placement plan show how far it is.
+    Refused, with exit status 3, where the others could not take it: no range has fewer replicas
+    than it should have, at no moment, and all fit the disks. dstore tasks and dstore placement plan
+    show how far it is.
     """
     _intend(
         node_id,
@@ -63,7 +66,8 @@ def _intend(node_id: str, intent: str, *, sentence: str, wait: bool) -> None:
     server = client(Surface.ADMIN)
     found_id = find_component(server, "node", node_id, key="nodes")
     path = path_of("admin", "v1", "node", found_id, "intent")
-    answer = document(server.call(json_request("PUT", path, {"intent": intent})))
+    order = replace(json_request("PUT", path, {"intent": intent}), takes_away=True)
+    answer = document(server.call(order))
     print_result("Node", answer, sentence=f"Node {found_id} {sentence}.")
     if wait:
         await_end(server, answer.get("task"), what=f"Node {found_id}, {intent}")

@@ -7,9 +7,15 @@ from typing import Final
 
 from dstore.cli.connection import Connection
 from dstore.cli.failures import ExitCode, Failure
+from dstore.model.entry_refusals import ENTRY_EXISTS, NO_SUCH_ENTRY
 
 _OUTCOME_UNKNOWN: Final = "urn:dstore:problem:outcome-unknown"
 _EXCERPT_CHARS_MAX: Final = 1_000  # of a stranger's detail
+# The API speaks of methods, which nobody types here.
+_IN_OUR_WORDS: Final[Mapping[str, str]] = {
+    NO_SUCH_ENTRY: "There is no such item; dstore item put stores a new one.",
+    ENTRY_EXISTS: "The item exists; dstore item replace stores another in its place.",
+}
 
 
 def failure_of(
@@ -19,6 +25,7 @@ def failure_of(
     *,
     server: Connection,
     hint: str | None = None,
+    takes_away: bool = False,
 ) -> Failure:
     """Translate an answer of 400 or above; its `detail` is the sentence.
 
@@ -27,12 +34,15 @@ def failure_of(
         headers: of the answer, names in lower case.
         body: of the answer.
         server: who gave it.
-        hint: what to type, where `detail` speaks of HTTP.
+        hint: what to type, where `detail` does not say it.
+        takes_away: whether the command would have destroyed something, or taken a part of the
+            cluster away: then a conflict says that it is still needed.
     """
     problem = _problem(body)
     if problem is None:
         return not_ours(server, f"{status} {_phrase(status)} without a problem document")
-    sentence = problem["detail"][:_EXCERPT_CHARS_MAX]
+    detail = problem["detail"][:_EXCERPT_CHARS_MAX]
+    sentence = _IN_OUR_WORDS.get(detail, detail)
     request_id = problem.get("instance")
     if hint is not None:
         sentence += f" (Here: {hint}.)"
@@ -43,6 +53,8 @@ def failure_of(
     retry_after = headers.get("retry-after", "")
     if retry_after.isdecimal():
         sentence += f" Try again in {retry_after} s."
+    if takes_away and status == HTTPStatus.CONFLICT:
+        return Failure(sentence, exit_code=ExitCode.UNSAFE)
     return Failure(sentence, exit_code=exit_code_of(status, problem.get("type", "")))
 
 

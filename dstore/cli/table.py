@@ -126,7 +126,7 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
         )
         return
     confirm(f"delete table {name} of tenant {tenant} with all its items for good", yes=yes)
-    server.call(Request(method="DELETE", path=path(tenant, name)))
+    server.call(Request(method="DELETE", path=path(tenant, name), takes_away=True))
     print_result(
         "Table",
         {"table": name, "tenant": tenant, "deleted": True},

@@ -94,7 +94,8 @@ def delete(*, name: str, force: bool, dry_run: bool, yes: bool) -> None:
     )
     query = {"force": "true"} if force else {}
     hints = {} if force else {HTTPStatus.CONFLICT.value: "--force"}
-    server.call(Request(method="DELETE", path=path(name), query=query, hints=hints))
+    request = Request(method="DELETE", path=path(name), query=query, hints=hints, takes_away=True)
+    server.call(request)
     print_result("Tenant", {"tenant": name, "deleted": True}, sentence=f"Tenant {name} is deleted.")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dstore.base.limits import ITEM_BYTES_MAX
+from dstore.model.entry_refusals import ENTRY_EXISTS, NO_SUCH_ENTRY
 from dstore.model.errors import ConditionFailed, RefusalKind, Refused
 from dstore.model.tables import index_keys
 from dstore.model.values import Item, item_bytes
@@ -35,9 +36,7 @@ class CreateEntry(msgspec.Struct, frozen=True, kw_only=True):
         if previous is not None:
             if self.preconditions.excludes_any:
                 raise ConditionFailed("The entry exists, and If-None-Match: * excludes that.")
-            raise Refused(
-                RefusalKind.CONFLICT, "The entry exists; replace it with POST, or delete it first."
-            )
+            raise Refused(RefusalKind.CONFLICT, ENTRY_EXISTS)
         check(self.preconditions, None)
         return Put(self.item)
 
@@ -152,5 +151,5 @@ def _check_size(item: Item, key_bytes: int) -> None:
 
 def _existing(previous: Entry | None) -> Entry:
     if previous is None:
-        raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
+        raise Refused(RefusalKind.NOT_FOUND, NO_SUCH_ENTRY)
     return previous

@@ -19,6 +19,7 @@ from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
 from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread, in_thread_if
+from dstore.model.entry_refusals import NO_SUCH_ENTRY
 from dstore.model.errors import RefusalKind, Refused, invalid
 from dstore.model.rid import entry_rid, table_rid
 from dstore.model.values import item_from_plain
@@ -63,7 +64,7 @@ class EntryHandlers:
         ask = PLAIN_ENTRY if has is None else ReadAsk(form=Form.PLAIN, unless=has)
         found = await self._cases.items.read(key, ask, is_eventual=is_eventual)
         if found is None:
-            raise Refused(RefusalKind.NOT_FOUND, "There is no such entry; create it with PUT.")
+            raise Refused(RefusalKind.NOT_FOUND, NO_SUCH_ENTRY)
         headers = {hdrs.ETAG: f'"{found.version}"', RID: self._rid(exchange)}
         if wanted is not NO_PRECONDITIONS:
             if wanted.match is not None:

@@ -133,9 +133,11 @@ def test_removing_a_node_can_be_tried(cluster: FakeServer, run: Run) -> None:
     """What would be refused is said beforehand."""
     cluster.on("GET", f"{NODES}/{ONE}", a_node(ONE))
     result = run("node", "remove", "3f2a", "--dry-run")
+    assert result.exit_code == ExitCode.UNSAFE
     assert "has 4 ranges and would not be removed" in result.stderr
     cluster.on("GET", f"{NODES}/{TWO}", a_node(TWO, ranges=0))
-    assert "would be removed" in run("node", "remove", "3f2b", "--dry-run").stderr
+    able = run("node", "remove", "3f2b", "--dry-run")
+    assert (able.exit_code, "would be removed" in able.stderr) == (ExitCode.OK, True)
     assert {seen.method for seen in cluster.seen} == {"GET"}
 
 
@@ -151,7 +153,7 @@ def test_control_says_why_a_node_stays(cluster: FakeServer, run: Run) -> None:
     refusal = problem(409, "The node has 4 ranges; move them first.", name="conflict")
     cluster.on("DELETE", f"{NODES}/{ONE}", reply=refusal)
     result = run("node", "remove", "3f2a", "--yes")
-    assert result.exit_code == ExitCode.FAILED
+    assert result.exit_code == ExitCode.UNSAFE
     assert "move them first" in result.stderr
 
 
@@ -192,7 +194,8 @@ def test_ended_controls_are_removed(server: FakeServer, run: Run) -> None:
     path = f"/admin/v1/control/{ONE}"
     server.on("DELETE", path, reply=problem(409, "This control process leads; stop it first."))
     server.on("DELETE", path, {**row, "state": "removed"})
-    assert "stop it first" in run("control", "remove", "3f2a", "--yes").stderr
+    alive = run("control", "remove", "3f2a", "--yes")
+    assert (alive.exit_code, "stop it first" in alive.stderr) == (ExitCode.UNSAFE, True)
     assert "is removed" in run("control", "remove", "3f2a", "--yes").stderr
 
 

@@ -161,11 +161,11 @@ def test_a_plan_is_applied_as_it_was_shown(server: FakeServer, run: Run) -> None
 
 
 def test_a_node_that_is_needed_is_not_decommissioned(server: FakeServer, run: Run) -> None:
-    """Control's reason is shown as it is."""
+    """Control's reason is shown as it is, and a script can tell it from a failure."""
     reply = problem(409, "2 ranges would fall below the factor.", name="conflict")
     server.on("PUT", f"/admin/v1/node/{ONE}/intent", reply=reply)
     refused = run("node", "decommission", ONE)
-    assert refused.exit_code == ExitCode.FAILED
+    assert refused.exit_code == ExitCode.UNSAFE
     assert "below the factor" in refused.stderr
 
 

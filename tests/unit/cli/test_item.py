@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dstore.cli.failures import ExitCode
+from dstore.model.entry_refusals import ENTRY_EXISTS, NO_SUCH_ENTRY
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_server import FakeServer, Reply, problem
 
@@ -49,11 +50,30 @@ def test_file_that_is_not_there(server: FakeServer, run: Run) -> None:
 
 
 def test_put_of_what_is_there_names_the_command(server: FakeServer, run: Run) -> None:
-    """The server's sentence speaks of POST."""
-    server.on("PUT", PATH, reply=problem(409, "The entry exists; replace it with POST."))
+    """The server's sentence speaks of POST; what else it says is said as it is."""
+    server.on("PUT", PATH, reply=problem(409, ENTRY_EXISTS))
+    server.on("PUT", PATH, reply=problem(409, "The key was used for another item."))
     result = run("item", "put", "people", "42", stdin="{}")
     assert result.exit_code == ExitCode.FAILED
-    assert result.stderr.endswith("(Here: dstore item replace.)\n")
+    assert result.stderr == (
+        "dstore: The item exists; dstore item replace stores another in its place.\n"
+    )
+    other = run("item", "put", "people", "42", stdin="{}")
+    assert other.stderr == "dstore: The key was used for another item.\n"
+
+
+@pytest.mark.parametrize("verb", ["get", "replace", "merge", "delete"])
+def test_what_is_not_there_is_said_in_words_that_are_typed_here(
+    server: FakeServer, run: Run, verb: str
+) -> None:
+    """Nobody types PUT; a table that is not there is another matter, and named."""
+    method = {"get": "GET", "delete": "DELETE"}.get(verb, "POST")
+    for detail in (NO_SUCH_ENTRY, "There is no table people."):
+        server.on(method, PATH, reply=problem(404, detail, name="not-found"))
+    absent, no_table = (run("item", verb, "people", "42", stdin="{}") for _ in range(2))
+    assert absent.exit_code == no_table.exit_code == ExitCode.NOT_FOUND
+    assert absent.stderr == "dstore: There is no such item; dstore item put stores a new one.\n"
+    assert no_table.stderr == "dstore: There is no table people.\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,6 @@
+"""What the v1 API says of entries, and the command line in words of its own."""
+
+from typing import Final
+
+NO_SUCH_ENTRY: Final = "There is no such entry; create it with PUT."
+ENTRY_EXISTS: Final = "The entry exists; replace it with POST, or delete it first."
