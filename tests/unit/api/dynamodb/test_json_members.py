@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -48,6 +50,12 @@ _REFUSED = {
     # The escaped colons would stand for those of the pair that msgspec drops.
     "twice-with-escaped-colons": rb'{"a":1,"a":2,"b":"\u003a"}',
     "twice-with-escaped-colons-upper": rb'{"a":1,"a":2,"b":"\u003A"}',
+    # The string that begins with a colon would stand for the key that is not followed by one.
+    "twice-and-spaced": b'{"a" :1,"a":2,"b":":x"}',
+    "twice-and-broken": b'{"a"\n:1,"a":2,"b":":x"}',
+    "twice-and-tabbed": b'{"a"\t:1,"a":2,"b":":x"}',
+    "twice-and-returned": b'{"a"\r:1,"a":2,"b":":x"}',
+    "twice-and-spaced-as-text": b'{"a" :1,"a":2,"b":":x :y :z"}',
     "dropped-colon": rb'{"a":"\u003a\u003a","a":":"}',
     "unbalanced-deep": b'{"a":' * 100_000,
     "deep-list": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -75,6 +83,8 @@ _TAKEN: dict[str, tuple[bytes, Any]] = {
         {"ExpressionAttributeValues": {":v": {"S": "a:b"}}, "UpdateExpression": "SET a = :v"},
     ),
     "escaped-colon": (rb'{"a":"\u003a","b":"\u0022:"}', {"a": ":", "b": '":'}),
+    "blank-before-colon": (b'{"a":"Note : x","b": ":"}', {"a": "Note : x", "b": ":"}),
+    "lines": (b'{\n\t"a": 1,\r\n\t"b" : {"c"\n: ":"}\n}', {"a": 1, "b": {"c": ":"}}),
     "pair": (rb'{"a":"\ud83d\ude00"}', {"a": "\U0001f600"}),
     "same-key-elsewhere": (
         b'{"a":{"a":{"a":1}},"b":{"a":1}}',
@@ -107,13 +117,16 @@ _json = st.recursive(
 )
 
 
-def _text(value: Any, escaped: bool) -> str:
-    """Write JSON, with colons and quotes as escapes or as they are."""
+def _text(value: Any, escaped: bool, blanks: Iterator[str]) -> str:
+    """Write JSON, with colons and quotes as escapes or as they are, and blanks before colons."""
     if isinstance(value, _Pairs):
-        inner = ",".join(f"{_text(key, escaped)}:{_text(one, escaped)}" for key, one in value.pairs)
+        inner = ",".join(
+            f"{_text(key, escaped, blanks)}{next(blanks)}:{_text(one, escaped, blanks)}"
+            for key, one in value.pairs
+        )
         return f"{{{inner}}}"
     if isinstance(value, list):
-        return f"[{','.join(_text(one, escaped) for one in value)}]"
+        return f"[{','.join(_text(one, escaped, blanks) for one in value)}]"
     text = json.dumps(value, ensure_ascii=escaped)
     return text.replace(":", r"\u003a") if escaped and isinstance(value, str) else text
 
@@ -128,10 +141,13 @@ def _is_twice(value: Any) -> bool:
 @given(
     st.lists(st.tuples(st.text(alphabet='a:"\\', max_size=2), _json), max_size=4).map(_Pairs),
     st.booleans(),
+    st.lists(st.sampled_from(["", "", " ", "\n", "\t", "\r"]), min_size=1, max_size=4),
 )
-def test_a_key_that_comes_twice_is_always_found(value: _Pairs, escaped: bool) -> None:
+def test_a_key_that_comes_twice_is_always_found(
+    value: _Pairs, escaped: bool, blanks: list[str]
+) -> None:
     """Counting colons finds each duplicate, and never takes another body for one."""
-    body = _text(value, escaped).encode()
+    body = _text(value, escaped, cycle(blanks)).encode()
     if _is_twice(value):
         with pytest.raises(AwsError):
             decode(body)
