@@ -29,7 +29,8 @@ What a request asks for by the parameters that expressions have replaced, `forme
 same values: `former.condition_of(terms)` and its like.
 
 A request whose only expression is a condition asks `sole_condition`, which does all that the first
-lines above do, and keeps what the next request of its kind has in common with it.
+lines above do, and keeps what the next request of its kind has in common with it; one whose only
+expression is an update asks `sole_update`.
 
 Where to read next: `GRAMMAR.md`, `ast`, `check`, `resolve`, `evaluate`, `patterns`.
 """
@@ -39,7 +40,7 @@ from dstore.expressions.evaluate import Condition
 from dstore.expressions.keycond import KeyCondition, KeyRange, KeyTerm, SortRange
 from dstore.expressions.messages import sentence
 from dstore.expressions.project import Projection
-from dstore.expressions.request import Expressions, sole_condition
+from dstore.expressions.request import Expressions, sole_condition, sole_update
 from dstore.expressions.source import FormerSource, FormerTerm, Source
 from dstore.expressions.update import Update
 
@@ -60,4 +61,5 @@ __all__ = [
     "Update",
     "sentence",
     "sole_condition",
+    "sole_update",
 ]

@@ -1,17 +1,19 @@
-"""What a condition was made of once, so that the next request's values are only put in.
+"""What an expression was made of once, so that the next request's values are only put in.
 
-A client sends the same condition with the same names and other values all day long: `#v = :seen`.
-What is checked of it follows from the text, the names and the values' types, but for two checks
-that look at values themselves: such a condition makes no pattern.
+A client sends the same condition or update with the same names and other values all day long:
+`#v = :seen`. What is checked of it follows from the text, the names and the values' types, but for
+two checks of conditions that look at values themselves: such a condition makes no pattern.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from dstore.expressions.ast import (
+    Action,
     And,
+    Arithmetic,
     Between,
     Call,
     Compare,
@@ -21,14 +23,16 @@ from dstore.expressions.ast import (
     Not,
     Operand,
     Or,
+    UpdateTree,
     ValueRef,
 )
 from dstore.expressions.check import parts_of
 from dstore.expressions.evaluate import Condition
 from dstore.expressions.source import Source
+from dstore.expressions.update import Update
 from dstore.model.values import Attribute
 
-_Node: TypeAlias = ConditionNode | Operand
+_Node: TypeAlias = ConditionNode | Operand | Arithmetic
 _Make: TypeAlias = Callable[[Mapping[str, Attribute]], _Node]
 
 # Of a text with its names and values. What has more is rare, and takes long anyway.
@@ -67,10 +71,32 @@ class Pattern:
         return Condition(tree, source, looks=self._looks)
 
 
+class UpdatePattern:
+    """An update of one request, ready for the values of another."""
+
+    __slots__ = ("_actions", "_looks", "_makers")
+
+    def __init__(self, update: Update, makers: tuple[_Make | None, ...]) -> None:
+        """Take what `update_pattern_of` has found out: of each action what makes its value."""
+        self._actions = update.actions
+        self._makers = makers
+        self._looks = update.looks
+
+    def filled(self, source: Source) -> Update:
+        """Put the values of a request in, which has the key of the one that made the pattern."""
+        values, actions = source.values, self._actions
+        if values is not None:
+            pairs = zip(actions, self._makers, strict=True)
+            actions = tuple(
+                [each if make is None else _acting(each, make(values)) for each, make in pairs]
+            )
+        return Update(actions, source, looks=self._looks)
+
+
 def key_of(
     text: str, names: Mapping[str, str] | None, values: Mapping[str, Attribute] | None
 ) -> Key | None:
-    """Give all on which the checks of a condition with no other one beside it depend.
+    """Give all on which the checks of an expression with no other one beside it depend.
 
     Returns: None if there is too much of it, or values within values, whose size must be looked at
         each time.
@@ -109,6 +135,17 @@ def pattern_of(written: ConditionNode, condition: Condition) -> Pattern | None:
     return Pattern(condition, _maker(written, condition.tree))
 
 
+def update_pattern_of(written: UpdateTree, update: Update) -> UpdatePattern:
+    """Make a pattern of an update that was read; see `pattern_of`."""
+    before = [action.value for section in written.sections for action in section.actions]
+    after = [action.value for action in update.actions]
+    makers = [
+        None if one is None or other is None else _maker(one, other)
+        for one, other in zip(before, after, strict=True)
+    ]
+    return UpdatePattern(update, tuple(makers))
+
+
 def _was_checked_by_value(tree: ConditionNode) -> bool:
     pending: list[_Node] = [tree]
     while pending:
@@ -121,7 +158,7 @@ def _was_checked_by_value(tree: ConditionNode) -> bool:
             and isinstance(node.high, Constant)
         ):
             return True  # the values must be in order
-        pending += parts_of(node)
+        pending += _parts_of(node)
     return False
 
 
@@ -131,8 +168,9 @@ def _maker(written: _Node, resolved: _Node) -> _Make | None:
         assert isinstance(written, ValueRef)
         alias, tag, offset = written.alias, resolved.tag, resolved.offset
         return lambda values: Constant(values[alias], tag, offset)
-    parts = parts_of(resolved)
-    makers = [_maker(before, after) for before, after in zip(parts_of(written), parts, strict=True)]
+    parts = _parts_of(resolved)
+    pairs_of_parts = zip(_parts_of(written), parts, strict=True)
+    makers = [_maker(before, after) for before, after in pairs_of_parts]
     if not any(makers):
         return None
     pairs = tuple(zip(makers, parts, strict=True))
@@ -142,8 +180,18 @@ def _maker(written: _Node, resolved: _Node) -> _Make | None:
     )
 
 
+def _acting(action: Action, value: _Node) -> Action:
+    """Give an action another value."""
+    return Action(action.kind, action.target, value)  # type: ignore[arg-type]  # as it was before
+
+
+def _parts_of(node: _Node) -> Sequence[_Node]:
+    return (node.left, node.right) if isinstance(node, Arithmetic) else parts_of(node)
+
+
 _REBUILT: Final[dict[type[_Node], Callable[..., _Node]]] = {
     And: lambda node, parts: And(parts, node.offset),
+    Arithmetic: lambda node, parts: Arithmetic(node.operator, parts[0], parts[1], node.offset),
     Between: lambda node, parts: Between(parts[0], parts[1], parts[2], node.offset),
     Call: lambda node, parts: Call(node.function, parts, node.offset),
     Compare: lambda node, parts: Compare(node.operator, parts[0], parts[1], node.offset),

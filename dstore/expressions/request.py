@@ -16,7 +16,13 @@ from dstore.expressions.errors import ExpressionError, ExpressionKind
 from dstore.expressions.evaluate import Condition
 from dstore.expressions.keycond import KeyCondition
 from dstore.expressions.parser import parse_condition, parse_projection, parse_update
-from dstore.expressions.patterns import Pattern, key_of, pattern_of
+from dstore.expressions.patterns import (
+    Pattern,
+    UpdatePattern,
+    key_of,
+    pattern_of,
+    update_pattern_of,
+)
 from dstore.expressions.project import Projection
 from dstore.expressions.resolve import (
     Substitutions,
@@ -30,13 +36,16 @@ from dstore.model.values import Attribute
 
 _Tree = TypeVar("_Tree")
 
+_PATTERN_CHARS_MAX: Final = 64 * 1_024
+
 _conditions: Final = ParsedCache[ConditionNode]()
 _updates: Final = ParsedCache[UpdateTree]()
 _projections: Final = ParsedCache[ProjectionTree]()
 # What a request without names and values makes of a text is always the same.
 _bare_conditions: Final = ParsedCache[Condition]()
 _bare_projections: Final = ParsedCache[Projection]()
-_patterns: Final = ParsedCache[Pattern](chars_max=64 * 1_024)
+_patterns: Final = ParsedCache[Pattern](chars_max=_PATTERN_CHARS_MAX)
+_update_patterns: Final = ParsedCache[UpdatePattern](chars_max=_PATTERN_CHARS_MAX)
 
 
 class Expressions:
@@ -153,6 +162,28 @@ def sole_condition(
         if pattern is not None:
             _patterns.keep(key.content, pattern, chars=key.chars)
     return condition
+
+
+def sole_update(
+    text: str, names: Mapping[str, str] | None, values: Mapping[str, Attribute] | None
+) -> Update:
+    """Read the UpdateExpression of a request that has no other expression, as `sole_condition`.
+
+    Raises: ExpressionError.
+    """
+    key = key_of(text, names, values)
+    if key is not None:
+        pattern = _update_patterns.find(key.content, chars=key.chars)
+        if pattern is not None:
+            return pattern.filled(Source(text, names, values))
+    expressions = Expressions(names, values)
+    update = expressions.update(text)
+    expressions.finish()
+    if key is not None:
+        written = _updates.get(ExpressionKind.UPDATE, text, _parse_update)
+        pattern = update_pattern_of(written, update)
+        _update_patterns.keep(key.content, pattern, chars=key.chars)
+    return update
 
 
 def _parse_condition(_kind: ExpressionKind, text: str) -> ConditionNode:

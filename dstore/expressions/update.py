@@ -16,7 +16,7 @@ set behind the end is appended, several of them in the order of their numbers, w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from dstore.expressions.arithmetic import combined
 from dstore.expressions.ast import (
@@ -33,11 +33,23 @@ from dstore.expressions.ast import (
 )
 from dstore.expressions.errors import Complaint, ExpressionError
 from dstore.expressions.evaluate import look, paths_in
-from dstore.expressions.paths import check_avoids, check_key_paths
+from dstore.expressions.paths import check_avoids, check_entered, entered_by
 from dstore.expressions.source import AnySource, FormerSource
 from dstore.model import numbers
 from dstore.model.sets import in_order
 from dstore.model.values import Attribute, Item
+
+
+class UpdateLooks(NamedTuple):
+    """What an update looks at, whatever its values.
+
+    Attributes:
+        touched: the actions' targets, in their order.
+        entered: the attributes into which its paths lead.
+    """
+
+    touched: tuple[Keys, ...]
+    entered: frozenset[str | int]
 
 
 class Update:
@@ -48,15 +60,26 @@ class Update:
         touched: the actions' targets, in the same order; what UPDATED_OLD and UPDATED_NEW pick out
             of the old and the new item, by a `Projection` of them.
         source: as a `Condition`'s.
+        looks: what else is known of the actions whatever their values.
     """
 
-    __slots__ = ("actions", "source", "touched")
+    __slots__ = ("actions", "looks", "source", "touched")
 
-    def __init__(self, actions: tuple[Action, ...], source: AnySource | None = None) -> None:
-        """Take actions that `resolve_update` has made."""
+    def __init__(
+        self,
+        actions: tuple[Action, ...],
+        source: AnySource | None = None,
+        *,
+        looks: UpdateLooks | None = None,
+    ) -> None:
+        """Take actions that `resolve_update` has made; what they look at, if that is known."""
         self.actions = actions
         self.source = source
-        self.touched: tuple[Keys, ...] = tuple([_target(action) for action in actions])
+        if looks is None:
+            touched = tuple([_target(action) for action in actions])
+            looks = UpdateLooks(touched, entered_by(paths_in(*actions)))
+        self.looks = looks
+        self.touched = looks.touched
 
     def apply(
         self, item: Item | None, *, key: Mapping[str, Attribute] | None = None
@@ -105,7 +128,9 @@ class Update:
 
     def check_key_paths(self, *, keys: Iterable[str], index_keys: Iterable[str] = ()) -> None:
         """Refuse paths into key attributes; raises as `paths.check_key_paths`."""
-        check_key_paths(paths_in(*self.actions), keys=keys, index_keys=index_keys)
+        entered = self.looks.entered
+        if entered:
+            check_entered(entered, keys=keys, index_keys=index_keys)
 
     def assigned_types(self) -> dict[str, str]:
         """Tell the types of what is put at the top level, as far as they are known by now.

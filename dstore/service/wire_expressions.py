@@ -15,6 +15,7 @@ from dstore.expressions import (
     Update,
     former,
     sole_condition,
+    sole_update,
 )
 from dstore.model.errors import invalid
 from dstore.model.values import check_names
@@ -82,10 +83,7 @@ class WireExpression(msgspec.Struct, frozen=True, array_like=True):
             for term in terms:
                 former.check_change(term)
             return former.update_of(terms)
-        expressions = self._expressions()
-        update = expressions.update(self.text)
-        expressions.finish()
-        return update
+        return sole_update(self.text, self.names, self._values())
 
     def projection(self) -> Projection:
         """Read it as a projection."""

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from dstore.api.dynamodb.attributes import check_attribute
 from dstore.api.dynamodb.errors import AwsError, validation
 from dstore.api.dynamodb.former_members import read_attributes_to_get, read_expected
-from dstore.expressions import Condition, Expressions, Projection, Update, sole_condition
+from dstore.expressions import (
+    Condition,
+    Expressions,
+    Projection,
+    Update,
+    sole_condition,
+    sole_update,
+)
 from dstore.expressions.resolve import check_names, check_values
 from dstore.service.item_writes import Guard
 
@@ -118,6 +125,17 @@ def read_projection(members: Mapping[str, Any]) -> Projection | None:
     projection = projection_of(expressions, members)
     expressions.finish()
     return projection
+
+
+def read_sole_update(members: Mapping[str, Any]) -> Update | None:
+    """Read the UpdateExpression of a request that has nothing beside it; None if it has.
+
+    Raises: AwsError, ExpressionError.
+    """
+    text = members.get("UpdateExpression")
+    if text is None or members.get("ConditionExpression") is not None:
+        return None
+    return sole_update(text, members.get(NAMES), _values_of(members))  # nor former ones beside it
 
 
 def guard_of(condition: Condition | None, members: Mapping[str, Any]) -> Guard | None:

@@ -1,4 +1,4 @@
-"""Conditions that are read again with other values: nothing of what is checked gets lost."""
+"""Conditions and updates that are read again with other values: no check of them gets lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dstore.expressions import Condition, ExpressionError, Expressions, sentence, sole_condition
+from dstore.expressions import (
+    Condition,
+    ExpressionError,
+    Expressions,
+    Update,
+    sentence,
+    sole_condition,
+    sole_update,
+)
 from dstore.expressions.patterns import key_of
 from dstore.model.values import Attribute
 
@@ -30,6 +38,18 @@ TEXTS = (
     ":x = a",
     "a = a",
     "a = ",
+)
+UPDATES = (
+    "SET a = :x",
+    "SET #n = #n + :x, c = :y - :x",
+    "SET a = if_not_exists(b, :x) + :y REMOVE #n.#m",
+    "SET a = list_append(a, :x)",
+    "SET a[1] = :x, a.b = :y",
+    "ADD #n :x DELETE b :y",
+    "REMOVE a, b[0]",
+    "SET a = :x SET b = :y",
+    "SET a = size(b)",
+    "SET a",
 )
 NAMES: tuple[Names | None, ...] = (
     None,
@@ -75,6 +95,42 @@ def test_again_is_as_anew(text: str, names: Names | None, requests: list[Values 
     """Whatever was read before, a condition comes out as if nothing had been, complaints too."""
     for values in requests:
         assert told(sole_condition, text, names, values) == told(anew, text, names, values)
+
+
+def update_anew(text: str, names: Names | None, values: Values | None) -> Update:
+    expressions = Expressions(names, values)
+    update = expressions.update(text)
+    expressions.finish()
+    return update
+
+
+def update_told(read: Any, *request: Any) -> object:
+    """Tell what came of a reading: all of an update, or the sentence about what is wrong."""
+    try:
+        update: Update = read(*request)
+    except ExpressionError as error:
+        return sentence(error)
+    return update.actions, update.looks, update.touched, update.source
+
+
+@given(st.sampled_from(UPDATES), st.sampled_from(NAMES), st.lists(maps_of_values, max_size=5))
+def test_an_update_again_is_as_anew(
+    text: str, names: Names | None, requests: list[Values | None]
+) -> None:
+    """Whatever was read before, an update comes out as if nothing had been, complaints too."""
+    for values in requests:
+        again = update_told(sole_update, text, names, values)
+        assert again == update_told(update_anew, text, names, values)
+
+
+def test_an_update_writes_the_requests_own_values() -> None:
+    """A pattern holds no value: each request's update adds its own."""
+    for number in ("1", "2"):
+        values = {":by": {"N": number}, ":to": {"S": number}}
+        update = sole_update("SET #v = #v + :by, a = :to", {"#v": "version"}, values)
+        after, touched = update.apply({"version": {"N": "40"}})
+        assert after == {"version": {"N": str(40 + int(number))}, "a": {"S": number}}
+        assert touched == (("version",), ("a",))
 
 
 @pytest.mark.parametrize(

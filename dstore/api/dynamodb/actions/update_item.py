@@ -13,6 +13,7 @@ from dstore.api.dynamodb.expression_members import (
     condition_of,
     expressions_of,
     guard_of,
+    read_sole_update,
     update_of,
 )
 from dstore.api.dynamodb.former_members import read_expected, read_updates
@@ -78,6 +79,9 @@ def _read(call: Call) -> _Asked:
     members = call.members
     _EXPRESSIONS.check_together(members)
     key = check_item(members["Key"])
+    change = read_sole_update(members)
+    if change is not None:
+        return _Asked(key, change, None, None)
     former_change, expected = read_updates(members), read_expected(members)
     expressions = expressions_of(members)
     change = update_of(expressions, members)
