@@ -38,9 +38,10 @@ class TenantShareGiver:
 
         Args:
             node: who asks, by its certificate.
-            names: of tenants; those that it holds nothing of, or that are gone, are passed over.
+            names: of tenants; those that it holds nothing of, that are gone, or whose keys are
+                damaged in the store, are passed over.
         Raises: Refused(FORBIDDEN): it is no node, or was removed. Unavailable: the store. Corrupt:
-            what the store holds does not open.
+            none of what the store holds of them opens.
         """
         if node.role is not ComponentRole.NODE:
             raise Refused(RefusalKind.FORBIDDEN, "Shares of tenants' keys are for nodes.")
@@ -48,10 +49,24 @@ class TenantShareGiver:
             require_admitted(await find(tx, node), node)
             held = await tables.tenants_of_node(tx, NodeUuid(node.uuid))
             found = [await tenants.get(tx, name) for name in dict.fromkeys(names) if name in held]
-        shares = tuple(self._opened(record) for record in found if record is not None)
+        shares = self._opened_of([record for record in found if record is not None])
         passed_over = len(set(names)) - len(shares)
         _log.info("tenant_shares_given", peer=node.uri, given=len(shares), passed_over=passed_over)
         return TenantShares(shares=shares)
+
+    def _opened_of(self, records: Sequence[TenantRecord]) -> tuple[TenantShare, ...]:
+        """Open what can be: a key that is damaged must not lock all other tenants of a node."""
+        shares: list[TenantShare] = []
+        damaged: list[Corrupt] = []
+        for record in records:
+            try:
+                shares.append(self._opened(record))
+            except Corrupt as error:
+                _log.error("tenant_share_damaged", tenant=record.name, tenant_id=record.uuid)
+                damaged.append(error)
+        if damaged and not shares:
+            raise damaged[0]
+        return tuple(shares)
 
     def _opened(self, record: TenantRecord) -> TenantShare:
         try:

@@ -13,7 +13,7 @@ import pytest
 from dstore.base.clock import US_PER_S
 from dstore.base.limits import CERTIFICATE_LIFE_S, CONTROLS_MAX
 from dstore.base.metrics import create_metrics
-from dstore.model.errors import RefusalKind, Refused
+from dstore.model.errors import Corrupt, RefusalKind, Refused
 from dstore.replication.peers.errors import Unreachable
 from dstore.security.certificates import new_key_and_request
 from dstore.security.identity import CertificateRefused, ComponentRole, Identity, needs_renewal
@@ -203,6 +203,18 @@ async def test_a_node_gets_shares_of_tenants_that_it_holds_only(
     assert (one.tenant, one.tenant_id, one.key) == ("acme", "uuid-of-acme", share)
     assert one.share(at.plane.uuid).control_plane == at.plane.uuid
     assert repr(share) not in repr(given)
+
+
+async def test_a_damaged_key_of_one_tenant_locks_no_other(at: Control, node: Membership) -> None:
+    """A node that starts asks for all its tenants at once: each waits for its own key only."""
+    share = await at.add_table("acme", node=node.enrolment.component)
+    await at.add_table("globex", node=node.enrolment.component)
+    async with at.plane.store.transaction() as tx:
+        await tx.change("UPDATE tenant SET sealed_key = $2 WHERE name = $1", "globex", bytes(60))
+    given = await node.control.call(AskTenantShares(("acme", "globex")), deadline_s=2.0)
+    assert [(one.tenant, one.key) for one in given.shares] == [("acme", share)]
+    with pytest.raises(Corrupt, match="is damaged; restore the store"):
+        await node.control.call(AskTenantShares(("globex",)), deadline_s=2.0)
 
 
 @pytest.mark.parametrize("request_", [AskTenantShares(("acme",)), AskCredentials()])

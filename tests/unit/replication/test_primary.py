@@ -14,7 +14,7 @@ import pytest
 from dstore.base.clock import SystemClock
 from dstore.base.limits import REPLICA_LAG_RECORDS_MAX
 from dstore.base.tasks import Tasks
-from dstore.model.errors import Unavailable, UnavailableKind
+from dstore.model.errors import Unavailable, UnavailableKind, Unknown
 from dstore.replication import placements
 from dstore.replication.members import Members
 from dstore.replication.peers.errors import unreachable
@@ -22,9 +22,10 @@ from dstore.replication.peers.port import Peer
 from dstore.replication.placements import Placed
 from dstore.replication.primary import Primary
 from dstore.replication.replica import Replica
-from dstore.replication.replica_calls import Appended, AppendRecords
+from dstore.replication.replica_calls import Appended, AppendRecords, BeginCopy
 from dstore.replication.surroundings import Surroundings
 from dstore.storage.log_records import LogPoint, LogRecord, RecordKind, Standing
+from dstore.storage.replica_copy import CopyStart
 from dstore.topology.coordinator import Revision
 from dstore.topology.keyspace import RangePath
 from dstore.topology.values import RangePlacement
@@ -143,6 +144,52 @@ async def test_a_batch_is_told_only_if_enough_hold_it_then(
     primary.close()
 
 
+async def test_a_set_that_is_not_noted_is_not_taken_for_the_set(
+    around: Surroundings, others: Others
+) -> None:
+    """By a smaller one that nobody remembers, a recovery would count on who lacks the write."""
+    others.there = {uuid(OTHER)}
+    around = replace(around, note=_forgetful)
+    value = placement(replica(ME), replica(OTHER), replica(THIRD))
+    primary = a_primary(around, value)
+    told = ship(primary, a_record())
+    smaller = msgspec.structs.replace(value, replicas=value.replicas[:2])
+    with pytest.raises(Unavailable):
+        await primary.adopt(placed(2, smaller))
+    await asyncio.sleep(0.05)
+    assert primary.placed.value == value
+    assert not told.done(), "the third may still have to hold it"
+    primary.close()
+    assert isinstance(told.exception(), Unknown)
+
+
+async def test_a_primary_that_cannot_note_its_own_change_ends(
+    around: Surroundings, others: Others
+) -> None:
+    """The coordinator has it, so the former set is none either: the range is opened anew."""
+    others.there = {uuid(OTHER)}
+    around = replace(around, note=_forgetful)
+    value = placement(replica(ME), replica(OTHER), replica(THIRD))
+    deposed: list[int] = []
+    primary = a_primary(around, value, deposed=deposed)
+    told = ship(primary, a_record())
+
+    async def swap(_before: Placed, after: RangePlacement) -> Placed:
+        return placed(2, after)
+
+    left = (replica(ME), replica(OTHER), learner(THIRD))
+    members = primary._members
+    async with members.changing:
+        await members.swap(msgspec.structs.replace(value, replicas=left), by=swap)
+    assert deposed == [value.epoch]
+    assert isinstance(told.exception(), Unknown)
+
+
+async def _forgetful(_placed: Placed) -> None:
+    """Note nothing: the disk is full."""
+    raise Unavailable(UnavailableKind.NO_SPACE, "It is full.")
+
+
 async def test_a_large_batch_is_sent_in_several_messages(
     around: Surroundings, others: Others
 ) -> None:
@@ -256,6 +303,54 @@ async def test_who_lacks_what_it_has_acknowledged_leaves_the_set(
         await ship(primary, a_record(4))
     assert {each.node for each in swapped[0].in_sync} == {uuid(ME), uuid(THIRD)}
     files.fell_short.assert_called_once_with(uuid(OTHER))
+    primary.close()
+
+
+class Parted(Others):
+    """Another replica, whose log is nowhere equal to the primary's; it takes no copy either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied = 0
+
+    async def call(self, request: Any, *, deadline_s: float, request_id: str = "") -> Appended:
+        del deadline_s, request_id
+        await asyncio.sleep(0)
+        if isinstance(request, BeginCopy):
+            self.emptied += 1
+            raise unreachable("is away")
+        end = LogPoint(seq=3, digest=b"3" * 32)
+        standing = Standing(promised_epoch=1, epoch=1, end=end, applied_seq=3, history=())
+        return Appended(
+            promised_epoch=1, standing=msgspec.structs.replace(standing, is_whole=False)
+        )
+
+
+async def test_nobody_who_counts_is_emptied_for_a_copy(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the only other one that holds what was acknowledged: it leaves the set before."""
+    parted = Parted()
+    parted.there = {uuid(OTHER)}
+
+    async def begins_here(_primary: Primary) -> CopyStart:
+        return CopyStart(epoch=1, point=BEGINNING, history=())
+
+    monkeypatch.setattr(Primary, "copy_start", begins_here)
+    value = placement(replica(ME), replica(OTHER))
+    primary = a_primary(replace(around, peer_of=parted.peer_of), value)
+    other = primary.follower(uuid(OTHER))
+    assert other is not None
+    async with asyncio.timeout(10):
+        while not other.needs_copy:  # noqa: ASYNC110 - told by a task of the primary's own
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert (other.is_required, parted.emptied) == (True, 0)
+    left = msgspec.structs.replace(value, replicas=(replica(ME), learner(OTHER)))
+    await primary.adopt(placed(2, left))
+    async with asyncio.timeout(10):
+        while not parted.emptied:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
     primary.close()
 
 
