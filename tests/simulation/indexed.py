@@ -79,6 +79,9 @@ class IndexedCluster(WholeCluster):
         super().__init__(world, nodes=_NODES)
         self._changing = world.random("indexes")
         self._splitting = world.random("splits")
+        self._copying = world.random("copies")
+        # One replica's log leaves out what nobody reads: rows of indexes, and cursors.
+        self._factor = 1 if self._copying.random() < 0.4 else None
         self._small = ExitStack()
         small: dict[str, Any] = {"INDEX_NOTED_RECORDS": 12, "INDEX_NOTED_S": 1.0}
         if self._changing.random() < 0.6:  # windows and pages of a few
@@ -123,7 +126,8 @@ class IndexedCluster(WholeCluster):
     async def _make_realm(self, proxy: Proxy) -> None:
         await proxy.registrar.create_tenant(TENANT)
         if TABLE not in proxy.directory.tenant(TENANT).tables:
-            declared = Declared(name=TABLE, partition=_KEY, sort=_SORT, settings=_SETTINGS)
+            settings = replace(_SETTINGS, replication_factor=self._factor)
+            declared = Declared(name=TABLE, partition=_KEY, sort=_SORT, settings=settings)
             await proxy.registrar.declare_table(TENANT, declared)
 
     async def _change_indexes(self) -> None:
@@ -131,7 +135,10 @@ class IndexedCluster(WholeCluster):
         while True:
             await asyncio.sleep(self._changing.uniform(*_CHANGED_S))
             indexes = (_BY_TEXT,) if has_other else (_BY_TEXT, _OTHER)
-            settings = replace(_SETTINGS, global_indexes=indexes)
+            if self._copying.random() < 0.2:
+                self._factor = None  # from here on there are others
+            factor = self._factor
+            settings = replace(_SETTINGS, global_indexes=indexes, replication_factor=factor)
             try:
                 await self._ask(partial(_set, settings=settings))
             except (DStoreError, Died) as error:
