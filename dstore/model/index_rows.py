@@ -131,12 +131,19 @@ def local_shapes(definition: TableDefinition) -> tuple[IndexShape, ...]:
 
 
 def index_shape(definition: TableDefinition, name: str) -> IndexShape | None:
-    """Give the shape of an index by its name, None if the table has no such index."""
-    settings = definition.settings
-    for index in settings.indexes:
-        if index.name == name:
-            return _shape(definition, index, is_local=index in settings.local_indexes)
-    return None
+    """Give the shape of an index by its name, None if the table has no such index.
+
+    It is worked out once for a definition, since each query of an index asks for it.
+    """
+    known = definition._shapes  # noqa: SLF001 - kept with the definition, for this alone
+    shape = known.get(name)
+    if shape is None:
+        settings = definition.settings
+        for index in settings.indexes:
+            if index.name == name:
+                is_local = index in settings.local_indexes
+                shape = known[name] = _shape(definition, index, is_local=is_local)
+    return shape
 
 
 def local_key(shape: IndexShape, item: Item, rid_id: bytes, *, prefix_bytes: int) -> bytes | None:

@@ -11,7 +11,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 from dstore.base.limits import INTEGER_ID_DIGITS_MAX, KEY_BYTES_MIN, PARTITION_KEY_BYTES_MAX
 from dstore.model import numbers
@@ -20,6 +20,9 @@ from dstore.model.hashing import string_bytes
 from dstore.model.index_of import IndexOf
 from dstore.model.keys import KeyKind, KeyValue
 from dstore.model.table_settings import NO_SETTINGS, KeyAttribute, TableSettings
+
+if TYPE_CHECKING:
+    from dstore.model.index_rows import IndexShape
 
 __all__ = [
     "V1_ID_ATTRIBUTE",
@@ -101,6 +104,10 @@ class TableDefinition:
     settings: TableSettings = NO_SETTINGS
     index_of: IndexOf | None = None
     _index_keys: tuple[IndexKey, ...] = field(init=False, repr=False, compare=False)
+    # By their names, as they are asked for: `index_rows.index_shape`.
+    _shapes: dict[str, IndexShape] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         """Work out once what every write of an item asks for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -279,3 +280,15 @@ def test_keys_sort_as_values_do() -> None:
             keys.append(local_key(shape, {"n": {"N": number}}, rid_id, prefix_bytes=len(PREFIX)))
     assert None not in keys
     assert keys == sorted(keys, key=lambda key: key or b"")
+
+
+def test_an_index_has_the_shape_of_its_own_definition() -> None:
+    """A shape is kept with its definition: a table that is declared otherwise has another one."""
+    by_a = _table(other=(Index(name="i", hash_keys=("a",), projection=ALL),))
+    by_b = replace(by_a, settings=replace(by_a.settings, global_indexes=()))
+    shape = index_shape(by_a, "i")
+    assert shape is not None
+    assert index_shape(by_a, "i") is shape
+    assert shape == index_shapes(by_a)[0]
+    assert index_shape(by_b, "i") is None
+    assert index_shape(by_a, "j") is None
