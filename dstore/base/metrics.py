@@ -389,6 +389,7 @@ class Metrics:
     proxy_hedges_won: Counter
 
     loop_lag_seconds: Gauge
+    collector_longest_seconds: Gauge
     tasks_failed: Counter
 
     peers: PeerMetrics
@@ -482,5 +483,8 @@ def create_metrics() -> Metrics:
             "proxy_hedges_won", "Reads answered by another replica than was asked first."
         ),
         loop_lag_seconds=gauge("loop_lag_seconds", "Latest delay of the event loop."),
+        collector_longest_seconds=gauge(
+            "collector_longest_seconds", "Longest stop to look for reference cycles."
+        ),
         tasks_failed=counter("tasks_failed", "Background tasks that ended with an error."),
     )
