@@ -116,11 +116,6 @@ def row_of_cell(cell: Cell) -> tuple[str, str | None]:
     return ("String", cell) if isinstance(cell, str) else (cell.data_type, cell.data)
 
 
-def cell_text(cell: Cell) -> str:
-    """Give C_DATA of a cell, empty where there is none."""
-    return cell if isinstance(cell, str) else cell.data or ""
-
-
 def from_cell(cell: Cell) -> Attribute:
     """Put an attribute together from what is stored of it; the exact inverse of `to_cell`.
 

@@ -11,10 +11,10 @@ from dstore.model.errors import Corrupt
 from dstore.model.plain_numbers import plain_answer
 from dstore.model.values import (
     Cell,
+    DataType,
     Item,
     attribute_bytes,
     cell_of_row,
-    cell_text,
     from_cell,
     item_bytes,
     row_of_cell,
@@ -56,6 +56,7 @@ _IN_REVERSE = " ORDER BY RID_ID DESC, C_COL DESC"
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_item: Final = msgspec.json.Decoder(Item).decode
+_STRING: Final = DataType.STRING.value
 _ENTRY_VALUES: Final = 2  # of a statement of `_UPSERTS`, before those of the rows
 _ROW_VALUES: Final = 3
 
@@ -130,7 +131,10 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     def data_bytes(self) -> int:
         """The rows' data in characters: roughly what a look at all of it costs."""
         if self._data_bytes < 0:
-            self._data_bytes = sum([len(cell_text(cell)) for cell in self.cells.values()])
+            texts = [
+                cell if isinstance(cell, str) else cell.data or "" for cell in self.cells.values()
+            ]
+            self._data_bytes = sum(map(len, texts))
         return self._data_bytes
 
     @property
@@ -209,16 +213,15 @@ def write_cells(
 ) -> None:
     """Write the rows in which `after` differs from `before`, and the head row."""
     values: list[bytes | int | str | None] = [rid_id, entry_hash, HEAD, HEAD_TYPE, version]
-    if before is None:
-        for name, cell in after.items():
-            values += (name, *row_of_cell(cell))
-    else:
-        for name, cell in after.items():
-            if before.get(name) != cell:
-                values += (name, *row_of_cell(cell))
-        gone = [(rid_id, name) for name in before if name not in after]
-        if gone:
-            connection.executemany(_DELETE_ROW, gone)
+    stored = before or {}
+    for name, cell in after.items():
+        if stored.get(name) == cell:
+            continue
+        # As in `cells_of`.
+        values += (name, _STRING, cell) if isinstance(cell, str) else (name, *row_of_cell(cell))
+    gone = stored.keys() - after.keys()
+    if gone:
+        connection.executemany(_DELETE_ROW, [(rid_id, name) for name in sorted(gone)])
     _upsert(connection, values)
 
 
