@@ -431,13 +431,12 @@ def create_metrics() -> Metrics:
 
     operations: dict[tuple[str, str], OperationMetrics] = {}
     registry.register(_RequestCollector(operations))
-    peers = PeerMetrics()
+    peers, scrubs = PeerMetrics(), ScrubMetrics()
+    indexes, expiry, splits = IndexMetrics(), ExpiryMetrics(), SplitMetrics()
     registry.register(_PeerCollector(peers))
-    scrubs, indexes, expiry = ScrubMetrics(), IndexMetrics(), ExpiryMetrics()
     registry.register(_ScrubCollector(scrubs))
     registry.register(_IndexCollector(indexes))
     registry.register(_ExpiryCollector(expiry))
-    splits = SplitMetrics()
     registry.register(_SplitCollector(splits))
     return Metrics(
         registry=registry,
@@ -483,8 +482,6 @@ def create_metrics() -> Metrics:
             "proxy_hedges_won", "Reads answered by another replica than was asked first."
         ),
         loop_lag_seconds=gauge("loop_lag_seconds", "Latest delay of the event loop."),
-        collector_longest_seconds=gauge(
-            "collector_longest_seconds", "Longest stop to look for reference cycles."
-        ),
+        collector_longest_seconds=gauge("collector_longest_seconds", "Longest stop for cycles."),
         tasks_failed=counter("tasks_failed", "Background tasks that ended with an error."),
     )
