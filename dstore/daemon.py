@@ -244,22 +244,28 @@ def _addresses(listeners: Mapping[Surface, Listener], settings: Settings) -> Add
 def _print_banner(
     settings: Settings, addresses: Addresses, env_file: Path | None, *, runtime: Runtime
 ) -> None:
-    """Tell a person what runs and give a line that works when it is pasted."""
+    """Tell a person what runs, and give lines that work when they are pasted."""
     roles = ", ".join(runtime.role_names)
     lines = [f"dStore {__version__} is ready: role {roles}, data in {settings.data}"]
     if addresses.public_url is not None:
-        lines.append(f"  v1     {addresses.public_url}/v1/tenant (described at /openapi.json)")
+        lines.append(f"  DynamoDB  {addresses.public_url}")
+        lines.append(f"  v1        {addresses.public_url}/v1/tenant (described at /openapi.json)")
     if addresses.admin_url is not None:
-        lines.append(f"  admin  {addresses.admin_url}")
+        lines.append(f"  admin     {addresses.admin_url}")
     if addresses.peer_url is not None:
-        lines.append(f"  peers  {addresses.peer_url}")
+        lines.append(f"  peers     {addresses.peer_url}")
     if env_file is not None and addresses.public_url is not None:
         # printf is the shell's own: the token is in no process's arguments.
         example = (
             """printf 'Authorization: Bearer %s' "$DSTORE_TOKEN" |"""
             """ curl -sS -H @- "$DSTORE_URL/v1/tenant\""""
         )
-        lines += ["Try it:", f"  . {shlex.quote(str(env_file))} && {example}"]
+        source = f". {shlex.quote(str(env_file))}"
+        lines += [
+            "Try it:",
+            f"  set -a; {source}; set +a; aws dynamodb list-tables",
+            f"  {source} && {example}",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

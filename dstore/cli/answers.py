@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from typing import Any, Final
 
 from dstore.cli.client import Answer, Client, Request, UrlPath
@@ -69,17 +68,9 @@ def pages(
                 return
 
 
-# A list is always there, if the API is: a stand-alone node has no such path.
-OF_CONTROL: Final[Mapping[int, str]] = {
-    HTTPStatus.NOT_FOUND.value: "control answers this, so give --admin-url of a control"
-}
-
-
-def whole_list(
-    client: Client, path: UrlPath, *, key: str, hints: Mapping[int, str] | None = None
-) -> Iterator[Page]:
-    """Ask for a list that comes in one piece; `hints` are as `Request.hints`."""
-    yield _page(client.call(Request(method="GET", path=path, hints=hints or {})), key)
+def whole_list(client: Client, path: UrlPath, *, key: str) -> Iterator[Page]:
+    """Ask for a list that comes in one piece."""
+    yield _page(client.call(Request(method="GET", path=path)), key)
 
 
 def pages_of_control(
@@ -88,7 +79,6 @@ def pages_of_control(
     *,
     key: str,
     query: Mapping[str, str] | None = None,
-    is_always_there: bool = True,
 ) -> Iterator[Page]:
     """Ask control for a list, whose pages are as long as it likes, until its end.
 
@@ -97,12 +87,10 @@ def pages_of_control(
         path: of the list.
         key: the name of the answer's array.
         query: what else to ask for.
-        is_always_there: whether only another server than control has no such list.
     """
     asked = dict(query or {})
-    hints = OF_CONTROL if is_always_there else {}
     while True:
-        request = Request(method="GET", path=path, query=asked, hints=hints)
+        request = Request(method="GET", path=path, query=asked)
         page = _page(client.call(request), key)
         yield page
         if page.after is None:

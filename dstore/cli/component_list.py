@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from dstore.cli.answers import OF_CONTROL, whole_list
+from dstore.cli.answers import whole_list
 from dstore.cli.client import Client, Request, UrlPath, path_of
 from dstore.cli.failures import ExitCode, Failure, usage
 from dstore.cli.options import asked
@@ -62,7 +62,7 @@ def list_components(
 
 
 def _shown(server: Client, noun: str, *, key: str, with_removed: bool) -> Iterator[Page]:
-    for page in whole_list(server, _path(noun), key=key, hints=OF_CONTROL):
+    for page in whole_list(server, _path(noun), key=key):
         rows = [json.loads(row) for row in page.rows]
         kept = [row for row in rows if with_removed or row.get("state") != REMOVED]
         shown = kept if is_json() else [for_people(row) for row in kept]
@@ -100,7 +100,7 @@ def find_component(server: Client, noun: str, given: str, *, key: str) -> str:
     """
     if len(given) >= _UUID_CHARS or asked().print_curl:
         return given
-    answered = whole_list(server, _path(noun), key=key, hints=OF_CONTROL)
+    answered = whole_list(server, _path(noun), key=key)
     rows = [json.loads(row) for page in answered for row in page.rows]
     ids = [str(row.get("id")) for row in rows if row.get("state") != REMOVED]
     found = [each for each in ids if each.startswith(given.lower())]

@@ -1,12 +1,11 @@
 """`dstore control`: control processes, and the tokens with which components join."""
 
-from dataclasses import replace
 from typing import Final
 
 import click
 
 from dstore.base.limits import JOIN_TOKEN_LIFE_S, JOIN_TOKEN_LIFE_S_MAX
-from dstore.cli.answers import OF_CONTROL, document, pages_of_control
+from dstore.cli.answers import document, pages_of_control
 from dstore.cli.client import Request, client, json_request, path_of
 from dstore.cli.command import TEXT, Noun, Word
 from dstore.cli.component_list import (
@@ -96,10 +95,8 @@ def remove(*, control_id: str, dry_run: bool, yes: bool) -> None:
 def create(*, role: JoiningRole, life_s: int) -> None:
     """Make a join token and print it, this once."""
     path = path_of("admin", "v1", "join-token")
-    asked = replace(
-        json_request("POST", path, {"role": role, "lifeSeconds": life_s}), hints=OF_CONTROL
-    )
-    made = document(client(Surface.ADMIN).call(asked))
+    order = json_request("POST", path, {"role": role, "lifeSeconds": life_s})
+    made = document(client(Surface.ADMIN).call(order))
     note(
         f"This token admits one {role} until {made.get('expiresAt')}; it is never shown again. "
         f"Start the {role} with --join-token-file, a file that only its user can read."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstore.cli.answers import OF_CONTROL, document
+from dstore.cli.answers import document
 from dstore.cli.client import Request, client, path_of
 from dstore.cli.command import TEXT, Leaf
 from dstore.cli.confirm import confirm
@@ -28,7 +28,5 @@ def rebuild_index(*, name: str, index: str, yes: bool, tenant: str) -> None:
     what = f"index {index} of table {name} of tenant {tenant}"
     confirm(f"make {what} anew: until it is filled it can't be queried", yes=yes)
     path = path_of("admin", "v1", "rebuild-index", tenant, name, index)
-    found = document(
-        client(Surface.ADMIN).call(Request(method="POST", path=path, hints=OF_CONTROL))
-    )
+    found = document(client(Surface.ADMIN).call(Request(method="POST", path=path)))
     print_result("IndexRebuild", found, sentence=f"The {what} is made anew.")

@@ -10,7 +10,7 @@ from dstore.cli.item_formats import answered, spelled
 from dstore.cli.item_keys import joined_members, key_of, projection, substitutes
 from dstore.cli.item_load import Load, Loaded, Loader
 from dstore.cli.item_options import Format, Substitutes
-from dstore.cli.output import is_json, print_object, print_result
+from dstore.cli.output import is_json, note, print_object, print_result
 from dstore.model.values import Item
 
 
@@ -82,6 +82,10 @@ def put_items(
             f"{error.message} {_stored(loaded, table)} before; the command can be repeated.",
             exit_code=ExitCode(error.exit_code),
         ) from None
+    except KeyboardInterrupt:
+        if loaded.items:
+            note(f"{_stored(loaded, table)} so far; the command can be repeated.")
+        raise
     finally:
         file.close()
     if db.print_curl:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from dstore.cli.answers import OF_CONTROL, document
+from dstore.cli.answers import document
 from dstore.cli.client import Client, Request, client, json_request, path_of
 from dstore.cli.command import TEXT, Leaf
 from dstore.cli.component_list import short_id
@@ -52,7 +52,7 @@ def plan() -> None:
 
 def _planned(server: Client) -> dict[str, Any]:
     path = path_of("admin", "v1", "placement", "plan")
-    return document(server.call(Request(method="GET", path=path, hints=OF_CONTROL)))
+    return document(server.call(Request(method="GET", path=path)))
 
 
 def _show(found: dict[str, Any]) -> None:

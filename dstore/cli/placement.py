@@ -61,7 +61,7 @@ def show(*, table: str | None, tenant: str | None) -> None:
         query = {"tenant": tenant}
     server = client(Surface.ADMIN)
     path = path_of("admin", "v1", "placement")
-    found = pages_of_control(server, path, key="ranges", query=query, is_always_there=not query)
+    found = pages_of_control(server, path, key="ranges", query=query)
     print_list("RangeList", RANGE_COLUMNS, found if is_json() else _for_people(found))
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from dstore.cli.connection import Connection
+from dstore.cli.connection import Connection, Surface
 from dstore.cli.failures import ExitCode, Failure
-from dstore.model.entry_refusals import ENTRY_EXISTS, NO_SUCH_ENTRY
+from dstore.model.refusal_texts import ENTRY_EXISTS, NO_SUCH_ENTRY, NO_SUCH_PATH
 
 _OUTCOME_UNKNOWN: Final = "urn:dstore:problem:outcome-unknown"
 _EXCERPT_CHARS_MAX: Final = 1_000  # of a stranger's detail
@@ -42,6 +42,8 @@ def failure_of(
     if problem is None:
         return not_ours(server, f"{status} {_phrase(status)} without a problem document")
     detail = problem["detail"][:_EXCERPT_CHARS_MAX]
+    if detail == NO_SUCH_PATH:
+        return _no_such_path(server)
     sentence = _IN_OUR_WORDS.get(detail, detail)
     request_id = problem.get("instance")
     if hint is not None:
@@ -78,6 +80,15 @@ def not_ours(server: Connection, what: str) -> Failure:
     return Failure(
         f"{server.url} answered with {what}, which is not dStore's {server.surface} API: check "
         f"{server.surface.flag}."
+    )
+
+
+def _no_such_path(server: Connection) -> Failure:
+    """Make the failure of a dStore that has not what was asked: another one than is meant."""
+    wanted = "give --admin-url of a control" if server.surface is Surface.ADMIN else "check --url"
+    return Failure(
+        f"{server.url} is dStore, and not what answers this: {wanted}.",
+        exit_code=ExitCode.NOT_FOUND,
     )
 
 

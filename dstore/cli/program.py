@@ -48,8 +48,8 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
 }
 
 EXIT_CODES: Final = (
-    "Exit status: 0 ok, 1 failed, 2 wrong usage, 3 unsafe without --yes, 4 not found, 5 no answer "
-    "in time or a write with an unknown outcome."
+    "Exit status: 0 ok, 1 failed, 2 wrong usage, 3 unsafe and not done, 4 not found, 5 no "
+    "answer in time or a write with an unknown outcome."
 )
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from dstore.cli.answers import OF_CONTROL, document
+from dstore.cli.answers import document
 from dstore.cli.client import Client, Request, client, path_of
 from dstore.cli.command import Leaf
 from dstore.cli.confirm import confirm
@@ -75,8 +75,8 @@ def _followed(server: Client, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _report(server: Client) -> dict[str, Any]:
-    return document(server.call(Request(method="GET", path=_PATH, hints=OF_CONTROL)))
+    return document(server.call(Request(method="GET", path=_PATH)))
 
 
 def _order(server: Client) -> dict[str, Any]:
-    return document(server.call(Request(method="POST", path=_PATH, hints=OF_CONTROL)))
+    return document(server.call(Request(method="POST", path=_PATH)))

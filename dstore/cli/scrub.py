@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from dstore.cli.answers import OF_CONTROL, document
+from dstore.cli.answers import document
 from dstore.cli.client import Client, Request, client, path_of
 from dstore.cli.command import TEXT, Leaf
 from dstore.cli.component_list import short_id
@@ -47,10 +47,10 @@ def scrub(*, name: str, no_wait: bool, tenant: str) -> None:
     """
     server = client(Surface.ADMIN)
     path = path_of("admin", "v1", "scrub", tenant, name)
-    begin = Request(method="POST", path=path, hints=OF_CONTROL)
+    begin = Request(method="POST", path=path)
     found: Mapping[str, Any] = document(server.call(begin))
     if not no_wait and not asked().print_curl:
-        found = _followed(server, Request(method="GET", path=path, hints=OF_CONTROL))
+        found = _followed(server, Request(method="GET", path=path))
     ranges = found.get("ranges") or ()
     table = f"table {name} of tenant {tenant}"
     if no_wait:

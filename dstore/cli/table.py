@@ -121,8 +121,7 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
         print_result(
             "Table",
             {**found, "deleted": False},
-            sentence=f"Table {name} of tenant {tenant} with {found.get('entries')} items would be "
-            "deleted.",
+            sentence=f"Table {name} of tenant {tenant} with {_items(found)} would be deleted.",
         )
         return
     confirm(f"delete table {name} of tenant {tenant} with all its items for good", yes=yes)
@@ -136,6 +135,11 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
 
 table.add_command(scrub)
 table.add_command(rebuild_index)
+
+
+def _items(found: dict[str, Any]) -> str:
+    count = found.get("entries")
+    return "1 item" if count == 1 else f"{count} items"
 
 
 def _index(found: dict[str, Any]) -> str:

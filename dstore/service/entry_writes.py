@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dstore.base.limits import ITEM_BYTES_MAX
-from dstore.model.entry_refusals import ENTRY_EXISTS, NO_SUCH_ENTRY
 from dstore.model.errors import ConditionFailed, RefusalKind, Refused
+from dstore.model.refusal_texts import ENTRY_EXISTS, NO_SUCH_ENTRY
 from dstore.model.tables import index_keys
 from dstore.model.values import Item, item_bytes
 from dstore.service.item_writes import check_index_keys

@@ -31,6 +31,7 @@ from dstore.base.limits import (
 )
 from dstore.base.metrics import Metrics
 from dstore.model.errors import DStoreError, RefusalKind, Refused, invalid
+from dstore.model.refusal_texts import NO_SUCH_PATH
 
 SERVICE: Final = web.AppKey("dstore_service", Service)
 DIRECT: Final[web.AppKey[Handler]] = web.AppKey("dstore_direct")  # the way round aiohttp's own
@@ -256,9 +257,7 @@ def _check_text(value: bytes) -> None:
 
 
 def _no_such_path() -> Refused:
-    return Refused(
-        RefusalKind.NOT_FOUND, "Nothing has this path; compare it with the description of the API."
-    )
+    return Refused(RefusalKind.NOT_FOUND, NO_SUCH_PATH)
 
 
 def _no_such_method(allowed: str) -> ProblemRaised:

@@ -19,8 +19,8 @@ from dstore.api.v1.exchange import JSON, MERGE_PATCH, RID, Exchange
 from dstore.api.v1.pages import PARAMETERS, after_of, after_text, limit_of
 from dstore.base.limits import INLINE_JSON_BYTES_MAX
 from dstore.base.threads import in_thread, in_thread_if
-from dstore.model.entry_refusals import NO_SUCH_ENTRY
 from dstore.model.errors import RefusalKind, Refused, invalid
+from dstore.model.refusal_texts import NO_SUCH_ENTRY
 from dstore.model.rid import entry_rid, table_rid
 from dstore.model.values import item_from_plain
 from dstore.service import entry_writes

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from dstore.model.refusal_texts import NO_SUCH_PATH
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
@@ -78,7 +80,7 @@ class FakeServer:
         self.seen.append(seen)
         replies = self._replies.get((seen.method, seen.target))
         if not replies:
-            return problem(404, f"There is no {seen.method} {seen.target}.", name="not-found")
+            return problem(404, NO_SUCH_PATH, name="not-found")
         return replies.pop(0) if len(replies) > 1 else replies[0]
 
 

@@ -65,6 +65,13 @@ def test_server_error_names_its_request(server: FakeServer, run: Run) -> None:
     assert "(Request id request-7.)" in run("tenant", "show", "acme").stderr
 
 
+def test_another_dstore_than_is_meant(run: Run) -> None:
+    """A URL of the wrong one of its APIs: who typed it needs no description of paths."""
+    result = run("tenant", "show", "acme")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert result.stderr.endswith(" is dStore, and not what answers this: check --url.\n")
+
+
 def test_overload_says_when_to_come_back(server: FakeServer, run: Run) -> None:
     """Retry-After is the server's own estimate."""
     busy = problem(503, "The server is busy.")

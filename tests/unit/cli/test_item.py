@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dstore.cli.failures import ExitCode
-from dstore.model.entry_refusals import ENTRY_EXISTS, NO_SUCH_ENTRY
+from dstore.model.refusal_texts import ENTRY_EXISTS, NO_SUCH_ENTRY
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_server import FakeServer, Reply, problem
 

@@ -9,6 +9,7 @@ import pytest
 
 from dstore.cli.dynamodb import TRIES_MAX
 from dstore.cli.failures import ExitCode
+from dstore.cli.item_load import Loader
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_dynamodb import SECRET, TABLE, answer, calls, hold_key, refused
 from tests.unit.cli.fake_server import FakeServer, Reply
@@ -282,6 +283,22 @@ def test_if_absent_alone(server: FakeServer, run: Run) -> None:
     result = run("item", "put", "people", "--if-absent", stdin='{"pk": "a", "sk": 1}')
     assert "1 were there already" in result.stderr
     assert calls(server)[1][1]["ConditionExpression"] == "attribute_not_exists(#key_partition)"
+
+
+def test_a_load_that_is_interrupted_says_how_far_it_came(
+    server: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C takes nothing back of what is stored."""
+
+    def interrupted(self: Loader, _file: object) -> None:
+        self.loaded.stored = 25
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loader, "load", interrupted)
+    result = run("item", "put", "people", stdin='{"pk": "a", "sk": 1}')
+    assert result.exit_code != ExitCode.OK
+    assert "25 items are stored in people so far; the command can be repeated." in result.stderr
+    assert calls(server) == []
 
 
 def test_load_ends_at_the_first_error(server: FakeServer, run: Run) -> None:

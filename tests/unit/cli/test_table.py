@@ -124,7 +124,10 @@ def test_delete_asks_or_is_told(server: FakeServer, run: Run) -> None:
 
 def test_dry_run_counts(server: FakeServer, run: Run) -> None:
     """The count is what makes one think again."""
+    server.on("GET", PATH, {**ORDERS, "entries": 1})
     server.on("GET", PATH, ORDERS)
+    one = run("table", "delete", "orders", "--tenant", "acme", "--dry-run")
+    assert "with 1 item would be deleted" in one.stderr
     result = run("table", "delete", "orders", "--tenant", "acme", "--dry-run")
     assert "with 7 items would be deleted" in result.stderr
-    assert [seen.method for seen in server.seen] == ["GET"]
+    assert {seen.method for seen in server.seen} == {"GET"}
