@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dstore.base.limits import MIB
+from dstore.base.limits import KIB, MIB
 
 INDEX_FORMERS_MAX: Final = 4  # ranges before one that a split has made; who is fed knows them
 MEMO_BYTES_MAX: Final = 64 * 1024  # one value beside the entries
@@ -21,6 +21,13 @@ INDEX_RECENT_BYTES: Final = MIB // 2  # records of a range that its lanes may re
 INDEX_RECENT_BYTES_SUM: Final = 32 * MIB  # of all ranges of a node together
 INDEX_SCANNED_ITEMS: Final = 256  # read at a time while an index is filled
 INDEX_SCANNED_BYTES: Final = MIB // 2
+# While clients ask the node for anything, on its event loop: about 2 ms to read and 5 ms to take.
+INDEX_LOOP_SCANNED_ITEMS: Final = 32
+INDEX_LOOP_SCANNED_BYTES: Final = 64 * KIB
+INDEX_FETCHED_ROWS: Final = 512  # whose pages a thread fetches for it: 15 attributes an item
+# While it is filled it is told of what is written in zones alone that were looked at or are next.
+INDEX_ZONE_ITEMS: Final = 4_096
+INDEX_ZONES_MAX: Final = 256  # of a range
 INDEX_NOTED_RECORDS: Final = 1_024  # read for an index before it is noted in the range's log
 INDEX_NOTED_S: Final = 5.0  # or after so long, if any was read
 INDEX_NOTED_ITEMS: Final = 4_096  # looked at while an index is filled, before that is noted

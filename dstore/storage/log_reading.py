@@ -114,14 +114,19 @@ def window_of(found: Sequence[LogRecord]) -> Window:
 
 
 def read_entries(
-    connection: apsw.Connection, *, after: bytes, entries_max: int, bytes_max: int
+    connection: apsw.Connection,
+    *,
+    after: bytes,
+    before: bytes | None = None,
+    entries_max: int,
+    bytes_max: int,
 ) -> EntryPage:
-    """Read entries behind a key; b"" is the beginning. Raises: Corrupt."""
+    """Read entries behind a key, b"" for the beginning, and before another. Raises: Corrupt."""
     found: list[tuple[bytes, Entry]] = []
     size_bytes, last = 0, None
     with one_moment(connection):
         state = replica_log.read_state(connection)
-        with closing(scan_entries(connection, Span().behind(after))) as entries:
+        with closing(scan_entries(connection, Span(high=before).behind(after))) as entries:
             for rid_id, entry in entries:
                 found.append((rid_id, entry))
                 size_bytes += entry.data_bytes + len(rid_id)

@@ -51,6 +51,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
         begun_seq: where it was noted; records behind that have what it wants. 0: not noted yet.
         fed_seq: it wants nothing up to here any more.
         scanned: behind which key it has not looked at the entries yet.
+        told_below: from here on it was never told of any key; None: it may have been of each.
         is_scanned: it has looked at all of them.
         scanned_items: how many that were.
         seen_revision: of the coordinator, when the reader was seen there last, before `begun_seq`.
@@ -64,6 +65,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     begun_seq: int = 0
     fed_seq: int = 0
     scanned: bytes = b""
+    told_below: bytes | None = None
     is_scanned: bool = False
     scanned_items: int = 0
     seen_revision: int = 0
@@ -85,6 +87,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
             self,
             fed_seq=max(self.fed_seq, known.fed_seq),
             scanned=max(self.scanned, known.scanned),
+            told_below=_further(self.told_below, known.told_below),
             is_scanned=self.is_scanned or known.is_scanned,
             scanned_items=max(self.scanned_items, known.scanned_items),
             seen_revision=max(self.seen_revision, known.seen_revision),
@@ -104,6 +107,11 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
     def position(self) -> tuple[int, int]:
         """Of the record."""
         return self.epoch, self.seq
+
+
+def _further(one: bytes | None, other: bytes | None) -> bytes | None:
+    """Give the later of two places, where None is the end."""
+    return None if one is None or other is None else max(one, other)
 
 
 _decode_reader: Final = msgspec.msgpack.Decoder(Reader).decode

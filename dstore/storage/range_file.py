@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future, get_running_loop, shield
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from dstore.storage.surroundings import Surroundings
 
 _log = get_logger(__name__)
-
 Result = TypeVar("Result")
 
 
@@ -96,7 +95,7 @@ class RangeFile:
             self._commit,
             executor=around.executor,
             begin=self._begin,
-            on_thread=self._hand_over,
+            on_thread=lambda writes: self._newest.handed_over(rid_ids_of(writes)),
             off_thread=self._come_back,
             settle=self._settle,
             on_batch=self._batch_done,
@@ -208,12 +207,8 @@ class RangeFile:
         """
         self._refuse_closing()
         walk = Walk(span, collector)
-        try:
-            walk.run_short(self._resident, self._around.entries)
-        except (NotResident, apsw.BusyError):
-            pass
-        except (apsw.Error, OSError) as error:
-            raise stored_error(error, file=str(self.path)) from error
+        with suppress(NotResident):
+            self.glance(partial(walk.run_short, cache=self._around.entries))
         if not walk.is_over:
             await self._walk_in_thread(walk.run)
         await self._told(is_certain=is_certain)
@@ -253,9 +248,8 @@ class RangeFile:
 
     async def _in_thread(self, read: Callable[[apsw.Connection], Result]) -> Result:
         self._reads_in_threads += 1
-        reading = get_running_loop().run_in_executor(
-            self._around.executor, self._readers.lend, read
-        )
+        run = get_running_loop().run_in_executor
+        reading = run(self._around.executor, self._readers.lend, read)
         reading.add_done_callback(self._read_done)
         return await shield(reading)  # the thread goes on when its caller is cancelled
 
@@ -312,9 +306,6 @@ class RangeFile:
         at_s = None if self._writer.derived is None else self._writer.earliest_s()
         if at_s is not None:
             self._around.listeners.expiring(self.path.stem, at_s)
-
-    def _hand_over(self, writes: Sequence[Write]) -> None:
-        self._newest.handed_over(rid_ids_of(writes))
 
     def _begin(self, writes: Sequence[Write]) -> Begun[Applied] | None:
         """Commit a short batch on the event loop, and start its sync in a thread.
@@ -431,6 +422,16 @@ class RangeFile:
         self._tell_waiters()
         if self._is_fold_due and not self._is_folding:
             self.fold()
+
+    def glance(self, work: Callable[[apsw.Connection], Result]) -> Result:
+        """Read something short on the event loop. Raises: NotResident: a thread has to; Corrupt."""
+        self._refuse_closing()
+        try:
+            return work(self._resident)
+        except (NotResident, apsw.BusyError):
+            raise NotResident from None
+        except (apsw.Error, OSError) as error:
+            raise stored_error(error, file=str(self.path)) from error
 
     async def look(self, work: Callable[[apsw.Connection], Result]) -> Result:
         """Read something else than entries, in a thread, as of one commit."""

@@ -32,6 +32,24 @@ def _notes_before_it_is_durable() -> Patches:
     return ((Lane, "_feed_window", feed),)
 
 
+def _fills_what_is_not_noted() -> Patches:
+    """Note of no zone that its entries may have been told."""
+    note = Lane._note
+
+    async def noted(self: Lane, **changes: Any) -> None:
+        if "told_below" in changes and self.reader is not None:
+            self.reader = msgspec.structs.replace(self.reader, **changes)
+            return
+        kept = self.reader
+        if kept is not None and kept.told_below != b"":
+            changes |= {"told_below": b""}
+        await note(self, **changes)
+        if kept is not None and self.reader is not None:
+            self.reader = msgspec.structs.replace(self.reader, told_below=kept.told_below)
+
+    return ((Lane, "_note", noted),)
+
+
 def _begins_where_it_was_cut() -> Patches:
     """Have a child of a split take for told whatever its parent has not told."""
     ripen = sowing.ripen
@@ -60,6 +78,7 @@ INDEX_MUTANTS: Final = tuple(
     Mutant(name=patches.__name__.strip("_"), patches=patches, scenario=INDEXED, seed=seed)
     for patches, seed in (
         (_notes_before_it_is_durable, 0),
+        (_fills_what_is_not_noted, 0),
         (_begins_where_it_was_cut, 1),
         (_leaves_unread_records_behind, 1),
         (_replays_entries_alone, 0),

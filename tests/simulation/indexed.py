@@ -21,7 +21,7 @@ from dstore.model.keys import KeyKind
 from dstore.model.status import ResourceStatus
 from dstore.model.table_settings import Index, KeyAttribute, ProjectionType, TableSettings
 from dstore.service import index_changes
-from dstore.service.cluster import index_lane
+from dstore.service.cluster import index_lane, index_pages
 from dstore.service.control.split_steps import SPLIT_RANGE
 from dstore.service.directory import Declared
 from dstore.storage import log_reading, range_log, replica_log
@@ -84,8 +84,11 @@ class IndexedCluster(WholeCluster):
         self._factor = 1 if self._copying.random() < 0.4 else None
         self._small = ExitStack()
         small: dict[str, Any] = {"INDEX_NOTED_RECORDS": 12, "INDEX_NOTED_S": 1.0}
-        if self._changing.random() < 0.6:  # windows and pages of a few
-            small |= {"INDEX_BATCH_RECORDS": 3, "INDEX_SCANNED_ITEMS": 2, "INDEX_NOTED_ITEMS": 4}
+        if self._changing.random() < 0.6:  # windows, pages and zones of a few
+            small |= {"INDEX_BATCH_RECORDS": 3, "INDEX_NOTED_ITEMS": 4}
+            pages: dict[str, Any] = {"INDEX_SCANNED_ITEMS": 2, "INDEX_LOOP_SCANNED_ITEMS": 2}
+            pages["INDEX_ZONE_ITEMS"] = 3
+            self._small.enter_context(patch.multiple(index_pages, **pages))
         if self._splitting.random() < 0.5:  # so late that a split finds much that is not told
             small["INDEX_GATHERED_MS"] = 4_000
         self._small.enter_context(patch.multiple(index_lane, **small))

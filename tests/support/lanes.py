@@ -24,6 +24,7 @@ from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange, RowsTaken
 from dstore.service.cluster.feed_room import FeedRoom
 from dstore.service.cluster.index_lane import Lane, feeding_write
+from dstore.service.cluster.index_pages import FillTurns
 from dstore.service.cluster.lane_parts import LaneParts
 from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
 from dstore.service.expiring.effort import Effort
@@ -114,7 +115,7 @@ class World:
             view=cast("Any", lambda: SimpleNamespace(table=self._table, revision=7)),
             take=self.take,
             end_seq=lambda _: self.base._writer.end.seq,
-            effort=Effort(SystemClock(), self._requests),
+            turns=FillTurns(self.clock, Effort(SystemClock(), self._requests)),
             has_space=lambda: self.has_space,
             room=self.room,
             on_lost=lambda range_id, _: self.lost.append(range_id),

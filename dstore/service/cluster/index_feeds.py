@@ -25,10 +25,11 @@ from dstore.replication.surroundings import pause_ms
 from dstore.service.calls.feed_calls import FEED_RANGE, FeedRange, RowsTaken
 from dstore.service.cluster.feed_room import FeedRoom
 from dstore.service.cluster.index_lane import Lane, feeding_write
+from dstore.service.cluster.index_pages import FillTurns
 from dstore.service.cluster.lane_parts import LaneParts
 from dstore.service.cluster.recent_records import RecentBytes, RecentRecords
 from dstore.service.expiring.effort import Effort
-from dstore.storage import memos
+from dstore.storage import fetching, memos
 from dstore.storage.feeding import MemoChange
 from dstore.topology.indexes import index_views
 
@@ -89,13 +90,14 @@ class IndexFeeds:
         self._fed_rows = 0  # that lanes have brought, of this node and others
         self._missed_ns: dict[LaneKey, int] = {}  # since when an index is not shown
         self._to_sweep: set[str] = set()  # served ranges that have readers, or may
+        # What lanes bring is no request of a client's, though it is counted as one.
+        effort = Effort(around.clock, lambda: heat.noted - self._fed_rows)
         self._parts = LaneParts(
             around=around,
             view=view,
             take=self._take,
             end_seq=self._end_seq,
-            # What lanes bring is no request of a client's, though it is counted as one.
-            effort=Effort(around.clock, lambda: heat.noted - self._fed_rows),
+            turns=FillTurns(around.clock, effort),
             has_space=lambda: disk.has_space,
             room=FeedRoom(around.clock),
             on_lost=self._lost,
@@ -239,7 +241,9 @@ class IndexFeeds:
             if not ref.low <= int.from_bytes(row.rid_id[:HASH_BYTES], "big") <= ref.high:
                 raise NotMine(ref.range_id, ref.epoch)
         self._disk.check_write()
-        file = self._holdings.peek(ref) or await self._holdings.open(ref)
+        fetch = partial(fetching.entries, rid_ids=[row.rid_id for row in request.rows.rows])
+        await fetching.fetch_at_hand(partial(self._holdings.open, ref), fetch)
+        file = await self._holdings.open(ref)
         size_bytes = sum(len(row.image or b"") for row in request.rows.rows)
         for row in request.rows.rows:
             self._heat.note(ref.range_id, row.rid_id)

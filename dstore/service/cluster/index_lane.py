@@ -35,8 +35,6 @@ from dstore.base.feed_limits import (
     INDEX_NOTED_ITEMS,
     INDEX_NOTED_RECORDS,
     INDEX_NOTED_S,
-    INDEX_SCANNED_BYTES,
-    INDEX_SCANNED_ITEMS,
 )
 from dstore.base.logging import get_logger
 from dstore.model.errors import (
@@ -49,10 +47,12 @@ from dstore.model.errors import (
     UnavailableKind,
     invalid,
 )
+from dstore.model.ranges import RangeRef
 from dstore.model.status import ResourceStatus
 from dstore.replication.surroundings import pause_ms
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange
+from dstore.service.cluster import index_pages
 from dstore.service.cluster.feed_room import held_bytes
 from dstore.service.cluster.recent_records import is_short
 from dstore.storage import log_reading, memos
@@ -64,14 +64,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from dstore.model.ranges import RangeRef
     from dstore.model.tables import TableDefinition
     from dstore.service.cluster.feed_room import Part
     from dstore.service.cluster.lane_parts import LaneParts
     from dstore.service.cluster.recent_records import RecentRecords
     from dstore.storage.entries import Entry
     from dstore.storage.feeding import FedRow, Feeding
-    from dstore.storage.log_reading import EntryPage, Window
+    from dstore.storage.log_reading import Window
     from dstore.storage.writes import Outcome
     from dstore.topology.view import TableView
 
@@ -116,7 +115,6 @@ class Lane:
         self._noted_ns = self._now_ns()
         self._unnoted = 0  # records and entries
         self._scanned, self._scanned_items = b"", 0
-        self._rested_ns = 0  # from when on entries may be looked at
         self._part: Part | None = None  # of the room, while it has read something
         self._is_ahead = False  # the index is, of what the range has by now
         self.fed_seq = 0
@@ -193,7 +191,9 @@ class Lane:
         reader = await self._find()
         if reader is None:
             names, revision = self._names, self._parts.view().revision
-            new = Reader(range_id=self.range_id, names=names, seen_revision=revision)
+            new = Reader(
+                range_id=self.range_id, names=names, seen_revision=revision, told_below=b""
+            )
             await self._write(MemoChange(self._memo, memos.encode(new)))
             reader = await self._find()
             if reader is None:
@@ -217,7 +217,7 @@ class Lane:
                 async with self._room() as self._part:
                     is_level = await self._feed_window(None)
             is_to_fill = is_level and self._is_to_fill()
-            if is_to_fill and self._now_ns() >= self._rested_ns:
+            if is_to_fill and self._parts.turns.is_due:
                 async with self._room() as self._part:
                     await self._fill()
                 continue
@@ -305,7 +305,9 @@ class Lane:
         """Make rows of records: in a thread if there are many, since that takes up to 30 ms."""
         if not window.is_whole:
             return window, ()
-        return window, index_changes.rows_of_records(window.records, self._shape, self._base)
+        assert self.reader is not None
+        records = index_pages.within(window.records, self.reader.told_below)
+        return window, index_changes.rows_of_records(records, self._shape, self._base)
 
     # ---------------------------------------------------------------------------------- entries
 
@@ -315,19 +317,19 @@ class Lane:
         return is_shown and self.reader is not None and not self.reader.is_scanned
 
     async def _fill(self) -> None:
-        """Look at the next entries, behind all other work of the node.
-
-        While it serves requests that are so few that they are soon taken, and it rests behind them
-        for as long as they took; what is written meanwhile is told.
-        """
-        around = self._parts.around
+        """Look at the next entries, in this lane's turn; what is written meanwhile is told."""
+        around, turns = self._parts.around, self._parts.turns
         began_ns = self._now_ns()
-        file = await around.open_file(self.range_id)
-        entries_max = INDEX_SCANNED_ITEMS
-        if self._parts.effort.is_serving:
-            entries_max = min(entries_max, INDEX_LOOP_ROWS)
-        read = partial(self._read_entries, after=self._scanned, entries_max=entries_max)
-        page, rows = await file.look(read)
+        turns.begin()
+        told_below = await self._next_zone()
+        page, rows = await index_pages.read_page(
+            partial(around.open_file, self.range_id),
+            self._shape,
+            self._base,
+            after=self._scanned,
+            before=told_below,
+            is_short=turns.is_serving,
+        )
         took_ns = self._now_ns() - began_ns
         while self.fed_seq < page.applied_seq:
             if await self._feed_window(page.applied_seq) and self.fed_seq < page.applied_seq:
@@ -336,33 +338,39 @@ class Lane:
         await self._send(rows, page.position)
         if self._part is not None:
             self._part.shrink(0)  # what follows takes its time
-        if self._parts.effort.is_serving:
-            now_ns = self._now_ns()
-            self._rested_ns = now_ns + took_ns + now_ns - began_ns
-        self._scanned = self._scanned if page.last is None else page.last
+        turns.end(took_ns + self._now_ns() - began_ns)
+        self._scanned = page.last or told_below or self._scanned
         self._scanned_items += len(page.entries)
         self._unnoted += len(page.entries)
         self._parts.counts.items += len(page.entries)
-        if page.last is None:
+        if page.last is None and told_below is None:
             await self._note(is_scanned=True)
             _log.info("index_filled", range=self.range_id, looked_at=self._scanned_items)
         await self._note_if_due()
         await around.pace.wait(page.size_bytes, clock=around.clock)
 
-    def _read_entries(
-        self, connection: Any, *, after: bytes, entries_max: int
-    ) -> tuple[EntryPage, Sequence[FedRow]]:
-        """Read entries and make rows of them, in a thread: that takes up to 30 ms."""
-        page = log_reading.read_entries(
-            connection,
-            after=after,
-            entries_max=entries_max,
-            bytes_max=INDEX_SCANNED_BYTES,
+    async def _next_zone(self) -> bytes | None:
+        """Give up to where entries may be looked at; None: all.
+
+        Before anything of a zone is told it is noted that it may be: whoever goes on with this lane
+        is to tell what is written there as well.
+        """
+        assert self.reader is not None
+        told_below = self.reader.told_below
+        if told_below is None or self._scanned < told_below:
+            return told_below
+        file = await self._parts.around.open_file(self.range_id)
+        zone_end = index_pages.zone_end(self._ref, told_below, entries=file.quantity)
+        await self._note(told_below=zone_end)
+        return self.reader.told_below
+
+    @property
+    def _ref(self) -> RangeRef:
+        base = self._parts.view().table(self._base.tenant, self._base.name)
+        refs = () if base is None else base.table.ranges.refs
+        return next(
+            (each for each in refs if each.range_id == self.range_id), RangeRef(range_id="")
         )
-        rows = index_changes.rows_of_entries(
-            page.entries, self._shape, self._base, position=page.position
-        )
-        return page, rows
 
     # ---------------------------------------------------------------------------------- sending
 
@@ -437,17 +445,16 @@ class Lane:
         if is_due or (self._unnoted and waited_ns > INDEX_NOTED_S * NS_PER_S):
             await self._note()
 
-    async def _note(self, *, is_scanned: bool = False, is_lost: bool = False) -> None:
-        """Note in the range how far the index is: every replica knows it then."""
+    async def _note(self, **changes: bytes | bool | None) -> None:
+        """Note in the range how far the index is, and what else: every replica knows it then."""
         assert self.reader is not None
         reader = msgspec.structs.replace(
             self.reader,
             fed_seq=self.fed_seq,
             scanned=self._scanned,
             scanned_items=self._scanned_items,
-            is_scanned=self.reader.is_scanned or is_scanned,
             seen_revision=max(self.reader.seen_revision, self._seen_revision()),
-            is_lost=is_lost,
+            **changes,
         )
         await self._write(MemoChange(self._memo, memos.encode(reader)))
         self.reader, self._unnoted, self._noted_ns = reader, 0, self._now_ns()

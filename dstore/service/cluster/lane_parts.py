@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dstore.replication.surroundings import Surroundings
     from dstore.service.calls.feed_calls import FeedRange, RowsTaken
     from dstore.service.cluster.feed_room import FeedRoom
-    from dstore.service.expiring.effort import Effort
+    from dstore.service.cluster.index_pages import FillTurns
     from dstore.topology.view import TopologyView
 
 
@@ -27,7 +27,7 @@ class LaneParts:
         take: has a range of this node take rows, as `FeedRange` does.
         end_seq: up to where the log of a range that is served here is committed and durable.
             Raises: NotMine.
-        effort: tells whether clients ask the node for anything.
+        turns: when they may look at entries.
         has_space: whether the disk has room.
         room: for what they have read.
         on_lost: told of a range, by its id, and an index that has lost its place in its log.
@@ -38,7 +38,7 @@ class LaneParts:
     view: Callable[[], TopologyView]
     take: Callable[[FeedRange], Awaitable[RowsTaken]]
     end_seq: Callable[[str], int]
-    effort: Effort
+    turns: FillTurns
     has_space: Callable[[], bool]
     room: FeedRoom
     on_lost: Callable[[str, TableDefinition], None]

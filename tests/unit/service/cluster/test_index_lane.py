@@ -16,21 +16,22 @@ import pytest
 
 from dstore.base.clock import NS_PER_S, SystemClock
 from dstore.base.expiry_limits import EXPIRY_BUSY_MS
-from dstore.base.feed_limits import INDEX_LOOP_ROWS, INDEX_PART_BYTES
+from dstore.base.feed_limits import INDEX_LOOP_ROWS, INDEX_LOOP_SCANNED_ITEMS, INDEX_PART_BYTES
 from dstore.model.errors import NotMine
 from dstore.model.status import ResourceStatus
 from dstore.model.tables import TableId
 from dstore.service import index_changes
 from dstore.service.calls.feed_calls import FeedRange, RowsTaken
-from dstore.service.cluster import feed_room, index_lane
+from dstore.service.cluster import feed_room, index_lane, index_pages
 from dstore.service.cluster.feed_room import FeedRoom
 from dstore.service.cluster.index_lane import Lane, feeding_write
-from dstore.storage import log_reading, memos
+from dstore.service.cluster.index_pages import FillTurns
+from dstore.storage import log_reading, memos, range_log
 from dstore.storage.feeding import MemoChange
 from dstore.storage.log_reading import EntryPage, read_entries
 from dstore.storage.memos import Reader
 from tests.support.lanes import INDEX, World, a_world, running
-from tests.support.stores import put
+from tests.support.stores import put, rid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,13 +57,14 @@ async def test_whatever_befalls_it_is_right_in_the_end(tmp_path: Path, *, seed: 
     random = Random(seed)
     small: dict[str, Any] = {
         "INDEX_BATCH_RECORDS": 5,
-        "INDEX_SCANNED_ITEMS": 3,
         "INDEX_BACKOFF_MS_MAX": 4,
     }
     small |= {"INDEX_BACKOFF_MS_MIN": 1, "INDEX_GATHERED_MS": 0, "INDEX_NOTED_ITEMS": 4}
     small |= {"INDEX_NOTED_RECORDS": 8, "INDEX_LOOP_ROWS": 3}
-    with patch.multiple(index_lane, **small):
-        async with a_world(tmp_path, random=random, fails=0.25) as world:
+    pages: dict[str, Any] = {"INDEX_ZONE_ITEMS": 2}
+    pages |= {"INDEX_SCANNED_ITEMS": 3, "INDEX_LOOP_SCANNED_ITEMS": 2}
+    with patch.multiple(index_lane, **small), patch.multiple(index_pages, **pages):
+        async with a_world(tmp_path, random=random, fails=0.25, is_asked=seed % 3 == 1) as world:
             await world.change(25)
             for _ in range(8):
                 async with running(world.lane()) as lane:
@@ -139,7 +141,7 @@ async def test_filling_lets_clients_go_first(tmp_path: Path) -> None:
     """While they ask, pieces are small, and behind each it rests; what they write is told."""
     hour_ns = 3_600 * NS_PER_S
     async with a_world(tmp_path, is_asked=True) as world:
-        for number in range(3 * INDEX_LOOP_ROWS):
+        for number in range(3 * INDEX_LOOP_SCANNED_ITEMS):
             await world.base.submit(put(f"k{number}", {"state": {"S": "s"}}))
 
         def read_for_an_hour(*args: Any, **others: Any) -> EntryPage:
@@ -154,17 +156,53 @@ async def test_filling_lets_clients_go_first(tmp_path: Path) -> None:
                     await world.base.submit(put("new", {"state": {"S": "new"}}))
                     lane.heard()
                     await lane.reached(world.base._writer.end.seq)
-                assert lane.scanned_items == INDEX_LOOP_ROWS, "it rests"
+                assert lane.scanned_items == INDEX_LOOP_SCANNED_ITEMS, "it rests"
                 world.clock.shift_ns += hour_ns
                 async with asyncio.timeout(10):
-                    while lane.scanned_items == INDEX_LOOP_ROWS:  # noqa: ASYNC110 - as above
+                    while lane.scanned_items == INDEX_LOOP_SCANNED_ITEMS:  # noqa: ASYNC110 - as above
                         await asyncio.sleep(0.005)
-                assert lane.scanned_items == 2 * INDEX_LOOP_ROWS
+                assert lane.scanned_items == 2 * INDEX_LOOP_SCANNED_ITEMS
                 world.is_asked = False
                 await asyncio.sleep(1.1 * EXPIRY_BUSY_MS / 1_000)
                 world.clock.shift_ns += 2 * hour_ns
                 await world.settled(lane)
-        assert max(len(message.rows.rows) for message in world.messages) <= INDEX_LOOP_ROWS + 2
+        most = max(len(message.rows.rows) for message in world.messages)
+        assert most <= INDEX_LOOP_SCANNED_ITEMS + 2
+        assert await world.rows() == await world.expected()
+
+
+async def test_it_is_told_nothing_of_where_it_was_not_filled_yet(tmp_path: Path) -> None:
+    """That comes with the entries: so an index that is added to a table in use costs less."""
+    told: set[str] = set()
+    async with a_world(tmp_path) as world:
+        names = [f"k{number}" for number in range(40)]
+        for name in names:
+            await world.base.submit(put(name, {"state": {"S": "before"}}))
+        take = world.take
+
+        async def take_and_note(request: FeedRange) -> RowsTaken:
+            images = [row.image for row in request.rows.rows if row.image is not None]
+            told.update(range_log.item_of(image, file="")["id"]["S"] for image in images)
+            return await take(request)
+
+        with (
+            patch.object(index_pages, "INDEX_ZONE_ITEMS", 10),
+            patch.object(FillTurns, "is_due", property(lambda _: not told)),
+            patch.object(world, "take", take_and_note),
+        ):
+            for number in range(2):  # the second lane goes on with what the first one has noted
+                async with running(world.lane()) as lane:
+                    async with asyncio.timeout(10):
+                        while not told:  # noqa: ASYNC110 - from outside
+                            await asyncio.sleep(0.005)
+                    for name in names:
+                        await world.base.submit(put(name, {"state": {"S": f"after {number}"}}))
+                    lane.heard()
+                    async with asyncio.timeout(10):
+                        await lane.reached(world.base._writer.end.seq)
+        assert told == {name for name in names if rid(name) < (1 << 30).to_bytes(4, "big")}
+        async with running(world.lane()) as lane:
+            await world.settled(lane)
         assert await world.rows() == await world.expected()
 
 
