@@ -95,8 +95,8 @@ def show(*, name: str, tenant: str) -> None:
         "items": found.get("entries"),
         "copies": found.get("copies"),
         "ranges": found.get("ranges"),
-        **troubled_ranges(found),
-        "one node down": _OUTAGES.get(str(found.get("oneNodeDown"))),
+        **(troubled := troubled_ranges(found, tenant=tenant)),
+        "one node down": _outage(found, is_troubled=bool(troubled)),
         "time to live": _expiry(found.get("timeToLive")),
         "created": found.get("createdAt"),
         "table id": found.get("tableId"),
@@ -135,6 +135,12 @@ def delete(*, name: str, dry_run: bool, yes: bool, tenant: str) -> None:
 
 table.add_command(scrub)
 table.add_command(rebuild_index)
+
+
+def _outage(found: dict[str, Any], *, is_troubled: bool) -> str | None:
+    """Say what a node's failure would mean to a table that has all its copies."""
+    outage = _OUTAGES.get(str(found.get("oneNodeDown")))
+    return f"{outage}, once it has all its copies" if outage and is_troubled else outage
 
 
 def _items(found: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ _WORDS: Final = {
 }
 
 
-def troubled_ranges(found: Mapping[str, Any]) -> dict[str, str]:
+def troubled_ranges(found: Mapping[str, Any], *, tenant: str) -> dict[str, str]:
     """Make a line for each trouble that ranges of a described table have: how many, and which."""
     lines = {}
     for trouble, count in _counts(found):
@@ -31,7 +31,8 @@ def troubled_ranges(found: Mapping[str, Any]) -> dict[str, str]:
         which = ", ".join([*named[:_NAMED], *more])
         lines[_WORDS[trouble]] = f"{count} of {found.get('ranges')} ranges: {which}"
     if lines:
-        lines["why"] = f"dstore placement show {found.get('table')} says, of each range"
+        command = f"dstore placement show {found.get('table')} --tenant {tenant}"
+        lines["why"] = f"{command} says, of each range"
     return lines
 
 

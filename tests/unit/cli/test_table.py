@@ -78,6 +78,7 @@ def test_show_names_ranges_that_are_not_as_they_should_be(server: FakeServer, ru
     index = {"index": "by-state", "status": "active", "entries": 3, "ranges": 2}
     found = {
         "ranges": 8,
+        "oneNodeDown": "none",
         "settings": {},
         "troubles": {"unavailable": 1, "readOnly": 7, "possibleLoss": 0, "underReplicated": 0},
         "troubledRanges": troubled,
@@ -90,7 +91,8 @@ def test_show_names_ranges_that_are_not_as_they_should_be(server: FakeServer, ru
     assert lines["read-only"].startswith("7 of 8 ranges: 00000000-3fffffff (5d1e0001), ")
     assert lines["read-only"].endswith(", ...")
     assert "short of copies" not in lines
-    assert "dstore placement show orders" in lines["why"]
+    assert "dstore placement show orders --tenant acme" in lines["why"]
+    assert lines["one node down"] == "available, once it has all its copies"
     assert "2 ranges, 2 unusable, may be wrong" in lines["index by-state"]
     assert "dstore table rebuild-index" in lines["index by-state"]
 
