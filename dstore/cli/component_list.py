@@ -11,7 +11,7 @@ from dstore.cli.options import asked
 from dstore.cli.output import Column, Page, is_json, print_list
 from dstore.cli.sizes import size_text
 
-_UUID_CHARS: Final = 36
+UUID_CHARS: Final = 36
 _SHORT_CHARS: Final = 8
 REMOVED: Final = "removed"
 
@@ -98,7 +98,7 @@ def find_component(server: Client, noun: str, given: str, *, key: str) -> str:
         key: of the answer's array.
     Raises: Failure: none begins so, or several do.
     """
-    if len(given) >= _UUID_CHARS or asked().print_curl:
+    if len(given) >= UUID_CHARS or asked().print_curl:
         return given
     answered = whole_list(server, _path(noun), key=key)
     rows = [json.loads(row) for page in answered for row in page.rows]

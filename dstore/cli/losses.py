@@ -10,13 +10,14 @@ import click
 
 from dstore.cli.answers import document
 from dstore.cli.client import Client, Request, client, json_request, path_of
-from dstore.cli.command import TEXT, Leaf
+from dstore.cli.command import Leaf
 from dstore.cli.component_list import short_id
 from dstore.cli.connection import Surface
 from dstore.cli.failures import ExitCode, Failure
 from dstore.cli.following import await_end, wait_option
 from dstore.cli.options import asked, calls_admin
 from dstore.cli.output import Column, emit, is_json, note, print_result, print_rows, print_thing
+from dstore.cli.range_ids import find_range, range_argument
 
 _COLUMNS: Final = (
     Column(heading="NODE", key="nodeShort"),
@@ -28,12 +29,6 @@ _COLUMNS: Final = (
 )
 _EXAMPLE: Final = "5d1e8a52-7f0c-4c1e-9c7a-2b8f0d6e4a11"
 
-_range_argument = click.argument(
-    "range_id",
-    metavar="RANGE",
-    type=TEXT,
-    help="The range's UUID; dstore placement show --output json tells it.",
-)
 _reason_option = click.option(
     "--reason", metavar="TEXT", help="Why; it is kept in the audit log and the notice."
 )
@@ -42,7 +37,7 @@ _reason_option = click.option(
 @click.command(
     "accept-loss", cls=Leaf, example=f"dstore placement accept-loss {_EXAMPLE} --dry-run"
 )
-@_range_argument
+@range_argument
 @click.option(
     "--gone",
     metavar="NODE",
@@ -51,7 +46,7 @@ _reason_option = click.option(
 )
 @_reason_option
 @click.option("--dry-run", is_flag=True, help="Say what is left, and change nothing.")
-@click.option("--confirm", "typed", metavar="RANGE", help="The range's UUID once more.")
+@click.option("--confirm", "typed", metavar="RANGE", help="The range's whole id once more.")
 @wait_option
 @calls_admin
 def accept_loss(
@@ -71,6 +66,7 @@ def accept_loss(
     missing lives, or was not named.
     """
     server = client(Surface.ADMIN)
+    range_id = find_range(server, range_id)
     if not asked().print_curl:
         found = _reported(server, range_id)
         if dry_run or not is_json():
@@ -93,13 +89,14 @@ def accept_loss(
     cls=Leaf,
     example=f"dstore placement clear-loss {_EXAMPLE} --reason compared",
 )
-@_range_argument
+@range_argument
 @_reason_option
 @wait_option
 @calls_admin
 def clear_loss(*, range_id: str, reason: str | None, wait: bool) -> None:
     """Say of a range no longer that it may have lost writes, once somebody has looked."""
     server = client(Surface.ADMIN)
+    range_id = find_range(server, range_id)
     path = path_of("admin", "v1", "placement", "range", range_id, "clear-loss")
     answer = document(server.call(json_request("POST", path, {"reason": _reason(reason)})))
     _tell(server, answer, what=f"Range {range_id}", deed="is as any other again", wait=wait)

@@ -16,6 +16,7 @@ from dstore.cli.failures import Failure
 from dstore.cli.following import await_end, progress_text, wait_option
 from dstore.cli.options import calls_admin, yes_option
 from dstore.cli.output import Column, emit, is_json, print_result, print_rows, print_thing
+from dstore.cli.range_ids import find_range, range_argument
 from dstore.cli.sizes import size_text
 
 _COLUMNS: Final = (
@@ -179,12 +180,7 @@ def abort(*, yes: bool) -> None:
 @click.command(
     cls=Leaf, example="dstore placement split 5d1e8a52-7f0c-4c1e-9c7a-2b8f0d6e4a11 --wait"
 )
-@click.argument(
-    "range_id",
-    metavar="RANGE",
-    type=TEXT,
-    help="The range's UUID; dstore placement show --output json tells it.",
-)
+@range_argument
 @wait_option
 @calls_admin
 def split(*, range_id: str, wait: bool) -> None:
@@ -194,6 +190,7 @@ def split(*, range_id: str, wait: bool) -> None:
     range that is nearly all of one can't be split.
     """
     server = client(Surface.ADMIN)
+    range_id = find_range(server, range_id)
     path = path_of("admin", "v1", "placement", "split")
     answer = document(server.call(json_request("POST", path, {"rangeId": range_id})))
     task = answer.get("task")

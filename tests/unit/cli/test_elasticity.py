@@ -72,10 +72,11 @@ def test_splits_are_shown_and_asked_for(server: FakeServer, run: Run) -> None:
     assert "heat" in shown
     assert "00000005" in shown
     server.on("POST", "/admin/v1/placement/split", {"rangeId": "r", "task": "split_range-1"})
+    server.on("GET", "/admin/v1/placement", {"ranges": [{"rangeId": "r-1"}], "after": None})
     said = run("placement", "split", "r")
     assert said.exit_code == 0
     assert "split_range-1" in said.stderr
-    assert json.loads(server.seen[-1].body) == {"rangeId": "r"}
+    assert json.loads(server.seen[-1].body) == {"rangeId": "r-1"}
 
 
 def test_moves_are_paused_resumed_and_undone(server: FakeServer, run: Run) -> None:

@@ -91,6 +91,21 @@ def test_all_that_it_takes(server: FakeServer, run: Run) -> None:
     assert _posted(server) == [{"gone": [TWO], "reason": "burnt"}]
 
 
+def test_a_range_is_named_by_how_its_id_begins(server: FakeServer, run: Run) -> None:
+    """As nodes are; what is typed once more is the whole id all the same."""
+    ranges = [{"rangeId": RANGE}, {"rangeId": "5d1f0000-0000-4000-8000-000000000004"}]
+    server.on("GET", "/admin/v1/placement", {"ranges": ranges, "after": None})
+    _accepts(server)
+    assert "acme/orders" in run("placement", "accept-loss", "5D1E", "--dry-run").stdout
+    several = run("placement", "accept-loss", "5d1", "--dry-run")
+    assert (several.exit_code, "2 ranges begin" in several.stderr) == (ExitCode.USAGE, True)
+    absent = run("placement", "clear-loss", "77", "--reason", "compared")
+    assert (absent.exit_code, "no range 77" in absent.stderr) == (ExitCode.NOT_FOUND, True)
+    short = run("placement", "accept-loss", "5d1e", "--gone", TWO, "--confirm", "5d1e")
+    assert short.exit_code == ExitCode.UNSAFE
+    assert _posted(server) == []
+
+
 def test_nothing_is_to_be_accepted(server: FakeServer, run: Run) -> None:
     """Control says why."""
     _accepts(server, whyNot="Enough replicas hold every acknowledged write.", best=ONE)
