@@ -159,7 +159,7 @@ class Items:
 
             return await follow(self._directory, table, moved, ask=again)
 
-    async def submit(
+    def submit(
         self,
         entry: EntryKey | ItemKey,
         apply: Apply,
@@ -167,14 +167,14 @@ class Items:
         request: RequestName | None = None,
         body_bytes: int = 0,
         ask: WriteAsk | None = None,
-    ) -> Future[Written]:
+    ) -> Awaitable[Future[Written]]:
         """Queue a write behind those submitted before; the future holds its answer.
 
         Raises: Unavailable: nothing was queued; NotMine among them, which `write` follows.
         """
         ref = entry.table.ranges.at(entry.rid_id)
         write = _write(entry.rid_id, apply, request)
-        return await self._ranges.submit(ref, write, ask=ask, body_bytes=body_bytes)
+        return self._ranges.submit(ref, write, ask=ask, body_bytes=body_bytes)
 
 
 def entry_id(definition: TableDefinition, key_value: KeyValue) -> str:

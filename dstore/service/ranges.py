@@ -74,9 +74,9 @@ class Ranges(Protocol):
         Raises: what the write refuses. Unavailable: nothing was written. Unknown: perhaps it was.
         """
 
-    async def submit(
+    def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Future[Written]:
+    ) -> Awaitable[Future[Written]]:
         """Queue a write behind those submitted to the range before.
 
         Args:

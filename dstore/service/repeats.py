@@ -9,7 +9,7 @@ with its name (I9).
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from dstore.storage.range_writer import Write
 
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Coroutine
 
     from dstore.model.ranges import RangeRef
     from dstore.service.write_answers import WriteAsk, Written
@@ -27,19 +28,19 @@ if TYPE_CHECKING:
 class OnceRanges(LocalRanges):
     """The ranges of this process; what is asked of a write of a brief name is kept with it."""
 
-    async def write(
+    def write(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Written:
+    ) -> Coroutine[Any, Any, Written]:
         """Do a write, and wait until it is durable."""
         once = self._once(ref, write, ask)
-        return await super().write(ref, once, ask=ask, body_bytes=body_bytes)
+        return super().write(ref, once, ask=ask, body_bytes=body_bytes)
 
-    async def submit(
+    def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Future[Written]:
+    ) -> Coroutine[Any, Any, Future[Written]]:
         """Queue a write."""
         once = self._once(ref, write, ask)
-        return await super().submit(ref, once, ask=ask, body_bytes=body_bytes)
+        return super().submit(ref, once, ask=ask, body_bytes=body_bytes)
 
     def _once(self, ref: RangeRef, write: Write, ask: WriteAsk | None) -> Write:
         """Have a write's answer kept, if there is more to it than is kept of every one."""

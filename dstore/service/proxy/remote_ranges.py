@@ -79,41 +79,23 @@ class RemoteRanges:
             return near.read(ref, rid_id, ask, is_eventual=is_eventual)
         return self._read(ref, rid_id, ask, is_eventual=is_eventual)
 
-    async def write(
+    def write(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> Written:
+    ) -> Awaitable[Written]:
         """Have a write done, and return what came of it when it is durable."""
         near = self._near.get(ref.node)
         if near is not None:
-            return await near.write(ref, write, ask=ask, body_bytes=body_bytes)
-        mutation = cast("Mutation", write.apply)  # as `Ranges.submit` demands
-        is_heavy = body_bytes > INLINE_JSON_BYTES_MAX
-        request = WriteEntry(
-            range_id=ref.range_id,
-            epoch=ref.epoch,
-            rid_id=write.rid_id,
-            mutation=await in_thread_if(is_heavy, partial(encode_mutation, mutation)),
-            ask=None if ask is NOTHING_ASKED else ask,
-            request=write.request,
-        )
-        doing = Doing.WRITING if write.request is None else Doing.ONCE
-        done = await self._calls.ask(ref, request, doing=doing)
-        result = decode_result(done.result)
-        if isinstance(result, Written):
-            return result
-        raise result
+            return near.write(ref, write, ask=ask, body_bytes=body_bytes)
+        return self._write(ref, write, ask=ask, body_bytes=body_bytes)
 
-    async def submit(
+    def submit(
         self, ref: RangeRef, write: Write, *, ask: WriteAsk | None = None, body_bytes: int = 0
-    ) -> asyncio.Future[Written]:
+    ) -> Awaitable[asyncio.Future[Written]]:
         """Have a write done; several are on their way at once, in the order of their submission."""
         near = self._near.get(ref.node)
         if near is not None:
-            return await near.submit(ref, write, ask=ask, body_bytes=body_bytes)
-        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
-        work = self.write(ref, write, ask=ask, body_bytes=body_bytes)
-        self._tasks.spawn(into(future, work), name="remote_write")
-        return future
+            return near.submit(ref, write, ask=ask, body_bytes=body_bytes)
+        return self._submit(ref, write, ask=ask, body_bytes=body_bytes)
 
     async def page(self, ref: RangeRef, definition: TableDefinition, ask: PageAsk) -> ItemPage:
         """Have a page made; its items come in one piece of JSON."""
@@ -150,6 +132,34 @@ class RemoteRanges:
     def is_near(self, ref: RangeRef) -> bool:
         """Tell whether the range's node is in this process."""
         return ref.node in self._near
+
+    async def _write(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None, body_bytes: int
+    ) -> Written:
+        mutation = cast("Mutation", write.apply)  # as `Ranges.submit` demands
+        is_heavy = body_bytes > INLINE_JSON_BYTES_MAX
+        request = WriteEntry(
+            range_id=ref.range_id,
+            epoch=ref.epoch,
+            rid_id=write.rid_id,
+            mutation=await in_thread_if(is_heavy, partial(encode_mutation, mutation)),
+            ask=None if ask is NOTHING_ASKED else ask,
+            request=write.request,
+        )
+        doing = Doing.WRITING if write.request is None else Doing.ONCE
+        done = await self._calls.ask(ref, request, doing=doing)
+        result = decode_result(done.result)
+        if isinstance(result, Written):
+            return result
+        raise result
+
+    async def _submit(
+        self, ref: RangeRef, write: Write, *, ask: WriteAsk | None, body_bytes: int
+    ) -> asyncio.Future[Written]:
+        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        work = self._write(ref, write, ask=ask, body_bytes=body_bytes)
+        self._tasks.spawn(into(future, work), name="remote_write")
+        return future
 
     async def _read(
         self, ref: RangeRef, rid_id: bytes, ask: ReadAsk | None, *, is_eventual: bool
