@@ -312,6 +312,7 @@ class Parted(Others):
     def __init__(self) -> None:
         super().__init__()
         self.emptied = 0
+        self.is_whole = False
 
     async def call(self, request: Any, *, deadline_s: float, request_id: str = "") -> Appended:
         del deadline_s, request_id
@@ -322,7 +323,7 @@ class Parted(Others):
         end = LogPoint(seq=3, digest=b"3" * 32)
         standing = Standing(promised_epoch=1, epoch=1, end=end, applied_seq=3, history=())
         return Appended(
-            promised_epoch=1, standing=msgspec.structs.replace(standing, is_whole=False)
+            promised_epoch=1, standing=msgspec.structs.replace(standing, is_whole=self.is_whole)
         )
 
 
@@ -350,6 +351,27 @@ async def test_nobody_who_counts_is_emptied_for_a_copy(
     await primary.adopt(placed(2, left))
     async with asyncio.timeout(10):
         while not parted.emptied:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    primary.close()
+
+
+async def test_a_log_that_differs_where_its_epochs_say_that_it_does_not(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried there once; else it would be asked for ever, and never be in sync again."""
+    parted = Parted()
+    parted.there, parted.is_whole = {uuid(OTHER)}, True
+
+    async def point_at(_primary: Primary, _seq: int) -> LogPoint:
+        return BEGINNING
+
+    monkeypatch.setattr(Primary, "point_at", point_at)
+    value = placement(replica(ME), replica(OTHER))
+    primary = a_primary(replace(around, peer_of=parted.peer_of), value)
+    other = primary.follower(uuid(OTHER))
+    assert other is not None
+    async with asyncio.timeout(10):
+        while not other.needs_copy:  # noqa: ASYNC110 - told by a task of the primary's own
             await asyncio.sleep(0.01)
     primary.close()
 
