@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,13 @@ from dstore.model.errors import DStoreError
 from dstore.model.hashing import HASH_MAX
 from dstore.replication.peers.errors import unreachable
 from dstore.replication.replica_calls import AskReplica, AskReplicas, ReplicasTold, ReplicaTold
+from dstore.security.identity import ComponentRole
 from dstore.service.calls.recollection_calls import AllRemembered, AskRemembered, Remembered
 from dstore.storage.log_records import LogPoint, Standing
 from dstore.topology import keyspace as keys
 from dstore.topology import values
 from dstore.topology.coordinator import Coordinator
+from dstore.topology.view import TopologyView
 from tests.support import topology
 from tests.support.topology import uuid
 
@@ -139,3 +141,33 @@ class TellingNodes:
 
 def _unknown() -> DStoreError:
     return unreachable("is not known here")
+
+
+def range_view(
+    value: values.RangePlacement,
+    disks: Mapping[int, int],
+    *,
+    dead: tuple[int, ...] = (),
+    opening: tuple[int, ...] = (),
+    local_indexes: tuple[values.HeldIndex, ...] = (),
+) -> TopologyView:
+    """Show one range, and nodes that say that they hold it on these disks."""
+    shown = {
+        "tenant/acme": topology.tenant(),
+        "table/acme/orders": topology.table(),
+        "tenant/acme/orders/0": values.encode(value),
+    }
+    for number, disk in disks.items():
+        status = values.HeldStatus.OPENING if number in opening else values.HeldStatus.OKAY
+        report = values.HeldReport(
+            range_id=value.range_id, status=status, local_indexes=local_indexes
+        )
+        node = keys.ComponentId(uuid(number))
+        boot = values.NodeBoot(number=1, nonce="n", incarnation=uuid(disk))
+        said = values.NodeTableDetails(status=status, ranges=(report,))
+        shown[keys.NodeBootPath(node).path] = values.encode(boot)
+        shown[keys.NodeTablePath(node, "acme", "orders").path] = values.encode(said)
+        if number not in dead:
+            path = keys.AlivePath(ComponentRole.NODE, node).path
+            shown[path] = values.encode(values.Alive(session=uuid(number)))
+    return topology.fold(shown).view

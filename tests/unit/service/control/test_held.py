@@ -6,52 +6,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from dstore.security.identity import ComponentRole
 from dstore.service.control.counts import count, survival
 from dstore.service.control.held import complaint, living_in_sync
 from dstore.service.control.sparing import stoppable
-from dstore.topology import keyspace as keys
-from dstore.topology import values
 from dstore.topology.values import UNSETTLED
-from tests.support import topology
-from tests.support.replicas import DISK, learner, placement, replica
+from tests.support.replicas import DISK, learner, placement, range_view, replica
 from tests.support.topology import uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dstore.topology.values import RangePlacement
     from dstore.topology.view import PlacedRange, TopologyView
 
 OTHER = 901
 THREE = placement(replica(1), replica(2), replica(3))
-
-
-def _view(
-    value: RangePlacement,
-    disks: Mapping[int, int],
-    *,
-    dead: tuple[int, ...] = (),
-    opening: tuple[int, ...] = (),
-) -> TopologyView:
-    """Show one range, and nodes that say that they hold it on these disks."""
-    shown = {
-        "tenant/acme": topology.tenant(),
-        "table/acme/orders": topology.table(),
-        "tenant/acme/orders/0": values.encode(value),
-    }
-    for number, disk in disks.items():
-        status = values.HeldStatus.OPENING if number in opening else values.HeldStatus.OKAY
-        report = values.HeldReport(range_id=value.range_id, status=status)
-        node = keys.ComponentId(uuid(number))
-        boot = values.NodeBoot(number=1, nonce="n", incarnation=uuid(disk))
-        said = values.NodeTableDetails(status=status, ranges=(report,))
-        shown[keys.NodeBootPath(node).path] = values.encode(boot)
-        shown[keys.NodeTablePath(node, "acme", "orders").path] = values.encode(said)
-        if number not in dead:
-            path = keys.AlivePath(ComponentRole.NODE, node).path
-            shown[path] = values.encode(values.Alive(session=uuid(number)))
-    return topology.fold(shown).view
 
 
 def _placed(view: TopologyView) -> PlacedRange:
@@ -71,14 +37,14 @@ def _living(view: TopologyView) -> int:
 
 def test_a_range_on_the_disks_that_it_names_is_available() -> None:
     """Else everything that follows here would prove nothing."""
-    view = _view(THREE, {1: DISK, 2: DISK, 3: DISK})
+    view = range_view(THREE, {1: DISK, 2: DISK, 3: DISK})
     assert (_why(view), _living(view)) == ("", 3)
     assert survival(count(view)) == "1 node failure survivable."
 
 
 def test_a_range_whose_disks_are_all_others_is_not_available() -> None:
     """Its nodes live and hold files of its name, and nobody can open it: an operator is to know."""
-    view = _view(THREE, {1: OTHER, 2: OTHER, 3: OTHER})
+    view = range_view(THREE, {1: OTHER, 2: OTHER, 3: OTHER})
     assert f"dstore placement accept-loss {THREE.range_id} --dry-run" in _why(view)
     counted = count(view)
     assert (counted.ranges.unavailable, counted.ranges.under_replicated) == (1, 1)
@@ -88,31 +54,31 @@ def test_a_range_whose_disks_are_all_others_is_not_available() -> None:
 def test_what_a_range_waits_for_is_said() -> None:
     """Its primary lives, and can't open it: who reads that has to know which node to start."""
     two = placement(replica(1), replica(2), learner(3), factor=3)
-    why = _why(_view(two, {1: DISK, 2: DISK, 3: DISK}, dead=(2,), opening=(1,)))
+    why = _why(range_view(two, {1: DISK, 2: DISK, 3: DISK}, dead=(2,), opening=(1,)))
     assert why.startswith(f"Node {uuid(1)} says of range {two.range_id}: opening.")
     assert f"It waits for what {uuid(2)} had in sync: start what is down." in why
     assert f"dstore placement accept-loss {two.range_id} --dry-run" in why
-    assert _why(_view(two, {1: DISK, 2: DISK}, opening=(1,))).endswith(": opening.")
-    assert f"what {uuid(1)} had" in _why(_view(two, {1: DISK, 2: DISK}, dead=(1,)))
+    assert _why(range_view(two, {1: DISK, 2: DISK}, opening=(1,))).endswith(": opening.")
+    assert f"what {uuid(1)} had" in _why(range_view(two, {1: DISK, 2: DISK}, dead=(1,)))
 
 
 def test_the_only_one_that_counted_and_came_back_otherwise() -> None:
     """What it holds now may be nothing, and its learner's replica nearly all."""
     value = placement(replica(1), learner(2), factor=1)
-    view = _view(value, {1: OTHER, 2: DISK})
+    view = range_view(value, {1: OTHER, 2: DISK})
     assert "has another disk than before" in _why(view)
     assert count(view).ranges.unavailable == 1
 
 
 def test_a_primary_on_another_disk_is_followed_by_another() -> None:
     """For a moment nobody serves; what is said asks nobody to do anything."""
-    why = _why(_view(THREE, {1: OTHER, 2: DISK, 3: DISK}))
+    why = _why(range_view(THREE, {1: OTHER, 2: DISK, 3: DISK}))
     assert why == f"Node {uuid(1)} has another disk than before: another node takes the range over."
 
 
 def test_whoever_has_another_disk_counts_no_more() -> None:
     """Neither for what the cluster survives, nor for whom it can spare."""
-    view = _view(THREE, {1: DISK, 2: OTHER, 3: DISK})
+    view = range_view(THREE, {1: DISK, 2: OTHER, 3: DISK})
     assert (_why(view), _living(view)) == ("", 2)
     assert count(view).survivable == 0
     answer = stoppable(view, uuid(3))
@@ -124,8 +90,8 @@ def test_a_range_that_is_not_settled_is_not_available() -> None:
     """Since a recovery nobody may open it, whatever its nodes say of their files."""
     replicas = tuple(replace(each, incarnation=UNSETTLED) for each in THREE.replicas)
     value = replace(THREE, replicas=replicas)
-    view = _view(value, {1: DISK, 2: DISK, 3: DISK}, dead=(3,))
+    view = range_view(value, {1: DISK, 2: DISK, 3: DISK}, dead=(3,))
     assert f"waits for node {uuid(3)}, which is not alive" in _why(view)
     assert count(view).ranges.unavailable == 1
     assert not stoppable(view, uuid(1)).is_okay
-    assert "all its nodes to answer" in _why(_view(value, {1: DISK, 2: DISK, 3: DISK}))
+    assert "all its nodes to answer" in _why(range_view(value, {1: DISK, 2: DISK, 3: DISK}))
