@@ -56,8 +56,8 @@ _WARM_UP_S: Final = 3
 _QUERIED_BEFORE_S: Final = 1  # each of the 500 partitions, some times
 _RUNS_BEFORE: Final = 3
 _SEEDERS: Final = 4
-# 200,000 items, of which 200 to 300 a second are filled in while 32 clients put without a pause and
-# others have the machine's two cores as well; two or three times as many where nobody has.
+# 200,000 items, of which 200 to 300 a second are filled in while 32 clients put without a pause, on
+# two cores that others have as well.
 _PATIENCE_S: Final = 1_000.0
 _POLL_S: Final = 0.1
 _LEVEL: Final = re.compile(rb"^dstore_index_lag_records 0(\.0)?$", re.MULTILINE)
